@@ -1,0 +1,66 @@
+"""What can go wrong, each with its exit code.
+
+HarnessError
+├── UsageError          2  a wrong command, option or value
+│   └── SuiteError      2  a wrong suite file
+├── EmptySelection      3  the selection matched no trial
+├── MachineError        4  this machine can't do it: device, world size, disk, permissions
+└── DamageError         4  a file on disk is not what was written
+
+A trial that fails to train is a result and never raises.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class HarnessError(Exception):
+    """Anything this project refuses: one line, and the exit code of the command."""
+
+    exit_code = 1
+
+
+class UsageError(HarnessError):
+    """A wrong command, option or value."""
+
+    exit_code = 2
+
+
+class SuiteError(UsageError):
+    """A suite that can't be run as it is written."""
+
+
+class EmptySelection(HarnessError):
+    """A selection that matches no trial of the suite."""
+
+    exit_code = 3
+
+
+class MachineError(HarnessError):
+    """Something that this machine can't do."""
+
+    exit_code = 4
+
+
+class DamageError(HarnessError):
+    """A file that is not what was written: truncated, changed or of something else."""
+
+    exit_code = 4
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Say which names there are, the one that was probably meant first."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}choose from: {', '.join(names)}"
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
+    """Return the entry called `name`, or say which names there are."""
+    if name not in table:
+        raise SuiteError(f"unknown {kind} {name!r}; {nearest(name, table)}")
+    return table[name]

@@ -1,0 +1,98 @@
+"""Files that a fault can't tear: atomic writes, and JSON that carries its own checksum."""
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from harness.errors import DamageError, MachineError
+
+MAX_JSON_BYTES = 64 * 2**20
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that a reader sees all of it or none of it, even after a power cut."""
+    draft = path.with_name(f".{path.name[:100]}.{uuid4().hex}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write_through(draft, data)
+            # A rename is atomic, a write is not: a killed run must leave no half file.
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise MachineError(f"can't write {path}: {error.strerror} (errno {error.errno})") from error
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o644), "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last: without it a rename that was acknowledged can be lost in a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path, *, at_most: int) -> bytes:
+    """The content of a regular file; a link, a pipe, a device or too large a file is refused unread."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamageError(f"can't read {path}: {error.strerror} (errno {error.errno})") from error
+    with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise DamageError(f"{path} is not a regular file")
+        if facts.st_size > at_most:
+            raise DamageError(f"{path} has {facts.st_size} bytes, more than the {at_most} that such a file can have")
+        return file.read()
+
+
+def dump_sealed(content: dict[str, Any]) -> bytes:
+    """JSON of `content` with a sha256 of itself as its last member."""
+    body = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    seal = hashlib.sha256(body.encode()).hexdigest()
+    return f'{body[:-1]},"sha256":"{seal}"}}\n'.encode()
+
+
+def load_sealed(path: Path) -> dict[str, Any]:
+    """The content of a file written by `dump_sealed`; DamageError where a bit of it is not what was written."""
+    data = read_bytes(path, at_most=MAX_JSON_BYTES)
+    body, mark, rest = data.rpartition(b',"sha256":"')
+    if not mark or hashlib.sha256(body + b"}").hexdigest().encode() + b'"}\n' != rest:
+        raise DamageError(f"{path} is damaged: its checksum does not hold")
+    # The checksum holds, so this is text that some json.dumps wrote; a stranger's may still nest without end.
+    try:
+        content = json.loads(body + b"}", parse_constant=_refuse, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise DamageError(f"{path} is not JSON as this project writes it: {error}") from error
+    if not isinstance(content, dict):
+        raise DamageError(f"{path} holds no JSON object")
+    return content
+
+
+def _refuse(literal: str) -> Any:
+    raise ValueError(f"{literal} is not a number of JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return content

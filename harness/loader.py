@@ -1,0 +1,104 @@
+"""Suite files: found by path, run as the Python that they are, and refused in one line where they are wrong."""
+
+import ast
+import hashlib
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.errors import HarnessError, SuiteError
+from harness.suite import Suite
+from harness.trial import Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteFile:
+    """A suite and the file that it stands in."""
+
+    suite: Suite
+    name: str  # of the file without .py, and of the folder under results/
+    path: Path
+    question: str  # the docstring
+    sources: Mapping[str, str]  # model or dataset that the suite brings -> digest of it
+
+    def trials(self, *, device: str) -> Iterator[Trial]:
+        """Every trial of the suite once, "auto" resolved to `device`."""
+        return self.suite.trials(device=device, sources=self.sources)
+
+
+def load_suite(path: str | Path) -> SuiteFile:
+    """Run the suite file at `path`, with or without .py, and return what it declares.
+
+    Running a suite is running its author's program. Raises SuiteError with the file, the line and the reason.
+    """
+    file = _find(Path(path))
+    text = file.read_text(encoding="utf-8")
+    suite = getattr(_run(file, text), "suite", None)
+    if not isinstance(suite, Suite):
+        raise SuiteError(f"{file}: declares no suite; it must say `suite = Suite(...)`")
+    tree = ast.parse(text)
+    return SuiteFile(
+        suite=suite,
+        name=file.stem,
+        path=file,
+        question=" ".join((ast.get_docstring(tree) or file.stem).split("\n\n")[0].split()),
+        sources=_sources(
+            suite, [ast.get_source_segment(text, node) or "" for node in tree.body if not _declares(node)], file
+        ),
+    )
+
+
+def _find(path: Path) -> Path:
+    candidates = [path, path.with_name(path.name + ".py")]
+    for candidate in candidates:
+        if candidate.suffix == ".py" and candidate.is_file():
+            return candidate
+    near = sorted(p.stem for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""
+    raise SuiteError(f"no suite file {candidates[-1]}{there}")
+
+
+def _run(file: Path, text: str) -> ModuleType:
+    """The module that the suite file makes; every error of the file in one line."""
+    module = ModuleType(f"suite_{file.stem}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # classes of the file are found by name, as pickle and inspect do
+    try:
+        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102 (a suite is a program)
+    except SyntaxError as error:
+        raise SuiteError(f"{file}:{error.lineno}: {error.msg}") from error
+    except HarnessError as error:
+        raise SuiteError(f"{file}:{_line(error, file)}: {error}") from error
+    except Exception as error:
+        raise SuiteError(f"{file}:{_line(error, file)}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _line(error: BaseException, file: Path) -> int:
+    """The innermost line of the suite file that the error went through."""
+    lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return lines[-1] if lines else 0
+
+
+def _sources(suite: Suite, code: list[str], file: Path) -> dict[str, str]:
+    """A digest for each model and dataset that the suite brings, so that a change of it makes new trials."""
+    sources = dict.fromkeys(suite.functions, hashlib.sha256("\n".join(code).encode()).hexdigest()[:16])
+    for name in (value for grid in suite.grids for value in grid["dataset"]):
+        if isinstance(name, str) and name.endswith(".npz"):
+            data = file.parent / name
+            if not data.is_file():
+                raise SuiteError(f"dataset {name!r}: no file {data} (paths count from the suite's folder)")
+            sources[name] = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
+    return sources
+
+
+def _declares(node: ast.AST) -> bool:
+    """Whether a statement of a suite file is its docstring or the declaration itself: the code digest leaves these out."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    targets: list[Any] = node.targets if isinstance(node, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id == "suite" for target in targets)

@@ -1,0 +1,141 @@
+"""The source of truth: one self-checksummed file per trial, and one for the suite that they belong to."""
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DamageError, MachineError
+from harness.files import dump_sealed, load_sealed, write_atomically
+
+SCHEMA = 1
+NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
+TRAINED = "trained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of one trial: what it was, how it ended, and what was measured."""
+
+    key: str
+    trial: Mapping[str, Any]  # the fields that differ from their default
+    outcome: str  # trained, or one of NO_RESULT
+    facts: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # steps, norm_batch, classes, fail_step, ...: no clock, no host
+    curves: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)  # "val.loss" -> step, value
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""  # one line; the traceback stands under logs/
+
+    def __post_init__(self) -> None:
+        if self.outcome not in (TRAINED, *NO_RESULT):
+            raise DamageError(f"record {self.key}: unknown outcome {self.outcome!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The results folder of one suite: where each thing stands."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "suite.json"
+
+    @property
+    def records(self) -> Path:
+        return self.root / "records"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def record(self, key: str) -> Path:
+        return self.records / f"{key}.json"
+
+
+def write_record(place: Place, record: Record) -> None:
+    """Write the record of a trial; a result that stands already is never changed."""
+    path = place.record(record.key)
+    try:
+        if read_record(path).outcome == TRAINED:
+            return
+    except (FileNotFoundError, DamageError):
+        pass
+    write_atomically(path, dump_sealed({"schema": SCHEMA, **asdict(record)}))
+
+
+def read_record(path: Path) -> Record:
+    """The record at `path`; DamageError where it is damaged, of a newer version, or of another trial."""
+    content = _current(load_sealed(path), path)
+    names = {f.name for f in fields(Record)}
+    if set(content) != names:
+        raise DamageError(f"{path} is no record: its members are {', '.join(sorted(content)) or 'none'}")
+    record = Record(**content)
+    if record.key != path.stem:
+        raise DamageError(f"{path} is the record of another trial, {record.key!r}")
+    return record
+
+
+def read_records(place: Place, keys: Iterable[str]) -> tuple[dict[str, Record], list[DamageError]]:
+    """The records of these trials, as far as they exist, and what is wrong with those that can't be read."""
+    records: dict[str, Record] = {}
+    damaged = []
+    for key in keys:
+        try:
+            records[key] = read_record(place.record(key))
+        except FileNotFoundError:
+            continue
+        except DamageError as error:
+            damaged.append(error)
+    return records, damaged
+
+
+def write_manifest(place: Place, manifest: Mapping[str, Any]) -> None:
+    """Write suite.json: the suite as it was resolved, its cohorts, and the machine that it runs on."""
+    write_atomically(place.manifest, dump_sealed({"schema": SCHEMA, **manifest}))
+
+
+def read_manifest(place: Place) -> dict[str, Any] | None:
+    """The content of suite.json, or None where nothing has run yet."""
+    try:
+        return _current(load_sealed(place.manifest), place.manifest)
+    except FileNotFoundError:
+        return None
+
+
+def _current(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    schema = content.pop("schema", None)
+    if schema != SCHEMA:
+        raise DamageError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it")
+    return content
+
+
+@contextmanager
+def owned(place: Place) -> Iterator[None]:
+    """Hold the results folder for one run; the kernel lets go of it when the process is gone, however it went."""
+    try:
+        place.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise MachineError(
+            f"can't write results to {place.root}: {error.strerror}; choose another --results"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise MachineError(
+            f"another run is at work in {place.root}; wait for it, or choose another --results"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,219 @@
+"""Tidy tables: a deterministic merge of the records, the same bytes however often a run was interrupted."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.errors import DamageError, UsageError
+from harness.files import read_bytes, write_atomically
+from harness.records import TRAINED, Place, Record, read_manifest, read_records
+from harness.trial import Trial, axis_types
+
+OUTCOMES = {  # column of trials.csv after the axes -> its type
+    "norm_batch": "Int64",
+    "train_examples": "Int64",
+    "test_examples": "Int64",
+    "classes": "Int64",
+    "parameters": "Int64",
+    "status": "str",
+    "fail_step": "Int64",
+    "initial_loss": "float64",
+    "train_loss": "float64",
+    "val_loss": "float64",
+    "test_loss": "float64",
+    "train_accuracy": "float64",
+    "val_accuracy": "float64",
+    "test_accuracy": "float64",
+    "best_step": "Int64",
+    "steps_to_target": "Int64",
+}
+TELEMETRY = (
+    *("key", "seconds_train", "seconds_eval", "seconds_checkpoint", "step_ms", "samples_per_second", "peak_memory_mb"),
+    *("cohort_size", "attempts", "resumes", "started", "finished", "host", "device_name", "threads", "torch", "python"),
+    *("machine", "cpu", "mode", "commit", "dirty", "code_hash"),
+)
+CURVES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("step", pa.int32()),
+        ("epoch", pa.float64()),
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+MAX_TABLE_BYTES = 2**30
+MAX_CURVE_ROWS = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """All that a run has found out: suite.json, and the tables as data frames."""
+
+    folder: Path
+    suite: Mapping[str, Any]
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    telemetry: pd.DataFrame
+
+
+def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) -> list[DamageError]:
+    """Write trials.csv, curves.parquet and telemetry.csv from the records; return what could not be read of these.
+
+    Rows stand in the order of the suite. A trial without a record is `interrupted`: the run stopped before its end.
+    """
+    keys = [trial.key for trial in trials]
+    records, damaged = read_records(place, keys)
+    rows = [
+        _row(place.root.name, key, trial, records.get(key), target_accuracy)
+        for key, trial in zip(keys, trials, strict=True)
+    ]
+    finished = [records[key] for key in keys if key in records]
+    _write_if_changed(place.root / "trials.csv", _csv(_typed(pd.DataFrame(rows))))
+    _write_if_changed(place.root / "curves.parquet", _parquet(finished))
+    telemetry = pd.DataFrame([{"key": r.key, **r.telemetry} for r in finished], columns=list(TELEMETRY))
+    _write_if_changed(place.root / "telemetry.csv", _csv(telemetry))
+    return damaged
+
+
+def read_results(folder: str | Path) -> Results:
+    """The tables of a results folder, as they were last written."""
+    place = Place(Path(folder))
+    manifest = read_manifest(place)
+    if manifest is None:
+        raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")
+    return Results(
+        folder=place.root,
+        suite=manifest,
+        trials=_typed(_read_csv(place.root / "trials.csv")),
+        curves=_read_curves(place.root / "curves.parquet"),
+        telemetry=_read_csv(place.root / "telemetry.csv"),
+    )
+
+
+def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float | None) -> str:
+    """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
+    if record.outcome != TRAINED:
+        return record.outcome
+    if outcomes["fail_step"] is not None:
+        return "nonfinite"
+    if outcomes["train_loss"] >= outcomes["initial_loss"]:
+        return "no_better_than_init"
+    if target_accuracy is not None and outcomes["test_accuracy"] < target_accuracy:
+        return "below_target"
+    return "ok"
+
+
+def _row(suite: str, key: str, trial: Trial, record: Record | None, target: float | None) -> dict[str, Any]:
+    row = {"suite": suite, "key": key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
+    if record is None:
+        return {**row, **dict.fromkeys(OUTCOMES), "status": "interrupted"}
+    outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target)}
+    return {**row, **outcomes, "status": status(record, outcomes, target)}
+
+
+def _final(record: Record, target: float | None) -> dict[str, Any]:
+    """What the curves of a trial come to."""
+    last = {name: curve["value"][-1] for name, curve in record.curves.items()}
+    accuracy = record.curves.get("val.accuracy", {"step": [], "value": []})
+    seen = [(step, value) for step, value in zip(accuracy["step"], accuracy["value"], strict=True) if value is not None]
+    return {
+        "initial_loss": record.curves["train.loss"]["value"][0] if "train.loss" in record.curves else None,
+        **{
+            f"{split}_{metric}": last.get(f"{split}.{metric}")
+            for split in ("train", "val", "test")
+            for metric in _METRICS
+        },
+        "best_step": max(seen, key=lambda point: point[1])[0] if seen else None,
+        "steps_to_target": next((step for step, value in seen if target is not None and value >= target), None),
+    }
+
+
+_METRICS = ("loss", "accuracy")
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of trials.csv in their order and their types; whole numbers stay whole where some are missing."""
+    kinds = {"suite": "str", "key": "str", **{axis: _dtype(kinds) for axis, kinds in axis_types().items()}, **OUTCOMES}
+    return frame.reindex(columns=list(kinds)).astype(kinds)
+
+
+def _dtype(kinds: tuple[type, ...]) -> str:
+    if str in kinds:
+        return "object" if float in kinds else "str"
+    return "bool" if bool in kinds else "float64" if float in kinds else "Int64"
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV in which no text starts like a spreadsheet formula."""
+    frame = frame.copy()
+    for column in frame.columns[[kind == "str" or kind == "object" for kind in frame.dtypes.astype(str)]]:
+        frame[column] = frame[column].map(
+            lambda cell: f"'{cell}" if str(cell)[:1] in _FORMULA and _is_text(cell) else cell
+        )
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+_FORMULA = frozenset("=+-@\t\r")
+
+
+def _is_text(cell: Any) -> bool:
+    return isinstance(cell, str) and cell != ""
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+    try:
+        return pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
+    except ValueError as error:
+        raise DamageError(f"{path} is not a table: {error}") from error
+
+
+def _parquet(records: Sequence[Record]) -> bytes:
+    columns: dict[str, list[Any]] = {name: [] for name in CURVES.names}
+    for record in records:
+        per_epoch = record.facts.get("steps_per_epoch", math.nan)
+        for name, curve in record.curves.items():
+            split, _, metric = name.partition(".")
+            count = len(curve["step"])
+            columns["key"] += [record.key] * count
+            columns["step"] += curve["step"]
+            columns["epoch"] += [step / per_epoch for step in curve["step"]]
+            columns["split"] += [split] * count
+            columns["metric"] += [metric] * count
+            columns["value"] += curve["value"]
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=CURVES), sink, compression="zstd", store_schema=False)
+    return sink.getvalue()
+
+
+def _read_curves(path: Path) -> pd.DataFrame:
+    try:
+        file = pq.ParquetFile(io.BytesIO(read_bytes(path, at_most=MAX_TABLE_BYTES)))
+        if file.schema_arrow.names != CURVES.names:
+            raise DamageError(f"{path} holds no curves: its columns are {', '.join(file.schema_arrow.names)}")
+        if file.metadata.num_rows > MAX_CURVE_ROWS:
+            raise DamageError(
+                f"{path} claims {file.metadata.num_rows} rows, more than the {MAX_CURVE_ROWS} that are read"
+            )
+        curves: pd.DataFrame = file.read().to_pandas()
+        return curves
+    except (pa.ArrowException, OSError) as error:
+        raise DamageError(f"{path} is not a Parquet file: {error}") from error
+
+
+def _write_if_changed(path: Path, data: bytes) -> None:
+    """Leave a table alone that says the same already, so that what is made from it need not be made again."""
+    try:
+        if read_bytes(path, at_most=MAX_TABLE_BYTES) == data:
+            return
+    except (FileNotFoundError, DamageError):
+        pass
+    write_atomically(path, data)

@@ -1,0 +1,134 @@
+"""A trial: one model trained once, named by its content."""
+
+import hashlib
+import json
+import math
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from harness.errors import SuiteError, nearest
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One model trained once: a single point of a suite's grid.
+
+    Every field is an axis: a suite may give it a list of values. Fields that are left at their default don't enter the
+    key, so that an axis added later doesn't rename the trials of today; a default, once published, never changes.
+    """
+
+    dataset: str
+    model: str
+    activation: str = "relu"
+    norm: str = "none"
+    norm_eps: float = 1e-5
+    norm_momentum: float | str = 0.1  # share of the newest batch in the running statistics, or "cumulative"
+    norm_affine: bool = True
+    norm_track_running_stats: bool = True
+    norm_groups: int = 8  # of group norm
+    lr: float
+    batch_size: int  # examples per step, summed over all ranks
+    seed: int = 0
+    init: str = "default"
+    init_scale: float = 1.0  # the deviation of init "normal", a factor on the weights of every other init
+    optimizer: str = "sgd"
+    momentum: float = 0.0  # of SGD; nothing to do with norm_momentum
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    decay_every: int | None = None  # steps, of schedule "step"
+    decay_factor: float = 0.1
+    steps: int | None = None  # parameter updates; a suite gives either steps or epochs
+    epochs: int | None = None
+    eval_every: int | None = None  # steps; a twentieth of the budget unless told
+    device: str = "auto"
+    world_size: int = 1
+    source: str = ""  # digest of the code or data file that the suite brings itself
+
+    def __post_init__(self) -> None:
+        for name, value in zip(Trial.__slots__, map(self.__getattribute__, Trial.__slots__), strict=True):
+            object.__setattr__(self, name, canonical(name, value))
+        for name, (holds, must) in RULES.items():
+            value = getattr(self, name)
+            if value is not None and not holds(value):
+                raise SuiteError(f"{name} must {must}, got {value!r}")
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise SuiteError(f"give either steps or epochs, got steps={self.steps} and epochs={self.epochs}")
+        if self.nesterov and not self.momentum:
+            raise SuiteError("nesterov=True needs momentum > 0, got momentum=0.0")
+        if self.schedule == "step" and self.decay_every is None:
+            raise SuiteError("schedule 'step' needs decay_every (steps between two decays), got None")
+        if self.norm == "batch" and self.batch_size < 2:
+            raise SuiteError("batch norm can't train on norm_batch 1: a batch_size of at least 2, got 1")
+
+    @property
+    def content(self) -> dict[str, Value]:
+        """The fields that differ from their default."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    @property
+    def key(self) -> str:
+        """Name this trial by its content: equal trials share a key on every machine."""
+        text = json.dumps(self.content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+Rule = tuple[Callable[[Any], bool], str]  # what a value must satisfy, in code and in words
+
+_POSITIVE: Rule = (lambda value: 0 < value < math.inf, "be positive and finite")
+_NOT_NEGATIVE: Rule = (lambda value: 0 <= value < math.inf, "be zero or more, and finite")
+_COUNT: Rule = (lambda value: value >= 1, "be at least 1")
+
+RULES: dict[str, Rule] = {
+    "lr": _POSITIVE,
+    "batch_size": _COUNT,
+    "seed": _NOT_NEGATIVE,
+    "norm_eps": _POSITIVE,
+    "norm_momentum": (
+        lambda value: value == "cumulative" if isinstance(value, str) else 0 <= value <= 1,
+        "lie in 0..1, or be 'cumulative'",
+    ),
+    "norm_groups": _COUNT,
+    "init_scale": _POSITIVE,
+    "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
+    "weight_decay": _NOT_NEGATIVE,
+    "warmup_steps": _NOT_NEGATIVE,
+    "decay_every": _COUNT,
+    "decay_factor": _POSITIVE,
+    "steps": _COUNT,
+    "epochs": _COUNT,
+    "eval_every": _COUNT,
+    "world_size": _COUNT,
+}
+
+
+@cache
+def axis_types() -> dict[str, tuple[type, ...]]:
+    """Tell for every axis which types its values may have."""
+    hints = get_type_hints(Trial)
+    unions = (Union, types.UnionType)
+    return {f.name: get_args(h) if get_origin(h := hints[f.name]) in unions else (h,) for f in fields(Trial)}
+
+
+def canonical(axis: str, value: Any) -> Value:
+    """Bring a value into the one form that its axis knows: 1e-3 is 0.001, and True is not 1."""
+    if axis not in axis_types():
+        raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
+    allowed = axis_types()[axis]
+    if type(value).__module__ == "numpy":
+        value = value.item()
+    if type(value) in allowed:
+        return value  # type: ignore[no-any-return]
+    if type(value) is int and float in allowed:
+        return float(value)
+    names = " or ".join("None" if t is type(None) else t.__name__ for t in allowed)
+    raise SuiteError(f"{axis} must be {names}, got {value!r} ({type(value).__name__})")

@@ -1,0 +1,20 @@
+"""What every test may rely on."""
+
+import shutil
+
+import pytest
+from hypothesis import settings
+
+# Training is slow on a busy machine, which says nothing about the code. Under CI, hypothesis draws the same every time.
+settings.register_profile("harness", deadline=None)
+settings.load_profile("harness")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser") and not shutil.which("chromium"):
+        pytest.skip("no chromium")
+    if item.get_closest_marker("cuda"):
+        import torch  # only where it is needed: it takes over a second
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")

@@ -1,0 +1,226 @@
+"""The shape of the house: who imports whom, how long things get, and what is never called.
+
+Everything is read from the syntax tree, so an import inside a function counts as much as one at the top.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.loader import load_suite
+
+REPOSITORY = Path(__file__).parent.parent
+PACKAGE = Path(harness.__file__).parent
+
+MAY_IMPORT = {  # part of harness -> the other parts that it may import
+    "vocabulary": set(),
+    "training": {"vocabulary"},
+    "reporting": {"vocabulary"},
+    "execution": {"vocabulary", "training", "reporting"},
+    "cli": {"vocabulary", "training", "reporting", "execution"},
+}
+WITHOUT_TORCH = {"vocabulary", "reporting"}
+PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+NEVER_CALLED = {"eval", "yaml.load", "torch.load", "pandas.read_pickle", "pd.read_pickle", "os.system", "os.popen"}
+RUNS_SUITES = "harness.loader"  # the one module whose work it is to run a stranger's code
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of harness: its dotted name, its text, and whether it is a package's __init__."""
+
+    name: str
+    text: str
+    is_package: bool = False
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+
+def read_modules() -> list[Module]:
+    """Every module of the harness that is under test."""
+    modules = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ["harness", *path.relative_to(PACKAGE).with_suffix("").parts]
+        is_package = parts[-1] == "__init__"
+        modules.append(Module(".".join(parts[:-1] if is_package else parts), path.read_text("utf-8"), is_package))
+    return modules
+
+
+def part_of(name: str) -> str:
+    """The part of harness that a dotted name lies in."""
+    second = [*name.split("."), ""][1]
+    if second == "__main__":
+        return "cli"
+    return second if second in MAY_IMPORT else "vocabulary"
+
+
+def imports(module: Module) -> Iterator[str]:
+    """Dotted names that a module imports anywhere, those that it asks importlib for included."""
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=source, names=names, level=level):
+                base = module.name.split(".")
+                base = base[: len(base) + module.is_package - level] if level else []
+                origin = ".".join([*base, *([source] if source else [])])
+                yield from (f"{origin}.{alias.name}" for alias in names)
+            case ast.Call(args=[ast.Constant(value=str(name)), *_]):
+                if called(node) in {"import_module", "importlib.import_module", "__import__"}:
+                    yield name
+
+
+def called(call: ast.Call) -> str:
+    """What a call calls, as it is written."""
+    return ast.unparse(call.func)
+
+
+def upward_imports(module: Module) -> Iterator[str]:
+    part = part_of(module.name)
+    for name in imports(module):
+        if name.split(".")[0] == "harness" and part_of(name) not in MAY_IMPORT[part] | {part}:
+            yield f"{part} imports {name}"
+
+
+def imports_of_torch(module: Module) -> Iterator[str]:
+    if part_of(module.name) in WITHOUT_TORCH:
+        yield from (f"imports {name}" for name in imports(module) if name.split(".")[0] == "torch")
+
+
+def long_files(module: Module) -> Iterator[str]:
+    lines = len(module.text.splitlines())
+    if lines > 300:
+        yield f"{lines} lines"
+
+
+def long_functions(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = node.end_lineno - node.lineno + 1
+            if lines > 40:
+                yield f"{node.name} has {lines} lines"
+
+
+def pickles(module: Module) -> Iterator[str]:
+    yield from (f"imports {name}" for name in imports(module) if name.split(".")[0] in PICKLES)
+
+
+def unsafe_calls(module: Module) -> Iterator[str]:
+    never = NEVER_CALLED if module.name == RUNS_SUITES else NEVER_CALLED | {"exec"}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            harmless = called(node) == "torch.load" and options.get("weights_only") == "True"
+            if called(node) in never and not harmless:
+                yield f"line {node.lineno} calls {called(node)}"
+            for option in ("shell", "allow_pickle"):
+                if options.get(option, "False") != "False":
+                    yield f"line {node.lineno} says {option}={options[option]}"
+    # Under another name the calls above would go unseen.
+    yield from (f"imports {name}" for name in imports(module) if name in NEVER_CALLED)
+
+
+CHECKS = [upward_imports, imports_of_torch, long_files, long_functions, pickles, unsafe_calls]
+
+
+def brief(value: object) -> str:
+    """The name of a test with this value: a listing of 300 lines isn't one."""
+    return getattr(value, "__name__", str(value)[:40])
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=brief)
+def test_harness_keeps_its_shape(check):
+    assert [f"{module.name}: {fault}" for module in read_modules() for fault in check(module)] == []
+
+
+def test_the_checks_see_every_part():
+    assert {part_of(module.name) for module in read_modules()} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "text"),
+    [
+        (upward_imports, "harness.store", "import harness.reporting.report"),
+        (upward_imports, "harness.store", "from harness import cli"),
+        (upward_imports, "harness.store", "def f():\n    from harness.training.loop import train"),
+        (upward_imports, "harness.store", "importlib.import_module('harness.execution')"),
+        (upward_imports, "harness.store", "from .training import loop"),
+        (upward_imports, "harness.training.loop", "from harness.reporting import stats"),
+        (upward_imports, "harness.training.loop", "from ..execution import local"),
+        (upward_imports, "harness.reporting.report", "from harness.training.norms import NORMS"),
+        (upward_imports, "harness.reporting.report", "import harness.execution"),
+        (upward_imports, "harness.execution.local", "import harness.cli"),
+        (upward_imports, "harness.execution.local", "from harness import __main__"),
+        (imports_of_torch, "harness.suite", "def f():\n    import torch.nn as nn"),
+        (imports_of_torch, "harness.reporting.figures", "from torch import Tensor"),
+        (long_files, "harness.plan", "a = 1\n" * 301),
+        (long_functions, "harness.plan", "def f():\n" + "    a = 1\n" * 40),
+        (long_functions, "harness.plan", "class A:\n    async def f(self):\n" + "        a = 1\n" * 40),
+        (pickles, "harness.store", "import pickle"),
+        (pickles, "harness.training.checkpoint", "def f():\n    from joblib import load"),
+        (unsafe_calls, "harness.suite", "eval('1')"),
+        (unsafe_calls, "harness.suite", "exec('1')"),
+        (unsafe_calls, RUNS_SUITES, "eval('1')"),
+        (unsafe_calls, "harness.suite", "yaml.load(text)"),
+        (unsafe_calls, "harness.cli", "subprocess.run(line, shell=True)"),
+        (unsafe_calls, "harness.cli", "os.system(line)"),
+        (unsafe_calls, "harness.store", "np.load(path, allow_pickle=True)"),
+        (unsafe_calls, "harness.training.checkpoint", "torch.load(path)"),
+        (unsafe_calls, "harness.training.checkpoint", "torch.load(path, weights_only=False)"),
+        (unsafe_calls, "harness.training.checkpoint", "from torch import load"),
+    ],
+    ids=brief,
+)
+def test_each_check_can_fail(check, name, text):
+    assert list(check(Module(name, text))) != []
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "text"),
+    [
+        (upward_imports, "harness.cli", "from harness.execution import local"),
+        (upward_imports, "harness.execution.local", "from harness.training.loop import train"),
+        (upward_imports, "harness.training.loop", "from harness import Suite\nfrom .norms import NORMS\nimport torch"),
+        (imports_of_torch, "harness.training.loop", "import torch"),
+        (imports_of_torch, "harness.suite", "import torchless"),
+        (long_files, "harness.plan", "a = 1\n" * 300),
+        (long_functions, "harness.plan", "def f():\n" + "    a = 1\n" * 39),
+        (unsafe_calls, RUNS_SUITES, "exec(code, scope)"),
+        (unsafe_calls, "harness.training.checkpoint", "torch.load(path, weights_only=True)"),
+        (unsafe_calls, "harness.training.probes", "model.eval()"),
+        (unsafe_calls, "harness.cli", "subprocess.run(words, shell=False)"),
+    ],
+    ids=brief,
+)
+def test_the_checks_let_good_code_pass(check, name, text):
+    assert list(check(Module(name, text))) == []
+
+
+def test_reading_results_leaves_torch_out():
+    script = "import sys, harness, harness.store, harness.reporting.report; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_templates_are_installed_with_the_package():
+    assert any(files("harness.reporting").joinpath("templates").iterdir())
+
+
+def test_ci_runs_the_line_that_the_readme_gives_for_the_tests():
+    line = (REPOSITORY / ".ci/run").read_text("utf-8").splitlines()[-1]
+    assert "-e tests" in line
+    assert line in (REPOSITORY / "README.md").read_text("utf-8").splitlines()
+
+
+def test_the_suite_in_the_readme_is_a_suite(tmp_path):
+    _, _, rest = (REPOSITORY / "README.md").read_text("utf-8").partition("```python\n")
+    (tmp_path / "example.py").write_text(rest.partition("```")[0], "utf-8")
+    assert len(list(load_suite(tmp_path / "example").trials(device="cpu"))) == 2 * 13 * 10
