@@ -35,6 +35,14 @@ class Record:
             raise DamageError(f"record {self.key}: unknown outcome {self.outcome!r}")
 
 
+def failure(record: Record) -> str | None:
+    """How a trained trial failed to train, None where it did train: a result in either case."""
+    if record.facts["fail_step"] is not None:
+        return "nonfinite"
+    loss = record.curves["train.loss"]["value"]
+    return "no_better_than_init" if loss[-1] >= loss[0] else None
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The results folder of one suite: where each thing stands."""

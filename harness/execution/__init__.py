@@ -1,0 +1,1 @@
+"""Where cohorts run: worker processes on this machine, and what is said between them and their supervisor."""

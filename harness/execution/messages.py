@@ -1,0 +1,87 @@
+"""What supervisor and workers say to each other. All of it is plain data; none of it needs torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.plan import Cohort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Look at the machine, and try one model of each kind: answered by Surveyed or Refused."""
+
+    suite: Path
+    device: str
+    data: Path  # folder for the data that a report draws
+    measure: bool = False  # also how long steps and evaluations take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """Train a cohort and write its records: answered by Progress and then Finished, Stopped, Failed or Refused."""
+
+    suite: Path
+    cohort: Cohort
+    root: Path  # the results folder of the suite
+    telemetry: Mapping[str, Any]  # what every record says of this run
+    attempt: int  # of this cohort in this run, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Save at the next step and say Stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """What this machine is, and what the suite comes to on it."""
+
+    device: str  # what "auto" stands for
+    fingerprint: Mapping[str, Any]  # what bits depend on
+    machine: Mapping[str, Any]  # what else is worth knowing
+    seconds: Mapping[str, float] = field(default_factory=dict)  # cohort -> a measured guess at its training time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A sign of life: how far a cohort is."""
+
+    done: float  # of its steps, 0..1
+    failed: tuple[str, ...] = ()  # keys of trials whose loss is no longer finite
+    note: str = ""  # something that the user should know
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """All records of the cohort are written."""
+
+    failed: tuple[str, ...]  # keys of trials that failed to train
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The cohort is saved as far as it came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The cohort brought its worker down, or raised."""
+
+    outcome: str  # oom, crashed or timeout
+    error: str  # one line
+    details: str  # the traceback, for the log
+    again: bool  # whether the same could go well another time: it died from outside, it didn't raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Nothing that a trial is to blame for: a wrong suite, a full disk. The run ends with this error."""
+
+    kind: str  # name of a class in harness.errors
+    error: str
+
+
+Job = Survey | Train
+Answer = Surveyed | Finished | Stopped | Failed | Refused  # each ends a job

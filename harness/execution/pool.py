@@ -1,0 +1,138 @@
+"""Worker processes: started once, given jobs, watched, replaced where they die."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from harness.execution.messages import Answer, Failed, Job, Progress, Stop
+
+WORKER = "harness.execution.worker"
+SILENCE = 1800.0  # seconds without a sign of life after which a worker counts as hung
+GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process, the pipe to it, and the job that it does."""
+
+    process: BaseProcess
+    pipe: Connection
+    job: Job | None = None
+    heard: float = field(default_factory=time.monotonic)
+
+
+class Pool:
+    """A number of workers; use it through `pool_of`."""
+
+    def __init__(self, size: int, start: Callable[[], Worker]) -> None:
+        self._start = start
+        self.size = size
+        self.workers: list[Worker] = []
+
+    @property
+    def busy(self) -> list[Worker]:
+        """The workers that have a job."""
+        return [worker for worker in self.workers if worker.job is not None]
+
+    @property
+    def free(self) -> int:
+        """How many more jobs can be given."""
+        return self.size - len(self.busy)
+
+    def give(self, job: Job) -> None:
+        """Let an idle worker, or a new one, do a job."""
+        worker = next((worker for worker in self.workers if worker.job is None), None)
+        if worker is None:
+            worker = self._start()
+            self.workers.append(worker)
+        worker.job, worker.heard = job, time.monotonic()
+        worker.pipe.send(job)
+
+    def events(self, timeout: float) -> Iterator[tuple[Job, Progress | Answer]]:
+        """What workers have said by now, and which died or hang; waits for the first up to `timeout` seconds."""
+        ready = wait([worker.pipe for worker in self.busy], timeout)
+        for worker in self.busy:
+            job = worker.job
+            assert job is not None
+            if worker.pipe in ready:
+                yield job, self._hear(worker)
+            elif time.monotonic() - worker.heard > SILENCE:
+                self._bury(worker)
+                error = f"no sign of life for {SILENCE:.0f} s"
+                yield job, Failed(outcome="timeout", error=error, details=error, again=True)
+
+    def _hear(self, worker: Worker) -> Progress | Answer:
+        try:
+            message: Progress | Answer = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            error = _cause(worker.process.exitcode)
+            return Failed(outcome="crashed", error=error, details=error, again=True)
+        worker.heard = time.monotonic()
+        if not isinstance(message, Progress):
+            worker.job = None
+        return message
+
+    def _bury(self, worker: Worker) -> None:
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        self.workers.remove(worker)
+
+    def stop(self) -> None:
+        """Ask all workers to save and answer."""
+        for worker in self.busy:
+            try:
+                worker.pipe.send(Stop())
+            except OSError:  # it has just died; `events` will say so
+                continue
+
+    def kill(self) -> None:
+        """End all workers at once; what they saved stays."""
+        for worker in list(self.workers):
+            self._bury(worker)
+
+
+@contextmanager
+def pool_of(size: int, *, cuda: bool) -> Iterator[Pool]:
+    """A pool of up to `size` workers, from a fork server that has torch loaded; a process each where CUDA is used."""
+    for name in ONE_THREAD:  # read when a worker's libraries are loaded: the number of threads moves bits
+        os.environ[name] = "1"
+    context: Any = multiprocessing.get_context("spawn" if cuda else "forkserver")
+    if not cuda:
+        context.set_forkserver_preload([WORKER])
+
+    def start() -> Worker:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_run, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        return Worker(process, ours)
+
+    pool = Pool(size, start)
+    try:
+        yield pool
+    finally:
+        pool.kill()
+
+
+def _run(pipe: Connection) -> None:
+    """The life of a worker. It is imported there, so that this process never loads torch."""
+    from harness.execution.worker import serve
+
+    serve(pipe)
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        hint = "; the system does this when memory runs out" if -exit_code == signal.SIGKILL else ""
+        return f"the worker was killed by {signal.Signals(-exit_code).name}{hint}"
+    return f"the worker ended with exit code {exit_code}"

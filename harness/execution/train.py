@@ -1,0 +1,151 @@
+"""One cohort from its last snapshot to its records."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.execution.messages import Finished, Progress, Stopped, Train
+from harness.execution.survey import fingerprint
+from harness.loader import SuiteFile, load_suite
+from harness.records import TRAINED, Place, Record, failure, write_record
+from harness.training import checkpoint
+from harness.training.checkpoint import Snapshot
+from harness.training.datasets import Dataset, load_dataset
+from harness.training.loop import train
+from harness.training.outcomes import Outcome, outcomes
+from harness.training.program import Program, prepare
+
+SAVE_EVERY = 1.0  # seconds, or more where a save takes longer than a twentieth of that
+SAVE_SHARE = 20
+TELL_EVERY = 0.5  # seconds
+
+
+@dataclass(slots=True)
+class Clock:
+    """Where the time of a cohort went, over all its attempts."""
+
+    started: str
+    resumes: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "eval": 0.0, "checkpoint": 0.0})
+    last: float = field(default_factory=time.monotonic)
+
+    def charge(self, work: str) -> None:
+        """Book the time since the last call."""
+        now = time.monotonic()
+        self.seconds[work] += now - self.last
+        self.last = now
+
+
+def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable[[], bool]) -> Finished | Stopped:
+    """Train the cohort to its end and write its records, or save it where it is when told to stop."""
+    suite, trials, place = _suite(job.suite), job.cohort.trials, Place(job.root)
+    dataset = _dataset(job.suite, trials[0].dataset)
+    device = torch.device(trials[0].device)
+    program = prepare(trials, dataset, device, suite.suite.functions)
+    about = {"cohort": job.cohort.id, "fingerprint": fingerprint(device), "code": job.telemetry["code_hash"]}
+    start, clock = _resume(program, place, about, tell)
+    saved = told = time.monotonic()
+    saving = 0.0
+    for done, work in train(program, start):
+        clock.charge(work)
+        if stop():
+            _save(program, place, about, done, clock)
+            return Stopped()
+        if clock.last - told > TELL_EVERY:
+            told = clock.last
+            tell(Progress(done=done / program.steps, failed=_not_finite(program)))
+        if clock.last - saved > max(SAVE_EVERY, SAVE_SHARE * saving) and done < program.steps:
+            saving = _save(program, place, about, done, clock)
+            saved = clock.last
+    telemetry = {**_telemetry(program, clock), **job.telemetry, "attempts": job.attempt}
+    records = [_record(outcome, telemetry) for outcome in outcomes(program)]
+    for record in records:
+        write_record(place, record)
+    checkpoint.discard(place.checkpoints, job.cohort.id)
+    return Finished(failed=tuple(record.key for record in records if failure(record)))
+
+
+@lru_cache(maxsize=4)
+def _suite(path: Path) -> SuiteFile:
+    return load_suite(path)
+
+
+@lru_cache(maxsize=4)
+def _dataset(path: Path, name: str) -> Dataset:
+    return load_dataset(name, path.parent, _suite(path).suite.functions)
+
+
+def _resume(
+    program: Program, place: Place, about: Mapping[str, Any], tell: Callable[[Progress], None]
+) -> tuple[int, Clock]:
+    """The step to go on from: that of the newest whole snapshot written under the same conditions, else 0."""
+    snapshot, refused = checkpoint.newest(place.checkpoints, about["cohort"], about)
+    for reason in refused:
+        tell(Progress(done=0.0, note=f"{reason}; not used"))
+    if snapshot is None:
+        return 0, Clock(started=_now())
+    program.restore(snapshot.tensors)
+    kept = snapshot.about
+    return kept["step"], Clock(started=kept["started"], resumes=kept["resumes"] + 1, seconds=dict(kept["seconds"]))
+
+
+def _save(program: Program, place: Place, about: Mapping[str, Any], done: int, clock: Clock) -> float:
+    """Write a snapshot; return the seconds that it took."""
+    before = time.monotonic()
+    facts = {**about, "step": done, "started": clock.started, "resumes": clock.resumes, "seconds": clock.seconds}
+    checkpoint.save(place.checkpoints, about["cohort"], Snapshot(facts, program.tensors))
+    clock.charge("checkpoint")
+    return time.monotonic() - before
+
+
+def _not_finite(program: Program) -> tuple[str, ...]:
+    steps = program.fail_step.tolist()
+    return tuple(trial.key for trial, step in zip(program.trials, steps, strict=False) if step >= 0)
+
+
+def _record(outcome: Outcome, telemetry: Mapping[str, Any]) -> Record:
+    trial = outcome.trial
+    return Record(
+        key=trial.key,
+        trial=trial.content,
+        outcome=TRAINED,
+        facts=outcome.facts,
+        curves=outcome.curves,
+        telemetry=telemetry,
+    )
+
+
+def _telemetry(program: Program, clock: Clock) -> dict[str, Any]:
+    """What the training of one trial cost: its share of the cohort's time."""
+    models, seconds = len(program.trials), clock.seconds
+    per_step = max(seconds["train"], 1e-9) / program.steps / models
+    return {
+        **{f"seconds_{work}": round(spent / models, 6) for work, spent in seconds.items()},
+        "step_ms": round(per_step * 1000, 6),
+        "samples_per_second": round(program.trials[0].batch_size / per_step, 1),
+        "peak_memory_mb": _peak_memory_mb(program.fail_step.device),
+        "cohort_size": models,
+        "resumes": clock.resumes,
+        "started": clock.started,
+        "finished": _now(),
+    }
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """The most memory that this process (on CUDA: its tensors) has used so far."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,110 @@
+"""Snapshots to go on from: tensors and a step, in a container without pickle that knows when it is damaged.
+
+A file is MAGIC, the length of a JSON header (8 bytes, little endian), the header, the tensors' bytes, and the sha256 of
+all of that. Two generations are kept, so that a fault during a save costs one interval and not the run.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import DamageError
+from harness.files import read_bytes, write_atomically
+
+MAGIC = b"harness\x01"
+MAX_BYTES = 64 * 2**30
+DTYPES = {str(dtype): dtype for dtype in (torch.float64, torch.float32, torch.float16, torch.int64, torch.bool)}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a cohort stood: which and under what conditions (`about`), and its tensors."""
+
+    about: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+def dump(snapshot: Snapshot) -> bytes:
+    """The snapshot as a container."""
+    layout, chunks, offset = [], [], 0
+    for name, tensor in snapshot.tensors.items():
+        data = tensor.detach().cpu().contiguous().numpy().tobytes()
+        layout.append({"name": name, "dtype": str(tensor.dtype), "shape": list(tensor.shape), "offset": offset})
+        chunks.append(data)
+        offset += len(data)
+    header = json.dumps({"about": dict(snapshot.about), "tensors": layout}).encode()
+    body = b"".join([MAGIC, struct.pack("<Q", len(header)), header, *chunks])
+    return body + hashlib.sha256(body).digest()
+
+
+def load(path: Path) -> Snapshot:
+    """The snapshot at `path`; DamageError where a bit of it is not what was written."""
+    data = memoryview(read_bytes(path, at_most=MAX_BYTES))
+    body, seal = data[:-32], data[-32:]
+    if body[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != seal:
+        raise DamageError(f"{path} is damaged, or no snapshot: its checksum does not hold")
+    try:
+        start = len(MAGIC) + 8
+        (length,) = struct.unpack("<Q", body[len(MAGIC) : start])
+        header = json.loads(bytes(body[start : start + length]))
+        content = body[start + length :]
+        return Snapshot(header["about"], {entry["name"]: _tensor(entry, content) for entry in header["tensors"]})
+    except (ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+        # The checksum holds, so somebody wrote this on purpose.
+        raise DamageError(f"{path} is no snapshot as this project writes it: {error}") from error
+
+
+def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:
+    dtype, shape, offset = DTYPES[entry["dtype"]], entry["shape"], entry["offset"]
+    if not all(type(size) is int and size >= 0 for size in [*shape, offset]):
+        raise ValueError(f"shape {shape} at {offset}")
+    array = np.frombuffer(content, dtype=np.uint8, count=dtype.itemsize * prod(shape), offset=offset)
+    return torch.from_numpy(array.copy()).view(dtype).view(shape)
+
+
+def newest(folder: Path, cohort: str, about: Mapping[str, Any]) -> tuple[Snapshot | None, list[str]]:
+    """The newest whole snapshot of a cohort from the same conditions, and why others are not used."""
+    found, refused = [], []
+    for path in _generations(folder, cohort):
+        try:
+            snapshot = load(path)
+        except FileNotFoundError:
+            continue
+        except DamageError as error:
+            refused.append(str(error))
+            continue
+        differing = [name for name, value in about.items() if snapshot.about.get(name) != value]
+        if differing:
+            refused.append(f"{path} was written under another {', '.join(differing)}")
+        else:
+            found.append(snapshot)
+    return max(found, key=lambda snapshot: snapshot.about["step"], default=None), refused
+
+
+def save(folder: Path, cohort: str, snapshot: Snapshot) -> None:
+    """Write a snapshot over the older of the two generations."""
+    paths = _generations(folder, cohort)
+    write_atomically(min(paths, key=_age), dump(snapshot))
+
+
+def discard(folder: Path, cohort: str) -> None:
+    """Remove a cohort's snapshots: all its trials have their records."""
+    for path in _generations(folder, cohort):
+        path.unlink(missing_ok=True)
+
+
+def _generations(folder: Path, cohort: str) -> list[Path]:
+    return [folder / f"{cohort}.{generation}.snapshot" for generation in "ab"]
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0

@@ -1,0 +1,107 @@
+"""Optimizers of a whole cohort: torch's update rules, with one value per model for every setting.
+
+To add an optimizer: a function that updates one stacked parameter in place, and an entry in OPTIMIZERS. To add a
+schedule: an entry in SCHEDULES, the factor on the learning rate after a number of steps.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from harness.errors import lookup
+from harness.trial import Trial
+
+BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam, as in Kingma & Ba 2015
+
+
+def per_model(values: Float[Tensor, "M"], like: Float[Tensor, "M ..."]) -> Tensor:
+    """Shape one value per model so that it broadcasts over that model's weights."""
+    return values[(..., *[None] * (like.ndim - 1))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the update of M models reads, one value for each."""
+
+    lr: Float[Tensor, "M"]
+    momentum: Float[Tensor, "M"]
+    weight_decay: Float[Tensor, "M"]
+    nesterov: bool
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], like: Tensor) -> "Settings":
+        """The settings of these trials, on the device and in the type of a tensor."""
+        columns = {
+            name: like.new_tensor([getattr(t, name) for t in trials]) for name in ("lr", "momentum", "weight_decay")
+        }
+        return cls(**columns, nesterov=trials[0].nesterov)
+
+
+Slots = Mapping[str, Tensor]  # what the optimizer remembers of one parameter
+Update = Callable[[Tensor, Tensor, Slots, Settings, int], None]
+
+
+def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:  # noqa: ARG001
+    """Sutskever et al. 2013 in torch's form: the momentum buffer gathers gradients, lr multiplies it."""
+    grad = grad + per_model(settings.weight_decay, weight) * weight
+    if slots:
+        momentum = per_model(settings.momentum, weight)
+        velocity = slots["velocity"].mul_(momentum).add_(grad)
+        grad = grad + momentum * velocity if settings.nesterov else velocity
+    weight.sub_(per_model(settings.lr, weight) * grad)
+
+
+def _adamw(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:
+    """Loshchilov & Hutter 2019, algorithm 2; `step` counts from 0."""
+    lr = per_model(settings.lr, weight)
+    weight.mul_(1 - lr * per_model(settings.weight_decay, weight))
+    mean = slots["mean"].lerp_(grad, 1 - BETAS[0])
+    square = slots["square"].mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
+    corrections = [1 - beta ** (step + 1) for beta in BETAS]
+    weight.sub_(lr / corrections[0] * mean / (square.sqrt() / math.sqrt(corrections[1]) + EPS))
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """An update rule and the names of what it remembers for each parameter, all of it zero at first."""
+
+    update: Update
+    slots: Callable[[Sequence[Trial]], tuple[str, ...]]
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(_sgd, lambda trials: ("velocity",) if any(t.momentum for t in trials) else ()),
+    "adamw": Optimizer(_adamw, lambda trials: ("mean", "square")),
+}
+
+SCHEDULES: dict[str, Callable[[int, int, Trial], float]] = {  # steps done after the warm-up, of how many -> factor
+    "constant": lambda done, of, trial: 1.0,
+    "cosine": lambda done, of, trial: 0.5 * (1 + math.cos(math.pi * done / of)),  # Loshchilov & Hutter 2017
+    "step": lambda done, of, trial: trial.decay_factor ** (done // (trial.decay_every or of)),
+}
+
+
+def lr_factor(trial: Trial, step: int, steps: int) -> float:
+    """The factor on lr in the update after `step` of `steps` updates: a linear warm-up, then the schedule."""
+    if step < trial.warmup_steps:
+        return (step + 1) / trial.warmup_steps
+    schedule = lookup(SCHEDULES, trial.schedule, "schedule")
+    return schedule(step - trial.warmup_steps, max(1, steps - trial.warmup_steps), trial)
+
+
+@torch.no_grad()
+def update(
+    optimizer: Optimizer,
+    weights: Mapping[str, Tensor],
+    grads: Mapping[str, Tensor],
+    slots: Mapping[str, Mapping[str, Tensor]],
+    settings: Settings,
+    step: int,
+) -> None:
+    """One step of every model, in place."""
+    for name, weight in weights.items():
+        optimizer.update(weight, grads[name], slots[name], settings, step)

@@ -1,0 +1,60 @@
+"""What a trained cohort comes to, trial by trial: facts and curves as plain numbers, ready for its records."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from harness.training.program import Program
+from harness.trial import Trial
+
+Curve = dict[str, list[Any]]  # step, value; a value that is not finite is None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of one trial after training."""
+
+    trial: Trial
+    facts: Mapping[str, Any]
+    curves: Mapping[str, Curve]
+
+
+def outcomes(program: Program) -> list[Outcome]:
+    """The outcome of every trial of the cohort, in its order."""
+    fail_steps = program.fail_step.tolist()
+    curves = {name: _points(program, name, curve.double().cpu()) for name, curve in program.curves.items()}
+    return [
+        Outcome(
+            trial,
+            {**_facts(program, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
+            {name: {"step": steps, "value": rows[i]} for name, (steps, rows) in curves.items()},
+        )
+        for i, trial in enumerate(program.trials)
+    ]
+
+
+def _facts(program: Program, trial: Trial) -> dict[str, Any]:
+    return {
+        "steps": program.steps,
+        "steps_per_epoch": program.steps_per_epoch,
+        "norm_batch": trial.batch_size if trial.norm == "batch" else None,
+        "train_examples": program.dataset.size("train"),
+        "test_examples": program.dataset.size("test"),
+        "classes": program.dataset.classes,
+        "parameters": sum(weight[0].numel() for weight in program.stack.weights.values()),
+    }
+
+
+def _points(program: Program, name: str, curve: Tensor) -> tuple[list[int], list[list[float | None]]]:
+    """The steps at which a curve has values, and the values model by model."""
+    marks = list(program.marks)
+    if name == "batch.loss":
+        # The mean since the mark before; sums are kept, so that evaluating twice changes nothing.
+        since = curve.new_tensor(marks).diff()
+        curve, marks = curve.diff(dim=0) / since[:, None], marks[1:]
+    elif name.startswith("train."):
+        curve, marks = curve[[0, -1]], [marks[0], marks[-1]]
+    return marks, [[value if math.isfinite(value) else None for value in row] for row in curve.T.tolist()]

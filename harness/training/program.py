@@ -1,0 +1,126 @@
+"""A cohort made ready to train: models, data and optimizer on a device, and every tensor that training changes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import SuiteError, lookup
+from harness.training.datasets import Dataset
+from harness.training.fusion import Stack, fuse
+from harness.training.models import build
+from harness.training.optim import OPTIMIZERS, Optimizer, Settings
+from harness.trial import Trial
+
+EVALUATIONS = 20  # of a run that doesn't say how often
+SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """M models in training. What changes is changed in place, so `tensors` always shows where the program stands."""
+
+    trials: tuple[Trial, ...]  # fewer than M where the stack is padded
+    dataset: Dataset
+    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, labels
+    stack: Stack
+    optimizer: Optimizer
+    settings: Settings
+    slots: Mapping[str, Mapping[str, Tensor]]  # weight -> what the optimizer remembers of it
+    steps: int
+    steps_per_epoch: int
+    marks: tuple[int, ...]  # steps after which validation and test examples are evaluated; the first is 0
+    curves: Mapping[
+        str, Tensor
+    ]  # "val.loss" -> "E M", a row for each mark; of "batch.loss", the sum of all steps so far
+    fail_step: Tensor  # "M": the step whose loss was the first that is not finite, -1 if there is none
+    batch_loss: Tensor  # "M": training losses of all steps, added up in double precision
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that training changes, by name: with the number of steps done it is a whole checkpoint."""
+        return {
+            **{f"weight/{name}": weight for name, weight in self.stack.weights.items()},
+            **{f"buffer/{name}": buffer for name, buffer in self.stack.buffers.items()},
+            **{f"slot/{slot}/{name}": kept for name, slots in self.slots.items() for slot, kept in slots.items()},
+            **{f"curve/{name}": curve for name, curve in self.curves.items()},
+            "fail_step": self.fail_step,
+            "batch_loss": self.batch_loss,
+        }
+
+    @torch.no_grad()
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Go back to where the saved tensors stood."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(saved[name])
+
+
+def prepare(
+    trials: Sequence[Trial], dataset: Dataset, device: torch.device, own: Mapping[str, Callable[..., Any]]
+) -> Program:
+    """The program that trains these trials, which differ in PER_MODEL alone, at its first step."""
+    first = trials[0]
+    steps_per_epoch = epoch_length(first, dataset)
+    steps = total_steps(first, dataset)
+    stack = fuse([build(trial, dataset.inputs, dataset.classes, own) for trial in trials], device)
+    padded = [*trials, *[trials[-1]] * (stack.size - len(trials))]
+    marks = evaluation_steps(first, steps)
+    optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
+    remembered = optimizer.slots(padded)
+    like = next(iter(stack.weights.values()))
+    return Program(
+        trials=tuple(trials),
+        dataset=dataset,
+        data={split: _on(device, dataset, split) for split in SPLITS},
+        stack=stack,
+        optimizer=optimizer,
+        settings=Settings.of(padded, like),
+        slots={
+            name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in remembered}
+            for name, weight in stack.weights.items()
+        },
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        marks=marks,
+        curves=_empty_curves(len(marks), stack.size, device),
+        fail_step=torch.full((stack.size,), -1, device=device),
+        batch_loss=torch.zeros(stack.size, device=device, dtype=_precise(device)),
+    )
+
+
+def epoch_length(trial: Trial, dataset: Dataset) -> int:
+    """Steps in an epoch: every batch is full, what is left over sits out until the next shuffle."""
+    if trial.batch_size > dataset.size("train"):
+        raise SuiteError(
+            f"batch_size must be at most the {dataset.size('train')} training examples of {trial.dataset!r}, "
+            f"got {trial.batch_size}"
+        )
+    return dataset.size("train") // trial.batch_size
+
+
+def total_steps(trial: Trial, dataset: Dataset) -> int:
+    """The updates of a trial, whether it counts steps or epochs."""
+    return trial.steps if trial.steps is not None else (trial.epochs or 1) * epoch_length(trial, dataset)
+
+
+def evaluation_steps(trial: Trial, steps: int) -> tuple[int, ...]:
+    """When to evaluate: before the first step, every so often, after the last."""
+    every = trial.eval_every or max(1, steps // EVALUATIONS)
+    return tuple(sorted({*range(0, steps, every), steps}))
+
+
+def _on(device: torch.device, dataset: Dataset, split: str) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(dataset.x[split]).to(device), torch.from_numpy(dataset.y[split]).to(device)
+
+
+def _empty_curves(marks: int, models: int, device: torch.device) -> dict[str, Tensor]:
+    names = [f"{split}.{metric}" for split in SPLITS for metric in METRICS]
+    shape, precise = (marks, models), _precise(device)
+    return {name: torch.full(shape, torch.nan, device=device, dtype=precise) for name in [*names, "batch.loss"]}
+
+
+def _precise(device: torch.device) -> torch.dtype:
+    """The type in which sums and results are kept: Apple's devices have no double precision."""
+    return torch.float32 if device.type == "mps" else torch.float64
