@@ -9,7 +9,18 @@ from typing import Any
 
 from harness import errors
 from harness.errors import HarnessError
-from harness.execution.messages import Failed, Finished, Progress, Refused, Stopped, Survey, Surveyed, Train
+from harness.execution.messages import (
+    Failed,
+    Finished,
+    Inspect,
+    Inspected,
+    Progress,
+    Refused,
+    Stopped,
+    Survey,
+    Surveyed,
+    Train,
+)
 from harness.execution.pool import GRACE, Pool
 from harness.files import write_atomically
 from harness.plan import Cohort
@@ -29,18 +40,18 @@ class Event:
     note: str = ""
 
 
-def ask(pool: Pool, job: Survey, stopping: Callable[[], bool]) -> Surveyed | None:
-    """What a survey says; None where the run is stopped before it is done."""
+def ask(pool: Pool, job: Survey | Inspect, stopping: Callable[[], bool]) -> Surveyed | Inspected | None:
+    """What a survey says, or an inspection; None where the run is stopped before it is done."""
     pool.give(job)
     while not stopping():
         for _, answer in pool.events(POLL):
             match answer:
-                case Surveyed():
+                case Surveyed() | Inspected():
                     return answer
                 case Refused():
                     raise _error(answer)
                 case Failed():
-                    raise errors.MachineError(f"the survey of the suite failed: {answer.error}\n{answer.details}")
+                    raise errors.MachineError(f"the worker that looks at the suite failed: {answer.error}")
     return None
 
 

@@ -14,8 +14,13 @@ class Survey:
 
     suite: Path
     device: str
-    data: Path  # folder for the data that a report draws
-    measure: bool = False  # also how long steps and evaluations take
+    data: Path | None = None  # folder for the data that a report draws
+    measure: bool = False  # also how long cohorts would take
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Look at the machine alone: answered by Inspected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,13 @@ class Surveyed:
     fingerprint: Mapping[str, Any]  # what bits depend on
     machine: Mapping[str, Any]  # what else is worth knowing
     seconds: Mapping[str, float] = field(default_factory=dict)  # cohort -> a measured guess at its training time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """What was found: what, its state, and a remedy where something is missing."""
+
+    findings: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,5 +95,5 @@ class Refused:
     error: str
 
 
-Job = Survey | Train
-Answer = Surveyed | Finished | Stopped | Failed | Refused  # each ends a job
+Job = Survey | Inspect | Train
+Answer = Surveyed | Inspected | Finished | Stopped | Failed | Refused  # each ends a job

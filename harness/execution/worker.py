@@ -10,7 +10,8 @@ from multiprocessing.connection import Connection
 import torch
 
 from harness.errors import HarnessError
-from harness.execution.messages import Answer, Failed, Job, Refused, Stop, Survey
+from harness.execution.inspect import inspect
+from harness.execution.messages import Answer, Failed, Inspect, Job, Refused, Stop, Survey
 from harness.execution.survey import survey
 from harness.execution.train import train_cohort
 
@@ -45,6 +46,8 @@ def _do(job: Job, connection: Connection, stop: threading.Event) -> Answer:
     try:
         if isinstance(job, Survey):
             return survey(job)
+        if isinstance(job, Inspect):
+            return inspect()
         return train_cohort(job, tell=connection.send, stop=stop.is_set)
     except HarnessError as error:
         return Refused(kind=type(error).__name__, error=str(error))

@@ -30,7 +30,7 @@ class Dataset:
     """Examples of any shape as float32, labels 0..classes-1 as int64, in three splits."""
 
     name: str
-    x: Mapping[str, NDArray[np.float32]]  # split -> examples
+    x: Mapping[str, NDArray[np.floating[Any]]]  # split -> examples
     y: Mapping[str, NDArray[np.int64]]
     classes: int
 
@@ -60,9 +60,9 @@ def load_dataset(name: str, folder: Path, own: Mapping[str, Callable[[], Any]]) 
     return _checked(name, _split(name, arrays))
 
 
-def save_for_report(dataset: Dataset, folder: Path) -> None:
-    """Keep two-dimensional data beside the results, so that a report can draw it."""
-    if dataset.inputs != (2,):
+def save_for_report(dataset: Dataset, folder: Path | None) -> None:
+    """Keep two-dimensional data in a folder, where there is one, so that a report can draw it."""
+    if folder is None or dataset.inputs != (2,):
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():
@@ -137,7 +137,7 @@ def _checked(name: str, arrays: Arrays) -> Dataset:
 
 
 def _check_split(
-    where: str, x: NDArray[np.float32], y: NDArray[np.int64], labels: NDArray[Any], shape: tuple[int, ...]
+    where: str, x: NDArray[np.floating[Any]], y: NDArray[np.int64], labels: NDArray[Any], shape: tuple[int, ...]
 ) -> None:
     if y.ndim != 1 or len(x) != len(y) or len(y) < 2:
         raise SuiteError(f"{where}: needs one label for each of two examples or more, got {x.shape} and {y.shape}")

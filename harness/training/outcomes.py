@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.training.program import Program
@@ -44,8 +46,15 @@ def _facts(program: Program, trial: Trial) -> dict[str, Any]:
         "train_examples": program.dataset.size("train"),
         "test_examples": program.dataset.size("test"),
         "classes": program.dataset.classes,
+        "guess_loss": _entropy(program.dataset.y["train"]),
         "parameters": sum(weight[0].numel() for weight in program.stack.weights.values()),
     }
+
+
+def _entropy(labels: NDArray[np.int64]) -> float:
+    """The cross-entropy of predicting every example by the frequencies of the classes, in nats: the least without x."""
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    return float(-(shares * np.log(shares)).sum())
 
 
 def _points(program: Program, name: str, curve: Tensor) -> tuple[list[int], list[list[float | None]]]:

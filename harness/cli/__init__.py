@@ -1,0 +1,26 @@
+"""The command line: a verb and its options in, messages and an exit code out."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from harness.cli.options import parse
+from harness.cli.stopping import Halted
+from harness.errors import HarnessError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say; return the exit code."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        exit_code: int = options.do(options)
+        return exit_code
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return error.exit_code
+    except Halted as halted:
+        print(f"harness: {halted}", file=sys.stderr)
+        return halted.exit_code
+    except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

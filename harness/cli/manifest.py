@@ -1,0 +1,46 @@
+"""suite.json: what a suite comes to, as reports and later runs need it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from harness import __version__
+from harness.loader import SuiteFile
+from harness.trial import Trial
+
+NOT_AXES = ("source",)  # a digest follows its model or dataset
+
+
+def describe(suite: SuiteFile, trials: Sequence[Trial]) -> dict[str, Any]:
+    """The suite in plain values: its question, its axes, its constants and its claims."""
+    axes = [axis for grid in suite.suite.grids for axis in grid]
+    names = [*dict.fromkeys(axes), *(f.name for f in fields(Trial))]
+    values = {name: list(dict.fromkeys(getattr(t, name) for t in trials)) for name in dict.fromkeys(names)}
+    varying = {name: found for name, found in values.items() if len(found) > 1 and name not in NOT_AXES}
+    return {
+        "name": suite.name,
+        "question": suite.question,
+        "path": str(suite.path),
+        "compare": suite.suite.compare,
+        "target_accuracy": suite.suite.target_accuracy,
+        "axes": varying,
+        "settings": {name: found[0] for name, found in values.items() if name not in varying and found},
+        "claims": [asdict(claim) for claim in suite.suite.claims],
+        "trials": len(trials),
+        "harness": __version__,
+    }
+
+
+def with_history(
+    description: Mapping[str, Any], before: Mapping[str, Any] | None, *, cohorts: list[list[str]], results: int
+) -> dict[str, Any]:
+    """The description with what earlier runs of the suite decided: the cut into cohorts, when claims were declared."""
+    earlier = before or {}
+    declared = {_identity(claim): claim["declared_after"] for claim in earlier.get("claims", [])}
+    claims = [{**claim, "declared_after": declared.get(_identity(claim), results)} for claim in description["claims"]]
+    kept = {name: earlier[name] for name in ("device", "fingerprint", "machine") if name in earlier}
+    return {**description, **kept, "claims": claims, "cohorts": cohorts}
+
+
+def _identity(claim: Mapping[str, Any]) -> str:
+    return repr(sorted((name, repr(value)) for name, value in claim.items() if name != "declared_after"))

@@ -1,0 +1,123 @@
+"""What can be said on the command line. A verb's module is loaded when the verb is asked for."""
+
+import argparse
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from harness import __version__
+from harness.errors import MachineError, UsageError, nearest
+from harness.records import NO_RESULT
+
+SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
+RESULTS = ("--results", {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results are kept"})
+ONLY = (
+    "--only",
+    {"action": "append", "default": [], "metavar": "AXIS=VALUE[,VALUE]", "help": "a part of the grid; repeatable"},
+)
+WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
+DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
+JSON = ("--json", {"action": "store_true", "help": "for programs"})
+VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
+    "run": (
+        "train what is missing, then write the report",
+        [
+            *(SUITE, RESULTS, ONLY, WORKERS, DEVICE),
+            ("--executor", {"choices": ["local", "slurm", "dask"], "default": "local", "help": "where cohorts run"}),
+            (
+                "--retry",
+                {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
+            ),
+            ("--fresh", {"action": "store_true", "help": "set results aside and train everything again"}),
+            ("--time-budget", {"default": None, "metavar": "2h", "help": "stop in time, with all state saved"}),
+            (
+                "--progress",
+                {"choices": ["auto", "rich", "plain", "none"], "default": "auto", "help": "how it is shown"},
+            ),
+        ],
+    ),
+    "plan": (
+        "say what would run, how long it may take and how many seeds a verdict needs",
+        [SUITE, RESULTS, ONLY, WORKERS, DEVICE],
+    ),
+    "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, JSON]),
+    "report": (
+        "write the report again from what is in results/",
+        [("suites", {"nargs": "+", "metavar": "SUITE"}), RESULTS],
+    ),
+    "show": (
+        "show one trial: settings, attempts, curves, error, and the command that replays it",
+        [("trial", {"help": "the key of a trial, or how it begins"}), RESULTS],
+    ),
+    "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
+}
+TO_COME = {"export": "exporting trained models", "merge": "joining results of several machines"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see `python -m {self.prog} --help`")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options, with the function that does the verb as `do`; UsageError where they make no sense."""
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    if verb in TO_COME:
+        raise MachineError(f"`{verb}`: {TO_COME[verb]} is not there yet")
+    if verb is not None and verb not in VERBS:
+        raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
+    options = _parser().parse_args(arguments)
+    options.do = _verb(options.verb)
+    _check(options)
+    return options
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="harness", description="A benchmarking harness for normalisation in neural networks.")
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+    for name, (what, options) in VERBS.items():
+        verb = verbs.add_parser(name, help=what, description=what.capitalize() + ".", allow_abbrev=False)
+        for flag, settings in options:
+            verb.add_argument(flag, **settings)
+    return parser
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+    do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.{name}"), name)
+    return do
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Turn texts into values, where they are not what they must be into one line."""
+    given = vars(options)
+    if given.get("executor", "local") != "local":
+        raise MachineError(f"--executor {options.executor} is not there yet; leave it out to train on this machine")
+    if "workers" in given and options.workers != "auto":
+        if not options.workers.isdecimal() or not 1 <= int(options.workers) <= 1024:
+            raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {options.workers!r}")
+        options.workers = int(options.workers)
+    if given.get("time_budget") is not None:
+        options.time_budget = _seconds(options.time_budget)
+    if "retry" in given:
+        options.retry = frozenset(filter(None, options.retry.split(",")))
+        for status in sorted(options.retry - set(NO_RESULT)):
+            raise UsageError(
+                f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
+                "(what never ended is always trained; a result stands, unless --fresh sets all of them aside)"
+            )
+
+
+def _seconds(text: str) -> float:
+    """A duration such as 2h, 1h30m, 90s."""
+    match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text)
+    seconds = (
+        sum(int(number or 0) * unit for number, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    )
+    if seconds <= 0:
+        raise UsageError(f"--time-budget must be a duration such as 2h, 1h30m or 90s, got {text!r}")
+    return float(seconds)

@@ -1,0 +1,78 @@
+"""`plan`: what would run and why, how long it may take, how many seeds a verdict needs. Trains nothing."""
+
+import argparse
+from math import prod
+
+from harness.claim import Claim
+from harness.cli.manifest import describe
+from harness.cli.progress import duration
+from harness.cli.run import Todo, find_work, known_device, survey, workers_for
+from harness.cli.stopping import stopping
+from harness.loader import SuiteFile, load_suite
+from harness.plan import Cohort
+from harness.records import Place, read_manifest
+from harness.reporting import grid, words
+from harness.reporting.claims import KINDS, check
+from harness.reporting.stats import seeds_needed
+from harness.selection import parse_only
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print the plan; the exit code."""
+    suite = load_suite(options.suite)
+    description = describe(suite, list(suite.trials(device="cpu")))
+    check(suite.suite.claims, description)
+    place = Place(options.results / suite.name)
+    only = parse_only(options.only)
+    device = known_device(options.device, read_manifest(place)) or options.device
+    print(suite.question)
+    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in description["axes"].items()) or "no axis"
+    print(f"{description['trials']} trials: {axes}; compared: {suite.suite.compare}")
+    _print_seeds(suite, description)
+    with stopping(None) as stop:
+        seen = survey(suite, place, device, stop, measure=True)
+    if seen is None:
+        return stop.exit_code
+    todo = find_work(suite, place, seen.device, only)
+    return _print_work(suite, todo, seen.seconds, workers_for(options.workers, seen.device), seen.device)
+
+
+def _print_work(suite: SuiteFile, todo: Todo, seconds: object, workers: int, device: str) -> int:
+    assert isinstance(seconds, dict)
+    command = f"python -m harness run {suite.path}"
+    if not todo.pending:
+        print(f"nothing to train: all {len(todo.selected)} selected trials have ended; {command} writes the report")
+        return 0
+    trials = sum(len(cohort.trials) for cohort in todo.pending)
+    sizes = sorted(len(cohort.trials) for cohort in todo.pending)
+    of = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+    print(f"{todo.results} trials have a result; {trials} would train, in {words.count(len(sizes), 'cohort')} of {of}")
+    hands = words.count(min(workers, len(sizes)), "worker")
+    guess = duration(_guess(todo.pending, seconds, workers))
+    print(f"about {guess} on {device} with {hands}, by a few steps tried; start with: {command}")
+    return 0
+
+
+def _guess(pending: list[Cohort], seconds: dict[str, float], workers: int) -> float:
+    """When the last of the workers is done, each taking the next cohort as it gets free."""
+    ends = [0.0] * workers
+    for cohort in pending:
+        ends[ends.index(min(ends))] += seconds.get(cohort.id, 0.0)
+    return max(ends)
+
+
+def _print_seeds(suite: SuiteFile, description: dict[str, object]) -> None:
+    seeds = len(grid.values(description, "seed"))
+    for number, claim in enumerate(suite.suite.claims, start=1):
+        points = _points(claim, description)
+        needed = seeds_needed(points)
+        word = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
+        compared = words.count(points, "comparison")
+        print(f"claim {number} ({claim.kind}) needs {needed} seeds for {compared}, has {seeds}: {word}")
+
+
+def _points(claim: Claim, description: dict[str, object]) -> int:
+    """How many grid points a claim covers, each a comparison of its family."""
+    axes = grid.axes(description, *(["lr"] if KINDS[claim.kind].over_lr else []))
+    wanted = {axis: value if isinstance(value, list | tuple) else [value] for axis, value in claim.where.items()}
+    return prod(len(wanted.get(axis, grid.values(description, axis))) for axis in axes)

@@ -1,0 +1,47 @@
+"""Where results come from: the code and its state. An allow-list, never all of the environment."""
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.execution.messages import Surveyed
+
+
+def telemetry_of(seen: Surveyed) -> dict[str, Any]:
+    """What the record of every trial says of this run."""
+    commit, dirty = _commit()
+    return {
+        **{name: seen.machine[name] for name in ("host", "device_name", "python")},
+        **{name: seen.fingerprint[name] for name in ("threads", "torch", "machine", "cpu", "mode")},
+        "commit": commit,
+        "dirty": dirty,
+        "code_hash": _code_hash(),
+    }
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The commit of the harness and whether its files differ from it, where it is a git checkout."""
+    folder = Path(harness.__file__).parent
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head, bool(_git(folder, "status", "--porcelain", "--", "."))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(folder: Path, *words: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        raise FileNotFoundError("git")
+    done = subprocess.run([git, *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def _code_hash() -> str:
+    """A digest of the code that trains: a snapshot of other code is not gone on from."""
+    folder = Path(harness.__file__).parent
+    files = sorted([*folder.glob("training/*.py"), folder / "trial.py", folder / "plan.py"])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

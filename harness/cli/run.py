@@ -1,0 +1,166 @@
+"""`run`: train what is missing, then write the report."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.cli.manifest import describe, with_history
+from harness.cli.progress import Tally, display
+from harness.cli.provenance import telemetry_of
+from harness.cli.stopping import Stopping, stopping
+from harness.cli.summary import end_of_run
+from harness.errors import MachineError
+from harness.execution.local import ask, execute
+from harness.execution.messages import Survey, Surveyed
+from harness.execution.pool import pool_of
+from harness.loader import SuiteFile, load_suite
+from harness.plan import Cohort, plan
+from harness.records import TRAINED, Place, owned, read_manifest, read_records, write_manifest
+from harness.reporting.claims import check
+from harness.selection import parse_only, select
+from harness.trial import Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Todo:
+    """What a run has before it."""
+
+    trials: list[Trial]  # of the whole suite
+    selected: list[Trial]
+    cohorts: list[Cohort]  # of the whole suite
+    pending: list[Cohort]  # those that must train
+    results: int  # trials of the suite that have been trained
+    damaged: list[str]  # what is wrong with records that can't be read
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train the selected trials that have no result yet and write tables and report; the exit code."""
+    suite = load_suite(options.suite)
+    only = parse_only(options.only)
+    select(suite.trials(device="cpu"), {axis: wanted for axis, wanted in only.items() if axis not in ("device", "key")})
+    check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
+    place = Place(options.results / suite.name)
+    with stopping(options.time_budget) as stop, owned(place):
+        if options.fresh:
+            _set_aside(place)
+        before = read_manifest(place)
+        device = known_device(options.device, before)
+        todo = None if device is None else find_work(suite, place, device, only, options.retry)
+        if todo is None or todo.pending:
+            seen = survey(suite, place, device or options.device, stop)
+            if seen is None:
+                return end_of_run(suite, place, [], stop)
+            todo = find_work(suite, place, seen.device, only, options.retry)
+            _remember(suite, place, before, todo, seen)
+            _train(suite, place, todo, seen, options, stop)
+        else:
+            _remember(suite, place, before, todo, None)
+        return end_of_run(suite, place, todo.selected, stop, trials=todo.trials)
+
+
+def known_device(asked: str, before: Mapping[str, Any] | None) -> str | None:
+    """The device that "auto" stands for, where that is known without looking: a suite goes on where it was begun."""
+    if asked == "cpu":
+        return "cpu"
+    return before["device"] if before and asked == "auto" else None
+
+
+def find_work(
+    suite: SuiteFile, place: Place, device: str, only: Mapping[str, frozenset[Any]], retry: frozenset[str] = frozenset()
+) -> Todo:
+    """Compare the suite with the records."""
+    before = read_manifest(place)
+    trials = list(suite.trials(device=device))
+    selected = select(trials, only)
+    records, damaged = read_records(place, [trial.key for trial in trials])
+    ended = {key for key, record in records.items() if record.outcome not in retry}
+    missing = {trial.key for trial in selected} - ended
+    cohorts = plan(trials, before["cohorts"] if before else ())
+    return Todo(
+        trials=trials,
+        selected=selected,
+        cohorts=cohorts,
+        pending=[cohort for cohort in cohorts if any(trial.key in missing for trial in cohort.trials)],
+        results=sum(record.outcome == TRAINED for record in records.values()),
+        damaged=[str(error) for error in damaged],
+    )
+
+
+def survey(suite: SuiteFile, place: Place, device: str, stop: Stopping, *, measure: bool = False) -> Surveyed | None:
+    """What only a worker can know, because it needs torch; None where the run is stopped before it is known."""
+    with pool_of(1, cuda=False) as pool:
+        data = None if measure else place.root.resolve() / "data"
+        job = Survey(suite=suite.path.resolve(), device=device, data=data, measure=measure)
+        answer = ask(pool, job, stop)
+    assert answer is None or isinstance(answer, Surveyed)
+    return answer
+
+
+def workers_for(asked: int | str, device: str) -> int:
+    """How many workers to use: "auto" is one for each core, or one for a GPU."""
+    if isinstance(asked, int):
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if device == "cpu" else 1
+
+
+def _train(
+    suite: SuiteFile, place: Place, todo: Todo, seen: Surveyed, options: argparse.Namespace, stop: Stopping
+) -> None:
+    tally = Tally([trial for cohort in todo.pending for trial in cohort.trials], suite.suite.compare)
+    workers = min(workers_for(options.workers, seen.device), len(todo.pending))
+    with display(options.progress) as shown, pool_of(workers, cuda=seen.device.startswith("cuda")) as pool:
+        for error in todo.damaged:
+            shown.note(f"{error}; it is trained again")
+        events = execute(
+            pool,
+            todo.pending,
+            suite=suite.path.resolve(),
+            root=place.root.resolve(),
+            telemetry=telemetry_of(seen),
+            stopping=stop,
+        )
+        shown.show(tally)
+        for event in events:
+            tally.add(event)
+            if event.note:
+                shown.note(event.note)
+            shown.show(tally)
+
+
+def _remember(
+    suite: SuiteFile, place: Place, before: Mapping[str, Any] | None, todo: Todo, seen: Surveyed | None
+) -> None:
+    """Write suite.json, where it doesn't say the same already."""
+    cohorts = [[trial.key for trial in cohort.trials] for cohort in todo.cohorts]
+    manifest = with_history(describe(suite, todo.trials), before, cohorts=cohorts, results=todo.results)
+    if seen is not None:
+        if before and before["fingerprint"] != seen.fingerprint:
+            _tell_difference(before["fingerprint"], seen.fingerprint)
+        manifest |= {"device": seen.device, "fingerprint": seen.fingerprint, "machine": seen.machine}
+    if manifest != before:
+        write_manifest(place, manifest)
+
+
+def _tell_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changes = [
+        f"{name} was {before.get(name)}, is {now.get(name)}" for name in now if before.get(name) != now.get(name)
+    ]
+    print(f"results of this suite were begun under other conditions ({'; '.join(changes)}); --fresh begins again")
+
+
+def _set_aside(place: Place) -> None:
+    """Rename what is in the results folder, so that nothing is lost."""
+    kept = place.root.with_name(f"{place.root.name}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    names = [path for path in place.root.iterdir() if path.name != ".lock"]
+    try:
+        if names:
+            kept.mkdir()
+            for path in names:
+                path.rename(kept / path.name)
+            print(f"earlier results are kept in {kept}")
+    except OSError as error:
+        raise MachineError(f"can't set {place.root} aside: {error.strerror} (errno {error.errno})") from error

@@ -1,0 +1,65 @@
+"""`status`: counts by status, what failed and how to retry it."""
+
+import argparse
+import json
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from harness.cli.reading import refresh
+from harness.loader import load_suite
+from harness.records import NO_RESULT
+from harness.reporting.metrics import FINISHED
+from harness.selection import parse_only, select
+
+ORDER = (*FINISHED, *NO_RESULT, "interrupted")
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print how far a suite is; the exit code."""
+    suite = load_suite(options.suite)
+    results = refresh(suite, options.results)
+    chosen = select(suite.trials(device=results.suite["device"]), parse_only(options.only))
+    rows = results.trials[results.trials["key"].isin({trial.key for trial in chosen})]
+    counts = pd.crosstab(rows[suite.suite.compare].astype(str), rows["status"])
+    counts = counts.reindex(columns=[name for name in ORDER if name in counts.columns])
+    have = int(rows["status"].isin(FINISHED).sum())
+    without = rows[rows["status"].isin(NO_RESULT)]
+    if options.json:
+        print(json.dumps(_as_json(suite.name, rows, counts, have)))
+        return 0
+    _print(suite.suite.compare, counts)
+    for key, name in without[["key", "status"]].itertuples(index=False):
+        print(f"{key} {name}: python -m harness show {key}")
+    print(f"{have} of {len(rows)} trials have a result; {_next(str(suite.path), rows)}")
+    return 0
+
+
+def _as_json(name: str, rows: pd.DataFrame, counts: pd.DataFrame, have: int) -> dict[str, Any]:
+    return {
+        "suite": name,
+        "trials": len(rows),
+        "with_result": have,
+        "by_status": {str(key): int(count) for key, count in rows["status"].value_counts().items()},
+        "by_arm": {str(arm): {str(s): int(n) for s, n in row.items()} for arm, row in counts.iterrows()},
+        "without_result": rows.loc[rows["status"].isin(NO_RESULT), ["key", "status"]].to_dict("records"),
+    }
+
+
+def _print(compare: str, counts: pd.DataFrame) -> None:
+    table = Table(compare, *counts.columns)
+    for arm, row in counts.iterrows():
+        table.add_row(str(arm), *map(str, row))
+    Console().print(table)
+
+
+def _next(path: str, rows: pd.DataFrame) -> str:
+    """What to run next."""
+    retry = [name for name in NO_RESULT if (rows["status"] == name).any()]
+    if (rows["status"] == "interrupted").any():
+        return f"go on with: python -m harness run {path}"
+    if retry:
+        return f"try again with: python -m harness run {path} --retry {','.join(retry)}"
+    return f"see the report, or write it again with: python -m harness report {path}"

@@ -1,0 +1,56 @@
+"""How a run is asked to stop: by a signal, by Ctrl-C, or because its time is up."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+TEMPORARY, INTERRUPTED = 75, 130  # exit codes: EX_TEMPFAIL of sysexits.h, and the shell's for Ctrl-C
+POLITE = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
+
+
+class Halted(BaseException):
+    """The run ends here and now; everything that was saved stays."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Stopping:
+    """Whether to stop, why, and with which exit code."""
+
+    def __init__(self, budget: float | None) -> None:
+        self._deadline = None if budget is None else time.monotonic() + budget
+        self.reason = ""
+        self.exit_code = 0
+        self.at_once = False  # nothing needs saving: the next signal may end the run where it is
+
+    def __call__(self) -> bool:
+        """Whether the run should save and end."""
+        if not self.reason and self._deadline is not None and time.monotonic() > self._deadline:
+            self.reason, self.exit_code = "the time budget is used up", TEMPORARY
+        return bool(self.reason)
+
+    def hear(self, number: int, _: FrameType | None) -> None:
+        """Take a signal: the first asks for saving, a second Ctrl-C for an end."""
+        interrupt = number == signal.SIGINT
+        impatient = interrupt and self.exit_code == INTERRUPTED
+        if not self.reason or interrupt:
+            self.reason = "stopped by Ctrl-C" if interrupt else f"stopped by {signal.Signals(number).name}"
+            self.exit_code = INTERRUPTED if interrupt else TEMPORARY
+        if impatient or self.at_once:
+            raise Halted(f"{self.reason}; the same command goes on from what was saved", self.exit_code)
+
+
+@contextmanager
+def stopping(budget: float | None) -> Iterator[Stopping]:
+    """Listen for signals, and watch the clock, for as long as a run lasts."""
+    flag = Stopping(budget)
+    before = {number: signal.signal(number, flag.hear) for number in (signal.SIGINT, *POLITE)}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

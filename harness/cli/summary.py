@@ -1,0 +1,53 @@
+"""How a run ends: tables, report, and a last line that says what happened and what to run next."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.cli.stopping import Stopping
+from harness.loader import SuiteFile
+from harness.records import NO_RESULT, Place
+from harness.reporting.metrics import FAILED, FINISHED
+from harness.store import merge, read_results
+from harness.trial import Trial
+
+MOST_LISTED = 10
+
+
+def end_of_run(
+    suite: SuiteFile, place: Place, selected: Sequence[Trial], stop: Stopping, *, trials: Sequence[Trial] = ()
+) -> int:
+    """Write the tables, and the report unless the run was stopped; say how it ended; return the exit code."""
+    again = f"python -m harness run {suite.path}"
+    if not trials:
+        print(f"{stop.reason} before anything was trained; go on with: {again}")
+        return stop.exit_code
+    stop.at_once = True
+    merge(place, trials, suite.suite.target_accuracy)
+    results = read_results(place.root)
+    rows = results.trials[results.trials["key"].isin({trial.key for trial in selected})]
+    have, failed = rows["status"].isin(FINISHED).sum(), rows["status"].isin(FAILED).sum()
+    said = f"{have} of {len(rows)} trials have a result, {failed} of these failed to train"
+    if stop():
+        print(f"{stop.reason}: {said}; all state is saved, go on with: {again}")
+        return stop.exit_code
+    from harness.reporting.report import write_report  # pictures take a second to load
+
+    page = write_report(results)
+    without = rows[rows["status"].isin(NO_RESULT)]
+    if without.empty:
+        print(f"{said}; the report is {page}")
+        return 0
+    _list(without)
+    counts = ", ".join(f"{count} {status}" for status, count in Counter(without["status"]).items())
+    retry = ",".join(sorted(set(without["status"])))
+    print(f"{said}, {counts}; the report is {page}; try again with: {again} --retry {retry}")
+    return 1
+
+
+def _list(rows: pd.DataFrame) -> None:
+    for key, status in rows[["key", "status"]].head(MOST_LISTED).itertuples(index=False):
+        print(f"{key} {status}: python -m harness show {key}")
+    if len(rows) > MOST_LISTED:
+        print(f"... and {len(rows) - MOST_LISTED} more, in trials.csv")

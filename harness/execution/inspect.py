@@ -1,0 +1,38 @@
+"""What torch can do on this machine."""
+
+import torch
+import torch.distributed
+
+from harness.execution.messages import Inspected
+from harness.execution.survey import cpu_name
+
+
+def inspect() -> Inspected:
+    """Devices and backends, with a remedy where something that a run may need is missing."""
+    findings = [
+        ("processor", f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})", ""),
+        ("worker processes", f"start, with {torch.get_num_threads()} thread each", ""),
+        ("cuda", *_cuda()),
+        ("mps", "available" if torch.backends.mps.is_available() else "none", ""),
+        ("backends of torch.distributed", ", ".join(_backends()) or "none", ""),
+    ]
+    return Inspected(findings=findings)
+
+
+def _cuda() -> tuple[str, str]:
+    if torch.version.cuda is None:
+        return "none (this torch is built without CUDA)", ""
+    if not torch.cuda.is_available():
+        return f"no device (torch is built for CUDA {torch.version.cuda})", "check the driver with nvidia-smi"
+    devices = []
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        devices.append(f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, capability {facts.major}.{facts.minor}")
+    return "; ".join(devices), ""
+
+
+def _backends() -> list[str]:
+    if not torch.distributed.is_available():
+        return []
+    checks = {"gloo": torch.distributed.is_gloo_available, "nccl": torch.distributed.is_nccl_available}
+    return [name for name, there in checks.items() if there()]
