@@ -97,7 +97,7 @@ def _sources(suite: Suite, code: list[str], file: Path) -> dict[str, str]:
 
 
 def _declares(node: ast.AST) -> bool:
-    """Whether a statement of a suite file is its docstring or the declaration itself: the code digest leaves these out."""
+    """Whether a statement is the docstring or the declaration of a suite: the code digest leaves these out."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     targets: list[Any] = node.targets if isinstance(node, ast.Assign) else []

@@ -1,6 +1,7 @@
 """The source of truth: one self-checksummed file per trial, and one for the suite that they belong to."""
 
 import fcntl
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,11 +37,16 @@ class Record:
 
 
 def failure(record: Record) -> str | None:
-    """How a trained trial failed to train, None where it did train: a result in either case."""
+    """How a trained trial failed to train, None where it did train: a result in either case.
+
+    A loss that is not under that of guessing by class frequencies counts as no better than at initialisation too: some
+    inits start far above it, and a net that has collapsed to one answer ends there.
+    """
     if record.facts["fail_step"] is not None:
         return "nonfinite"
     loss = record.curves["train.loss"]["value"]
-    return "no_better_than_init" if loss[-1] >= loss[0] else None
+    untrained = min(loss[0], record.facts.get("guess_loss", math.inf))
+    return "no_better_than_init" if loss[-1] >= untrained else None
 
 
 @dataclass(frozen=True, slots=True)

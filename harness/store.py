@@ -49,6 +49,7 @@ CURVES = pa.schema(
         ("value", pa.float64()),
     ]
 )
+TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 MAX_TABLE_BYTES = 2**30
 MAX_CURVE_ROWS = 100_000_000
 
@@ -76,10 +77,10 @@ def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) 
         for key, trial in zip(keys, trials, strict=True)
     ]
     finished = [records[key] for key in keys if key in records]
-    _write_if_changed(place.root / "trials.csv", _csv(_typed(pd.DataFrame(rows))))
+    _write_if_changed(place.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
     _write_if_changed(place.root / "curves.parquet", _parquet(finished))
     telemetry = pd.DataFrame([{"key": r.key, **r.telemetry} for r in finished], columns=list(TELEMETRY))
-    _write_if_changed(place.root / "telemetry.csv", _csv(telemetry))
+    _write_if_changed(place.root / "telemetry.csv", csv_bytes(telemetry))
     return damaged
 
 
@@ -151,7 +152,7 @@ def _dtype(kinds: tuple[type, ...]) -> str:
     return "bool" if bool in kinds else "float64" if float in kinds else "Int64"
 
 
-def _csv(frame: pd.DataFrame) -> bytes:
+def csv_bytes(frame: pd.DataFrame) -> bytes:
     """The frame as CSV in which no text starts like a spreadsheet formula."""
     frame = frame.copy()
     for column in frame.columns[[kind == "str" or kind == "object" for kind in frame.dtypes.astype(str)]]:

@@ -22,8 +22,8 @@ class Suite:
 
     Every field of `Trial` may be one value or a list of values: then it is an axis. `also` adds further grids, each
     a mapping of the fields in which it differs from the first; a trial in several grids is one trial. `only_if` keeps
-    the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy ends
-    under `target_accuracy` is below_target. A model or a dataset may be a function of the suite's own.
+    the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy
+    ends under `target_accuracy` is below_target. A model or a dataset may be a function of the suite's own.
     """
 
     grids: tuple[Grid, ...]

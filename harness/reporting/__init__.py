@@ -1,0 +1,1 @@
+"""From results to a report: statistics, verdicts, figures, one page. Never imports torch."""

@@ -1,0 +1,135 @@
+"""A comparison of two arms at one grid point: a row of comparisons.csv."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.reporting import stats, words
+from harness.reporting.grid import Pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the paired seeds say of one arm against another; its fields are the columns of comparisons.csv.
+
+    The estimate is the mean paired difference, positive where `arm` does better. Missing numbers are NaN.
+    """
+
+    arm: str
+    than: str
+    metric: str
+    point: str  # the grid point in words, empty where there is one only
+    n: int  # pairs: seeds with a score in both arms
+    unpaired: int  # scores without a partner, left out
+    arm_mean: float
+    than_mean: float
+    arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
+    arm_finished: int
+    arm_trials: int
+    arm_failed_low: float  # Wilson
+    arm_failed_high: float
+    than_failed: int
+    than_finished: int
+    than_trials: int
+    than_failed_low: float
+    than_failed_high: float
+    failures_p: float  # exact McNemar
+    estimate: float
+    low: float  # 95 %, t
+    high: float
+    margin: float
+    null: float  # the difference that p tests against
+    p: float  # exact sign-flip
+    equivalence_p: float  # two one-sided t tests against the margin
+    p_floor: float
+    bound: str = "exact"  # at least, at most or unknown where the grid of lr ends before a range does
+    family: int = 1  # comparisons that Holm's correction is over
+    seeds_needed: int = 0  # pairs without which no p is given
+    p_adjusted: float = math.nan
+    equivalence_p_adjusted: float = math.nan
+    failures_p_adjusted: float = math.nan
+    verdict: str = ""
+    shown_in: str = ""  # the claim or the figure that it belongs to
+
+
+COLUMNS = [field.name for field in fields(Comparison)]
+
+
+def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generator) -> Comparison:
+    """The comparison of these pairs, before it is adjusted for its family."""
+    differences = pairs.differences
+    interval = stats.mean_interval(differences)
+    ours, theirs = (stats.wilson(side.failed, side.finished) for side in (pairs.ours, pairs.theirs))
+    return Comparison(
+        arm=words.value(pairs.arm),
+        than=words.value(pairs.than),
+        metric=pairs.metric,
+        point=words.point(pairs.point),
+        n=len(differences),
+        unpaired=pairs.unpaired,
+        arm_mean=_mean(pairs.ours.scores),
+        than_mean=_mean(pairs.theirs.scores),
+        arm_failed=pairs.ours.failed,
+        arm_finished=pairs.ours.finished,
+        arm_trials=pairs.ours.trials,
+        arm_failed_low=ours.low,
+        arm_failed_high=ours.high,
+        than_failed=pairs.theirs.failed,
+        than_finished=pairs.theirs.finished,
+        than_trials=pairs.theirs.trials,
+        than_failed_low=theirs.low,
+        than_failed_high=theirs.high,
+        failures_p=_failures_p(pairs),
+        estimate=interval.estimate,
+        low=interval.low,
+        high=interval.high,
+        margin=margin,
+        null=null,
+        p=stats.sign_flip_p(differences - null, rng),
+        equivalence_p=stats.equivalence_p(differences, margin) if margin > 0 else math.nan,
+        p_floor=stats.p_floor(len(differences)),
+    )
+
+
+def _mean(scores: NDArray[np.float64]) -> float:
+    return float(scores.mean()) if len(scores) else math.nan
+
+
+def _failures_p(pairs: Pairs) -> float:
+    """The exact McNemar p; NaN where a unit is several trials, of which some may fail."""
+    if not (pairs.ours.units["trials"] == 1).all():
+        return math.nan
+    return stats.mcnemar_p(pairs.ours.failures == 1, pairs.theirs.failures == 1)
+
+
+def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's correction over all of them; no p where there are too few seeds for one."""
+    needed = stats.seeds_needed(len(family))
+    p, equivalence_p, failures_p = (
+        np.array([getattr(c, name) if c.n >= needed else math.nan for c in family], dtype=float)
+        for name in ("p", "equivalence_p", "failures_p")
+    )
+    p_adjusted, equivalence_p_adjusted, failures_p_adjusted = map(stats.holm, (p, equivalence_p, failures_p))
+    return [
+        replace(
+            comparison,
+            family=len(family),
+            seeds_needed=needed,
+            p=float(p[i]),
+            p_adjusted=float(p_adjusted[i]),
+            equivalence_p=float(equivalence_p[i]),
+            equivalence_p_adjusted=float(equivalence_p_adjusted[i]),
+            failures_p=float(failures_p[i]),
+            failures_p_adjusted=float(failures_p_adjusted[i]),
+        )
+        for i, comparison in enumerate(family)
+    ]
+
+
+def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """The comparisons as the frame that comparisons.csv holds."""
+    return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COLUMNS)

@@ -1,0 +1,26 @@
+"""Every picture of the report: results in, figures out. To add one: a function, and its entry in FIGURES."""
+
+from collections.abc import Callable, Iterator
+
+from harness.reporting.figures.curves import learning_curves, time_to_target
+from harness.reporting.figures.data import data_scatter
+from harness.reporting.figures.effect import effect_at_each_point
+from harness.reporting.figures.picture import Picture
+from harness.reporting.figures.ranges import failure_map, usable_ranges
+from harness.store import Results
+
+__all__ = ["FIGURES", "Picture", "pictures"]
+
+FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing where it has no data
+    effect_at_each_point,
+    usable_ranges,
+    time_to_target,
+    learning_curves,
+    failure_map,
+    data_scatter,
+]
+
+
+def pictures(results: Results) -> list[Picture]:
+    """All pictures that these results allow, in the order of the page."""
+    return [picture for draw in FIGURES for picture in draw(results)]

@@ -1,0 +1,126 @@
+"""Training over time: learning curves with every seed, and how soon the target is reached."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from harness.reporting import grid, words
+from harness.reporting.figures.picture import Picture, canvas, chance, colour, counted, points_of, safe, setting
+from harness.reporting.metrics import FINISHED
+from harness.reporting.stats import restricted_times, survival
+from harness.store import Results
+
+PANELS = (("batch", "loss", "training loss"), ("test", "accuracy", "test accuracy"))
+MOST_LRS = 4
+
+
+def learning_curves(results: Results) -> Iterator[Picture]:
+    """Loss and accuracy over training, a column for each of a few learning rates."""
+    if results.curves.empty:
+        return
+    for suffix, where, trials in points_of(results, "lr"):
+        lrs = _telling_lrs(trials, results.suite)
+        curves = results.curves.merge(trials[["key", "lr", "seed", results.suite["compare"]]], on="key")
+        if not lrs or curves.empty:
+            continue
+        with canvas(4.4) as figure:
+            panels = figure.subplots(2, len(lrs), sharex=True, sharey="row", squeeze=False)
+            for row, (split, metric, label) in enumerate(PANELS):
+                these = curves[(curves["split"] == split) & (curves["metric"] == metric)]
+                for column, lr in enumerate(lrs):
+                    _panel(panels[row][column], these[these["lr"] == lr], results.suite)
+                panels[row][0].set_ylabel(label)
+            _label(panels, lrs, chance(trials), results.suite)
+        shown = words.listing(words.value(lr) for lr in lrs)
+        yield Picture(
+            name=f"curves{suffix}",
+            title="How does training go?" + (f" ({where})" if where else ""),
+            figure=figure,
+            caption=(
+                f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. Shown: lr "
+                f"{shown} (the lowest, the best of each arm by validation, the highest). Training loss is a mean over "
+                f"the batches since the last point. {counted(trials[trials['lr'].isin(lrs)], results.suite)} "
+                f"{setting(results)}"
+            ),
+            alt=f"Learning curves by arm at lr {shown}: training loss above, test accuracy below, a line per seed.",
+        )
+
+
+def _telling_lrs(trials: pd.DataFrame, suite: Any) -> list[float]:
+    """The lowest, the best of each arm by mean validation accuracy, the highest."""
+    ended = trials[trials["status"].isin(FINISHED)]
+    if ended.empty:
+        return []
+    scored = grid.score_units(ended, "val_accuracy")
+    mean = scored.groupby([suite["compare"], "lr"], sort=False)["score"].mean().dropna()
+    best = [mean[arm].idxmax() for arm in grid.arms(suite) if arm in mean.index.get_level_values(0)]
+    lrs = list(dict.fromkeys([ended["lr"].min(), *best, ended["lr"].max()]))
+    return sorted([*lrs[: MOST_LRS - 1], lrs[-1]] if len(lrs) > MOST_LRS else lrs)
+
+
+def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
+    arms = grid.arms(suite)
+    for arm in arms:
+        mine = curves[curves[suite["compare"]] == arm]
+        for _, line in mine.groupby("key", sort=False):
+            axes.plot(line["step"], line["value"], lw=0.6, alpha=0.35, color=colour(arm, arms))
+        # Where a seed has no value any more, a mean over the others would flatter.
+        mean = mine.pivot(index="step", columns="key", values="value").mean(axis=1, skipna=False)
+        axes.plot(mean.index, mean, lw=1.8, color=colour(arm, arms), label=safe(arm))
+
+
+def _label(panels: Any, lrs: list[float], guess: float, suite: Any) -> None:
+    for column, lr in enumerate(lrs):
+        panels[0][column].set_title(f"lr {safe(lr)}", fontsize=9)
+        panels[0][column].set_yscale("log")
+        panels[1][column].axhline(guess, ls=":", lw=1, color="#808080")
+        panels[1][column].set_xlabel("step")
+    panels[1][-1].legend(title=safe(suite["compare"]), loc="best")
+
+
+def time_to_target(results: Results) -> Iterator[Picture]:
+    """The share of seeds that have reached the target by each step, at the points of the claims `sooner`."""
+    suite = results.suite
+    for number, claim in enumerate((c for c in suite["claims"] if c["kind"] == "sooner"), start=1):
+        trials = grid.matching(results.trials, claim["where"])
+        trials = trials[trials["status"].isin(FINISHED)]
+        points = list(grid.by_point(trials, grid.axes(suite)))[:MOST_LRS]
+        if trials.empty:
+            continue
+        with canvas(2.8) as figure:
+            panels = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]
+            for axes, (point, rows) in zip(panels, points, strict=True):
+                _reached(axes, rows, suite)
+                axes.set(title=safe(words.point(point)), xlabel="step")
+            panels[0].set_ylabel("share of seeds at the target")
+            panels[-1].legend(title=safe(suite["compare"]), loc="best")
+        yield Picture(
+            name=f"time_to_target_{number}",
+            title="How soon does it get there?",
+            figure=figure,
+            caption=(
+                f"The share of seeds whose validation accuracy has reached {words.percent(suite['target_accuracy'])}, "
+                f"over training (Kaplan-Meier; a tick at the end marks seeds that never did, counted as the whole "
+                f"budget). {counted(trials, suite)} {setting(results)}"
+            ),
+            alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
+        )
+
+
+def _reached(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
+    arms = grid.arms(suite)
+    for arm in arms:
+        mine = trials[trials[suite["compare"]] == arm]
+        if mine.empty:
+            continue
+        budget = float(mine["steps"].astype("float64").max())
+        times = mine["steps_to_target"].astype("float64").to_numpy()
+        at, missing = survival(restricted_times(times, np.full(len(times), budget)), ~np.isnan(times))
+        steps, share = np.array([0.0, *at, budget]), 1 - np.array([1.0, *missing, missing[-1]])
+        axes.step(steps, share, where="post", lw=1.6, color=colour(arm, arms), label=safe(arm))
+        if np.isnan(times).any():
+            axes.plot([budget], [share[-1]], "|", ms=9, mew=1.6, color=colour(arm, arms))
+    axes.set_ylim(-0.03, 1.03)

@@ -1,0 +1,137 @@
+"""What a picture is, and how all of them look: colours, sizes, and files that are the same bytes every time."""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.reporting import grid, words
+from harness.reporting.comparison import Comparison
+from harness.reporting.metrics import FAILED
+from harness.store import Results
+
+WIDTH = 7.0  # inches: two columns of a paper; text stays readable at one
+FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}  # with what must not be written into them
+MOST_POINTS = 6  # grid points that get a picture of their own; the tables have all of them
+
+# Okabe & Ito 2008: told apart by colour-blind eyes. Norms keep their colour in every report.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+OF_NORMS = {
+    "none": "#595959",
+    "batch": "#0072B2",
+    "layer": "#D55E00",
+    "group": "#009E73",
+    "instance": "#CC79A7",
+    "sync_batch": "#56B4E9",
+    "ghost_batch": "#E69F00",
+}
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "harness",
+    "svg.fonttype": "path",
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A figure with all that stands around it on a page."""
+
+    name: str  # of its files
+    title: str
+    figure: Figure
+    caption: str
+    alt: str  # what the figure shows, for those who can't see it
+    comparisons: tuple[Comparison, ...] = ()
+
+    def files(self) -> dict[str, bytes]:
+        """The figure as files, by their names."""
+        return {f"{self.name}.{kind}": _bytes(self.figure, kind, without) for kind, without in FORMATS.items()}
+
+
+def _bytes(figure: Figure, kind: str, metadata: Mapping[str, Any]) -> bytes:
+    sink = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(sink, format=kind, dpi=160, metadata=dict(metadata))
+    return sink.getvalue()
+
+
+@contextmanager
+def canvas(height: float, width: float = WIDTH) -> Iterator[Figure]:
+    """An empty figure in the style of all."""
+    with mpl.rc_context(STYLE):
+        yield Figure(figsize=(width, height))
+
+
+def colour(arm: Any, arms: list[Any]) -> str:
+    """The colour of an arm: that of its norm, else by its place in the suite."""
+    return OF_NORMS.get(arm) if isinstance(arm, str) and arm in OF_NORMS else COLOURS[arms.index(arm) % len(COLOURS)]  # type: ignore[return-value]
+
+
+def safe(text: Any) -> str:
+    """Text of a suite for a figure, in which matplotlib finds no formula."""
+    return words.value(text).replace("\\", "\\\\").replace("$", r"\$")
+
+
+def reference(suite: Mapping[str, Any]) -> Any:
+    """The arm that others are compared with: that of the first claim, else none, else the last."""
+    arms = grid.arms(suite)
+    claimed = [claim["than"] for claim in suite["claims"]]
+    return next((arm for arm in [*claimed, "none"] if arm in arms), arms[-1])
+
+
+def log_lr(axes: Axes, lrs: list[float]) -> None:
+    """A log axis of learning rates, with a mark at each that was tried."""
+    axes.set_xscale("log")
+    axes.set_xticks(lrs, minor=True)
+    axes.tick_params(axis="x", which="minor", labelbottom=False)
+    axes.set_xlabel("learning rate")
+
+
+def chance(trials: pd.DataFrame) -> float:
+    """The accuracy of guessing, NaN where no trial has a result."""
+    classes = trials["classes"].dropna()
+    return float(1 / classes.iloc[0]) if len(classes) else float("nan")
+
+
+def counted(trials: pd.DataFrame, suite: Mapping[str, Any]) -> str:
+    """How many failed in each arm, for captions."""
+    parts = []
+    for arm in grid.arms(suite):
+        mine = trials[trials[suite["compare"]] == arm]
+        parts.append(f"{words.value(arm)} {int(mine['status'].isin(FAILED).sum())} of {len(mine)}")
+    return f"Failed to train: {words.listing(parts)}."
+
+
+def setting(results: Results) -> str:
+    """What is the same for all, for captions: model, data, init; and what intervals over seeds cover."""
+    suite = results.suite
+    said = [
+        f"{name} {words.value(suite['settings'][name])}"
+        for name in ("model", "dataset", "init", "optimizer")
+        if suite["settings"].get(name) is not None
+    ]
+    return f"Setting: {', '.join(said)}. Intervals are over seeds, on one fixed split of the data."
+
+
+def points_of(results: Results, *without: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The trials of each grid point but for some axes: a suffix for names, the point in words, the trials."""
+    over = grid.axes(results.suite, *without)
+    for number, (point, trials) in enumerate(grid.by_point(results.trials, over)):
+        if number == MOST_POINTS:
+            return
+        yield (f"_{number + 1}" if over else ""), words.point(point), trials

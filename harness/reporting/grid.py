@@ -1,0 +1,179 @@
+"""The grid of a suite as the report walks it: arms, points, pairs. Nothing here pools over an axis."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.errors import DamageError
+from harness.reporting.metrics import FAILED, FINISHED, METRICS, scores
+from harness.reporting.stats import UsableRange, usable_range
+
+Point = dict[str, Any]  # axis -> value
+Array = NDArray[np.float64]
+
+
+def arms(suite: Mapping[str, Any]) -> list[Any]:
+    """The values of the compared axis, in the order of the suite."""
+    return values(suite, suite["compare"])
+
+
+def values(suite: Mapping[str, Any], axis: str) -> list[Any]:
+    """The values that an axis has in this suite; one where it doesn't vary."""
+    return list(suite["axes"].get(axis, [suite["settings"].get(axis)]))
+
+
+def axes(suite: Mapping[str, Any], *without: str) -> list[str]:
+    """The axes that make up a grid point: all but the compared one, the seed and those named."""
+    return [axis for axis in suite["axes"] if axis not in (suite["compare"], "seed", *without)]
+
+
+def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    """The trials at the grid points that `where` keeps: a value or a list of values per axis."""
+    for axis, wanted in where.items():
+        trials = trials[trials[axis].isin(wanted if isinstance(wanted, list | tuple) else [wanted])]
+    return trials
+
+
+def by_point(rows: pd.DataFrame, over: Sequence[str]) -> Iterator[tuple[Point, pd.DataFrame]]:
+    """The rows of each grid point, in the order of the suite; one nameless point where `over` is empty."""
+    if not over:
+        yield {}, rows
+        return
+    for setting, group in rows.groupby(list(over), dropna=False, sort=False):
+        yield {axis: _plain(value) for axis, value in zip(over, setting, strict=True)}, group
+
+
+def _plain(value: Any) -> Any:
+    """The value as Python has it, None where it is missing."""
+    return None if pd.isna(value) else getattr(value, "item", lambda: value)()
+
+
+def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The trials, each a unit of comparison: its score, whether it failed, whether it has a result."""
+    return trials.assign(
+        score=scores(trials, metric),
+        failed=trials["status"].isin(FAILED).astype(int),
+        finished=trials["status"].isin(FINISHED).astype(int),
+        trials=1,
+    )
+
+
+def range_units(trials: pd.DataFrame, suite: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per arm, seed and grid point: the usable lr range, its decades being the score.
+
+    A seed has a score once all its learning rates have results: half a grid would look like a short range.
+    """
+    over = [*axes(suite, "lr"), suite["compare"], "seed"]
+    found = [{**point, **_range(rows, suite["target_accuracy"])} for point, rows in by_point(_accuracy(trials), over)]
+    return pd.DataFrame(found)
+
+
+def _accuracy(trials: pd.DataFrame) -> pd.DataFrame:
+    return score_units(trials, "test_accuracy")
+
+
+def _range(rows: pd.DataFrame, target: float) -> dict[str, Any]:
+    counts = {name: int(rows[name].sum()) for name in ("failed", "finished", "trials")}
+    lrs = rows["lr"].to_numpy("float64")
+    if rows["score"].isna().any():
+        found = UsableRange(np.nan, np.nan, np.nan, low_seen=True, high_seen=True)
+    else:
+        found = usable_range(lrs, rows["score"].to_numpy("float64"), target)
+    return {
+        **counts,
+        "score": found.decades,
+        "low": found.low,
+        "high": found.high,
+        "low_seen": found.low_seen,
+        "high_seen": found.high_seen,
+        "lrs": tuple(sorted(lrs)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One arm at one grid point: the units that are paired, and counts over all its trials there."""
+
+    units: pd.DataFrame  # indexed by seed
+    failed: int
+    finished: int
+    trials: int
+
+    @property
+    def scores(self) -> Array:
+        return self.units["score"].to_numpy("float64")
+
+    @property
+    def failures(self) -> Array:
+        """How many trials of each unit failed to train."""
+        return self.units["failed"].to_numpy("float64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Two arms at one grid point: entry i of both sides comes from the same seed."""
+
+    arm: Any
+    than: Any
+    metric: str
+    point: Point
+    ours: Side
+    theirs: Side
+    unpaired: int  # scores without a partner, left out
+
+    @property
+    def differences(self) -> Array:
+        """Per seed by how much `arm` does better than `than`."""
+        return METRICS[self.metric].sign * (self.ours.scores - self.theirs.scores)
+
+
+def metric_pairs(trials: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any, metric: str) -> list[Pairs]:
+    """Two arms' trials, paired by seed at every grid point that both arms have in the suite."""
+    return _pairs(score_units(trials, metric), suite, axes(suite), (arm, than, metric))
+
+
+def range_pairs(ranges: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any) -> list[Pairs]:
+    """Two arms' usable ranges of lr, paired by seed at every grid point but for lr."""
+    return _pairs(ranges, suite, axes(suite, "lr"), (arm, than, "lr_decades"))
+
+
+def _pairs(units: pd.DataFrame, suite: Mapping[str, Any], over: Sequence[str], of: tuple[Any, Any, str]) -> list[Pairs]:
+    arm, than, metric = of
+    compared = units[suite["compare"]]
+    found = []
+    for point, here in by_point(units[compared.isin([arm, than])], over):
+        ours, theirs = (_by_seed(here[here[suite["compare"]] == name]) for name in (arm, than))
+        if ours.empty or theirs.empty:
+            continue
+        scored = [side.index[side["score"].notna()] for side in (ours, theirs)]
+        both = scored[0].intersection(scored[1]).sort_values()
+        found.append(
+            Pairs(
+                arm=arm,
+                than=than,
+                metric=metric,
+                point=point,
+                ours=_side(ours, both),
+                theirs=_side(theirs, both),
+                unpaired=len(scored[0]) + len(scored[1]) - 2 * len(both),
+            )
+        )
+    return found
+
+
+def _side(units: pd.DataFrame, paired: pd.Index) -> Side:
+    return Side(units.loc[paired], *(int(units[name].sum()) for name in ("failed", "finished", "trials")))
+
+
+def _by_seed(units: pd.DataFrame) -> pd.DataFrame:
+    indexed = units.set_index("seed")
+    if indexed.index.has_duplicates:
+        seed = indexed.index[indexed.index.duplicated()][0]
+        raise DamageError(
+            f"trials.csv has two trials of seed {seed} at one grid point; an axis is missing in suite.json"
+        )
+    return indexed

@@ -1,0 +1,86 @@
+"""Paired differences: one number per seed, the seed being the unit of replication."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+Array = NDArray[np.float64]
+
+ALPHA = 0.05
+MOST_EXACT = 20  # pairs: half a million sign patterns; above that they are drawn
+DRAWS = 99_999
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its 95 % interval; the ends are NaN where there is none."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def mean_interval(differences: Array) -> Interval:
+    """The mean with its t interval; equal values give that value three times, fewer than two give no ends."""
+    n = len(differences)
+    if n < 2:
+        return Interval(float(differences[0]) if n else math.nan, math.nan, math.nan)
+    mean = float(np.mean(differences))
+    half = float(stats.t.ppf(1 - ALPHA / 2, n - 1) * stats.sem(differences))
+    return Interval(mean, mean - half, mean + half)
+
+
+def sign_flip_p(differences: Array, rng: np.random.Generator) -> float:
+    """The two-sided p of "the differences are symmetric about 0": exact for up to 20, by random signs above."""
+    n = len(differences)
+    if n == 0:
+        return 1.0
+    if n > MOST_EXACT:
+        signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=(DRAWS, n))
+        reached = _reaches(signs @ differences, differences)
+        # The observed pattern is one of the possible: a p of 0 can't be (Phipson & Smyth 2010).
+        return float((reached.sum() + 1) / (DRAWS + 1))
+    sums = differences[:1]
+    for difference in differences[1:]:  # the first sign stays: the other half of the patterns mirrors this one
+        sums = np.concatenate([sums + difference, sums - difference])
+    return float(np.mean(_reaches(sums, differences)))
+
+
+def _reaches(sums: Array, differences: Array) -> NDArray[np.bool_]:
+    """Which sums are as far from 0 as the observed one; ties count although their last bits differ."""
+    tie = 1e-12 * np.abs(differences).sum()
+    return np.asarray(np.abs(sums) >= abs(differences.sum()) - tie)
+
+
+def p_floor(n: int) -> float:
+    """The smallest p that the two-sided sign-flip test of n pairs can give."""
+    return min(1.0, 2.0 ** (1 - n)) if n <= MOST_EXACT else 1 / (DRAWS + 1)
+
+
+def seeds_needed(comparisons: int = 1) -> int:
+    """How many seeds let the smallest p pass Holm's correction over so many comparisons."""
+    return math.ceil(1 + math.log2(max(comparisons, 1) / ALPHA))
+
+
+def equivalence_p(differences: Array, margin: float) -> float:
+    """The p of two one-sided t tests: small where the mean lies within +-margin (Schuirmann 1987)."""
+    n = len(differences)
+    if n < 2:
+        return 1.0
+    mean, error = float(np.mean(differences)), float(stats.sem(differences))
+    distance = margin - abs(mean)
+    if error == 0:
+        return 0.0 if distance > 0 else 1.0
+    return float(stats.t.sf(distance / error, n - 1))
+
+
+def holm(p_values: Array) -> Array:
+    """The p values adjusted for their number (Holm 1979); NaN, a test that could not be made, counts as 1."""
+    if len(p_values) == 0:
+        return p_values
+    tested = ~np.isnan(p_values)
+    adjusted = multipletests(np.where(tested, p_values, 1.0), method="holm")[1]
+    return np.where(tested, adjusted, np.nan)

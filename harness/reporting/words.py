@@ -1,0 +1,90 @@
+"""Numbers and lists as a reader wants them: few digits, a unit, a real minus."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How an amount is printed: 0.052 as 5.2 points."""
+
+    name: str = ""
+    factor: float = 1.0
+    decimals: int | None = None  # None: three significant digits
+
+
+MINUS = "\N{MINUS SIGN}"
+PLAIN = Unit()
+POINTS = Unit("points", 100.0, 1)  # percentage points of accuracy
+STEPS = Unit("steps", 1.0, 0)
+DECADES = Unit("decades", 1.0, 2)
+
+
+def number(value: float) -> str:
+    """Three significant digits without trailing zeros."""
+    if math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return f"{MINUS if value < 0 else ''}infinite"
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", MINUS)
+
+
+def bare(value: float, unit: Unit) -> str:
+    """The amount in its unit, without the unit's name."""
+    scaled = value * unit.factor
+    if unit.decimals is None or not math.isfinite(scaled):
+        return number(scaled)
+    rounded = round(scaled, unit.decimals) + 0.0  # no minus before a zero
+    # What would print as 0.0 though it is not 0 gets the digits that it needs.
+    return number(scaled) if rounded == 0 and scaled != 0 else f"{rounded:.{unit.decimals}f}".replace("-", MINUS)
+
+
+def amount(value: float, unit: Unit) -> str:
+    """The amount with its unit: "5.2 points"."""
+    return f"{bare(value, unit)} {unit.name}".rstrip()
+
+
+def span(low: float, high: float, unit: Unit) -> str:
+    """An interval: "3.1 to 7.3"."""
+    return f"{bare(low, unit)} to {bare(high, unit)}"
+
+
+def percent(share: float) -> str:
+    """A fraction as a percentage with one decimal."""
+    return "unknown" if math.isnan(share) else f"{share * 100:.1f} %"
+
+
+def p_value(p: float) -> str:
+    """A p value as it is printed in papers: "p = 0.031", "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def count(n: int, noun: str) -> str:
+    """The number with its noun: "1 seed", "2 seeds"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}".replace(",", " ")
+
+
+def listing(items: Iterable[str]) -> str:
+    """The items as prose: "a, b and c"."""
+    *head, last = list(items) or ["none"]
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def value(of: Any) -> str:
+    """A setting as it is printed: 0.1, batch, true."""
+    if of is None or (isinstance(of, float) and math.isnan(of)):
+        return "not set"
+    if isinstance(of, bool):
+        return str(of).lower()
+    return number(of) if isinstance(of, float) else str(of)
+
+
+def point(of: Mapping[str, Any]) -> str:
+    """A grid point: "lr 0.1, batch size 64"; empty where the grid has one point only."""
+    return ", ".join(f"{axis.replace('_', ' ')} {value(setting)}" for axis, setting in of.items())
