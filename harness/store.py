@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import DamageError, UsageError
 from harness.files import read_bytes, write_atomically
-from harness.records import TRAINED, Place, Record, read_manifest, read_records
+from harness.records import TRAINED, Place, Record, failure, read_manifest, read_records
 from harness.trial import Trial, axis_types
 
 OUTCOMES = {  # column of trials.csv after the axes -> its type
@@ -103,10 +103,8 @@ def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float |
     """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
     if record.outcome != TRAINED:
         return record.outcome
-    if outcomes["fail_step"] is not None:
-        return "nonfinite"
-    if outcomes["train_loss"] >= outcomes["initial_loss"]:
-        return "no_better_than_init"
+    if failed := failure(record):
+        return failed
     if target_accuracy is not None and outcomes["test_accuracy"] < target_accuracy:
         return "below_target"
     return "ok"

@@ -1,16 +1,17 @@
 """Does batch normalisation help a small net to tell two rings of points apart, and at which learning rates?
 
 The setting of a common tutorial: two noisy rings, a net of two hidden layers, full batches, 500 epochs at lr 0.1. There
-both nets end near the same accuracy, and one run of each can't tell them apart. Ten seeds and a grid of learning rates can.
+both nets end near the same accuracy, and one run of each can't tell them apart. Ten seeds and a grid of learning
+rates can.
 """
 
-from harness import Claim, Suite
+from harness import Claim, Suite, log_grid
 
 suite = Suite(
     dataset="circles",
     model="mlp-64-32",
     norm=["batch", "none"],
-    lr=[0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0, 31.6],
+    lr=log_grid(1e-4, 100.0, per_decade=2),
     batch_size=1400,
     seed=range(10),
     steps=500,

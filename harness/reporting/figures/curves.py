@@ -33,7 +33,8 @@ def learning_curves(results: Results) -> Iterator[Picture]:
                 for column, lr in enumerate(lrs):
                     _panel(panels[row][column], these[these["lr"] == lr], results.suite)
                 panels[row][0].set_ylabel(label)
-            _label(panels, lrs, chance(trials), results.suite)
+            highest = 5 * float(trials["initial_loss"].max())  # a diverging loss would flatten all others
+            _label(panels, lrs, chance(trials), highest, results.suite)
         shown = words.listing(words.value(lr) for lr in lrs)
         yield Picture(
             name=f"curves{suffix}",
@@ -41,7 +42,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. Shown: lr "
-                f"{shown} (the lowest, the best of each arm by validation, the highest). Training loss is a mean over "
+                f"{shown} (a claim's, each arm's best by validation, the ends of the grid). Training loss is a mean over "
                 f"the batches since the last point. {counted(trials[trials['lr'].isin(lrs)], results.suite)} "
                 f"{setting(results)}"
             ),
@@ -50,15 +51,16 @@ def learning_curves(results: Results) -> Iterator[Picture]:
 
 
 def _telling_lrs(trials: pd.DataFrame, suite: Any) -> list[float]:
-    """The lowest, the best of each arm by mean validation accuracy, the highest."""
+    """Those that a claim names, the best of each arm by mean validation accuracy, the lowest and the highest."""
     ended = trials[trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
     scored = grid.score_units(ended, "val_accuracy")
     mean = scored.groupby([suite["compare"], "lr"], sort=False)["score"].mean().dropna()
     best = [mean[arm].idxmax() for arm in grid.arms(suite) if arm in mean.index.get_level_values(0)]
-    lrs = list(dict.fromkeys([ended["lr"].min(), *best, ended["lr"].max()]))
-    return sorted([*lrs[: MOST_LRS - 1], lrs[-1]] if len(lrs) > MOST_LRS else lrs)
+    named = [lr for claim in suite["claims"] for lr in np.atleast_1d(claim["where"].get("lr", []))]
+    telling = [*named[:1], *best, ended["lr"].max(), ended["lr"].min(), *named[1:]]
+    return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:MOST_LRS])
 
 
 def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
@@ -72,10 +74,12 @@ def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
         axes.plot(mean.index, mean, lw=1.8, color=colour(arm, arms), label=safe(arm))
 
 
-def _label(panels: Any, lrs: list[float], guess: float, suite: Any) -> None:
+def _label(panels: Any, lrs: list[float], guess: float, highest: float, suite: Any) -> None:
     for column, lr in enumerate(lrs):
         panels[0][column].set_title(f"lr {safe(lr)}", fontsize=9)
         panels[0][column].set_yscale("log")
+        _, top = panels[0][column].get_ylim()
+        panels[0][column].set_ylim(top=min(top, highest))
         panels[1][column].axhline(guess, ls=":", lw=1, color="#808080")
         panels[1][column].set_xlabel("step")
     panels[1][-1].legend(title=safe(suite["compare"]), loc="best")

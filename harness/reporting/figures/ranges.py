@@ -35,8 +35,8 @@ def usable_ranges(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"Above, the mean test accuracy; a bracket spans where it reaches "
-                f"{words.percent(suite['target_accuracy'])}, by linear interpolation over log lr. Below, the same range "
-                f"for every seed; an open end lies beyond the learning rates tried: a lower bound. "
+                f"{words.percent(suite['target_accuracy'])}, by linear interpolation over log lr. Below, the same "
+                f"for every seed; an open end lies beyond the learning rates tried, its range being a lower bound. "
                 f"{counted(trials, suite)} "
                 f"{score_words('test_accuracy')} {setting(results)}"
             ),
