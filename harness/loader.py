@@ -36,7 +36,7 @@ def load_suite(path: str | Path) -> SuiteFile:
     Running a suite is running its author's program. Raises SuiteError with the file, the line and the reason.
     """
     file = _find(Path(path))
-    text = file.read_text(encoding="utf-8")
+    text = _read(file)
     suite = getattr(_run(file, text), "suite", None)
     if not isinstance(suite, Suite):
         raise SuiteError(f"{file}: declares no suite; it must say `suite = Suite(...)`")
@@ -53,13 +53,22 @@ def load_suite(path: str | Path) -> SuiteFile:
 
 
 def _find(path: Path) -> Path:
-    candidates = [path, path.with_name(path.name + ".py")]
+    candidates = [path, path.parent / f"{path.name}.py"]
     for candidate in candidates:
         if candidate.suffix == ".py" and candidate.is_file():
             return candidate
     near = sorted(p.stem for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
     there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""
     raise SuiteError(f"no suite file {candidates[-1]}{there}")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SuiteError(f"{file}: can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{file}: is not a text in UTF-8 ({error.reason} at byte {error.start})") from error
 
 
 def _run(file: Path, text: str) -> ModuleType:
@@ -73,7 +82,7 @@ def _run(file: Path, text: str) -> ModuleType:
         raise SuiteError(f"{file}:{error.lineno}: {error.msg}") from error
     except HarnessError as error:
         raise SuiteError(f"{file}:{_line(error, file)}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SuiteError(f"{file}:{_line(error, file)}: {type(error).__name__}: {error}") from error
     return module
 

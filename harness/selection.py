@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.errors import EmptySelection, UsageError, nearest
+from harness.errors import EmptySelection, SuiteError, UsageError, nearest
 from harness.trial import Trial, Value, axis_types
 
 Selection = Mapping[str, frozenset[Value]]
@@ -25,9 +25,11 @@ def parse_only(rules: Sequence[str]) -> dict[str, frozenset[Value]]:
 def select(trials: Iterable[Trial], only: Selection) -> list[Trial]:
     """The trials that match every rule; EmptySelection where there is none."""
     trials = list(trials)
+    if not trials:
+        raise SuiteError("the suite has no trial: its only_if keeps none")
     chosen = [trial for trial in trials if _matches(trial, only)]
     if not chosen:
-        rules = ", ".join(f"{axis} in {sorted(map(str, values))}" for axis, values in only.items()) or "no rule at all"
+        rules = ", ".join(f"{axis} in {sorted(map(str, values))}" for axis, values in only.items())
         raise EmptySelection(f"no trial matches: {rules}; the suite has {len(trials)} trials, `plan` shows their axes")
     return chosen
 

@@ -45,12 +45,17 @@ class Suite:
     ) -> None:
         if target_accuracy is not None and not 0 < target_accuracy <= 1:
             raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
+        if not callable(only_if):
+            raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
+        claims = tuple(claims)
+        if strangers := [claim for claim in claims if not isinstance(claim, Claim)]:
+            raise SuiteError(f"claims must be made by Claim.better and its like, got {strangers[0]!r}")
         functions: dict[str, Callable[..., Any]] = {}
         grids = tuple(_grid({**axes, **changes}, functions) for changes in ({}, *also))
         compare = compare if compare is not None else _varying(grids)
         if compare not in axis_types():
             canonical(compare, None)
-        values = (grids, functions, tuple(claims), compare, target_accuracy, only_if)
+        values = (grids, functions, claims, compare, target_accuracy, only_if)
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
 
@@ -70,9 +75,15 @@ class Suite:
                     digest for name, digest in (sources or {}).items() if name in (content["model"], content["dataset"])
                 ]
                 trial = Trial(**content, source="+".join(own))  # type: ignore[arg-type]
-                if trial not in seen and self.only_if(trial):
+                if trial not in seen and self._keeps(trial):
                     seen.add(trial)
                     yield trial
+
+    def _keeps(self, trial: Trial) -> bool:
+        try:
+            return bool(self.only_if(trial))
+        except Exception as error:
+            raise SuiteError(f"only_if failed on {trial.content}: {type(error).__name__}: {error}") from error
 
 
 def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
@@ -95,6 +106,8 @@ def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> 
         raise SuiteError(f"a suite must say {', '.join(missing)}")
     grid: dict[str, tuple[Value, ...]] = {}
     for axis, given in axes.items():
+        if axis == "source":
+            raise SuiteError("source is computed from the files that a suite brings; leave it out")
         is_list = isinstance(given, Iterable) and not isinstance(given, str)
         values = [canonical(axis, _named(axis, value, functions)) for value in (given if is_list else [given])]
         if not values:

@@ -66,6 +66,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options, with the function that does the verb as `do`; UsageError where they make no sense."""
     verb = next((word for word in arguments if not word.startswith("-")), None)
+    if not arguments:
+        raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
     if verb in TO_COME:
         raise MachineError(f"`{verb}`: {TO_COME[verb]} is not there yet")
     if verb is not None and verb not in VERBS:

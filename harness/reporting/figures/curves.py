@@ -42,7 +42,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. Shown: lr "
-                f"{shown} (a claim's, each arm's best by validation, the ends of the grid). Training loss is a mean over "
+                f"{shown} (a claim's, each arm's best by validation, the ends of the grid). Training loss is a mean of "
                 f"the batches since the last point. {counted(trials[trials['lr'].isin(lrs)], results.suite)} "
                 f"{setting(results)}"
             ),

@@ -1,0 +1,176 @@
+"""Every wrong suite and every misused option: one line (what, the value, what to do), the exit code, no traceback."""
+
+import pytest
+
+from harness.cli import main
+
+FIELDS = 'dataset="digits", model="mlp-16", norm=["batch", "none"], lr=0.1, batch_size=100, seed=[0, 1], steps=5'
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run a command in this process, in an empty folder; its exit code and what it says on standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        code = main(words)
+        return code, capsys.readouterr().err
+
+    run.folder = tmp_path
+    return run
+
+
+def write(folder, changes, name="wrong"):
+    text = f'"""Q?"""\nfrom harness import Claim, Suite, log_grid\nsuite = Suite(**{{**dict({FIELDS}), {changes}}})\n'
+    (folder / f"{name}.py").write_text(text, "utf-8")
+
+
+def assert_refused(said, code, word):
+    assert said[0] == code
+    assert said[1].count("\n") == 1, said[1]
+    assert said[1].startswith("harness: ")
+    assert word in said[1]
+    assert "Traceback" not in said[1]
+
+
+WRONG_SUITES = [  # changes, exit code, what the line says
+    ('"nrom": "batch"', 2, "did you mean 'norm'"),
+    ('"batch_size": 1', 2, "norm_batch 1"),
+    ('"lr": 0', 2, "lr must be positive and finite, got 0.0"),
+    ('"lr": -0.1', 2, "got -0.1"),
+    ('"lr": float("nan")', 2, "got nan"),
+    ('"lr": 1e400', 2, "got inf"),
+    ('"lr": [0.1, 1e-1]', 2, "0.1 twice"),
+    ('"lr": []', 2, "'lr' is empty"),
+    ('"epochs": 2', 2, "either steps or epochs"),
+    ('"steps": None', 2, "either steps or epochs"),
+    ('"norm": True', 2, "norm must be str, got True"),
+    ('"seed": "a"', 2, "seed must be int, got 'a'"),
+    ('"seed": -1', 2, "seed must be zero or more"),
+    ('"seed": True', 2, "seed must be int, got True"),
+    ('"nesterov": True', 2, "needs momentum > 0"),
+    ('"compare": "nrm"', 2, "did you mean 'norm'"),
+    ('"target_accuracy": 95', 2, "fraction above 0 and at most 1, got 95"),
+    ('"only_if": 3', 2, "only_if must be a function"),
+    ('"only_if": lambda trial: trial.nrm', 2, "only_if failed"),
+    ('"only_if": lambda trial: False', 2, "no trial"),
+    ('"model": lambda: 3', 2, "`def`, not lambda"),
+    ('"dataset": "missing.npz"', 2, "no file missing.npz"),
+    ('"source": "x"', 2, "leave it out"),
+    ('"claims": ["x"]', 2, "Claim.better"),
+    ('"claims": [Claim.better("bach", than="none")]', 2, "did you mean 'batch'"),
+    ('"claims": [Claim.better("batch", than="batch")]', 2, "two arms"),
+    ('"claims": [Claim.better("batch", than="none", lrr=0.1)]', 2, "claim 1 (better)"),
+    ('"claims": [Claim.wider_lr_range("batch", than="none")]', 2, "target_accuracy"),
+    ('"claims": [Claim.equivalent("batch", to="none", within=0.0)]', 2, "margin above 0"),
+    ('"lr": log_grid(1, 0.1, per_decade=3)', 2, "log_grid needs"),
+]
+
+FOR_THE_SURVEY = [  # what only torch knows
+    ('"norm": "btach"', 2, "did you mean 'batch'"),
+    ('"model": "mlpp-16"', 2, "did you mean 'mlp'"),
+    ('"model": "mlp-16x"', 2, "mlp-64x8"),
+    ('"dataset": "digitz"', 2, "did you mean 'digits'"),
+    ('"batch_size": 5000', 2, "at most the 987 training examples"),
+    ('"optimizer": "adm"', 2, "did you mean 'adamw'"),
+    ('"optimizer": "adamw", "momentum": 0.9', 2, "momentum is of sgd"),
+    ('"schedule": "cos"', 2, "did you mean 'cosine'"),
+    ('"init": "heh"', 2, "did you mean 'he'"),
+    ('"activation": "rel"', 2, "did you mean 'relu'"),
+    ('"norm": "instance"', 2, "pixels"),
+    ('"norm": "group", "norm_groups": 3', 2, "must divide"),
+    ('"device": "gpu"', 2, "unknown device 'gpu'"),
+    ('"device": "cuda:77"', 4, "not on this machine"),
+    ('"world_size": 2', 4, "world_size=2"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code", "word"), WRONG_SUITES)
+def test_a_wrong_suite_is_refused_in_one_line_before_any_process_is_started(command, changes, code, word, monkeypatch):
+    monkeypatch.setattr("harness.cli.run.survey", lambda *_, **__: pytest.fail("a worker was asked"))
+    write(command.folder, changes)
+    assert_refused(command("run", "wrong"), code, word)
+    assert not list(command.folder.glob("results/*/*")), "something was written"
+
+
+@pytest.mark.parametrize(("changes", "code", "word"), FOR_THE_SURVEY)
+def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, changes, code, word):
+    write(command.folder, changes)
+    assert_refused(command("run", "wrong"), code, word)
+    assert not list(command.folder.glob("results/*/records/*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "word"),
+    [
+        ((), 2, "say what to do"),
+        (("rn", "right"), 2, "did you mean 'run'"),
+        (("run",), 2, "required: suite"),
+        (("run", "nowhere"), 2, "no suite file nowhere.py; suites in ./: right"),
+        (("run", "."), 2, "no suite file"),
+        (("run", "right", "extra"), 2, "extra"),
+        (("run", "right", "--bogus"), 2, "--bogus"),
+        (("run", "right", "--workers", "0"), 2, "--workers must be auto or a number"),
+        (("run", "right", "--workers", "many"), 2, "got 'many'"),
+        (("run", "right", "--device", "cudda"), 2, "unknown device 'cudda'"),
+        (("run", "right", "--device", "cuda:77"), 4, "not on this machine"),
+        (("run", "right", "--executor", "slurm"), 4, "not there yet"),
+        (("run", "right", "--executor", "dask"), 4, "not there yet"),
+        (("run", "right", "--executor", "kubernetes"), 2, "invalid choice"),
+        (("run", "right", "--retry", "ok"), 2, "got 'ok'"),
+        (("run", "right", "--time-budget", "soon"), 2, "got 'soon'"),
+        (("run", "right", "--time-budget", "0s"), 2, "got '0s'"),
+        (("run", "right", "--progress", "loud"), 2, "invalid choice"),
+        (("run", "right", "--only", "norm"), 2, "AXIS=VALUE"),
+        (("run", "right", "--only", "nrm=batch"), 2, "did you mean 'norm'"),
+        (("run", "right", "--only", "lr=high"), 2, "can't be 'high'"),
+        (("run", "right", "--only", "norm=layer"), 3, "no trial matches"),
+        (("run", "right", "--only", "key=zz"), 3, "no trial matches"),
+        (("run", "right", "--results", "right.py"), 4, "can't write results"),
+        (("run", "right", "--results", "/proc/nowhere"), 4, "can't write results"),
+        (("plan", "right", "--only", "norm=layer"), 3, "no trial matches"),
+        (("plan", "nowhere"), 2, "no suite file"),
+        (("status", "nowhere"), 2, "no suite file"),
+        (("status", "right"), 2, "make some with: python -m harness run right.py"),
+        (("report", "right"), 2, "make some with"),
+        (("report",), 2, "required"),
+        (("show", "zz"), 2, "16 hex digits"),
+        (("show", "../../etc/passwd"), 2, "16 hex digits"),
+        (("show", "abc"), 2, "no trial in results"),
+        (("doctor", "now"), 2, "now"),
+        (("export", "abc"), 4, "not there yet"),
+        (("merge", "abc"), 4, "not there yet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value)[:12],
+)
+def test_a_misused_option_is_refused_in_one_line(command, words, code, word):
+    write(command.folder, "", name="right")
+    assert_refused(command(*words), code, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (b"suite = (", ":1:"),
+        (b"x = 1", "declares no suite"),
+        (b"suite = 3", "declares no suite"),
+        (b"import nowhere_to_be_found", "nowhere_to_be_found"),
+        (b"1 / 0", ":1: ZeroDivisionError"),
+        (b"\xff\xfe\x00", "wrong.py"),
+        (b"x = '\x00'", "wrong.py"),
+        (b"", "declares no suite"),
+        (b"raise SystemExit(7)", "SystemExit"),
+    ],
+    ids=str,
+)
+def test_a_file_that_is_no_suite_is_refused_in_one_line(command, text, word):
+    (command.folder / "wrong.py").write_bytes(text)
+    assert_refused(command("run", "wrong"), 2, word)
+
+
+def test_help_and_version_say_what_there_is(capsys):
+    for words in (["--help"], ["run", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0
+        assert "harness" in capsys.readouterr().out
