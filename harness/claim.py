@@ -27,8 +27,9 @@ class Claim:
     def __post_init__(self) -> None:
         if self.arm == self.than:
             raise SuiteError(f"a claim compares two arms, got {self.arm!r} twice")
-        if not 0 <= self.margin < math.inf:
-            raise SuiteError(f"the margin of a claim must be zero or more, got {self.margin!r}")
+        is_number = isinstance(self.margin, int | float) and not isinstance(self.margin, bool)
+        if not (is_number and 0 <= self.margin < math.inf):
+            raise SuiteError(f"the margin of a claim must be a number, zero or more, got {self.margin!r}")
 
     @classmethod
     def better(cls, arm: str, *, than: str, by: float = 0.0, metric: str = "test_accuracy", **where: Any) -> "Claim":

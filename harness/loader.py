@@ -2,6 +2,8 @@
 
 import ast
 import hashlib
+import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -39,36 +41,34 @@ def load_suite(path: str | Path) -> SuiteFile:
     text = _read(file)
     suite = getattr(_run(file, text), "suite", None)
     if not isinstance(suite, Suite):
-        raise SuiteError(f"{file}: declares no suite; it must say `suite = Suite(...)`")
+        raise SuiteError(_line(f"{file}: declares no suite; it must say `suite = Suite(...)`"))
     tree = ast.parse(text)
     return SuiteFile(
         suite=suite,
         name=file.stem,
         path=file,
-        question=" ".join((ast.get_docstring(tree) or file.stem).split("\n\n")[0].split()),
-        sources=_sources(
-            suite, [ast.get_source_segment(text, node) or "" for node in tree.body if not _declares(node)], file
-        ),
+        question=_line(re.split(r"\n\s*\n", ast.get_docstring(tree) or file.stem)[0]),
+        sources=_sources(suite, [_code(text, node) for node in tree.body if not _declares(node)], file),
     )
 
 
 def _find(path: Path) -> Path:
     candidates = [path, path.parent / f"{path.name}.py"]
     for candidate in candidates:
-        if candidate.suffix == ".py" and candidate.is_file():
+        if candidate.suffix == ".py" and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
             return candidate
-    near = sorted(p.stem for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
     there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""
-    raise SuiteError(f"no suite file {candidates[-1]}{there}")
+    raise SuiteError(_line(f"no suite file {candidates[-1]}{there}"))
 
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")  # Python passes over a byte order mark too
     except OSError as error:
-        raise SuiteError(f"{file}: can't be read: {error.strerror}") from error
+        raise SuiteError(_line(f"{file}: can't be read: {error.strerror}")) from error
     except UnicodeDecodeError as error:
-        raise SuiteError(f"{file}: is not a text in UTF-8 ({error.reason} at byte {error.start})") from error
+        raise SuiteError(_line(f"{file}: is not a text in UTF-8 ({error.reason} at byte {error.start})")) from error
 
 
 def _run(file: Path, text: str) -> ModuleType:
@@ -78,19 +78,24 @@ def _run(file: Path, text: str) -> ModuleType:
     sys.modules[module.__name__] = module  # classes of the file are found by name, as pickle and inspect do
     try:
         exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102 (a suite is a program)
-    except SyntaxError as error:
-        raise SuiteError(f"{file}:{error.lineno}: {error.msg}") from error
     except HarnessError as error:
-        raise SuiteError(f"{file}:{_line(error, file)}: {error}") from error
+        raise SuiteError(_line(f"{_place(error, file)}: {error}")) from error
     except (Exception, SystemExit) as error:
-        raise SuiteError(f"{file}:{_line(error, file)}: {type(error).__name__}: {error}") from error
+        raise SuiteError(_line(f"{_place(error, file)}: {type(error).__name__}: {error}")) from error
     return module
 
 
-def _line(error: BaseException, file: Path) -> int:
-    """The innermost line of the suite file that the error went through."""
-    lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return lines[-1] if lines else 0
+def _place(error: BaseException, file: Path) -> str:
+    """The suite file and, where it is known, the innermost line of it that the error went through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        lines.append(error.lineno)
+    return f"{file}:{lines[-1]}" if lines else str(file)
+
+
+def _line(text: str) -> str:
+    """The text on one line."""
+    return " ".join(text.split())
 
 
 def _sources(suite: Suite, code: list[str], file: Path) -> dict[str, str]:
@@ -99,15 +104,23 @@ def _sources(suite: Suite, code: list[str], file: Path) -> dict[str, str]:
     for name in (value for grid in suite.grids for value in grid["dataset"]):
         if isinstance(name, str) and name.endswith(".npz"):
             data = file.parent / name
-            if not data.is_file():
-                raise SuiteError(f"dataset {name!r}: no file {data} (paths count from the suite's folder)")
+            if not os.path.isfile(data):  # noqa: PTH113 (Path fails on a long name)
+                raise SuiteError(_line(f"dataset {name!r}: no file {data} (paths count from the suite's folder)"))
             sources[name] = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
     return sources
+
+
+def _code(text: str, node: ast.stmt) -> str:
+    """A statement as it is written, its decorators included."""
+    parts = [*getattr(node, "decorator_list", []), node]
+    return "\n".join(ast.get_source_segment(text, part) or "" for part in parts)
 
 
 def _declares(node: ast.AST) -> bool:
     """Whether a statement is the docstring or the declaration of a suite: the code digest leaves these out."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
-    targets: list[Any] = node.targets if isinstance(node, ast.Assign) else []
+    targets: list[Any] = getattr(node, "targets", [getattr(node, "target", None)])
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return False
     return any(isinstance(target, ast.Name) and target.id == "suite" for target in targets)

@@ -51,6 +51,7 @@ class Suite:
         if strangers := [claim for claim in claims if not isinstance(claim, Claim)]:
             raise SuiteError(f"claims must be made by Claim.better and its like, got {strangers[0]!r}")
         functions: dict[str, Callable[..., Any]] = {}
+        axes = {axis: _values(axis, given) for axis, given in axes.items()}
         grids = tuple(_grid({**axes, **changes}, functions) for changes in ({}, *also))
         compare = compare if compare is not None else _varying(grids)
         if compare not in axis_types():
@@ -108,8 +109,7 @@ def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> 
     for axis, given in axes.items():
         if axis == "source":
             raise SuiteError("source is computed from the files that a suite brings; leave it out")
-        is_list = isinstance(given, Iterable) and not isinstance(given, str)
-        values = [canonical(axis, _named(axis, value, functions)) for value in (given if is_list else [given])]
+        values = [canonical(axis, _named(axis, value, functions)) for value in _values(axis, given)]
         if not values:
             raise SuiteError(f"axis {axis!r} is empty; give it a value or a list of values")
         if len(set(values)) < len(values):
@@ -119,11 +119,19 @@ def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> 
     return grid
 
 
+def _values(axis: str, given: Any) -> list[Any]:
+    """What an axis is given, as a list: a generator can be gone through but once."""
+    if isinstance(given, set | frozenset):
+        raise SuiteError(f"axis {axis!r} is a set, which keeps no order; give it a list")
+    is_one = isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
+    return [given] if is_one else list(given)
+
+
 def _named(axis: str, value: Any, functions: dict[str, Callable[..., Any]]) -> Any:
     """A function of the suite's own by its name; anything else as it is."""
     if not (axis in OWN_CODE and callable(value)):
         return value
-    name: str = value.__name__
+    name: str = getattr(value, "__name__", repr(value))
     if not name.isidentifier() or functions.get(name, value) is not value:
         raise SuiteError(
             f"a {axis} of the suite's own needs a name that no other has (`def`, not lambda), got {name!r}"

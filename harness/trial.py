@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -86,12 +87,12 @@ Rule = tuple[Callable[[Any], bool], str]  # what a value must satisfy, in code a
 
 _POSITIVE: Rule = (lambda value: 0 < value < math.inf, "be positive and finite")
 _NOT_NEGATIVE: Rule = (lambda value: 0 <= value < math.inf, "be zero or more, and finite")
-_COUNT: Rule = (lambda value: value >= 1, "be at least 1")
+_COUNT: Rule = (lambda value: 1 <= value < 2**31, "be at least 1, and less than 2**31")
 
 RULES: dict[str, Rule] = {
     "lr": _POSITIVE,
     "batch_size": _COUNT,
-    "seed": _NOT_NEGATIVE,
+    "seed": (lambda value: 0 <= value < 2**63, "be zero or more, and less than 2**63"),
     "norm_eps": _POSITIVE,
     "norm_momentum": (
         lambda value: value == "cumulative" if isinstance(value, str) else 0 <= value <= 1,
@@ -101,7 +102,7 @@ RULES: dict[str, Rule] = {
     "init_scale": _POSITIVE,
     "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
     "weight_decay": _NOT_NEGATIVE,
-    "warmup_steps": _NOT_NEGATIVE,
+    "warmup_steps": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "decay_every": _COUNT,
     "decay_factor": _POSITIVE,
     "steps": _COUNT,
@@ -124,11 +125,11 @@ def canonical(axis: str, value: Any) -> Value:
     if axis not in axis_types():
         raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
     allowed = axis_types()[axis]
-    if type(value).__module__ == "numpy":
+    if type(value).__module__ == "numpy" and getattr(value, "size", 0) == 1:
         value = value.item()
+    if float in allowed and type(value) in (int, float) and not abs(value) > sys.float_info.max:
+        return float(value) + 0.0  # -0.0 equals 0.0, so it is 0.0
     if type(value) in allowed:
         return value  # type: ignore[no-any-return]
-    if type(value) is int and float in allowed:
-        return float(value)
     names = " or ".join("None" if t is type(None) else t.__name__ for t in allowed)
     raise SuiteError(f"{axis} must be {names}, got {value!r} ({type(value).__name__})")

@@ -58,7 +58,7 @@ def _curves(record: Record) -> Table:
     """The curves at some of their steps, the first and the last included."""
     steps = sorted({step for curve in record.curves.values() for step in curve["step"]})
     shown = [steps[round(i * (len(steps) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
-    table = Table("step", *record.curves, title="curves")
+    table = Table("step", *(name.replace(".", "\n") for name in record.curves), title="curves")
     values = {name: dict(zip(curve["step"], curve["value"], strict=True)) for name, curve in record.curves.items()}
     for step in dict.fromkeys(shown):
         cells = [values[name].get(step) for name in record.curves]

@@ -22,7 +22,7 @@ from harness.files import read_bytes, write_atomically
 
 MAGIC = b"harness\x01"
 MAX_BYTES = 64 * 2**30
-DTYPES = {str(dtype): dtype for dtype in (torch.float64, torch.float32, torch.float16, torch.int64, torch.bool)}
+DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "float16", "int64", "bool")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def load(path: Path) -> Snapshot:
         header = json.loads(bytes(body[start : start + length]))
         content = body[start + length :]
         return Snapshot(header["about"], {entry["name"]: _tensor(entry, content) for entry in header["tensors"]})
-    except (ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, struct.error, RecursionError) as error:
         # The checksum holds, so somebody wrote this on purpose.
         raise DamageError(f"{path} is no snapshot as this project writes it: {error}") from error
 
@@ -67,8 +67,8 @@ def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:
     dtype, shape, offset = DTYPES[entry["dtype"]], entry["shape"], entry["offset"]
     if not all(type(size) is int and size >= 0 for size in [*shape, offset]):
         raise ValueError(f"shape {shape} at {offset}")
-    array = np.frombuffer(content, dtype=np.uint8, count=dtype.itemsize * prod(shape), offset=offset)
-    return torch.from_numpy(array.copy()).view(dtype).view(shape)
+    array = np.frombuffer(content, dtype=dtype, count=prod(shape), offset=offset)
+    return torch.from_numpy(array.reshape(shape).copy())
 
 
 def newest(folder: Path, cohort: str, about: Mapping[str, Any]) -> tuple[Snapshot | None, list[str]]:

@@ -17,12 +17,13 @@ from sklearn.datasets import load_digits, make_circles
 from sklearn.model_selection import train_test_split
 
 from harness.errors import SuiteError, lookup
-from harness.files import write_atomically
+from harness.files import read_bytes, write_atomically
 
 Arrays = Mapping[str, NDArray[Any]]  # x_train, y_train, x_val, ...
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data bring no split
 SPLIT_SEED = 42
+MAX_BYTES = 64 * 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ DATASETS: dict[str, Callable[[], Arrays]] = {"digits": _digits, "circles": _circ
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(BytesIO(read_bytes(path, at_most=MAX_BYTES)), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise SuiteError(f"dataset {path}: not an .npz file of plain arrays ({error})") from error

@@ -1,0 +1,117 @@
+"""Snapshots: what is written is read back bit by bit, and nothing else is ever taken for a snapshot."""
+
+import hashlib
+import json
+import struct
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import DamageError
+from harness.training.checkpoint import MAGIC, Snapshot, discard, dump, load, newest, save
+
+TENSORS = {
+    "weight": torch.arange(6, dtype=torch.float32).view(2, 3) / 7,
+    "sum": torch.tensor([1.5, float("nan"), -float("inf")], dtype=torch.float64),
+    "step": torch.tensor(9),
+    "none": torch.zeros(0, 4),
+    "mask": torch.tensor([True, False]),
+}
+ABOUT = {"cohort": "c", "step": 9, "code": "x"}
+
+
+def sealed(header: dict, content: bytes = b"", length: int | None = None) -> bytes:
+    """A container as a stranger might make it: whole, but not as we would write it."""
+    text = json.dumps(header).encode()
+    body = MAGIC + struct.pack("<Q", len(text) if length is None else length) + text + content
+    return body + hashlib.sha256(body).digest()
+
+
+def test_a_snapshot_comes_back_as_it_was(tmp_path):
+    (tmp_path / "s").write_bytes(dump(Snapshot(ABOUT, TENSORS)))
+    found = load(tmp_path / "s")
+    assert found.about == ABOUT
+    assert set(found.tensors) == set(TENSORS)
+    for name, tensor in TENSORS.items():
+        assert found.tensors[name].dtype == tensor.dtype
+        assert torch.equal(found.tensors[name].nan_to_num(1e9), tensor.nan_to_num(1e9))
+        assert found.tensors[name].shape == tensor.shape
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=300, deadline=None)
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path_factory, place, bit):
+    data = bytearray(dump(Snapshot(ABOUT, TENSORS)))
+    data[int(place * len(data))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("flip") / "s"
+    path.write_bytes(data)
+    with pytest.raises(DamageError, match="checksum"):
+        load(path)
+
+
+@given(keep=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=60, deadline=None)
+def test_a_truncated_file_is_noticed(tmp_path_factory, keep):
+    data = dump(Snapshot(ABOUT, TENSORS))
+    path = tmp_path_factory.mktemp("cut") / "s"
+    path.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(DamageError):
+        load(path)
+
+
+def tensor(**changes):
+    return {"about": {}, "tensors": [{"name": "t", "dtype": "torch.float32", "shape": [2], "offset": 0, **changes}]}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        sealed(tensor(shape=[-2]), b"\0" * 8),
+        sealed(tensor(shape=[2**62, 4]), b"\0" * 8),
+        sealed(tensor(shape=[3]), b"\0" * 8),
+        sealed(tensor(offset=4), b"\0" * 8),
+        sealed(tensor(offset=-4), b"\0" * 8),
+        sealed(tensor(shape=["2"]), b"\0" * 8),
+        sealed(tensor(dtype="torch.load"), b"\0" * 8),
+        sealed({"about": {}}),
+        sealed({"about": {}, "tensors": 3}),
+        sealed([1, 2]),
+        sealed({}, length=2**63),
+        b"",
+        b"\x80\x04\x95 a pickle, renamed",
+    ],
+    ids=lambda data: hashlib.sha256(data).hexdigest()[:6],
+)
+def test_a_hostile_file_is_refused(tmp_path, data):
+    (tmp_path / "s").write_bytes(data)
+    with pytest.raises(DamageError):
+        load(tmp_path / "s")
+
+
+def test_two_generations_are_kept_and_the_newest_whole_one_is_used(tmp_path):
+    for step in (3, 6, 9):
+        save(tmp_path, "c", Snapshot({**ABOUT, "step": step}, TENSORS))
+    assert len(list(tmp_path.iterdir())) == 2
+    snapshot, refused = newest(tmp_path, "c", {"code": "x"})
+    assert (snapshot.about["step"], refused) == (9, [])
+    newer = max(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    newer.write_bytes(newer.read_bytes()[:-1])
+    snapshot, refused = newest(tmp_path, "c", {"code": "x"})
+    assert snapshot.about["step"] == 6
+    assert newer.name in refused[0]
+
+
+def test_a_snapshot_from_other_conditions_is_named_and_not_used(tmp_path):
+    save(tmp_path, "c", Snapshot(ABOUT, TENSORS))
+    snapshot, refused = newest(tmp_path, "c", {"code": "y"})
+    assert snapshot is None
+    assert "another code" in refused[0]
+
+
+def test_discarding_leaves_other_cohorts_alone(tmp_path):
+    save(tmp_path, "c", Snapshot(ABOUT, TENSORS))
+    save(tmp_path, "d", Snapshot(ABOUT, TENSORS))
+    discard(tmp_path, "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["d.a.snapshot"]

@@ -1,0 +1,92 @@
+"""The loop: resumed equals uninterrupted at every step, and what is recorded is what happened."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.training.checkpoint import Snapshot, load, newest, save
+from harness.training.datasets import load_dataset
+from harness.training.loop import train
+from harness.training.norms import NORMS
+from harness.training.outcomes import outcomes
+from harness.training.program import evaluation_steps, prepare
+from harness.trial import Trial
+
+CPU = torch.device("cpu")
+DIGITS = load_dataset("digits", Path(), {})
+BASE = Trial(
+    dataset="digits", model="mlp-8", lr=0.1, batch_size=300, steps=11, eval_every=4, norm_groups=4, device="cpu"
+)
+
+
+def program_of(trials):
+    return prepare(trials, DIGITS, CPU, {})
+
+
+def finish(program, done=0):
+    for _ in train(program, done):
+        pass
+    return program
+
+
+def assert_bit_equal(one, two):
+    for name, tensor in one.tensors.items():
+        assert torch.equal(tensor.detach().nan_to_num(7e30), two.tensors[name].detach().nan_to_num(7e30)), name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+def test_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path, norm, optimizer):
+    options = {"norm": norm, "optimizer": optimizer, "momentum": 0.9 * (optimizer == "sgd"), "schedule": "cosine"}
+    trials = [replace(BASE, seed=seed, lr=lr, **options) for seed, lr in [(0, 0.1), (1, 1e20), (2, 0.2)]]
+    whole = finish(program_of(trials))
+    moments = sum(1 for _ in train(program_of(trials)))
+    for moment in range(1, moments):
+        stopped = program_of(trials)
+        (*_, (done, _)) = islice(train(stopped), moment)
+        save(tmp_path, "c", Snapshot({"step": done}, stopped.tensors))
+        snapshot, _ = newest(tmp_path, "c", {})
+        resumed = program_of(trials)
+        resumed.restore(snapshot.tensors)
+        assert_bit_equal(finish(resumed, snapshot.about["step"]), whole)
+        for path in tmp_path.iterdir():
+            assert load(path)
+            path.unlink()
+
+
+def test_the_same_thing_twice_gives_the_same_bits():
+    trials = [replace(BASE, norm="batch", seed=seed) for seed in (3, 4, 5)]
+    assert_bit_equal(finish(program_of(trials)), finish(program_of(trials)))
+
+
+def test_curves_have_a_point_at_the_start_at_the_cadence_and_at_the_end():
+    (found,) = outcomes(finish(program_of([BASE])))
+    assert found.curves["val.loss"]["step"] == found.curves["test.accuracy"]["step"] == [0, 4, 8, 11]
+    assert found.curves["train.loss"]["step"] == [0, 11]
+    assert found.curves["batch.loss"]["step"] == [4, 8, 11]
+    assert evaluation_steps(replace(BASE, eval_every=None, steps=400), 400) == tuple(range(0, 401, 20))
+
+
+def test_epochs_are_counted_in_full_batches():
+    trial = replace(BASE, steps=None, epochs=2)
+    (found,) = outcomes(finish(program_of([trial])))
+    assert (found.facts["steps_per_epoch"], found.facts["steps"]) == (987 // 300, 2 * (987 // 300))
+
+
+def test_facts_say_what_was_trained():
+    (found,) = outcomes(finish(program_of([replace(BASE, norm="batch")])))
+    assert found.facts["norm_batch"] == 300
+    assert found.facts["parameters"] == 64 * 8 + 8 + 8 + 8 + 8 * 10 + 10
+    assert (found.facts["train_examples"], found.facts["test_examples"], found.facts["classes"]) == (987, 540, 10)
+    assert found.facts["guess_loss"] == pytest.approx(2.302, abs=0.002)
+
+
+def test_every_norm_trains_a_cnn():
+    for norm in NORMS:
+        trial = replace(BASE, model="cnn-8-8", norm=norm, lr=0.1, steps=30, optimizer="sgd", momentum=0.9)
+        (found,) = outcomes(finish(program_of([trial])))
+        losses = found.curves["train.loss"]["value"]
+        assert losses[-1] < losses[0], norm
