@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import math
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 from harness.errors import DamageError, MachineError
@@ -15,15 +17,16 @@ MAX_JSON_BYTES = 64 * 2**20
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` so that a reader sees all of it or none of it, even after a power cut."""
-    draft = path.with_name(f".{path.name[:100]}.{uuid4().hex}.draft")
+    draft = path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             _write_through(draft, data)
             # A rename is atomic, a write is not: a killed run must leave no half file.
             draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
+        except BaseException:
+            with suppress(OSError):  # what went wrong first is what to tell
+                draft.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
     except OSError as error:
@@ -36,6 +39,14 @@ def _write_through(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that lasts, and those above it that are missing."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -55,13 +66,18 @@ def read_bytes(path: Path, *, at_most: int) -> bytes:
         raise
     except OSError as error:
         raise DamageError(f"can't read {path}: {error.strerror} (errno {error.errno})") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise DamageError(f"{path} is not a regular file")
         if facts.st_size > at_most:
             raise DamageError(f"{path} has {facts.st_size} bytes, more than the {at_most} that such a file can have")
-        return file.read()
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 (a descriptor, not a path)
+            return file.read()
+    except OSError as error:
+        raise DamageError(f"can't read {path}: {error.strerror} (errno {error.errno})") from error
+    finally:
+        os.close(descriptor)
 
 
 def dump_sealed(content: dict[str, Any]) -> bytes:
@@ -79,7 +95,8 @@ def load_sealed(path: Path) -> dict[str, Any]:
         raise DamageError(f"{path} is damaged: its checksum does not hold")
     # The checksum holds, so this is text that some json.dumps wrote; a stranger's may still nest without end.
     try:
-        content = json.loads(body + b"}", parse_constant=_refuse, object_pairs_hook=_unique)
+        text = (body + b"}").decode("ascii")
+        content = json.loads(text, parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise DamageError(f"{path} is not JSON as this project writes it: {error}") from error
     if not isinstance(content, dict):
@@ -87,7 +104,12 @@ def load_sealed(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refuse(literal: str) -> Any:
+def _finite(literal: str) -> float:
+    value = float(literal)
+    return value if math.isfinite(value) else _refuse(literal)
+
+
+def _refuse(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is not a number of JSON")
 
 

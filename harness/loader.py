@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from harness.errors import HarnessError, SuiteError
 from harness.suite import Suite
@@ -103,11 +102,17 @@ def _sources(suite: Suite, code: list[str], file: Path) -> dict[str, str]:
     sources = dict.fromkeys(suite.functions, hashlib.sha256("\n".join(code).encode()).hexdigest()[:16])
     for name in (value for grid in suite.grids for value in grid["dataset"]):
         if isinstance(name, str) and name.endswith(".npz"):
-            data = file.parent / name
-            if not os.path.isfile(data):  # noqa: PTH113 (Path fails on a long name)
-                raise SuiteError(_line(f"dataset {name!r}: no file {data} (paths count from the suite's folder)"))
-            sources[name] = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
+            sources[name] = _digest_of(file.parent / name)
     return sources
+
+
+def _digest_of(data: Path) -> str:
+    if not os.path.isfile(data):  # noqa: PTH113 (Path fails on a long name)
+        raise SuiteError(_line(f"dataset {data.name!r}: no file {data} (paths count from the suite's folder)"))
+    try:
+        return hashlib.sha256(data.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise SuiteError(_line(f"dataset {data.name!r}: can't read {data}: {error.strerror}")) from error
 
 
 def _code(text: str, node: ast.stmt) -> str:
@@ -120,7 +125,5 @@ def _declares(node: ast.AST) -> bool:
     """Whether a statement is the docstring or the declaration of a suite: the code digest leaves these out."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
-    targets: list[Any] = getattr(node, "targets", [getattr(node, "target", None)])
-    if not isinstance(node, ast.Assign | ast.AnnAssign):
-        return False
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return any(isinstance(target, ast.Name) and target.id == "suite" for target in targets)

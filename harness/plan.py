@@ -1,7 +1,7 @@
 """What trains together, and in which order."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,7 +43,7 @@ def plan(trials: Iterable[Trial], kept: Sequence[Sequence[str]] = ()) -> list[Co
     todo = {trial.key: trial for trial in trials}
     cohorts = []
     for keys in kept:
-        if all(key in todo for key in keys):
+        if _stands(keys, todo):
             cohorts.append(Cohort(tuple(todo.pop(key) for key in keys)))
     shapes: dict[tuple[Value, ...], list[Trial]] = {}
     for trial in todo.values():
@@ -55,6 +55,11 @@ def plan(trials: Iterable[Trial], kept: Sequence[Sequence[str]] = ()) -> list[Co
 def shape(trial: Trial) -> tuple[Value, ...]:
     """What a trial shares with all that can train in its cohort."""
     return tuple(getattr(trial, axis) for axis in Trial.__slots__ if axis not in PER_MODEL)
+
+
+def _stands(keys: Sequence[str], todo: Mapping[str, Trial]) -> bool:
+    """Whether a kept cohort can train as it was: each of its trials is to do, once, and they are alike."""
+    return len({*keys} & todo.keys()) == len(keys) and len({shape(todo[key]) for key in keys}) == 1
 
 
 def _even_parts(trials: list[Trial]) -> list[list[Trial]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DamageError, MachineError
-from harness.files import dump_sealed, load_sealed, write_atomically
+from harness.files import dump_sealed, load_sealed, make_folder, write_atomically
 
 SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
@@ -136,7 +136,7 @@ def _current(content: dict[str, Any], path: Path) -> dict[str, Any]:
 def owned(place: Place) -> Iterator[None]:
     """Hold the results folder for one run; the kernel lets go of it when the process is gone, however it went."""
     try:
-        place.root.mkdir(parents=True, exist_ok=True)
+        make_folder(place.root)
         descriptor = os.open(place.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise MachineError(
@@ -144,11 +144,11 @@ def owned(place: Place) -> Iterator[None]:
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise MachineError(
-            f"another run is at work in {place.root}; wait for it, or choose another --results"
-        ) from None
+        busy = f"another run is at work in {place.root}; wait for it, or choose another --results"
+        cant = f"can't lock {place.root}: {error.strerror} (errno {error.errno}); choose another --results"
+        raise MachineError(busy if isinstance(error, BlockingIOError) else cant) from error
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ def parse_only(rules: Sequence[str]) -> dict[str, frozenset[Value]]:
     wanted: dict[str, set[Value]] = {}
     for rule in rules:
         axis, equals, values = rule.partition("=")
-        if not equals or not values:
+        if not equals or not all(values.split(",")):
             raise UsageError(f"--only needs AXIS=VALUE[,VALUE], got {rule!r}")
         if axis != "key" and axis not in axis_types():
             raise UsageError(f"--only: unknown axis {axis!r}; {nearest(axis, ['key', *axis_types()])}")

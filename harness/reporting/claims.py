@@ -32,7 +32,7 @@ from harness.reporting.stats import ALPHA
 from harness.store import Results
 
 SUPPORTED, REFUTED, UNDECIDED, DESCRIPTIVE = VERDICTS = ("supported", "refuted", "undecided", "descriptive")
-MOST_DECADES_APART = 0.51  # of neighbouring learning rates: two a decade, and what rounding them moves
+MOST_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from harness.reporting.figures.picture import (
     safe,
     setting,
 )
-from harness.reporting.metrics import FAILED, score_words, smallest_effect
+from harness.reporting.metrics import FAILED, FINISHED, score_words, smallest_effect
 from harness.reporting.stats import ALPHA
 from harness.store import Results
 
@@ -33,6 +33,8 @@ MOST_NAMED = 8  # grid points in an alternative text
 def effect_at_each_point(results: Results) -> Iterator[Picture]:
     """One picture for each grid point but for lr, or one over all points where lr is no axis."""
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
+    if not results.trials["status"].isin(FINISHED).any():
+        return
     if "lr" in results.suite["axes"]:
         for suffix, where, trials in points_of(results, "lr"):
             yield _picture(results, trials, f"effect{suffix}", where, rng)

@@ -1,0 +1,125 @@
+"""The page in a real browser."""
+
+import shutil
+from itertools import pairwise
+
+import pytest
+
+from harness.reporting.report import write_report
+from tests.reporting.simulated import simulate
+from tests.reporting.test_report import AXES, CLAIMS, on_disk
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    results = on_disk(simulate(tmp_path_factory.mktemp("page") / "lr_sweep", AXES, claims=CLAIMS))
+    return f"file://{write_report(results)}"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Open the page at a width; every complaint of the browser is an error."""
+    said, contexts = [], []
+
+    def open_at(width, scheme="light"):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on(
+            "request", lambda request: None if request.url.startswith(("file:", "data:")) else said.append(request.url)
+        )
+        page.goto(address)
+        return page
+
+    open_at.said = said
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1200, 1600])
+def test_the_page_is_whole_and_fits(opened, width, scheme):
+    page = opened(width, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    shown = page.evaluate("[...document.images].map(image => [image.naturalWidth > 0, image.alt.length > 20])")
+    assert shown == [[True, True]] * 5
+    smallest = page.evaluate(
+        "Math.min(...[...document.querySelectorAll('p, td, th, figcaption, dd')]"
+        ".map(node => parseFloat(getComputedStyle(node).fontSize)))"
+    )
+    assert smallest >= 12
+
+
+def column(page, name):
+    number = page.evaluate(
+        "name => [...document.querySelectorAll('#table th')].findIndex(head => head.textContent === name) + 1", name
+    )
+    return page.locator(f"#table tbody tr:not([hidden]) td:nth-child({number})").all_text_contents()
+
+
+def test_the_table_sorts_by_number_both_ways_and_keeps_missing_values_last(opened):
+    page = opened(1200)
+    button = page.get_by_role("button", name="train loss")
+    button.click()
+    up = column(page, "train loss")
+    present = [float(text) for text in up if text]
+    assert present == sorted(present)
+    assert "" in up
+    assert up[len(present) :] == [""] * (len(up) - len(present))
+    button.focus()
+    page.keyboard.press("Enter")
+    down = column(page, "train loss")
+    assert [float(text) for text in down if text] == sorted(present, reverse=True)
+    assert down[len(present) :] == [""] * (len(up) - len(present))
+
+
+def test_the_filter_keeps_the_rows_with_all_its_words(opened):
+    page = opened(1200)
+    page.get_by_label("Show rows with").fill("none nonfinite")
+    arms, statuses = column(page, "norm"), column(page, "status")
+    assert set(zip(arms, statuses, strict=True)) == {("none", "nonfinite")}
+    assert page.locator("#shown").text_content() == f"{len(arms)} of 96 rows"
+
+
+def test_headings_make_an_outline(opened):
+    levels = opened(1200).evaluate("[...document.querySelectorAll('h1, h2, h3')].map(node => Number(node.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_the_page_allows_no_script_but_its_own(opened):
+    page = opened(1200)
+    ran = page.evaluate(
+        "() => { const node = document.createElement('script'); node.textContent = 'window.intruder = 1';"
+        "document.body.append(node); return window.intruder === 1 }"
+    )
+    assert not ran
+    (complaint,) = opened.said
+    assert "Content Security Policy" in complaint
+    opened.said.clear()
+
+
+def test_printed_it_shows_every_row(opened):
+    page = opened(1200)
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"
