@@ -72,7 +72,7 @@ def read_bytes(path: Path, *, at_most: int) -> bytes:
             raise DamageError(f"{path} is not a regular file")
         if facts.st_size > at_most:
             raise DamageError(f"{path} has {facts.st_size} bytes, more than the {at_most} that such a file can have")
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 (a descriptor, not a path)
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read()
     except OSError as error:
         raise DamageError(f"can't read {path}: {error.strerror} (errno {error.errno})") from error
