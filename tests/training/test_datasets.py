@@ -84,7 +84,7 @@ def test_data_that_can_not_be_used_are_refused_in_a_line(tmp_path, made, word):
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut short"])
 def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
     (tmp_path / "bad.npz").write_bytes(content)
-    with pytest.raises(SuiteError, match="bad.npz"):
+    with pytest.raises(SuiteError, match=r"bad\.npz"):
         load_dataset("bad.npz", tmp_path, {})
 
 
