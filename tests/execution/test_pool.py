@@ -1,0 +1,156 @@
+"""Workers and their supervisor: what is answered, what dies, what is tried again, and who is to blame."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from harness.errors import MachineError, SuiteError
+from harness.execution.local import ATTEMPTS, _digest, ask
+from harness.execution.messages import Failed, Finished, Inspect, Progress, Refused, Stopped, Survey, Surveyed, Train
+from harness.execution.pool import Pool, Worker, pool_of
+from harness.plan import Cohort
+from harness.records import Place, read_record
+from harness.trial import Trial
+
+BASE = Trial(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=5, device="cpu")
+TRIALS = tuple(replace(BASE, seed=seed) for seed in range(11))
+SUITE = """
+from harness import Suite
+suite = Suite(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=5, seed=range(3))
+"""
+
+
+def never():
+    return False
+
+
+def job(trials, tmp_path, attempt=1):
+    return Train(
+        suite=tmp_path / "s.py", cohort=Cohort(trials), root=tmp_path, telemetry={"torch": "x"}, attempt=attempt
+    )
+
+
+def drive(tmp_path, answer_of):
+    """Run the retry rules over made-up answers; how often each trial was trained, and the events."""
+    from collections import deque
+
+    waiting, tried, events = deque([(Cohort(TRIALS), 1)]), Counter(), []
+    while waiting:
+        cohort, attempt = waiting.popleft()
+        tried.update(trial.key for trial in cohort.trials)
+        todo = job(cohort.trials, tmp_path, attempt)
+        events += list(_digest(todo, answer_of(cohort.trials), waiting))
+    return tried, events
+
+
+BAD = TRIALS[7]
+CRASH = Failed(outcome="crashed", error="ValueError: bad", details="Traceback ...", again=False)
+DEATH = Failed(outcome="crashed", error="the worker was killed", details="", again=True)
+
+
+@pytest.mark.parametrize("failure", [CRASH, DEATH, replace(CRASH, outcome="oom")], ids=["raised", "killed", "oom"])
+def test_the_trial_to_blame_is_found_and_all_others_have_results(tmp_path, failure):
+    tried, events = drive(tmp_path, lambda trials: failure if BAD in trials else Finished(failed=()))
+    ended = [key for event in events if event.done == 1 for key in event.keys]
+    assert sorted(ended) == sorted(trial.key for trial in TRIALS)
+    record = read_record(Place(tmp_path).record(BAD.key))
+    assert (record.outcome, record.error) == (failure.outcome, failure.error)
+    assert [path.stem for path in Place(tmp_path).records.iterdir()] == [BAD.key]
+    assert "Traceback" in next(Place(tmp_path).logs.glob(f"{BAD.key}.*")).read_text() or failure is DEATH
+    assert max(tried.values()) == tried[BAD.key]
+
+
+def test_a_cohort_whose_worker_dies_once_is_simply_trained_again(tmp_path):
+    answers = iter([DEATH, Finished(failed=())])
+    tried, events = drive(tmp_path, lambda trials: next(answers))
+    assert set(tried.values()) == {2}
+    assert not Place(tmp_path).records.exists()
+    assert any("trying again" in event.note for event in events)
+
+
+def test_a_cohort_is_tried_whole_a_few_times_before_it_is_cut(tmp_path):
+    sizes = []
+
+    def answer(trials):
+        sizes.append(len(trials))
+        return DEATH if len(trials) == len(TRIALS) else Finished(failed=())
+
+    drive(tmp_path, answer)
+    assert sizes == [len(TRIALS)] * ATTEMPTS + [5, 6]
+
+
+def test_what_no_trial_is_to_blame_for_ends_the_run(tmp_path):
+    with pytest.raises(MachineError, match="disk full"):
+        drive(tmp_path, lambda trials: Refused(kind="MachineError", error="disk full"))
+    assert not Place(tmp_path).records.exists()
+
+
+def test_progress_never_looks_like_an_end(tmp_path):
+    (event,) = _digest(job(TRIALS, tmp_path), Progress(done=1.0, failed=("k",)), [])
+    assert event.done < 1
+    assert event.failed == ("k",)
+    assert list(_digest(job(TRIALS, tmp_path), Stopped(), [])) == []
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with pool_of(2, cuda=False) as made:
+        yield made
+
+
+def test_a_survey_answers_from_a_worker(pool, tmp_path):
+    (tmp_path / "s.py").write_text(SUITE)
+    seen = ask(pool, Survey(suite=tmp_path / "s.py", device="auto", measure=True), never)
+    assert isinstance(seen, Surveyed)
+    assert seen.fingerprint["threads"] == 1
+    assert all(seconds > 0 for seconds in seen.seconds.values())
+    assert len(seen.seconds) == 1
+
+
+def test_a_refusal_comes_back_as_the_error_that_it_is(pool, tmp_path):
+    (tmp_path / "s.py").write_text(SUITE.replace("mlp-8", "mlp-8x"))
+    with pytest.raises(SuiteError, match="mlp-64x8"):
+        ask(pool, Survey(suite=tmp_path / "s.py", device="cpu"), never)
+
+
+def test_a_question_is_dropped_when_the_run_is_stopped(pool):
+    assert ask(pool, Inspect(), lambda: True) is None
+
+
+def test_a_worker_that_is_killed_is_told_by_its_signal_and_replaced(tmp_path):
+    (tmp_path / "s.py").write_text(SUITE)
+    with pool_of(1, cuda=False) as pool:
+        assert ask(pool, Inspect(), never)
+        (worker,) = pool.workers
+        pool.give(job(TRIALS, tmp_path))
+        worker.process.kill()
+        answers = [answer for _ in range(20) for _, answer in pool.events(0.5)]
+        (failure,) = [answer for answer in answers if isinstance(answer, Failed)]
+        assert "SIGKILL" in failure.error
+        assert failure.again
+        assert pool.free == 1
+        assert ask(pool, Inspect(), never)
+        assert pool.workers != [worker]
+
+
+def test_a_worker_that_says_nothing_for_too_long_is_a_timeout(monkeypatch):
+    monkeypatch.setattr("harness.execution.pool.SILENCE", -1.0)
+    made = []
+
+    def start() -> Worker:
+        import multiprocessing
+        import time
+
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=time.sleep, args=(60,), daemon=True)
+        process.start()
+        made.append((process, theirs))
+        return Worker(process, ours)
+
+    pool = Pool(1, start)
+    pool.give(Inspect())
+    ((_, failure),) = list(pool.events(0.0))
+    assert failure.outcome == "timeout"
+    assert not made[0][0].is_alive()
