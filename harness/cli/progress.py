@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
@@ -13,6 +14,16 @@ from harness.execution.local import Event
 from harness.trial import Trial
 
 LINE_EVERY = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How far some trials are."""
+
+    work: float  # trials' worth of it
+    ended: int
+    trials: int
+    failed: int  # to train, so far
 
 
 class Tally:
@@ -29,16 +40,17 @@ class Tally:
             self.done[key] = event.done
         self.failed.update(event.failed)
 
-    def arms(self) -> dict[str, tuple[float, int, int]]:
-        """Per arm: trials' worth of work done, trials in all, trials that failed to train."""
+    def arms(self) -> dict[str, Count]:
+        """How far each arm is."""
         return {
             arm: self.of([key for key, its in self.arm.items() if its == arm])
             for arm in dict.fromkeys(self.arm.values())
         }
 
-    def of(self, keys: Sequence[str]) -> tuple[float, int, int]:
-        """The same for some trials."""
-        return sum(self.done[key] for key in keys), len(keys), len(self.failed.intersection(keys))
+    def of(self, keys: Sequence[str]) -> Count:
+        """How far some trials are."""
+        done = [self.done[key] for key in keys]
+        return Count(sum(done), sum(share >= 1 for share in done), len(keys), len(self.failed.intersection(keys)))
 
 
 class Display(Protocol):
@@ -66,12 +78,12 @@ class _Plain(_Silent):
         if now - self.last < LINE_EVERY:
             return
         self.last = now
-        done, trials, failed = tally.of(list(tally.arm))
-        left = (now - self.started) * (trials - done) / done if done else None
-        ended = sum(share >= 1 for share in tally.done.values())
+        now_at = tally.of(list(tally.arm))
+        share = now_at.work / now_at.trials
+        left = f"about {duration((now - self.started) * (1 - share) / share)} left" if share else "time left unknown"
         print(
-            f"{ended} of {trials} trials trained, {done / trials:.0%} of the work, {failed} failed to train, "
-            f"{'time left unknown' if left is None else f'about {duration(left)} left'}",
+            f"{now_at.ended} of {now_at.trials} trials trained, {share:.0%} of the work, "
+            f"{now_at.failed} failed to train, {left}",
             flush=True,
         )
 
@@ -82,10 +94,11 @@ class _Rich:
         self.tasks: dict[str, TaskID] = {}
 
     def show(self, tally: Tally) -> None:
-        for arm, (done, trials, failed) in tally.arms().items():
+        for arm, count in tally.arms().items():
             if arm not in self.tasks:
-                self.tasks[arm] = self.progress.add_task(arm, total=trials)
-            self.progress.update(self.tasks[arm], completed=done, failed=f"{failed} failed to train" if failed else "")
+                self.tasks[arm] = self.progress.add_task(arm, total=count.trials, ended=0, failed="")
+            failed = f"{count.failed} failed to train" if count.failed else ""
+            self.progress.update(self.tasks[arm], completed=count.work, ended=count.ended, failed=failed)
 
     def note(self, text: str) -> None:
         self.progress.console.print(text, markup=False, highlight=False)
@@ -99,7 +112,7 @@ def display(kind: str) -> Iterator[Display]:
         columns = [
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed:.0f} of {task.total:.0f} trials"),
+            TextColumn("{task.fields[ended]} of {task.total:.0f} trials"),
             TextColumn("[red]{task.fields[failed]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
