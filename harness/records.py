@@ -15,6 +15,11 @@ from harness.files import dump_sealed, load_sealed, make_folder, write_atomicall
 SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
 TRAINED = "trained"
+FACTS: dict[str, type] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
+    **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int),
+    **dict.fromkeys(("train_examples", "test_examples"), int),
+    "guess_loss": float,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +100,45 @@ def read_record(path: Path) -> Record:
     record = Record(**content)
     if record.key != path.stem:
         raise DamageError(f"{path} is the record of another trial, {record.key!r}")
+    if fault := _fault(record):
+        raise DamageError(f"{path} is no record that training wrote: {fault}")
     return record
+
+
+def _fault(record: Record) -> str | None:
+    """What in a record is missing or of a wrong type: its checksum holds, but a stranger may have written it."""
+    parts = (record.trial, record.facts, record.curves, record.telemetry)
+    if not (isinstance(record.error, str) and all(isinstance(part, dict) for part in parts)):
+        return "a member of it has a wrong type"
+    for name, value in record.facts.items():
+        kind = FACTS.get(name, type(value))
+        if not (type(value) is kind or (value is None and kind is int)) or (kind is int and not _fits(value)):
+            return f"its fact {name!r} is {value!r:.50}"
+    for name, curve in record.curves.items():
+        if not (name.isprintable() and _is_curve(curve)):
+            return f"its curve {name!r:.50} is none"
+    if record.outcome == TRAINED:
+        if "fail_step" not in record.facts or "train.loss" not in record.curves:
+            return "it says nothing of its loss"
+        loss = record.curves["train.loss"]["value"]
+        if record.facts["fail_step"] is None and None in (loss[0], loss[-1]):
+            return "its loss is missing"
+    return None
+
+
+def _is_curve(curve: Any) -> bool:
+    """Whether a curve has steps and as many values, at least one of each."""
+    if not (isinstance(curve, dict) and curve.keys() == {"step", "value"}):
+        return False
+    steps, values = curve["step"], curve["value"]
+    if not (isinstance(steps, list) and isinstance(values, list) and 0 < len(steps) == len(values)):
+        return False
+    return all(type(step) is int and 0 <= step < 2**31 for step in steps) and all(map(_fits, values))
+
+
+def _fits(value: Any) -> bool:
+    """Whether a value is missing, or a number that a column of a table can hold."""
+    return value is None or type(value) is float or (type(value) is int and abs(value) < 2**63)
 
 
 def read_records(place: Place, keys: Iterable[str]) -> tuple[dict[str, Record], list[DamageError]]:

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,13 @@ CURVES = pa.schema(
         ("value", pa.float64()),
     ]
 )
+TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whatever their cells look like
+    ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "mode", "commit")
+) | {"code_hash"}
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 MAX_TABLE_BYTES = 2**30
-MAX_CURVE_ROWS = 100_000_000
+CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
+MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,7 @@ def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) 
     finished = [records[key] for key in keys if key in records]
     _write_if_changed(place.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
     _write_if_changed(place.root / "curves.parquet", _parquet(finished))
-    telemetry = pd.DataFrame([{"key": r.key, **r.telemetry} for r in finished], columns=list(TELEMETRY))
+    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY))
     _write_if_changed(place.root / "telemetry.csv", csv_bytes(telemetry))
     return damaged
 
@@ -90,13 +94,16 @@ def read_results(folder: str | Path) -> Results:
     manifest = read_manifest(place)
     if manifest is None:
         raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")
-    return Results(
-        folder=place.root,
-        suite=manifest,
-        trials=_typed(_read_csv(place.root / "trials.csv")),
-        curves=_read_curves(place.root / "curves.parquet"),
-        telemetry=_read_csv(place.root / "telemetry.csv"),
-    )
+    try:
+        return Results(
+            folder=place.root,
+            suite=manifest,
+            trials=_read_trials(place.root / "trials.csv"),
+            curves=_read_curves(place.root / "curves.parquet"),
+            telemetry=_read_csv(place.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}),
+        )
+    except FileNotFoundError as error:
+        raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
 
 
 def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float | None) -> str:
@@ -105,7 +112,8 @@ def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float |
         return record.outcome
     if failed := failure(record):
         return failed
-    if target_accuracy is not None and outcomes["test_accuracy"] < target_accuracy:
+    accuracy = outcomes["test_accuracy"]  # missing where the test loss alone is not finite
+    if target_accuracy is not None and (accuracy is None or accuracy < target_accuracy):
         return "below_target"
     return "ok"
 
@@ -140,8 +148,13 @@ _METRICS = ("loss", "accuracy")
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns of trials.csv in their order and their types; whole numbers stay whole where some are missing."""
-    kinds = {"suite": "str", "key": "str", **{axis: _dtype(kinds) for axis, kinds in axis_types().items()}, **OUTCOMES}
+    kinds = _kinds()
     return frame.reindex(columns=list(kinds)).astype(kinds)
+
+
+def _kinds() -> dict[str, str]:
+    """The columns of trials.csv in their order -> their types."""
+    return {"suite": "str", "key": "str", **{axis: _dtype(kinds) for axis, kinds in axis_types().items()}, **OUTCOMES}
 
 
 def _dtype(kinds: tuple[type, ...]) -> str:
@@ -151,34 +164,50 @@ def _dtype(kinds: tuple[type, ...]) -> str:
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV in which no text starts like a spreadsheet formula."""
-    frame = frame.copy()
-    for column in frame.columns[[kind == "str" or kind == "object" for kind in frame.dtypes.astype(str)]]:
-        frame[column] = frame[column].map(
-            lambda cell: f"'{cell}" if str(cell)[:1] in _FORMULA and _is_text(cell) else cell
-        )
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+    """The frame as CSV in which no text starts like a spreadsheet formula, and none ends its row."""
+    return _map_texts(frame, _quoted).to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace")
 
 
 _FORMULA = frozenset("=+-@\t\r")
 
 
-def _is_text(cell: Any) -> bool:
-    return isinstance(cell, str) and cell != ""
+def _quoted(text: str) -> str:
+    return f"'{text}".replace("\r", "\\r") if _is_formula(text) else text.replace("\r", "\\r")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _unquoted(text: str) -> str:
+    return text[1:] if text[:1] == "'" and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a text would be a formula, but for quotes before it."""
+    return text.lstrip("'")[:1] in _FORMULA
+
+
+def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    frame = frame.copy()
+    for column in frame.columns[[kind in ("str", "object") for kind in frame.dtypes.astype(str)]]:
+        frame[column] = frame[column].map(lambda cell: change(cell) if isinstance(cell, str) else cell)
+    return frame
+
+
+def _read_csv(path: Path, kinds: Mapping[str, str | None]) -> pd.DataFrame:
+    """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `kinds`, in their order."""
     data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+    known = {column: kind for column, kind in kinds.items() if kind is not None}
     try:
-        return pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
-    except ValueError as error:
+        frame = pd.read_csv(io.BytesIO(data), dtype=known, keep_default_na=False, na_values=[""])
+    except (ValueError, TypeError, OverflowError) as error:
         raise DamageError(f"{path} is not a table: {error}") from error
+    if list(frame.columns) != list(kinds):
+        raise DamageError(f"{path} is not the table that this version writes: its columns differ")
+    return _map_texts(frame, _unquoted)
 
 
 def _parquet(records: Sequence[Record]) -> bytes:
     columns: dict[str, list[Any]] = {name: [] for name in CURVES.names}
     for record in records:
-        per_epoch = record.facts.get("steps_per_epoch", math.nan)
+        per_epoch = record.facts.get("steps_per_epoch") or math.nan
         for name, curve in record.curves.items():
             split, _, metric = name.partition(".")
             count = len(curve["step"])
@@ -193,18 +222,38 @@ def _parquet(records: Sequence[Record]) -> bytes:
     return sink.getvalue()
 
 
+def _read_trials(path: Path) -> pd.DataFrame:
+    frame = _read_csv(path, _kinds())
+    for column, kind in _kinds().items():
+        if kind == "str":
+            frame[column] = frame[column].fillna("")
+        if kind == "object":
+            frame[column] = frame[column].map(_number)
+    return frame
+
+
+def _number(text: str) -> float | str:
+    """The number that a text is; otherwise the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _read_curves(path: Path) -> pd.DataFrame:
     try:
-        file = pq.ParquetFile(io.BytesIO(read_bytes(path, at_most=MAX_TABLE_BYTES)))
-        if file.schema_arrow.names != CURVES.names:
-            raise DamageError(f"{path} holds no curves: its columns are {', '.join(file.schema_arrow.names)}")
-        if file.metadata.num_rows > MAX_CURVE_ROWS:
-            raise DamageError(
-                f"{path} claims {file.metadata.num_rows} rows, more than the {MAX_CURVE_ROWS} that are read"
-            )
+        data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+        file = pq.ParquetFile(io.BytesIO(data))
+        if not file.schema_arrow.equals(CURVES):
+            raise DamageError(f"{path} holds no curves: its columns are not {', '.join(CURVES.names)} with their types")
+        rows, most = file.metadata.num_rows, MAX_SMALL_ROWS + CURVE_ROWS_PER_BYTE * len(data)
+        if rows > most:
+            raise DamageError(f"{path} claims {rows} rows, more than the {most} that a file of its size can hold")
         curves: pd.DataFrame = file.read().to_pandas()
         return curves
-    except (pa.ArrowException, OSError) as error:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DamageError(f"{path} is not a Parquet file: {error}") from error
 
 

@@ -130,18 +130,20 @@ def _differences(
 
 
 def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], margin: float, than: Any) -> str:
-    n = [comparison.n for comparison in found]
+    n = [comparison.n for comparison in found if comparison.n]
     seeds = f"n = {min(n)}" + (f" to {max(n)}" if max(n) > min(n) else "") + " pairs of equal seed" if n else "no pairs"
-    enough = all(comparison.n >= comparison.seeds_needed for comparison in found) and found
+    tested = [comparison for comparison in found if comparison.n >= comparison.seeds_needed]
     test = (
         f"Bars are 95 % paired t intervals; a filled marker means p < .05 in the exact sign-flip test after Holm over "
-        f"{words.count(len(found), 'comparison')}"
-        if enough
-        else "Too few seeds for a test, so this is descriptive: every difference is shown, without interval or p"
+        f"{words.count(len(found), 'comparison')}. "
+        if tested
+        else ""
     )
+    if len(tested) < len(found):
+        test += "Where there are too few seeds for a test it is descriptive: dots for the pairs, no interval, no p. "
     return (
         f"Above, every seed is a dot and the line is their mean; below, the paired difference from {words.value(than)} "
-        f"({seeds}). {test}. The grey band is the margin of {100 * margin:.2g} points. "
+        f"({seeds}). {test}The grey band is the margin of {100 * margin:.2g} points. "
         f"{counted(trials, results.suite)} {score_words(METRIC)} {setting(results)}"
     )
 

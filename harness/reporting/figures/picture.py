@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison
-from harness.reporting.metrics import FAILED
+from harness.reporting.metrics import FAILED, FINISHED
 from harness.store import Results
 
 WIDTH = 7.0  # inches: two columns of a paper; text stays readable at one
@@ -109,11 +109,12 @@ def chance(trials: pd.DataFrame) -> float:
 
 
 def counted(trials: pd.DataFrame, suite: Mapping[str, Any]) -> str:
-    """How many failed in each arm, for captions."""
+    """How many failed in each arm of those that ended, for captions."""
     parts = []
     for arm in grid.arms(suite):
         mine = trials[trials[suite["compare"]] == arm]
-        parts.append(f"{words.value(arm)} {int(mine['status'].isin(FAILED).sum())} of {len(mine)}")
+        failed, ended = (int(mine["status"].isin(statuses).sum()) for statuses in (FAILED, FINISHED))
+        parts.append(f"{words.value(arm)} {failed} of {ended}")
     return f"Failed to train: {words.listing(parts)}."
 
 
