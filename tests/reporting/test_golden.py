@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
 
 from harness.reporting import stats
 
@@ -99,3 +100,9 @@ def test_the_sign_flip_test_is_the_permutation_test_of_scipy(n):
         (differences,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
     )
     assert stats.sign_flip_p(differences, rng()) == pytest.approx(oracle.pvalue, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_holm_is_that_of_statsmodels(n):
+    p = np.random.default_rng(n).uniform(0, 0.2, n).round(2)  # with ties
+    np.testing.assert_allclose(stats.holm(p), multipletests(p, method="holm")[1], atol=1e-15)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 Array = NDArray[np.float64]
 
@@ -78,9 +77,14 @@ def equivalence_p(differences: Array, margin: float) -> float:
 
 
 def holm(p_values: Array) -> Array:
-    """The p values adjusted for their number (Holm 1979); NaN, a test that could not be made, counts as 1."""
-    if len(p_values) == 0:
-        return p_values
+    """The p values adjusted for their number (Holm 1979); NaN, a test that could not be made, counts as 1.
+
+    By hand, because that of statsmodels collects garbage in every call, which takes 0.2 s in a process of this size.
+    """
     tested = ~np.isnan(p_values)
-    adjusted = multipletests(np.where(tested, p_values, 1.0), method="holm")[1]
+    known = np.where(tested, p_values, 1.0)
+    order = np.argsort(known, kind="stable")
+    scaled = known[order] * np.arange(len(known), 0, -1)
+    adjusted = np.empty_like(known)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return np.where(tested, adjusted, np.nan)
