@@ -83,7 +83,7 @@ def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) 
     finished = [records[key] for key in keys if key in records]
     _write_if_changed(place.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
     _write_if_changed(place.root / "curves.parquet", _parquet(finished))
-    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY))
+    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
     _write_if_changed(place.root / "telemetry.csv", csv_bytes(telemetry))
     return damaged
 
@@ -165,14 +165,16 @@ def _dtype(kinds: tuple[type, ...]) -> str:
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
     """The frame as CSV in which no text starts like a spreadsheet formula, and none ends its row."""
-    return _map_texts(frame, _quoted).to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace")
+    return _map_texts(frame, _quoted).to_csv(index=False, lineterminator="\n").encode()
 
 
 _FORMULA = frozenset("=+-@\t\r")
 
 
 def _quoted(text: str) -> str:
-    return f"'{text}".replace("\r", "\\r") if _is_formula(text) else text.replace("\r", "\\r")
+    # A lone surrogate is no text in UTF-8.
+    text = (f"'{text}" if _is_formula(text) else text).replace("\r", "\\r")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _unquoted(text: str) -> str:
@@ -187,7 +189,8 @@ def _is_formula(text: str) -> bool:
 def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     frame = frame.copy()
     for column in frame.columns[[kind in ("str", "object") for kind in frame.dtypes.astype(str)]]:
-        frame[column] = frame[column].map(lambda cell: change(cell) if isinstance(cell, str) else cell)
+        cells = [change(cell) if isinstance(cell, str) else cell for cell in frame[column]]
+        frame[column] = pd.Series(cells, index=frame.index, dtype=frame[column].dtype)
     return frame
 
 
@@ -195,6 +198,8 @@ def _read_csv(path: Path, kinds: Mapping[str, str | None]) -> pd.DataFrame:
     """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `kinds`, in their order."""
     data = read_bytes(path, at_most=MAX_TABLE_BYTES)
     known = {column: kind for column, kind in kinds.items() if kind is not None}
+    if not data.endswith(b"\n"):
+        raise DamageError(f"{path} is cut off: its last line has no end")
     try:
         frame = pd.read_csv(io.BytesIO(data), dtype=known, keep_default_na=False, na_values=[""])
     except (ValueError, TypeError, OverflowError) as error:
@@ -224,11 +229,13 @@ def _parquet(records: Sequence[Record]) -> bytes:
 
 def _read_trials(path: Path) -> pd.DataFrame:
     frame = _read_csv(path, _kinds())
+    if frame[["key", "status"]].isna().any(axis=None):
+        raise DamageError(f"{path} has a row without key or status")
     for column, kind in _kinds().items():
         if kind == "str":
             frame[column] = frame[column].fillna("")
         if kind == "object":
-            frame[column] = frame[column].map(_number)
+            frame[column] = frame[column].map(_number).astype("object")
     return frame
 
 
