@@ -123,7 +123,7 @@ def _log(job: Train, failure: Failed) -> Path:
     path = Place(job.root).logs / f"{name}.{job.attempt}.log"
     trials = "\n".join(f"{trial.key} {trial.content}" for trial in job.cohort.trials)
     text = f"{failure.outcome}: {failure.error}\nattempt {job.attempt}\n\n{failure.details}\n\nTrials:\n{trials}\n"
-    write_atomically(path, text.encode())
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
     return path
 
 
