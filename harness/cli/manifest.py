@@ -17,18 +17,31 @@ def describe(suite: SuiteFile, trials: Sequence[Trial]) -> dict[str, Any]:
     names = [*dict.fromkeys(axes), *(f.name for f in fields(Trial))]
     values = {name: list(dict.fromkeys(getattr(t, name) for t in trials)) for name in dict.fromkeys(names)}
     varying = {name: found for name, found in values.items() if len(found) > 1 and name not in NOT_AXES}
+    following = _following(trials, [name for name in varying if name not in (suite.suite.compare, "seed")])
     return {
         "name": suite.name,
         "question": suite.question,
         "path": str(suite.path),
         "compare": suite.suite.compare,
         "target_accuracy": suite.suite.target_accuracy,
-        "axes": varying,
+        "axes": {name: found for name, found in varying.items() if name not in following},
+        "following": following,
         "settings": {name: found[0] for name, found in values.items() if name not in varying and found},
         "claims": [asdict(claim) for claim in suite.suite.claims],
         "trials": len(trials),
         "harness": __version__,
     }
+
+
+def _following(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, str]:
+    """Axes that a rule of the suite ties to an axis before them, such as an lr that grows with the batch size."""
+    following: dict[str, str] = {}
+    for later in range(len(varying)):
+        for leader in varying[:later]:
+            pairs = {(getattr(trial, leader), getattr(trial, varying[later])) for trial in trials}
+            if leader not in following and len(pairs) == len({leading for leading, _ in pairs}):
+                following[varying[later]] = leader
+    return following
 
 
 def with_history(
