@@ -11,13 +11,14 @@ HEAD = "from harness import Claim, Suite\n"
 def described(tmp_path, text):
     (tmp_path / "s.py").write_text(f'"""Q?"""\n{HEAD}{text}', "utf-8")
     suite = load_suite(tmp_path / "s.py")
-    return describe(suite, list(suite.trials()))
+    return describe(suite, list(suite.trials(device="cpu")))
 
 
 def test_axes_vary_and_settings_do_not(tmp_path):
     found = described(
         tmp_path,
-        'suite = Suite(dataset="digits", model="mlp-8", norm=["batch", "none"], lr=[0.1, 0.2], batch_size=5, steps=3, seed=[0, 1])',
+        'suite = Suite(dataset="digits", model="mlp-8", norm=["batch", "none"], lr=[0.1, 0.2], batch_size=5, steps=3, '
+        "seed=[0, 1])",
     )
     assert found["axes"] == {"norm": ["batch", "none"], "lr": [0.1, 0.2], "seed": [0, 1]}
     assert found["settings"]["batch_size"] == 5
