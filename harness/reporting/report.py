@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from harness.errors import DamageError
 from harness.files import read_bytes, write_atomically
 from harness.reporting import comparison, grid, words
 from harness.reporting.claims import Verdict, verdicts
-from harness.reporting.figures import Picture, pictures
-from harness.reporting.metrics import FAILED, FINISHED
-from harness.store import TABLES, Results, csv_bytes
+from harness.reporting.comparison import Comparison
+from harness.reporting.figures import FORMATS, MOST_POINTS, Picture, data_files, pictures, points_left_out
+from harness.reporting.metrics import FAILED, FINISHED, METRICS
+from harness.store import MAX_TABLE_BYTES, TABLES, Results, csv_bytes
 
 TEMPLATES = files("harness.reporting") / "templates"
 MOST_ROWS = 2000  # of the table of trials on the page
 MAX_PAGE_BYTES = 2**28
 OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
 DIGEST = re.compile(rb'<meta name="inputs" content="([0-9a-f]{64})">')
+SHOWN = re.compile(rb'<figure id="figure-([\w.-]+)">')
+MARKUP = re.compile(r"[\\`*\[\]|$]")  # what Markdown or HTML in it would read as more than text
 
 
 def write_report(results: Results) -> Path:
@@ -34,45 +38,57 @@ def write_report(results: Results) -> Path:
     The same results give the same bytes; where the page was made from the same results already, it is left alone.
     """
     page = results.folder / "report" / "index.html"
+    figures = page.parent / "figures"
+    for folder in (page.parent, figures):
+        if folder.is_symlink():
+            raise DamageError(f"{folder} is a link, a report is not written through one; remove it")
     digest = _digest(results)
-    if _made_from(page) == digest:
+    if _is_whole(page, digest):
         return page
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same report every time
     judged, drawn = verdicts(results, rng), pictures(results)
-    found = [c for verdict in judged for c in verdict.comparisons] + [
-        c for picture in drawn for c in picture.comparisons
-    ]
+    found = [c for verdict in judged for c in verdict.comparisons]
+    found += [c for picture in drawn for c in picture.comparisons]
     write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.table(found)))
-    images = {}
-    for picture in drawn:
-        for name, data in picture.files().items():
-            write_atomically(page.parent / "figures" / name, data)
-            images[name] = data
+    images = {name: data for picture in drawn for name, data in picture.files().items()}
+    for name, data in images.items():
+        write_atomically(figures / name, data)
+    _remove_others(figures, set(images))
     facts = _facts(results, judged, drawn)
-    write_atomically(results.folder / "report.md", _markdown(facts).encode())
+    write_atomically(results.folder / "report.md", _markdown(facts).encode("utf-8", "backslashreplace"))
     # The page comes last: with its digest it vouches for the others.
-    write_atomically(page, _page(facts, images, digest).encode())
+    write_atomically(page, _page(facts, images, digest).encode("utf-8", "backslashreplace"))
     return page
 
 
 def _digest(results: Results) -> str:
     """A digest of all that a report is made from: the results, and the code and templates that make it."""
     sums = hashlib.sha256(json.dumps(results.suite, sort_keys=True, default=str).encode())
-    data = sorted((results.folder / "data").glob("*.npz"))
     code = sorted(path for path in Path(__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    for path in [*(results.folder / name for name in TABLES), *data, *code]:
-        content = read_bytes(path, at_most=2**30) if path.exists() else b""
+    for path in [*(results.folder / name for name in TABLES), *data_files(results), *code]:
+        content = read_bytes(path, at_most=MAX_TABLE_BYTES) if path.exists() else b""
         sums.update(hashlib.sha256(content).digest())
     return sums.hexdigest()
 
 
-def _made_from(page: Path) -> str | None:
-    """The digest that stands in a page."""
+def _is_whole(page: Path, digest: str) -> bool:
+    """Whether a page was made from what the digest stands for, and all that was written with it is there still."""
     try:
-        found = DIGEST.search(read_bytes(page, at_most=MAX_PAGE_BYTES)[:4096])
+        text = read_bytes(page, at_most=MAX_PAGE_BYTES)
     except (FileNotFoundError, DamageError):
-        return None
-    return found[1].decode() if found else None
+        return False
+    found = DIGEST.search(text[:4096])
+    names = [f"{name.decode()}.{kind}" for name in SHOWN.findall(text) for kind in FORMATS]
+    beside = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md"]
+    files = [*beside, *(page.parent / "figures" / name for name in names)]
+    return found is not None and found[1].decode() == digest and all(path.is_file() for path in files)
+
+
+def _remove_others(figures: Path, names: set[str]) -> None:
+    """Remove figures that an earlier report had and this one has not: the folder is to depend on the results alone."""
+    for path in sorted(figures.glob("*")):
+        if path.name not in names and path.suffix.removeprefix(".") in FORMATS:
+            path.unlink()
 
 
 def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dict[str, Any]:
@@ -83,10 +99,11 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dic
         "suite": suite,
         "verdicts": judged,
         "pictures": drawn,
+        "most_points": MOST_POINTS,
+        "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
         "total": int(suite["trials"]),
         "failed": int(failed.sum()),
-        "statuses": trials["status"].value_counts().to_dict(),
         "table": _rows(trials, suite),
         "failures": _failures(trials[failed], suite),
         "missing": _rows(trials[~ended & (trials["status"] != "interrupted")], suite),
@@ -131,7 +148,35 @@ def _failures(failed: pd.DataFrame, suite: Mapping[str, Any]) -> list[tuple[str,
     return found
 
 
-def _environment() -> jinja2.Environment:
+def _numbers(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:
+    """Comparisons as rows of texts, in the columns of the page's tables of numbers."""
+    return [
+        (
+            c.point or "all",
+            f"{c.arm} against {c.than}",
+            METRICS[c.metric].words,
+            str(c.n),
+            words.bare(c.arm_mean, METRICS[c.metric].unit),
+            words.bare(c.than_mean, METRICS[c.metric].unit),
+            words.amount(c.estimate, METRICS[c.metric].unit),
+            "" if np.isnan(c.low) else words.span(c.low, c.high, METRICS[c.metric].unit),
+            "" if np.isnan(c.p_adjusted) else words.p_value(c.p_adjusted),
+            _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),
+            _rate(c.than_failed, c.than_finished, c.than_failed_low, c.than_failed_high),
+            "" if np.isnan(c.failures_p_adjusted) else words.p_value(c.failures_p_adjusted),
+        )
+        for c in comparisons
+    ]
+
+
+def _rate(failed: int, of: int, low: float, high: float) -> str:
+    interval = f" ({100 * low:.0f} to {100 * high:.0f} %)" if of else ""
+    return f"{failed} of {of}{interval}"
+
+
+def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
+    """Where templates are filled in: values are escaped in HTML, and go through `finalize` in all."""
+
     def load(name: str) -> str:
         return (TEMPLATES / name).read_text("utf-8")
 
@@ -141,9 +186,15 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=finalize,
     )
-    made.filters |= {"words": words.value, "pipe": lambda text: str(text).replace("|", "\\|").replace("\n", " ")}
+    made.filters |= {"words": words.value, "numbers": _numbers}
     return made
+
+
+def _plain(text: Any) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    return MARKUP.sub(r"\\\g<0>", html.escape(" ".join(str(text).split()), quote=False))
 
 
 def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> str:
@@ -158,7 +209,7 @@ def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) ->
     )
 
 
-def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, str]:
+def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, Any]:
     """A picture as the page has it: with its SVG inside."""
     data = base64.b64encode(images[f"{picture.name}.svg"]).decode()
     return {
@@ -166,6 +217,7 @@ def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, str]:
         "title": picture.title,
         "caption": picture.caption,
         "alt": picture.alt,
+        "comparisons": picture.comparisons,
         "source": f"data:image/svg+xml;base64,{data}",
     }
 
@@ -182,4 +234,4 @@ def _policy(style: str, script: str) -> str:
 
 
 def _markdown(facts: Mapping[str, Any]) -> str:
-    return _environment().get_template("report.md").render(**facts)
+    return _environment(finalize=_plain).get_template("report.md").render(**facts)

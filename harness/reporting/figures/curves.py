@@ -8,7 +8,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.reporting import grid, words
-from harness.reporting.figures.picture import Picture, canvas, chance, colour, counted, points_of, safe, setting
+from harness.reporting.figures.picture import (
+    Picture,
+    canvas,
+    chance,
+    colour,
+    counted,
+    legend,
+    line,
+    plain_numbers,
+    points_of,
+    safe,
+    seeds,
+    setting,
+)
 from harness.reporting.metrics import FINISHED
 from harness.reporting.stats import restricted_times, survival
 from harness.store import Results
@@ -26,7 +39,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
         curves = results.curves.merge(trials[["key", "lr", "seed", results.suite["compare"]]], on="key")
         if not lrs or curves.empty:
             continue
-        with canvas(4.4) as figure:
+        with canvas(4.7) as figure:
             panels = figure.subplots(2, len(lrs), sharex=True, sharey="row", squeeze=False)
             for row, (split, metric, label) in enumerate(PANELS):
                 these = curves[(curves["split"] == split) & (curves["metric"] == metric)]
@@ -34,7 +47,8 @@ def learning_curves(results: Results) -> Iterator[Picture]:
                     _panel(panels[row][column], these[these["lr"] == lr], results.suite)
                 panels[row][0].set_ylabel(label)
             highest = 5 * float(trials["initial_loss"].max())  # a diverging loss would flatten all others
-            _label(panels, lrs, chance(trials), highest, results.suite)
+            _label(panels, lrs, chance(trials), highest)
+            legend(figure, panels.flat, results.suite["compare"])
         shown = words.listing(words.value(lr) for lr in lrs)
         yield Picture(
             name=f"curves{suffix}",
@@ -43,8 +57,8 @@ def learning_curves(results: Results) -> Iterator[Picture]:
             caption=(
                 f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. Shown: lr "
                 f"{shown} (a claim's, each arm's best by validation, the ends of the grid). Training loss is a mean of "
-                f"the batches since the last point. {counted(trials[trials['lr'].isin(lrs)], results.suite)} "
-                f"{setting(results)}"
+                f"the batches since the last point. {seeds(trials)} "
+                f"{counted(trials[trials['lr'].isin(lrs)], results.suite)} {setting(results)}"
             ),
             alt=f"Learning curves by arm at lr {shown}: training loss above, test accuracy below, a line per seed.",
         )
@@ -67,22 +81,22 @@ def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
     arms = grid.arms(suite)
     for arm in arms:
         mine = curves[curves[suite["compare"]] == arm]
-        for _, line in mine.groupby("key", sort=False):
-            axes.plot(line["step"], line["value"], lw=0.6, alpha=0.35, color=colour(arm, arms))
+        for _, own in mine.groupby("key", sort=False):
+            axes.plot(own["step"], own["value"], lw=0.6, alpha=0.35, color=colour(arm, arms))
         # Where a seed has no value any more, a mean over the others would flatter.
         mean = mine.pivot(index="step", columns="key", values="value").mean(axis=1, skipna=False)
-        axes.plot(mean.index, mean, lw=1.8, color=colour(arm, arms), label=safe(arm))
+        axes.plot(mean.index, mean, lw=1.8, label=safe(arm), **line(arm, arms))
 
 
-def _label(panels: Any, lrs: list[float], guess: float, highest: float, suite: Any) -> None:
+def _label(panels: Any, lrs: list[float], guess: float, highest: float) -> None:
     for column, lr in enumerate(lrs):
         panels[0][column].set_title(f"lr {safe(lr)}", fontsize=9)
         panels[0][column].set_yscale("log")
+        plain_numbers(panels[0][column].yaxis)
         _, top = panels[0][column].get_ylim()
         panels[0][column].set_ylim(top=min(top, highest))
         panels[1][column].axhline(guess, ls=":", lw=1, color="#808080")
         panels[1][column].set_xlabel("step")
-    panels[1][-1].legend(title=safe(suite["compare"]), loc="best")
 
 
 def time_to_target(results: Results) -> Iterator[Picture]:
@@ -91,24 +105,26 @@ def time_to_target(results: Results) -> Iterator[Picture]:
     for number, claim in enumerate((c for c in suite["claims"] if c["kind"] == "sooner"), start=1):
         trials = grid.matching(results.trials, claim["where"])
         trials = trials[trials["status"].isin(FINISHED)]
-        points = list(grid.by_point(trials, grid.axes(suite)))[:MOST_LRS]
+        points = list(grid.by_point(trials, grid.axes(suite)))
+        shown = points[:MOST_LRS]
         if trials.empty:
             continue
-        with canvas(2.8) as figure:
-            panels = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]
-            for axes, (point, rows) in zip(panels, points, strict=True):
+        left_out = f"Shown: {len(shown)} of {len(points)} grid points. " if len(points) > len(shown) else ""
+        with canvas(3.1) as figure:
+            panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+            for axes, (point, rows) in zip(panels, shown, strict=True):
                 _reached(axes, rows, suite)
                 axes.set(title=safe(words.point(point)), xlabel="step")
             panels[0].set_ylabel("share of seeds at the target")
-            panels[-1].legend(title=safe(suite["compare"]), loc="best")
+            legend(figure, panels, suite["compare"])
         yield Picture(
             name=f"time_to_target_{number}",
             title="How soon does it get there?",
             figure=figure,
             caption=(
                 f"The share of seeds whose validation accuracy has reached {words.percent(suite['target_accuracy'])}, "
-                f"over training (Kaplan-Meier; a tick at the end marks seeds that never did, counted as the whole "
-                f"budget). {counted(trials, suite)} {setting(results)}"
+                f"over training (Kaplan-Meier; a cross at the end marks seeds that never did, counted as the whole "
+                f"budget). {left_out}{seeds(trials)} {counted(trials, suite)} {setting(results)}"
             ),
             alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
         )
@@ -124,7 +140,7 @@ def _reached(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
         times = mine["steps_to_target"].astype("float64").to_numpy()
         at, missing = survival(restricted_times(times, np.full(len(times), budget)), ~np.isnan(times))
         steps, share = np.array([0.0, *at, budget]), 1 - np.array([1.0, *missing, missing[-1]])
-        axes.step(steps, share, where="post", lw=1.6, color=colour(arm, arms), label=safe(arm))
+        axes.step(steps, share, where="post", lw=1.6, label=safe(arm), **line(arm, arms))
         if np.isnan(times).any():
-            axes.plot([budget], [share[-1]], "|", ms=9, mew=1.6, color=colour(arm, arms))
+            axes.plot([budget], [share[-1]], "x", ms=5, mew=1.6, color=colour(arm, arms))
     axes.set_ylim(-0.03, 1.03)

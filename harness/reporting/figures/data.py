@@ -1,55 +1,93 @@
 """The data themselves, where they have two dimensions."""
 
 import io
+import math
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 
 from harness.errors import DamageError
 from harness.files import read_bytes
-from harness.reporting.figures.picture import COLOURS, Picture, canvas
+from harness.reporting import grid
+from harness.reporting.figures.picture import COLOURS, Picture, canvas, legend, safe
 from harness.store import Results
 
-MAX_BYTES = 64 * 2**20
-MOST_POINTS = 20_000
+MAX_BYTES = 64 * 2**20  # of the file, and of each array in it
+MOST_EXAMPLES = 20_000  # drawn of each split
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+PLAIN_NAME = re.compile(r"[\w.-]{1,64}")  # what may become part of a file's name
+
+
+def data_files(results: Results) -> list[Path]:
+    """The files of the data sets that the suite names."""
+    names = {Path(str(name)).stem for name in grid.values(results.suite, "dataset")}
+    found = sorted((results.folder / "data").glob("*.npz"))
+    return [path for path in found if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
 
 
 def data_scatter(results: Results) -> Iterator[Picture]:
     """Training and test examples, coloured by class."""
-    for path in sorted((results.folder / "data").glob("*.npz")):
+    for path in data_files(results):
         arrays = _read(path)
-        if arrays["x_train"].shape[1:] != (2,):
+        if arrays["x_train"].shape[1:] != (2,) or arrays["x_test"].shape[1:] != (2,):
             continue
-        with canvas(3.4) as figure:
+        name, drawn = path.stem, {}
+        with canvas(3.7) as figure:
             panels = figure.subplots(1, 2, sharex=True, sharey=True)
             for axes, split in zip(panels, ("train", "test"), strict=True):
-                x, y = arrays[f"x_{split}"][:MOST_POINTS], arrays[f"y_{split}"][:MOST_POINTS]
-                for label in np.unique(y):
-                    tint = COLOURS[int(label) % len(COLOURS)]
-                    axes.plot(*x[y == label].T, "o", ms=2.2, mew=0, alpha=0.7, color=tint, label=f"class {label}")
-                axes.set(title=f"{len(arrays[f'y_{split}'])} {split} examples", xlabel="feature 1", aspect="equal")
+                x, y = arrays[f"x_{split}"][:MOST_EXAMPLES], arrays[f"y_{split}"][:MOST_EXAMPLES]
+                for number in range(len(COLOURS)):
+                    here = y % len(COLOURS) == number
+                    if here.any():
+                        label = f"class {safe(int(y[here][0]))}" if len(np.unique(y[here])) == 1 else "several classes"
+                        axes.plot(*x[here].T, "o", ms=2.4, mew=0, alpha=0.7, color=COLOURS[number], label=label)
+                drawn[split] = len(arrays[f"y_{split}"])
+                axes.set(title=f"{drawn[split]} {split} examples", xlabel="feature 1", aspect="equal")
             panels[0].set_ylabel("feature 2")
-            panels[1].legend(loc="upper right", markerscale=2)
-        name = path.stem
+            legend(figure, panels)
+        left_out = f" (the first {MOST_EXAMPLES})" if max(drawn.values()) > MOST_EXAMPLES else ""
         yield Picture(
             name=f"data_{name}",
             title=f"The data: {name}",
             figure=figure,
-            caption="Every example at its two features, coloured by class, as the nets see them.",
-            alt=f"Scatter plots of the training and the test examples of {name}, by class.",
+            caption=f"Every example{left_out} at its two features, coloured by class, as the nets see them.",
+            alt=(
+                f"Scatter plots of {name}: {drawn['train']} training and {drawn['test']} test examples, "
+                f"{len(np.unique(arrays['y_train']))} classes."
+            ),
         )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> dict[str, Any]:
+    """The arrays in a file that may come from a stranger: no more is unpacked than its members can honestly hold."""
     try:
-        with np.load(io.BytesIO(read_bytes(path, at_most=MAX_BYTES)), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in NAMES}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path, at_most=MAX_BYTES))) as file:
+            arrays = {name: _array(file, f"{name}.npy") for name in NAMES}
+    except UNREADABLE as error:
         raise DamageError(f"{path} holds no data as `run` writes them: {error}; remove it") from error
     for split in ("train", "test"):
-        if len(arrays[f"x_{split}"]) != len(arrays[f"y_{split}"]):
-            raise DamageError(f"{path} has not as many labels as examples; remove it")
+        if arrays[f"y_{split}"].shape != arrays[f"x_{split}"].shape[:1]:
+            raise DamageError(f"{path} has not one label for each example; remove it")
+        if arrays[f"y_{split}"].dtype.kind not in "iu" or arrays[f"x_{split}"].dtype.kind != "f":
+            raise DamageError(f"{path} has examples or labels of another type than numbers; remove it")
     return arrays
+
+
+def _array(file: zipfile.ZipFile, name: str) -> Any:
+    size = file.getinfo(name).file_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{name} has {size} bytes, more than the {MAX_BYTES} that it can have")
+    with file.open(name) as member:
+        npy.read_magic(member)
+        shape, _, kind = npy.read_array_header_1_0(member)
+    if math.prod(shape) * kind.itemsize > size:
+        raise ValueError(f"{name} claims the shape {shape}, more than its {size} bytes hold")
+    with file.open(name) as member:
+        return npy.read_array(member, allow_pickle=False)

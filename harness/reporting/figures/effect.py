@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison, adjusted, compare
@@ -16,7 +17,11 @@ from harness.reporting.figures.picture import (
     chance,
     colour,
     counted,
+    legend,
+    line,
     log_lr,
+    over_lr,
+    plain_numbers,
     points_of,
     reference,
     safe,
@@ -28,6 +33,9 @@ from harness.store import Results
 
 METRIC = "test_accuracy"
 MOST_NAMED = 8  # grid points in an alternative text
+FAR = 20  # margins: differences beyond that leave no room for the margin's band on a linear axis
+ENOUGH_SEEDS = 20  # for the interval of a mean over seeds of which some failed
+MOST_UPRIGHT = 8  # grid points whose names fit below an axis
 
 
 def effect_at_each_point(results: Results) -> Iterator[Picture]:
@@ -35,7 +43,7 @@ def effect_at_each_point(results: Results) -> Iterator[Picture]:
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
     if not results.trials["status"].isin(FINISHED).any():
         return
-    if "lr" in results.suite["axes"]:
+    if over_lr(results.suite):
         for suffix, where, trials in points_of(results, "lr"):
             yield _picture(results, trials, f"effect{suffix}", where, rng)
     else:
@@ -49,16 +57,17 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
         pair for arm in grid.arms(suite) if arm != than for pair in grid.metric_pairs(trials, suite, arm, than, METRIC)
     ]
     found = [replace(c, shown_in=name) for c in adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])]
-    at_lr = "lr" in suite["axes"]
-    with canvas(5.2) as figure:
+    at_lr = over_lr(suite)
+    with canvas(5.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
         places = _places(trials, suite)
         _accuracies(top, trials, suite, places)
         _differences(bottom, list(zip(pairs, found, strict=True)), suite, places, margin)
+        legend(figure, [top], suite["compare"])
         if at_lr:
             log_lr(bottom, grid.values(suite, "lr"))
         else:
-            bottom.set_xticks(range(len(places)), [safe(place) for place in places], rotation=20, ha="right")
+            _name_places(bottom, places, grid.axes(suite))
     subject = "learning rate" if at_lr else "grid point"
     return Picture(
         name=name,
@@ -72,61 +81,93 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
 
 def _places(trials: pd.DataFrame, suite: Any) -> dict[str, float]:
     """Where on the x axis each grid point stands: at its lr, or in a row."""
-    if "lr" in suite["axes"]:
+    if over_lr(suite):
         return {words.value(lr): lr for lr in grid.values(suite, "lr")}
     return {words.point(point): float(i) for i, (point, _) in enumerate(grid.by_point(trials, grid.axes(suite)))}
 
 
 def _place(point: grid.Point, places: dict[str, float], suite: Any) -> float:
-    return places[words.value(point["lr"]) if "lr" in suite["axes"] else words.point(point)]
+    return places[words.value(point["lr"]) if over_lr(suite) else words.point(point)]
 
 
-def _shift(place: float, index: int, count: int, suite: Any) -> float:
-    """Arms side by side: neither hides the other."""
+def _name_places(axes: Axes, places: dict[str, float], over: Sequence[str]) -> None:
+    """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
+    name = over[0].replace("_", " ") if len(over) == 1 else ""
+    labels = [safe(place.removeprefix(f"{name} ")) for place in places]
+    crowded = len(places) > MOST_UPRIGHT or not name
+    axes.set_xticks(range(len(places)), labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
+    axes.set_xlabel(name)
+
+
+def _shifted(place: float, index: int, count: int, places: dict[str, float], suite: Any) -> float:
+    """Arms side by side between one grid point and the next: neither hides the other."""
     offset = (index - (count - 1) / 2) / max(count, 2)
-    return place * 10 ** (0.07 * offset) if "lr" in suite["axes"] else place + 0.35 * offset
+    if not over_lr(suite):
+        return place + 0.6 * offset
+    apart = float(np.diff(np.log10(sorted(places.values()))).min(initial=0.5))
+    return float(place * 10 ** (0.6 * apart * offset))
 
 
 def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, float]) -> None:
     arms = grid.arms(suite)
-    guess = chance(trials)
+    guess, lowest = chance(trials), 1.0
     scored = grid.score_units(trials, METRIC)
     for index, arm in enumerate(arms):
         means = []
         for point, rows in grid.by_point(scored[scored[suite["compare"]] == arm], grid.axes(suite)):
-            x = _shift(_place(point, places, suite), index, len(arms), suite)
+            place = _place(point, places, suite)
+            x = _shifted(place, index, len(arms), places, suite)
             trained = rows[~rows["status"].isin(FAILED)]
-            failed = rows[rows["status"].isin(FAILED)]
+            failed = len(rows) - len(trained)
             axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=colour(arm, arms))
             # A rug under the line of chance: one tick per failed run, none hidden behind another.
-            axes.plot(
-                [x] * len(failed), guess - 0.03 - 0.012 * np.arange(len(failed)), "_", ms=5, color=colour(arm, arms)
-            )
-            means.append((_place(point, places, suite), rows["score"].mean()))
-        axes.plot(
-            *zip(*sorted(means), strict=True), "-", lw=1.6, color=colour(arm, arms), label=safe(arm)
-        ) if means else None
-    axes.axhline(guess, ls=":", lw=1, color="#808080")
+            rug = guess - 0.03 - min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
+            axes.plot([x] * failed, rug, "_", ms=5, color=colour(arm, arms))
+            means.append((place, rows["score"].mean()))
+            lowest = min(lowest, rows["score"].min())
+        if means:
+            axes.plot(*zip(*sorted(means), strict=True), lw=1.6, label=safe(arm), **line(arm, arms))
+    if lowest < 2 * guess:  # else it would only squeeze what there is to see
+        axes.axhline(guess, ls=":", lw=1, color="#808080")
     axes.set_ylabel("test accuracy")
-    axes.legend(title=safe(suite["compare"]), loc="best")
 
 
 def _differences(
     axes: Axes, found: Sequence[tuple[grid.Pairs, Comparison]], suite: Any, places: dict[str, float], margin: float
 ) -> None:
     arms = grid.arms(suite)
+    others = [arm for arm in arms if arm != reference(suite)]
     axes.axhspan(-100 * margin, 100 * margin, color="#d9d9d9", alpha=0.6, lw=0)
     axes.axhline(0, lw=0.8, color="#808080")
     for pairs, comparison in found:
-        x = _shift(_place(pairs.point, places, suite), arms.index(pairs.arm), len(arms), suite)
+        x = _shifted(_place(pairs.point, places, suite), others.index(pairs.arm), len(others), places, suite)
         y, tint = 100 * comparison.estimate, colour(pairs.arm, arms)
-        decided = comparison.p_adjusted < ALPHA
         if comparison.n >= comparison.seeds_needed:
-            axes.plot([x, x], [100 * comparison.low, 100 * comparison.high], lw=1.4, color=tint)
+            style = ":" if _is_doubtful(comparison) else "-"
+            axes.plot([x, x], [100 * comparison.low, 100 * comparison.high], lw=1.4, ls=style, color=tint)
         else:
             axes.plot([x] * comparison.n, 100 * pairs.differences, ".", ms=3, color=tint)
-        axes.plot([x], [y], "o", ms=6, mec=tint, mfc=tint if decided else "white", mew=1.4)
+        decided = comparison.p_adjusted < ALPHA
+        axes.plot([x], [y], "o", ms=5.5, mec=tint, mfc=tint if decided else "white", mew=1.4)
+    if _is_far([comparison for _, comparison in found], margin):
+        axes.set_yscale("symlog", linthresh=200 * margin, linscale=0.7)
+        axes.yaxis.set_minor_locator(NullLocator())
+        plain_numbers(axes.yaxis)
     axes.set_ylabel(f"points against {safe(reference(suite))}")
+
+
+def _is_far(found: Sequence[Comparison], margin: float) -> bool:
+    """Whether differences are so large that the margin could not be seen beside them."""
+    ends = [abs(end) for c in found for end in (c.estimate, c.low, c.high)]
+    return any(end > FAR * margin for end in ends)
+
+
+def _is_doubtful(comparison: Comparison) -> bool:
+    """Whether some seeds failed and some did not, and there are too few for the interval of their mean."""
+    partly = (
+        0 < comparison.arm_failed < comparison.arm_finished or 0 < comparison.than_failed < comparison.than_finished
+    )
+    return partly and comparison.n < ENOUGH_SEEDS
 
 
 def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], margin: float, than: Any) -> str:
@@ -141,9 +182,16 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
     )
     if len(tested) < len(found):
         test += "Where there are too few seeds for a test it is descriptive: dots for the pairs, no interval, no p. "
+    if any(map(_is_doubtful, tested)):
+        test += (
+            f"A dotted bar stands where some seeds failed and others did not: with fewer than {ENOUGH_SEEDS} no "
+            f"interval of such a mean can be relied on, the failure rates can. "
+        )
+    scale = f", linear up to {200 * margin:.2g} points and logarithmic beyond" if _is_far(found, margin) else ""
     return (
-        f"Above, every seed is a dot and the line is their mean; below, the paired difference from {words.value(than)} "
-        f"({seeds}). {test}The grey band is the margin of {100 * margin:.2g} points. "
+        f"Above, every seed is a dot, a failed one a tick below the dotted line of chance, and the line is their mean; "
+        f"below, the paired difference from {words.value(than)} ({seeds}{scale}). {test}The grey band is the margin of "
+        f"{100 * margin:.2g} points. "
         f"{counted(trials, results.suite)} {score_words(METRIC)} {setting(results)}"
     )
 

@@ -1,15 +1,18 @@
 """What a picture is, and how all of them look: colours, sizes, and files that are the same bytes every time."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison
@@ -19,6 +22,9 @@ from harness.store import Results
 WIDTH = 7.0  # inches: two columns of a paper; text stays readable at one
 FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}  # with what must not be written into them
 MOST_POINTS = 6  # grid points that get a picture of their own; the tables have all of them
+MOST_LETTERS = 40  # of a name in a figure
+LETTERS = 100  # that stand in a row as wide as a figure
+MOST_TICKS = 7  # learning rates that each have a number below them
 
 # Okabe & Ito 2008: told apart by colour-blind eyes. Norms keep their colour in every report.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -31,9 +37,13 @@ OF_NORMS = {
     "sync_batch": "#56B4E9",
     "ghost_batch": "#E69F00",
 }
+DASHES = ("-", (0, (5, 1.2)), (0, (1.5, 1)), (0, (6, 1, 1.5, 1)))  # a line that lies on another leaves it visible
 STYLE: Any = {
+    # Nothing of a user's own style: the same results are to give the same bytes everywhere.
+    **{name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")},
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "text.parse_math": False,  # names come from suites: a `$` or a backslash in one is text, not a formula
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -43,7 +53,6 @@ STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "harness",
     "svg.fonttype": "path",
-    "figure.constrained_layout.use": True,
 }
 
 
@@ -72,9 +81,24 @@ def _bytes(figure: Figure, kind: str, metadata: Mapping[str, Any]) -> bytes:
 
 @contextmanager
 def canvas(height: float, width: float = WIDTH) -> Iterator[Figure]:
-    """An empty figure in the style of all."""
+    """An empty figure in the style of all; laid out on leaving, once for all formats."""
     with mpl.rc_context(STYLE):
-        yield Figure(figsize=(width, height))
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+
+
+def legend(figure: Figure, panels: Iterable[Axes], title: Any = "") -> None:
+    """One legend above all panels, where it hides nothing; an arm that stands in several panels is named once."""
+    named: dict[str, Any] = {}
+    for axes in panels:
+        named |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if named:
+        fit = max(1, LETTERS // (8 + max(map(len, named))))
+        rows = -(-len(named) // fit)
+        columns = -(-len(named) // rows)
+        figure.legend(list(named.values()), list(named), title=safe(title), loc="outside upper center", ncols=columns)
 
 
 def colour(arm: Any, arms: list[Any]) -> str:
@@ -82,9 +106,21 @@ def colour(arm: Any, arms: list[Any]) -> str:
     return OF_NORMS.get(arm) if isinstance(arm, str) and arm in OF_NORMS else COLOURS[arms.index(arm) % len(COLOURS)]  # type: ignore[return-value]
 
 
+def line(arm: Any, arms: list[Any]) -> Any:
+    """How the line of an arm looks: its colour, and dashes that let the lines of earlier arms show through."""
+    return {"color": colour(arm, arms), "ls": DASHES[arms.index(arm) % len(DASHES)]}
+
+
 def safe(text: Any) -> str:
-    """Text of a suite for a figure, in which matplotlib finds no formula."""
-    return words.value(text).replace("\\", "\\\\").replace("$", r"\$")
+    """Text of a suite for a figure: of a length that fits, in letters that the font has."""
+    shown = words.value(text)
+    shown = shown if len(shown) <= MOST_LETTERS else f"{shown[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return "".join(letter if ord(letter) in _letters() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
+
+
+@cache
+def _letters() -> frozenset[int]:
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
 def reference(suite: Mapping[str, Any]) -> Any:
@@ -94,12 +130,34 @@ def reference(suite: Mapping[str, Any]) -> Any:
     return next((arm for arm in [*claimed, "none"] if arm in arms), arms[-1])
 
 
+def over_lr(suite: Mapping[str, Any]) -> bool:
+    """Whether the suite has an axis of learning rates to draw along: not where these are the arms."""
+    return "lr" in suite["axes"] and suite["compare"] != "lr"
+
+
 def log_lr(axes: Axes, lrs: list[float]) -> None:
     """A log axis of learning rates, with a mark at each that was tried."""
     axes.set_xscale("log")
-    axes.set_xticks(lrs, minor=True)
-    axes.tick_params(axis="x", which="minor", labelbottom=False)
+    if len(lrs) <= MOST_TICKS:
+        axes.set_xticks(lrs)
+        axes.set_xticks([], minor=True)
+    else:
+        axes.set_xticks(lrs, minor=True)
+        axes.tick_params(axis="x", which="minor", labelbottom=False)
+    plain_numbers(axes.xaxis)
     axes.set_xlabel("learning rate")
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Tick labels as 0.01 and 10, not as powers."""
+    axis.set_major_formatter(lambda value, _: words.number(value))
+
+
+def seeds(trials: pd.DataFrame) -> str:
+    """How many seeds there are to see, for captions of figures in which nothing is tested."""
+    n = trials.loc[trials["status"].isin(FINISHED), "seed"].nunique()
+    few = "" if n > 1 else " (descriptive: nothing can be said of other seeds)"
+    return f"n = {words.count(n, 'seed')}{few}; no test is made here, those of the claims stand above."
 
 
 def chance(trials: pd.DataFrame) -> float:
@@ -127,6 +185,12 @@ def setting(results: Results) -> str:
         if suite["settings"].get(name) is not None
     ]
     return f"Setting: {', '.join(said)}. Intervals are over seeds, on one fixed split of the data."
+
+
+def points_left_out(results: Results) -> int:
+    """How many grid points have no pictures of their own."""
+    without = ["lr"] if over_lr(results.suite) else []
+    return max(0, len(list(grid.by_point(results.trials, grid.axes(results.suite, *without)))) - MOST_POINTS)
 
 
 def points_of(results: Results, *without: str) -> Iterator[tuple[str, str, pd.DataFrame]]:

@@ -5,119 +5,178 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from harness.reporting import grid, words
-from harness.reporting.figures.picture import Picture, canvas, colour, counted, log_lr, points_of, safe, setting
+from harness.reporting.figures.picture import (
+    Picture,
+    canvas,
+    colour,
+    counted,
+    legend,
+    line,
+    log_lr,
+    over_lr,
+    points_of,
+    safe,
+    seeds,
+    setting,
+)
 from harness.reporting.metrics import FAILED, FINISHED, score_words
-from harness.reporting.stats import usable_range
+from harness.reporting.stats import UsableRange, usable_range
 from harness.store import Results
+
+MOST_ROWS = 24  # of the map of failures: arms at grid points
+GREYS = dict(zip(FAILED, ("#2b2b2b", "#a3a3a3"), strict=True))  # how a trial failed; colours are for arms
 
 
 def usable_ranges(results: Results) -> Iterator[Picture]:
     """Mean accuracy over lr with a bracket for each arm; below, the edges of each seed."""
     suite = results.suite
-    if "lr" not in suite["axes"] or suite["target_accuracy"] is None:
+    if not over_lr(suite) or suite["target_accuracy"] is None:
         return
     for suffix, where, trials in points_of(results, "lr"):
         units = grid.range_units(trials, suite)
         if units["score"].isna().all():
             continue
-        with canvas(5.0) as figure:
-            top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
-            brackets = _mean_curves(top, trials, suite)
+        arms = grid.arms(suite)
+        with canvas(3.4 + 0.12 * len(arms) + max(1.2, 0.07 * len(arms) * units["seed"].nunique())) as figure:
+            ratios = [0.12 * len(arms), 2.4, max(1.2, 0.07 * len(arms) * units["seed"].nunique())]
+            strip, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=ratios)
+            brackets = _brackets(strip, _mean_curves(middle, trials, suite), arms)
             _dumbbells(bottom, units, suite)
             log_lr(bottom, grid.values(suite, "lr"))
+            legend(figure, [middle], suite["compare"])
         yield Picture(
             name=f"lr_range{suffix}",
             title="How wide is the usable range of learning rates?" + (f" ({where})" if where else ""),
             figure=figure,
             caption=(
-                f"Above, the mean test accuracy; a bracket spans where it reaches "
-                f"{words.percent(suite['target_accuracy'])}, by linear interpolation over log lr. Below, the same "
-                f"for every seed; an open end lies beyond the learning rates tried, its range being a lower bound. "
-                f"{counted(trials, suite)} "
-                f"{score_words('test_accuracy')} {setting(results)}"
+                f"In the middle, the mean test accuracy of each arm; above it, a bracket spans where that reaches "
+                f"{words.percent(suite['target_accuracy'])} (dashed), by linear interpolation over log lr. Below, the "
+                f"same for every seed: an open end lies beyond the learning rates tried, so that the range is a lower "
+                f"bound, and a cross marks a seed that no learning rate brings to the target. {seeds(trials)} "
+                f"{counted(trials, suite)} {score_words('test_accuracy')} {setting(results)}"
             ),
-            alt=f"Accuracy over learning rate by arm with the usable ranges: {words.listing(brackets)}.",
+            alt=f"Accuracy over learning rate by arm, with the usable ranges: {words.listing(brackets)}.",
         )
 
 
-def _mean_curves(axes: Axes, trials: pd.DataFrame, suite: Any) -> list[str]:
-    """Draw each arm's mean and bracket; the brackets in words."""
-    arms, target, said = grid.arms(suite), suite["target_accuracy"], []
+def _mean_curves(axes: Axes, trials: pd.DataFrame, suite: Any) -> dict[Any, UsableRange]:
+    """Draw each arm's mean; the range over which it reaches the target."""
+    arms, target, found = grid.arms(suite), suite["target_accuracy"], {}
     scored = grid.score_units(trials, "test_accuracy").dropna(subset=["score"])
-    for index, arm in enumerate(arms):
+    for arm in arms:
         mean = scored[scored[suite["compare"]] == arm].groupby("lr")["score"].mean()
         if mean.empty:
             continue
         lrs, accuracy = mean.index.to_numpy("float64"), mean.to_numpy("float64")
-        tint = colour(arm, arms)
-        axes.plot(lrs, accuracy, "-o", ms=3.5, lw=1.6, color=tint, label=safe(arm))
-        found = usable_range(lrs, accuracy, target)
-        y = 1.03 + 0.05 * index
-        if found.decades > 0 or not np.isnan(found.low):
-            axes.plot([found.low, found.high], [y, y], lw=2, color=tint)
-            for edge, seen, marker in ((found.low, found.low_seen, "<"), (found.high, found.high_seen, ">")):
-                axes.plot([edge], [y], "|" if seen else marker, ms=8 if seen else 6, mew=2 if seen else 1, color=tint)
-        bound = "" if found.low_seen and found.high_seen else "at least "
-        said.append(f"{words.value(arm)} {bound}{found.decades:.2f} decades")
+        axes.plot(lrs, accuracy, marker="o", ms=3.5, lw=1.6, label=safe(arm), **line(arm, arms))
+        found[arm] = usable_range(lrs, accuracy, target)
     axes.axhline(target, ls="--", lw=1, color="#808080")
     axes.set_ylabel("mean test accuracy")
-    axes.legend(title=safe(suite["compare"]), loc="lower left")
+    return found
+
+
+def _brackets(axes: Axes, found: dict[Any, UsableRange], arms: list[Any]) -> list[str]:
+    """Draw the range of each arm's mean, one above the other; the same in words."""
+    said = []
+    for index, (arm, its) in enumerate(found.items()):
+        if np.isnan(its.low):
+            said.append(f"{words.value(arm)} reaches the target nowhere")
+            continue
+        tint, y = colour(arm, arms), -index
+        axes.plot([its.low, its.high], [y, y], lw=2, color=tint)
+        for edge, seen, beyond in ((its.low, its.low_seen, "<"), (its.high, its.high_seen, ">")):
+            axes.plot([edge], [y], "|" if seen else beyond, ms=7 if seen else 5, mew=2 if seen else 1, color=tint)
+        bound = "" if its.low_seen and its.high_seen else "at least "
+        said.append(f"{words.value(arm)} {bound}{its.decades:.2f} decades")
+    axes.set_ylim(0.6 - len(arms), 0.6)
+    axes.axis("off")
     return said
 
 
 def _dumbbells(axes: Axes, units: pd.DataFrame, suite: Any) -> None:
     arms, compare = grid.arms(suite), suite["compare"]
-    seeds = sorted(units["seed"].unique())
-    for _, unit in units.dropna(subset=["low"]).iterrows():
+    names = sorted(units["seed"].unique())
+    for _, unit in units.dropna(subset=["score"]).iterrows():
         index = arms.index(unit[compare])
-        y = seeds.index(unit["seed"]) + 0.3 * (index - (len(arms) - 1) / 2) / max(1, len(arms) - 1)
+        y = names.index(unit["seed"]) + 0.7 * (index - (len(arms) - 1) / 2) / max(2, len(arms))
         tint = colour(unit[compare], arms)
+        if np.isnan(unit["low"]):
+            axes.plot([0.012], [y], "x", ms=4, mew=1.2, color=tint, transform=axes.get_yaxis_transform())
+            continue
         axes.plot([unit["low"], unit["high"]], [y, y], lw=1.2, color=tint)
         for edge, seen in ((unit["low"], unit["low_seen"]), (unit["high"], unit["high_seen"])):
-            axes.plot([edge], [y], "o", ms=4.5, mec=tint, mfc=tint if seen else "white")
-    axes.set_yticks(range(len(seeds)), [str(seed) for seed in seeds])
+            axes.plot([edge], [y], "o", ms=3.6, mec=tint, mfc=tint if seen else "white")
+    axes.set_yticks(range(len(names)), [str(seed) for seed in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
     axes.set_ylabel("seed")
 
 
 def failure_map(results: Results) -> Iterator[Picture]:
-    """Arms by learning rates: how many of the trials that ended failed to train."""
+    """Arms at grid points by learning rates: how many of the trials that ended failed to train, and how."""
     suite = results.suite
     trials = results.trials[results.trials["status"].isin(FINISHED)]
-    if "lr" not in suite["axes"] or trials.empty:
+    if not over_lr(suite) or trials.empty:
         return
-    arm = trials[suite["compare"]].map(words.value)
-    failed = trials["status"].isin(FAILED)
-    order = [name for name in map(words.value, grid.arms(suite)) if name in set(arm)]
-    share = pd.crosstab(arm, trials["lr"], failed.astype(float), aggfunc="mean").reindex(index=order)
-    count = pd.crosstab(arm, trials["lr"], failed.astype(float), aggfunc="sum").reindex(index=order)
-    of = pd.crosstab(arm, trials["lr"]).reindex(index=order)
-    text = [
-        [f"{failed:.0f}\nof {tried:.0f}" for failed, tried in zip(*row, strict=True)]
-        for row in zip(count.to_numpy(), of.to_numpy(), strict=True)
+    rows = [
+        (", ".join(filter(None, [words.value(arm), words.point(point)])), here[here[suite["compare"]] == arm])
+        for point, here in grid.by_point(trials, grid.axes(suite, "lr"))
+        for arm in grid.arms(suite)
     ]
-    with canvas(1.3 + 0.55 * len(order)) as figure:
+    shown, lrs = rows[:MOST_ROWS], grid.values(suite, "lr")
+    with canvas(1.4 + 0.42 * len(shown)) as figure:
         axes = figure.subplots()
-        labels = [words.value(lr) for lr in share.columns]
-        sns.heatmap(
-            share, annot=np.array(text), fmt="", vmin=0, vmax=1, cmap="Greys", ax=axes, linewidths=1,
-            annot_kws={"size": 7}, xticklabels=labels, cbar_kws={"label": "share that failed"},
-        )  # fmt: skip
-        axes.set_yticklabels([safe(name) for name in order], rotation=0)
-        axes.tick_params(axis="x", rotation=45, length=0)
-        axes.tick_params(axis="y", length=0)
-        axes.set(xlabel="learning rate", ylabel=safe(suite["compare"]))
-    worst = [f"{arm} at {words.value(lr)}" for arm in order for lr in share.columns if share.at[arm, lr] == 1]
+        for y, (_, mine) in enumerate(shown):
+            for x, lr in enumerate(lrs):
+                _cell(axes, x, y, mine.loc[mine["lr"] == lr, "status"])
+        axes.set_xticks(range(len(lrs)), [words.value(lr) for lr in lrs], rotation=0 if len(lrs) <= 10 else 45)
+        axes.set_yticks(range(len(shown)), [safe(name) for name, _ in shown])
+        axes.set(xlim=(-0.55, len(lrs) - 0.45), ylim=(len(shown) - 0.45, -0.55), xlabel="learning rate")
+        axes.set_ylabel(safe(suite["compare"]))
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for status, grey in GREYS.items():
+            axes.bar(0, 0, color=grey, label=status.replace("_", " "))
+        legend(figure, [axes])
+    left_out = f"Shown: {len(shown)} of {len(rows)} rows, all are in trials.csv. " if len(rows) > len(shown) else ""
     yield Picture(
         name="failures",
         title="Where does training fail?",
         figure=figure,
         caption=(
-            f"Trials that failed to train, of those that ended: the loss became infinite or NaN, or ended no lower "
-            f"than an untrained net's. {counted(trials, suite)} {setting(results)}"
+            f"Trials that failed to train, of those that ended: nonfinite, the loss became infinite or NaN; no better "
+            f"than init, the training loss ended no lower than it began. A bar as wide as its cell: all of them. "
+            f"{left_out}{seeds(trials)} {counted(trials, suite)} {setting(results)}"
         ),
-        alt=f"Heat map of failures by arm and learning rate. All seeds fail for: {words.listing(worst[:12])}.",
+        alt=_alt(rows),
     )
+
+
+def _cell(axes: Axes, x: int, y: int, statuses: "pd.Series[str]") -> None:
+    """How many failed, in figures, and below it a bar of their share by how they failed."""
+    if statuses.empty:
+        return
+    axes.barh(y + 0.2, 0.9, height=0.26, left=x - 0.45, color="#e9e9e9")
+    left, failed = x - 0.45, 0
+    for status, grey in GREYS.items():
+        count = int((statuses == status).sum())
+        width = 0.9 * count / len(statuses)
+        axes.barh(y + 0.2, width, height=0.26, left=left, color=grey)
+        left, failed = left + width, failed + count
+    weight, ink = ("bold", "#000000") if failed else ("normal", "#767676")
+    axes.text(x, y - 0.14, f"{failed}/{len(statuses)}", ha="center", va="center", size=8, weight=weight, color=ink)
+
+
+def _alt(rows: list[tuple[str, pd.DataFrame]]) -> str:
+    worst = [
+        f"{name} at lr {words.value(lr)}"
+        for name, mine in rows
+        for lr, here in mine.groupby("lr")
+        if here["status"].isin(FAILED).all()
+    ]
+    more = f" and {len(worst) - 12} more" if len(worst) > 12 else ""
+    return f"Map of failures by arm and learning rate. All seeds fail for: {words.listing(worst[:12])}{more}."
