@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.plan import MAX_COHORT, PER_MODEL, Cohort, cohort_id, plan, shape
+from harness.plan import MAX_COHORT, PER_MODEL, Cohort, cohort_id, longest_first, plan, shape
 from harness.trial import Trial, axis_types
 from tests.strategies import a_trial, trials
 
@@ -150,3 +150,30 @@ def test_the_name_of_a_cohort_is_the_digest_of_its_keys():
 
 def test_what_each_model_has_of_its_own_is_an_axis():
     assert set(Trial.__slots__) >= PER_MODEL
+
+
+@given(st.integers(1, 40), st.integers(1, 9))
+def test_a_cohort_has_no_more_models_than_may_train_at_once(count, most):
+    todo = many(count)
+    sizes = [len(cohort) for cohort in keys(plan(todo, at_once={shape(todo[0]): most}))]
+    assert (max(sizes) <= most, sum(sizes), len(sizes)) == (True, count, -(-count // most))
+
+
+@given(grids)
+def test_the_longest_first_order_loses_nothing_and_is_fair_to_every_shape(todo):
+    cohorts = plan(todo, at_once=dict.fromkeys(map(shape, todo), 2))
+    work = {of: float(i) for i, of in enumerate({shape(trial): None for trial in todo})}
+    ordered = longest_first(cohorts, work)
+    assert sorted(cohort.id for cohort in ordered) == sorted(cohort.id for cohort in cohorts)
+    # No shape is more than a round ahead of one that still has cohorts, and each keeps its own order.
+    for of in work:
+        assert [c.id for c in ordered if shape(c.trials[0]) == of] == [
+            c.id for c in cohorts if shape(c.trials[0]) == of
+        ]
+
+
+def test_within_a_round_the_cohort_with_the_most_work_goes_first():
+    small, large = many(4, batch_size=16), many(4, batch_size=512)
+    cohorts = plan([*small, *large], at_once={shape(small[0]): 2, shape(large[0]): 2})
+    order = [c.trials[0].batch_size for c in longest_first(cohorts, {shape(small[0]): 1.0, shape(large[0]): 9.0})]
+    assert order == [512, 16, 512, 16]

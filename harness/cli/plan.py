@@ -1,6 +1,7 @@
 """`plan`: what would run and why, how long it may take, how many seeds a verdict needs. Trains nothing."""
 
 import argparse
+from collections.abc import Mapping
 from math import prod
 
 from harness.claim import Claim
@@ -8,8 +9,9 @@ from harness.cli.manifest import describe
 from harness.cli.progress import duration
 from harness.cli.run import Todo, find_work, known_device, survey, workers_for
 from harness.cli.stopping import stopping
+from harness.execution.messages import Kind
 from harness.loader import SuiteFile, load_suite
-from harness.plan import Cohort
+from harness.plan import Cohort, Shape, longest_first, shape
 from harness.records import Place, read_manifest
 from harness.reporting import grid, words
 from harness.reporting.claims import KINDS, check
@@ -33,12 +35,11 @@ def plan(options: argparse.Namespace) -> int:
         seen = survey(suite, place, device, stop, measure=True)
     if seen is None:
         return stop.exit_code
-    todo = find_work(suite, place, seen.device, only)
-    return _print_work(suite, todo, seen.seconds, workers_for(options.workers, seen.device), seen.device)
+    todo = find_work(suite, place, seen.device, only, kinds=seen.kinds)
+    return _print_work(suite, todo, seen.kinds, workers_for(options.workers, seen.device), seen.device)
 
 
-def _print_work(suite: SuiteFile, todo: Todo, seconds: object, workers: int, device: str) -> int:
-    assert isinstance(seconds, dict)
+def _print_work(suite: SuiteFile, todo: Todo, kinds: Mapping[Shape, Kind], workers: int, device: str) -> int:
     command = f"python -m harness run {suite.path}"
     if not todo.pending:
         print(f"nothing to train: all {len(todo.selected)} selected trials have ended; {command} writes the report")
@@ -48,16 +49,18 @@ def _print_work(suite: SuiteFile, todo: Todo, seconds: object, workers: int, dev
     of = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
     print(f"{todo.results} trials have a result; {trials} would train, in {words.count(len(sizes), 'cohort')} of {of}")
     hands = words.count(min(workers, len(sizes)), "worker")
-    guess = duration(_guess(todo.pending, seconds, workers))
+    guess = duration(_guess(todo.pending, kinds, workers))
+    for note in dict.fromkeys(kind.note for kind in kinds.values() if kind.note):
+        print(note)
     print(f"about {guess} on {device} with {hands}, by a few steps tried; start with: {command}")
     return 0
 
 
-def _guess(pending: list[Cohort], seconds: dict[str, float], workers: int) -> float:
+def _guess(pending: list[Cohort], kinds: Mapping[Shape, Kind], workers: int) -> float:
     """When the last of the workers is done, each taking the next cohort as it gets free."""
     ends = [0.0] * workers
-    for cohort in pending:
-        ends[ends.index(min(ends))] += seconds.get(cohort.id, 0.0)
+    for cohort in longest_first(pending, {of: kind.work for of, kind in kinds.items()}):
+        ends[ends.index(min(ends))] += kinds[shape(cohort.trials[0])].seconds * len(cohort.trials)
     return max(ends)
 
 

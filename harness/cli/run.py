@@ -14,10 +14,10 @@ from harness.cli.stopping import Stopping, stopping
 from harness.cli.summary import end_of_run
 from harness.errors import MachineError
 from harness.execution.local import ask, execute
-from harness.execution.messages import Survey, Surveyed
+from harness.execution.messages import Kind, Survey, Surveyed
 from harness.execution.pool import pool_of
 from harness.loader import SuiteFile, load_suite
-from harness.plan import Cohort, plan
+from harness.plan import Cohort, Shape, longest_first, plan
 from harness.records import TRAINED, Place, owned, read_manifest, read_records, write_manifest
 from harness.reporting.claims import check
 from harness.selection import parse_only, select
@@ -48,12 +48,12 @@ def run(options: argparse.Namespace) -> int:
             _set_aside(place)
         before = read_manifest(place)
         device = known_device(options.device, before)
-        todo = None if device is None else find_work(suite, place, device, only, options.retry)
+        todo = None if device is None else find_work(suite, place, device, only, retry=options.retry)
         if todo is None or todo.pending:
             seen = survey(suite, place, device or options.device, stop)
             if seen is None:
                 return end_of_run(suite, place, [], stop)
-            todo = find_work(suite, place, seen.device, only, options.retry)
+            todo = find_work(suite, place, seen.device, only, retry=options.retry, kinds=seen.kinds)
             _remember(suite, place, before, todo, seen)
             _train(suite, place, todo, seen, options, stop)
         else:
@@ -69,16 +69,18 @@ def known_device(asked: str, before: Mapping[str, Any] | None) -> str | None:
 
 
 def find_work(
-    suite: SuiteFile, place: Place, device: str, only: Mapping[str, frozenset[Any]], retry: frozenset[str] = frozenset()
-) -> Todo:
-    """Compare the suite with the records."""
+    suite: SuiteFile, place: Place, device: str, only: Mapping[str, frozenset[Any]], *,
+    retry: frozenset[str] = frozenset(), kinds: Mapping[Shape, Kind] | None = None,
+) -> Todo:  # fmt: skip
+    """Compare the suite with the records. How many models train at once is known from a survey's `kinds`."""
     before = read_manifest(place)
     trials = list(suite.trials(device=device))
     selected = select(trials, only)
     records, damaged = read_records(place, [trial.key for trial in trials])
     ended = {key for key, record in records.items() if record.outcome not in retry}
     missing = {trial.key for trial in selected} - ended
-    cohorts = plan(trials, before["cohorts"] if before else ())
+    at_once = {shape: kind.at_once for shape, kind in (kinds or {}).items()}
+    cohorts = plan(trials, before["cohorts"] if before else (), at_once)
     return Todo(
         trials=trials,
         selected=selected,
@@ -115,9 +117,11 @@ def _train(
     with display(options.progress) as shown, pool_of(workers, cuda=seen.device.startswith("cuda")) as pool:
         for error in todo.damaged:
             shown.note(f"{error}; it is trained again")
+        for note in dict.fromkeys(kind.note for kind in seen.kinds.values() if kind.note):
+            shown.note(note)
         events = execute(
             pool,
-            todo.pending,
+            longest_first(todo.pending, {shape: kind.work for shape, kind in seen.kinds.items()}),
             suite=suite.path.resolve(),
             root=place.root.resolve(),
             telemetry=telemetry_of(seen),

@@ -1,11 +1,11 @@
 """What supervisor and workers say to each other. All of it is plain data; none of it needs torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.plan import Cohort
+from harness.plan import Cohort, Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,23 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What trials of one shape are like to train."""
+
+    at_once: int  # models of a cohort, so that what they keep for the backward pass fits the cache
+    work: float  # of one trial, to tell long cohorts from short: bytes kept times steps
+    seconds: float = 0.0  # of one trial, guessed from a few steps, where that was asked for
+    note: str = ""  # why it trains in a slower way than others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surveyed:
     """What this machine is, and what the suite comes to on it."""
 
     device: str  # what "auto" stands for
     fingerprint: Mapping[str, Any]  # what bits depend on
     machine: Mapping[str, Any]  # what else is worth knowing
-    seconds: Mapping[str, float] = field(default_factory=dict)  # cohort -> a measured guess at its training time
+    kinds: Mapping[Shape, Kind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

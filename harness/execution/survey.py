@@ -2,8 +2,11 @@
 
 import os
 import platform
+import re
 import socket
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -14,11 +17,11 @@ import sklearn
 import torch
 
 from harness.errors import HarnessError, MachineError, SuiteError, lookup
-from harness.execution.messages import Survey, Surveyed
+from harness.execution.messages import Kind, Survey, Surveyed
 from harness.loader import SuiteFile, load_suite
-from harness.plan import Cohort, plan, shape
+from harness.plan import MAX_COHORT, Shape, shape
 from harness.training.datasets import DATASETS, Dataset, load_dataset, save_for_report
-from harness.training.fusion import fuse
+from harness.training.fusion import choose_mode, fuse, kept_bytes
 from harness.training.inits import INITS
 from harness.training.loop import train
 from harness.training.models import MODELS, build
@@ -26,28 +29,33 @@ from harness.training.optim import OPTIMIZERS, SCHEDULES
 from harness.training.program import epoch_length, evaluation_steps, prepare, total_steps
 from harness.trial import Trial
 
-MODE = "vmap"  # how cohorts are fused; bits depend on it
 PROBE_STEPS = 4
+USUAL_CACHE = 2**25  # bytes
 
 
 def survey(job: Survey) -> Surveyed:
-    """Resolve the device and try each kind of trial on two examples; SuiteError or MachineError where that fails."""
+    """Resolve the device and try each kind of trial on a few examples; SuiteError or MachineError where that fails."""
     device = resolve_device(job.device)
     suite = load_suite(job.suite)
-    cohorts = plan(suite.trials(device=device))
-    datasets = {name: _dataset(name, suite) for name in dict.fromkeys(c.trials[0].dataset for c in cohorts)}
-    for cohort in cohorts:
-        _check_values(cohort)
-    for cohort in {shape(c.trials[0]): c for c in cohorts}.values():
-        _try(cohort.trials[0], datasets[cohort.trials[0].dataset], suite)
+    alike: dict[Shape, list[Trial]] = {}
+    for trial in suite.trials(device=device):
+        alike.setdefault(shape(trial), []).append(trial)
+    for init in {trial.init for trials in alike.values() for trial in trials}:
+        lookup(INITS, init, "init")
+    names = dict.fromkeys(trials[0].dataset for trials in alike.values())
+    datasets = {name: _dataset(name, suite) for name in names}
+    kinds = {of: _try(trials[0], datasets[trials[0].dataset], suite) for of, trials in alike.items()}
     for dataset in datasets.values():
         save_for_report(dataset, job.data)
-    seconds = {c.id: _measure(c, datasets[c.trials[0].dataset], suite) for c in cohorts} if job.measure else {}
+    if job.measure:
+        for of, trials in alike.items():
+            some = trials[: kinds[of].at_once]
+            kinds[of] = replace(kinds[of], seconds=_measure(some, datasets[trials[0].dataset], suite) / len(some))
     return Surveyed(
         device=device,
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
-        seconds=seconds,
+        kinds=kinds,
     )
 
 
@@ -76,7 +84,6 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,
         "threads": torch.get_num_threads(),
-        "mode": MODE,
     }
 
 
@@ -101,6 +108,13 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+@cache
+def cache_bytes() -> int:
+    """The size of the processor's largest cache, where the system tells; else what is usual."""
+    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    return max((int(size[:-1]) * 2**10 for size in sizes if re.fullmatch(r"\d+K", size)), default=USUAL_CACHE)
+
+
 def _dataset(name: str, suite: SuiteFile) -> Dataset:
     if name in suite.suite.functions and name in DATASETS:
         raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
@@ -116,14 +130,35 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _check_values(cohort: Cohort) -> None:
-    """Names that differ within a cohort; all others are tried on its first trial."""
-    for init in {trial.init for trial in cohort.trials}:
-        lookup(INITS, init, "init")
+def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
+    """Build one model and let a few examples through it, as they will go in training."""
+    _check_settings(trial)
+    epoch_length(trial, dataset)
+    functions = suite.suite.functions
+    if trial.model in functions and trial.model.partition("-")[0] in MODELS:
+        raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
+    model = build(trial, dataset.inputs, dataset.classes, functions)
+    what = f"model {trial.model!r} with norm {trial.norm!r}"
+    try:
+        mode, reason = choose_mode([model], dataset.inputs)
+        stack = fuse([model], dataset.inputs, torch.device("cpu"), mode)
+        out = stack(torch.from_numpy(dataset.x["train"][:2]), shared=True)
+        kept = kept_bytes(stack, dataset.inputs, trial.batch_size)
+    except HarnessError:
+        raise
+    except Exception as error:  # a model of the suite's own may raise anything
+        raise SuiteError(f"{what} can't be trained: {_line(error)}") from error
+    if out.shape[1:] != (dataset.classes, 2):
+        wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
+        raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
+    return Kind(
+        at_once=max(1, min(MAX_COHORT, cache_bytes() // kept)),
+        work=float(kept * total_steps(trial, dataset)),
+        note=f"{what} trains by {mode}: {reason}" if reason else "",
+    )
 
 
-def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> None:
-    """Build one model and let two examples through it, as they will go in training."""
+def _check_settings(trial: Trial) -> None:
     lookup(OPTIMIZERS, trial.optimizer, "optimizer")
     lookup(SCHEDULES, trial.schedule, "schedule")
     if trial.optimizer != "sgd" and trial.momentum:
@@ -131,27 +166,12 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> None:
     resolve_device(trial.device)
     if trial.world_size > 1:
         raise MachineError(f"world_size={trial.world_size}: training over several ranks is not there yet; use 1")
-    epoch_length(trial, dataset)
-    functions = suite.suite.functions
-    if trial.model in functions and trial.model.partition("-")[0] in MODELS:
-        raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
-    model = build(trial, dataset.inputs, dataset.classes, functions)
-    two = torch.from_numpy(dataset.x["train"][:2])
-    try:
-        out = fuse([model], torch.device("cpu"))(two, shared=True)
-    except HarnessError:
-        raise
-    except Exception as error:  # a model of the suite's own may raise anything
-        raise SuiteError(f"model {trial.model!r} with norm {trial.norm!r} can't be trained: {_line(error)}") from error
-    if out.shape[1:] != (2, dataset.classes):
-        wanted, got = (2, dataset.classes), tuple(out.shape[1:])
-        raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
 
 
-def _measure(cohort: Cohort, dataset: Dataset, suite: SuiteFile) -> float:
+def _measure(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> float:
     """A guess at the seconds that a cohort takes, from a few of its steps, which are thrown away."""
-    trial = cohort.trials[0]
-    program = prepare(cohort.trials, dataset, torch.device(trial.device), suite.suite.functions)
+    trial = trials[0]
+    program = prepare(trials, dataset, torch.device(trial.device), suite.suite.functions)
     spent: dict[str, list[float]] = {"train": [], "eval": []}
     last = time.monotonic()
     for _, work in islice(train(program), PROBE_STEPS):

@@ -50,7 +50,12 @@ def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable
     dataset = _dataset(job.suite, trials[0].dataset)
     device = torch.device(trials[0].device)
     program = prepare(trials, dataset, device, suite.suite.functions)
-    about = {"cohort": job.cohort.id, "fingerprint": fingerprint(device), "code": job.telemetry["code_hash"]}
+    about = {
+        "cohort": job.cohort.id,
+        "fingerprint": fingerprint(device),
+        "code": job.telemetry["code_hash"],
+        "mode": program.stack.mode,
+    }
     start, clock = _resume(program, place, about, tell)
     saved = told = time.monotonic()
     saving = 0.0
@@ -133,6 +138,7 @@ def _telemetry(program: Program, clock: Clock) -> dict[str, Any]:
         "samples_per_second": round(program.trials[0].batch_size / per_step, 1),
         "peak_memory_mb": _peak_memory_mb(program.fail_step.device),
         "cohort_size": models,
+        "mode": program.stack.mode,
         "resumes": clock.resumes,
         "started": clock.started,
         "finished": _now(),

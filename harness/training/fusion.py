@@ -1,10 +1,11 @@
-"""Many models as one program: their parameters stacked, their forward pass mapped over the stack.
+"""Many models as one program: their parameters stacked, their forward passes run together.
 
-The models stay the plain modules that they are; `torch.func` calls one of them with the parameters of all. A stack of
-one is padded to two: a stack of one takes other kernels, whose last bits differ.
+There are three ways, the fastest that holds is taken: layers that are stacked themselves (stacking.py), the plain
+module mapped over the stack by torch.func.vmap, and one model after the other. Models are written once, as plain
+modules; the first two ways are held against them on a few examples, in double precision, before they are trusted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,14 +17,21 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-FEWEST = 2  # models in a stack
+from harness.training.stacking import lay_out, spread, stack_layers
+
+FEWEST = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
+PROBED, EXAMPLES = 3, 5  # models that are held against themselves, and on how many examples
+MEASURED = 16  # examples that tell how much memory a batch takes
+LARGE = 2**22  # bytes that a step of one model keeps
+TOLERANCE = 1e-8  # of outputs, gradients and running statistics, relative to the largest of each tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
     """M models as one: tensors with the models as their first dimension, and a module that says how to use them."""
 
-    base: nn.Module  # without weights, on the meta device
+    mode: str  # one of MODES
+    base: nn.Module  # whatever weights it has of its own are not used
     weights: dict[str, Tensor]  # name -> "M ...", each with a gradient
     buffers: dict[str, Tensor]
     cumulative: tuple[_BatchNorm, ...]  # layers of `base` whose running statistics average all batches
@@ -34,15 +42,9 @@ class Stack:
         """How many models there are, padding included."""
         return len(next(iter(self.weights.values())))
 
-    def __call__(self, x: Tensor, *, shared: bool) -> Float[Tensor, "M N K"]:
-        """Each model's output: for its own examples "M N ...", or for examples "N ..." that all of them share."""
-        forward = vmap(self._one, in_dims=(0, 0, None if shared else 0), randomness="different")
-        out: Tensor = forward(self.weights, self.buffers, x)
-        return out
-
-    def _one(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
-        out: Tensor = functional_call(self.base, (weights, buffers), (x,))
-        return out
+    def __call__(self, x: Tensor, *, shared: bool) -> Float[Tensor, "M K N"]:
+        """Each model's output: for its own examples "N M ...", or for examples "N ..." that all of them share."""
+        return MODES[self.mode](self, x, shared)
 
     def count_batches(self, step: int) -> None:
         """Tell cumulative batch norms how many batches came before: torch would read a counter, which vmap can't."""
@@ -60,15 +62,135 @@ class Stack:
             self.base.train()
 
 
-def fuse(models: Sequence[nn.Module], device: torch.device) -> Stack:
-    """The models, equal in all but the values of their parameters, as one program on a device."""
-    models = [*models, *[models[-1]] * (FEWEST - len(models))]
-    weights, buffers = stack_module_state(models)
-    base = deepcopy(models[0]).to("meta").train()
+def _stacked(stack: Stack, x: Tensor, shared: bool) -> Tensor:
+    if not shared:
+        x = lay_out(x)
+    elif stack.draws and stack.base.training:
+        x = spread(x, stack.size)  # every model draws for itself
+    out: Tensor = stack.base(x)
+    return out
+
+
+def _mapped(stack: Stack, x: Tensor, shared: bool) -> Tensor:
+    def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], some: Tensor) -> Tensor:
+        out: Tensor = functional_call(stack.base, (weights, buffers), (some,))
+        return out
+
+    forward = vmap(one, in_dims=(0, 0, None if shared else 1), randomness="different")
+    out: Tensor = forward(stack.weights, stack.buffers, x)
+    return out.transpose(1, 2)
+
+
+def _one_by_one(stack: Stack, x: Tensor, shared: bool) -> Tensor:
+    apart = {name: tensor.unbind() for name, tensor in (*stack.weights.items(), *stack.buffers.items())}
+    outs = []
+    for i in range(stack.size):
+        tensors = {name: tensor[i] for name, tensor in apart.items()}
+        outs.append(functional_call(stack.base, tensors, (x if shared else x[:, i],)))
+    return torch.stack(outs).transpose(1, 2)
+
+
+MODES: dict[str, Callable[[Stack, Tensor, bool], Tensor]] = {
+    "stacked": _stacked,
+    "vmap": _mapped,
+    "alone": _one_by_one,
+}
+
+
+def fuse(models: Sequence[nn.Module], inputs: tuple[int, ...], device: torch.device, mode: str) -> Stack:
+    """The models, equal in all but the values of their parameters, as one program on a device.
+
+    `inputs` is the shape of one example. NotStackableError where the mode is "stacked" and a layer is unknown.
+    """
+    if mode != "alone":
+        models = [*models, *[models[-1]] * (FEWEST - len(models))]
+    stacked_weights, stacked_buffers = stack_module_state(models)
+    weights = {name: weight.detach().to(device).requires_grad_() for name, weight in stacked_weights.items()}
+    buffers = {name: buffer.to(device) for name, buffer in stacked_buffers.items()}
+    base = stack_layers(models[0], {**weights, **buffers}, inputs) if mode == "stacked" else deepcopy(models[0])
+    base.train()
+    layers = list(base.modules())
     return Stack(
+        mode,
         base,
-        {name: weight.detach().to(device).requires_grad_() for name, weight in weights.items()},
-        {name: buffer.to(device) for name, buffer in buffers.items()},
-        tuple(layer for layer in base.modules() if isinstance(layer, _BatchNorm) and layer.momentum is None),
-        any(isinstance(layer, _DropoutNd) for layer in base.modules()),
+        weights,
+        buffers,
+        tuple(layer for layer in layers if isinstance(layer, _BatchNorm) and layer.momentum is None),
+        any(isinstance(layer, _DropoutNd) for layer in layers),
     )
+
+
+def fuse_fastest(models: Sequence[nn.Module], inputs: tuple[int, ...], batch_size: int, device: torch.device) -> Stack:
+    """The models in the fastest mode that holds; a large one on its own has nothing to gain from being padded."""
+    if len(models) == 1:
+        lone = fuse([deepcopy(models[0])], inputs, torch.device("cpu"), "alone")
+        if kept_bytes(lone, inputs, batch_size) > LARGE:
+            return fuse(models, inputs, device, "alone")
+    mode, _ = choose_mode(models, inputs)
+    return fuse(models, inputs, device, mode)
+
+
+def choose_mode(models: Sequence[nn.Module], inputs: tuple[int, ...]) -> tuple[str, str]:
+    """The fastest mode in which the models are what they are alone, and why the faster ones are not (or "")."""
+    reasons: list[str] = []
+    for mode in MODES:
+        try:
+            differing = "" if mode == "alone" else _differing(models, inputs, mode)
+        except Exception as error:  # noqa: BLE001 (a model may do anything, and one by one it may do it)
+            differing = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if not differing:
+            return mode, "; ".join(reasons)
+        reasons.append(f"not {mode}: {differing}")
+    raise AssertionError("one by one, a model is what it is alone")
+
+
+def _differing(models: Sequence[nn.Module], inputs: tuple[int, ...], mode: str) -> str:
+    """What of outputs, gradients or running statistics is not as the modules have it; "" where all is."""
+    rng = torch.Generator().manual_seed(0)
+    some = [deepcopy(model).double() for model in (*models, *models, *models)[:PROBED]]
+    for weight in (weight for model in some for weight in model.parameters()):
+        weight.data.add_(torch.randn(weight.shape, generator=rng, dtype=weight.dtype), alpha=0.1)  # no two are equal
+    fused, alone = (_trace(fuse(some, inputs, torch.device("cpu"), way), inputs) for way in (mode, "alone"))
+    for name, expected in alone.items():
+        found = fused[name]
+        if found.shape != expected.shape:
+            return f"{name} has another shape, {tuple(found.shape)} instead of {tuple(expected.shape)}"
+        if not torch.allclose(found, expected, rtol=0.0, atol=TOLERANCE * (1 + expected.abs().max().item())):
+            return f"{name} is not that of the model alone"
+    return ""
+
+
+def _trace(stack: Stack, inputs: tuple[int, ...]) -> dict[str, Tensor]:
+    """What training and evaluation do to a few examples: each model's own first, then some that all share."""
+    for layer in stack.base.modules():
+        if isinstance(layer, _DropoutNd):
+            layer.p = 0.0  # two ways to run a model draw in two orders
+    rng = torch.Generator().manual_seed(0)
+    found: dict[str, Tensor] = {}
+    for step, shared in enumerate((False, True)):
+        shape = (EXAMPLES, *inputs) if shared else (EXAMPLES, stack.size, *inputs)
+        x = torch.randn(shape, generator=rng, dtype=torch.float64)
+        stack.count_batches(step)
+        out = stack(x, shared=shared)
+        weighted = (out * torch.randn(out.shape, generator=rng, dtype=torch.float64)).sum()
+        grads = torch.autograd.grad(weighted, list(stack.weights.values()), allow_unused=True, materialize_grads=True)
+        with stack.evaluating():
+            judged = stack(x, shared=shared)
+        named = {"the output": out.detach(), "the output in evaluation": judged}
+        named |= {f"the gradient of {name}": grad for name, grad in zip(stack.weights, grads, strict=True)}
+        named |= {f"the buffer {name}": buffer.double().clone() for name, buffer in stack.buffers.items()}
+        found |= {f"{name} ({step})": value for name, value in named.items()}
+    return found
+
+
+def kept_bytes(stack: Stack, inputs: tuple[int, ...], batch_size: int) -> int:
+    """How many bytes one model of the stack keeps for the backward pass of a step on so many examples."""
+    some = min(batch_size, MEASURED)
+    seen: dict[int, Tensor] = {}  # by the address of its memory; kept, so that none is given out again
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: seen.setdefault(t.untyped_storage().data_ptr(), t), lambda t: t
+    ):
+        weight = next(iter(stack.weights.values()))
+        stack(weight.new_zeros(some, stack.size, *inputs), shared=False)
+    kept = sum(tensor.untyped_storage().nbytes() for tensor in seen.values())
+    return max(1, kept * batch_size // (some * stack.size))

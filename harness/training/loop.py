@@ -1,7 +1,6 @@
 """The training loop: the only one there is."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -51,18 +50,18 @@ def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -
     shared = first.batch_size == len(y)  # the full batch needs neither an order nor copies
     if not shared:
         picked = order[:, batch * first.batch_size : (batch + 1) * first.batch_size]
-        x, y = x[picked], y[picked]
+        x, y = x[picked.T], y[picked]
     stack.count_batches(step)
     _seed_noise(program, step)
     losses = _losses(stack(x, shared=shared), y).mean(1)
     grads = torch.autograd.grad(losses.sum(), list(stack.weights.values()))
-    factor = lr_factor(first, step, program.steps)
-    settings = replace(program.settings, lr=program.settings.lr * factor)
+    settings = program.settings.times(lr_factor(first, step, program.steps))
     update(
         program.optimizer, stack.weights, dict(zip(stack.weights, grads, strict=True)), program.slots, settings, step
     )
-    _note_failures(program, losses.detach(), step + 1)
-    program.batch_loss.add_(losses.detach())
+    losses = losses.detach()
+    _note_failures(program, losses, step + 1)
+    program.batch_loss.add_(losses)
 
 
 def _seed_noise(program: Program, step: int) -> None:
@@ -71,10 +70,9 @@ def _seed_noise(program: Program, step: int) -> None:
         torch.manual_seed(sub_seed(program.trials[0].seed, "noise", step))
 
 
-def _losses(out: Float[Tensor, "M N K"], y: Tensor) -> Float[Tensor, "M N"]:
+def _losses(out: Float[Tensor, "M K N"], y: Tensor) -> Float[Tensor, "M N"]:
     """Cross-entropy of every example, for labels "M N" or for labels "N" that all models share."""
-    labels = y.expand(out.shape[:2]).flatten()
-    return F.cross_entropy(out.flatten(0, 1), labels, reduction="none").view(out.shape[:2])
+    return F.cross_entropy(out, y.expand(len(out), -1), reduction="none")
 
 
 def _note_failures(program: Program, losses: Float[Tensor, "M"], step: int) -> None:
@@ -107,5 +105,5 @@ def _score(program: Program, split: str) -> tuple[Float[Tensor, "M"], Float[Tens
         for some_x, some_y in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
             out = program.stack(some_x, shared=True)
             loss += _losses(out, some_y).sum(1, dtype=loss.dtype)
-            right += (out.argmax(2) == some_y).sum(1)
+            right += (out.argmax(1) == some_y).sum(1)
     return loss / len(y), right.to(loss.dtype) / len(y)

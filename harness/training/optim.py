@@ -6,7 +6,7 @@ schedule: an entry in SCHEDULES, the factor on the learning rate after a number 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,7 @@ class Settings:
     lr: Float[Tensor, "M"]
     momentum: Float[Tensor, "M"]
     weight_decay: Float[Tensor, "M"]
+    decays: bool  # whether any model has a weight decay
     nesterov: bool
 
     @classmethod
@@ -38,7 +39,11 @@ class Settings:
         columns = {
             name: like.new_tensor([getattr(t, name) for t in trials]) for name in ("lr", "momentum", "weight_decay")
         }
-        return cls(**columns, nesterov=trials[0].nesterov)
+        return cls(**columns, decays=any(t.weight_decay for t in trials), nesterov=trials[0].nesterov)
+
+    def times(self, factor: float) -> "Settings":
+        """The same with all learning rates multiplied."""
+        return self if factor == 1.0 else replace(self, lr=self.lr * factor)
 
 
 Slots = Mapping[str, Tensor]  # what the optimizer remembers of one parameter
@@ -47,12 +52,13 @@ Update = Callable[[Tensor, Tensor, Slots, Settings, int], None]
 
 def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:  # noqa: ARG001
     """Sutskever et al. 2013 in torch's form: the momentum buffer gathers gradients, lr multiplies it."""
-    grad = grad + per_model(settings.weight_decay, weight) * weight
+    if settings.decays:
+        grad = grad + per_model(settings.weight_decay, weight) * weight
     if slots:
         momentum = per_model(settings.momentum, weight)
         velocity = slots["velocity"].mul_(momentum).add_(grad)
         grad = grad + momentum * velocity if settings.nesterov else velocity
-    weight.sub_(per_model(settings.lr, weight) * grad)
+    weight.addcmul_(per_model(settings.lr, weight), grad, value=-1)
 
 
 def _adamw(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:

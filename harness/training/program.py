@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.errors import SuiteError, lookup
 from harness.training.datasets import Dataset
-from harness.training.fusion import Stack, fuse
+from harness.training.fusion import Stack, fuse_fastest
 from harness.training.models import build
 from harness.training.optim import OPTIMIZERS, Optimizer, Settings
 from harness.trial import Trial
@@ -64,7 +64,8 @@ def prepare(
     first = trials[0]
     steps_per_epoch = epoch_length(first, dataset)
     steps = total_steps(first, dataset)
-    stack = fuse([build(trial, dataset.inputs, dataset.classes, own) for trial in trials], device)
+    models = [build(trial, dataset.inputs, dataset.classes, own) for trial in trials]
+    stack = fuse_fastest(models, dataset.inputs, first.batch_size, device)
     padded = [*trials, *[trials[-1]] * (stack.size - len(trials))]
     marks = evaluation_steps(first, steps)
     optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")

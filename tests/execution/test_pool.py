@@ -9,7 +9,7 @@ from harness.errors import MachineError, SuiteError
 from harness.execution.local import ATTEMPTS, _digest, ask
 from harness.execution.messages import Failed, Finished, Inspect, Progress, Refused, Stopped, Survey, Surveyed, Train
 from harness.execution.pool import Pool, Worker, pool_of
-from harness.plan import Cohort
+from harness.plan import MAX_COHORT, Cohort
 from harness.records import Place, read_record
 from harness.trial import Trial
 
@@ -104,8 +104,27 @@ def test_a_survey_answers_from_a_worker(pool, tmp_path):
     seen = ask(pool, Survey(suite=tmp_path / "s.py", device="auto", measure=True), never)
     assert isinstance(seen, Surveyed)
     assert seen.fingerprint["threads"] == 1
-    assert all(seconds > 0 for seconds in seen.seconds.values())
-    assert len(seen.seconds) == 1
+    (kind,) = seen.kinds.values()
+    assert kind.seconds > 0
+    assert (kind.at_once, kind.note) == (MAX_COHORT, "")
+
+
+def test_a_survey_says_which_models_train_in_a_slower_way_and_why(pool, tmp_path):
+    own = """
+from torch import flatten, nn
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.last = nn.Linear(64, classes)
+    def forward(self, x):
+        return self.last(flatten(x, 1))
+def net(classes):
+    return Net(classes)
+"""
+    (tmp_path / "s.py").write_text(own + SUITE.replace('"mlp-8"', "net"))
+    seen = ask(pool, Survey(suite=tmp_path / "s.py", device="cpu"), never)
+    (kind,) = seen.kinds.values()
+    assert kind.note.startswith("model 'net' with norm 'none' trains by vmap: not stacked: ")
 
 
 def test_a_refusal_comes_back_as_the_error_that_it_is(pool, tmp_path):

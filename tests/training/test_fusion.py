@@ -45,7 +45,7 @@ def small_images(examples: int = 45) -> Dataset:
 
 DATA = small_images()
 BASE = Trial(
-    dataset="small", model="mlp-12-8", lr=0.1, batch_size=7, steps=9, norm_groups=4, eval_every=4, device="cpu"
+    dataset="small", model="mlp-12-8", lr=0.1, batch_size=7, steps=9, norm_groups=2, eval_every=4, device="cpu"
 )
 
 
@@ -277,7 +277,7 @@ def test_a_warm_up_is_linear_and_the_schedule_begins_after_it():
 
 def test_stacking_keeps_tensors_apart():
     model = build(BASE, DATA.inputs, 3, {})
-    stack = fuse([model, model], CPU)
+    stack = fuse([model, model], DATA.inputs, CPU, "stacked")
     with torch.no_grad():
         next(iter(stack.weights.values()))[0].zero_()
     assert next(iter(stack.weights.values()))[1].abs().sum() > 0
