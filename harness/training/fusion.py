@@ -1,8 +1,9 @@
 """Many models as one program: their parameters stacked, their forward passes run together.
 
-There are three ways, the fastest that holds is taken: layers that are stacked themselves (stacking.py), the plain
-module mapped over the stack by torch.func.vmap, and one model after the other. Models are written once, as plain
-modules; the first two ways are held against them on a few examples, in double precision, before they are trusted.
+There are four ways, the fastest that holds is taken: a row of layers that needs no autograd (chain.py), layers that are
+stacked themselves (stacking.py), the plain module mapped over the stack by torch.func.vmap, and one model after the
+other. Models are written once, as plain modules; the other ways are held against them on a few examples, in double
+precision, before they are trusted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from harness.training.chain import Chain
 from harness.training.stacking import lay_out, spread, stack_layers
 
 FEWEST = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
@@ -24,6 +26,9 @@ PROBED, EXAMPLES = 3, 5  # models that are held against themselves, and on how m
 MEASURED = 16  # examples that tell how much memory a batch takes
 LARGE = 2**22  # bytes that a step of one model keeps
 TOLERANCE = 1e-8  # of outputs, gradients and running statistics, relative to the largest of each tensor
+
+
+Head = Callable[[Tensor], tuple[Tensor, Tensor]]  # output -> losses, and the gradient of their sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Stack:
     base: nn.Module  # whatever weights it has of its own are not used
     weights: dict[str, Tensor]  # name -> "M ...", each with a gradient
     buffers: dict[str, Tensor]
+    chain: Chain | None  # what trains in place of `base`, with the same tensors
     cumulative: tuple[_BatchNorm, ...]  # layers of `base` whose running statistics average all batches
     draws: bool  # whether the forward pass draws random numbers (dropout)
 
@@ -45,6 +51,18 @@ class Stack:
     def __call__(self, x: Tensor, *, shared: bool) -> Float[Tensor, "M K N"]:
         """Each model's output: for its own examples "N M ...", or for examples "N ..." that all of them share."""
         return MODES[self.mode](self, x, shared)
+
+    def gradients(self, x: Tensor, *, shared: bool, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
+        """Each model's losses and the gradients of its weights, in training; the latter hold until the next call."""
+        if self.chain is not None:
+            with torch.no_grad():
+                losses, grad = head(self.chain.forward(x, shared=shared))
+                return losses, self.chain.backward(grad)
+        out = self(x, shared=shared)
+        losses, grad = head(out.detach())
+        weights = list(self.weights.values())
+        grads = torch.autograd.grad(out, weights, grad, allow_unused=True, materialize_grads=True)
+        return losses, dict(zip(self.weights, grads, strict=True))
 
     def count_batches(self, step: int) -> None:
         """Tell cumulative batch norms how many batches came before: torch would read a counter, which vmap can't."""
@@ -91,30 +109,33 @@ def _one_by_one(stack: Stack, x: Tensor, shared: bool) -> Tensor:
 
 
 MODES: dict[str, Callable[[Stack, Tensor, bool], Tensor]] = {
+    "chain": _stacked,  # in evaluation
     "stacked": _stacked,
     "vmap": _mapped,
     "alone": _one_by_one,
 }
+SLOW = ("vmap", "alone")
 
 
 def fuse(models: Sequence[nn.Module], inputs: tuple[int, ...], device: torch.device, mode: str) -> Stack:
     """The models, equal in all but the values of their parameters, as one program on a device.
 
-    `inputs` is the shape of one example. NotStackableError where the mode is "stacked" and a layer is unknown.
+    `inputs` is the shape of one example. NotStackableError where the mode asks for layers that a model hasn't.
     """
     if mode != "alone":
         models = [*models, *[models[-1]] * (FEWEST - len(models))]
     stacked_weights, stacked_buffers = stack_module_state(models)
     weights = {name: weight.detach().to(device).requires_grad_() for name, weight in stacked_weights.items()}
     buffers = {name: buffer.to(device) for name, buffer in stacked_buffers.items()}
-    base = stack_layers(models[0], {**weights, **buffers}, inputs) if mode == "stacked" else deepcopy(models[0])
-    base.train()
-    layers = list(base.modules())
+    tensors = {**weights, **buffers}
+    base = deepcopy(models[0]) if mode in SLOW else stack_layers(models[0], tensors, inputs)
+    layers = list(base.train().modules())
     return Stack(
         mode,
         base,
         weights,
         buffers,
+        Chain(models[0], tensors, inputs) if mode == "chain" else None,
         tuple(layer for layer in layers if isinstance(layer, _BatchNorm) and layer.momentum is None),
         any(isinstance(layer, _DropoutNd) for layer in layers),
     )
@@ -123,7 +144,7 @@ def fuse(models: Sequence[nn.Module], inputs: tuple[int, ...], device: torch.dev
 def fuse_fastest(models: Sequence[nn.Module], inputs: tuple[int, ...], batch_size: int, device: torch.device) -> Stack:
     """The models in the fastest mode that holds; a large one on its own has nothing to gain from being padded."""
     if len(models) == 1:
-        lone = fuse([deepcopy(models[0])], inputs, torch.device("cpu"), "alone")
+        lone = fuse(models, inputs, torch.device("cpu"), "alone")
         if kept_bytes(lone, inputs, batch_size) > LARGE:
             return fuse(models, inputs, device, "alone")
     mode, _ = choose_mode(models, inputs)
@@ -131,7 +152,7 @@ def fuse_fastest(models: Sequence[nn.Module], inputs: tuple[int, ...], batch_siz
 
 
 def choose_mode(models: Sequence[nn.Module], inputs: tuple[int, ...]) -> tuple[str, str]:
-    """The fastest mode in which the models are what they are alone, and why the faster ones are not (or "")."""
+    """The fastest mode in which the models are what they are alone; where that is a slow one, also why."""
     reasons: list[str] = []
     for mode in MODES:
         try:
@@ -139,7 +160,7 @@ def choose_mode(models: Sequence[nn.Module], inputs: tuple[int, ...]) -> tuple[s
         except Exception as error:  # noqa: BLE001 (a model may do anything, and one by one it may do it)
             differing = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if not differing:
-            return mode, "; ".join(reasons)
+            return mode, "; ".join(reasons) if mode in SLOW else ""
         reasons.append(f"not {mode}: {differing}")
     raise AssertionError("one by one, a model is what it is alone")
 
@@ -171,26 +192,31 @@ def _trace(stack: Stack, inputs: tuple[int, ...]) -> dict[str, Tensor]:
         shape = (EXAMPLES, *inputs) if shared else (EXAMPLES, stack.size, *inputs)
         x = torch.randn(shape, generator=rng, dtype=torch.float64)
         stack.count_batches(step)
-        out = stack(x, shared=shared)
-        weighted = (out * torch.randn(out.shape, generator=rng, dtype=torch.float64)).sum()
-        grads = torch.autograd.grad(weighted, list(stack.weights.values()), allow_unused=True, materialize_grads=True)
+        out, grads = stack.gradients(x, shared=shared, head=lambda out: (out.clone(), _noise(out, rng)))
         with stack.evaluating():
             judged = stack(x, shared=shared)
-        named = {"the output": out.detach(), "the output in evaluation": judged}
-        named |= {f"the gradient of {name}": grad for name, grad in zip(stack.weights, grads, strict=True)}
+        named = {"the output": out, "the output in evaluation": judged}
+        named |= {f"the gradient of {name}": grads[name].clone() for name in stack.weights}
         named |= {f"the buffer {name}": buffer.double().clone() for name, buffer in stack.buffers.items()}
         found |= {f"{name} ({step})": value for name, value in named.items()}
     return found
 
 
-def kept_bytes(stack: Stack, inputs: tuple[int, ...], batch_size: int) -> int:
+def _noise(like: Tensor, rng: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=rng, dtype=like.dtype)
+
+
+def kept_bytes(stack: Stack, inputs: tuple[int, ...], batch_size: int = MEASURED) -> int:
     """How many bytes one model of the stack keeps for the backward pass of a step on so many examples."""
     some = min(batch_size, MEASURED)
     seen: dict[int, Tensor] = {}  # by the address of its memory; kept, so that none is given out again
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda t: seen.setdefault(t.untyped_storage().data_ptr(), t), lambda t: t
-    ):
-        weight = next(iter(stack.weights.values()))
-        stack(weight.new_zeros(some, stack.size, *inputs), shared=False)
+
+    def see(tensor: Tensor) -> Tensor:
+        return seen.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+
+    stack.base.eval()  # running statistics stay where they are
+    with torch.autograd.graph.saved_tensors_hooks(see, lambda tensor: tensor):
+        stack(next(iter(stack.weights.values())).new_zeros(some, stack.size, *inputs), shared=False)
+    stack.base.train()
     kept = sum(tensor.untyped_storage().nbytes() for tensor in seen.values())
     return max(1, kept * batch_size // (some * stack.size))

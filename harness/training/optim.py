@@ -18,26 +18,27 @@ from harness.trial import Trial
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam, as in Kingma & Ba 2015
 
 
-def per_model(values: Float[Tensor, "M"], like: Float[Tensor, "M ..."]) -> Tensor:
-    """Shape one value per model so that it broadcasts over that model's weights."""
-    return values[(..., *[None] * (like.ndim - 1))]
+def per_model(values: Float[Tensor, "M"], dims: int) -> Tensor:
+    """Shape one value per model so that it broadcasts over weights of that many dimensions."""
+    return values[(..., *[None] * (dims - 1))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the update of M models reads, one value for each."""
+    """What the update of a weight of M models reads, one value for each, shaped to broadcast over the weight."""
 
-    lr: Float[Tensor, "M"]
-    momentum: Float[Tensor, "M"]
-    weight_decay: Float[Tensor, "M"]
+    lr: Float[Tensor, "M ..."]
+    momentum: Float[Tensor, "M ..."]
+    weight_decay: Float[Tensor, "M ..."]
     decays: bool  # whether any model has a weight decay
     nesterov: bool
 
     @classmethod
     def of(cls, trials: Sequence[Trial], like: Tensor) -> "Settings":
-        """The settings of these trials, on the device and in the type of a tensor."""
+        """The settings of these trials, on the device, in the type and for the dimensions of a weight."""
         columns = {
-            name: like.new_tensor([getattr(t, name) for t in trials]) for name in ("lr", "momentum", "weight_decay")
+            name: per_model(like.new_tensor([getattr(t, name) for t in trials]), like.ndim)
+            for name in ("lr", "momentum", "weight_decay")
         }
         return cls(**columns, decays=any(t.weight_decay for t in trials), nesterov=trials[0].nesterov)
 
@@ -53,22 +54,20 @@ Update = Callable[[Tensor, Tensor, Slots, Settings, int], None]
 def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:  # noqa: ARG001
     """Sutskever et al. 2013 in torch's form: the momentum buffer gathers gradients, lr multiplies it."""
     if settings.decays:
-        grad = grad + per_model(settings.weight_decay, weight) * weight
+        grad = grad + settings.weight_decay * weight
     if slots:
-        momentum = per_model(settings.momentum, weight)
-        velocity = slots["velocity"].mul_(momentum).add_(grad)
-        grad = grad + momentum * velocity if settings.nesterov else velocity
-    weight.addcmul_(per_model(settings.lr, weight), grad, value=-1)
+        velocity = slots["velocity"].mul_(settings.momentum).add_(grad)
+        grad = grad + settings.momentum * velocity if settings.nesterov else velocity
+    weight.addcmul_(settings.lr, grad, value=-1)
 
 
 def _adamw(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:
     """Loshchilov & Hutter 2019, algorithm 2; `step` counts from 0."""
-    lr = per_model(settings.lr, weight)
-    weight.mul_(1 - lr * per_model(settings.weight_decay, weight))
+    weight.mul_(1 - settings.lr * settings.weight_decay)
     mean = slots["mean"].lerp_(grad, 1 - BETAS[0])
     square = slots["square"].mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
     corrections = [1 - beta ** (step + 1) for beta in BETAS]
-    weight.sub_(lr / corrections[0] * mean / (square.sqrt() / math.sqrt(corrections[1]) + EPS))
+    weight.sub_(settings.lr / corrections[0] * mean / (square.sqrt() / math.sqrt(corrections[1]) + EPS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +104,9 @@ def update(
     weights: Mapping[str, Tensor],
     grads: Mapping[str, Tensor],
     slots: Mapping[str, Mapping[str, Tensor]],
-    settings: Settings,
+    settings: Mapping[int, Settings],
     step: int,
 ) -> None:
-    """One step of every model, in place."""
+    """One step of every model, in place; the settings are those for weights of so many dimensions."""
     for name, weight in weights.items():
-        optimizer.update(weight, grads[name], slots[name], settings, step)
+        optimizer.update(weight, grads[name], slots[name], settings[weight.ndim], step)

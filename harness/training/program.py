@@ -9,11 +9,13 @@ from torch import Tensor
 
 from harness.errors import SuiteError, lookup
 from harness.training.datasets import Dataset
-from harness.training.fusion import Stack, fuse_fastest
+from harness.training.fusion import MEASURED, Stack, fuse_fastest, kept_bytes
 from harness.training.models import build
 from harness.training.optim import OPTIMIZERS, Optimizer, Settings
 from harness.trial import Trial
 
+RECENT = 64  # steps whose losses are kept before they are added up: one at a time costs more than the rest of a step
+FEWEST_EXAMPLES, EVALUATED_BYTES = 64, 2**22  # of one piece of an evaluation, so that it fits the cache
 EVALUATIONS = 20  # of a run that doesn't say how often
 SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
 
@@ -27,8 +29,9 @@ class Program:
     data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, labels
     stack: Stack
     optimizer: Optimizer
-    settings: Settings
+    settings: Mapping[int, Settings]  # dimensions of a weight -> what its update reads
     slots: Mapping[str, Mapping[str, Tensor]]  # weight -> what the optimizer remembers of it
+    chunk: int  # examples that are evaluated at once
     steps: int
     steps_per_epoch: int
     marks: tuple[int, ...]  # steps after which validation and test examples are evaluated; the first is 0
@@ -36,6 +39,9 @@ class Program:
         str, Tensor
     ]  # "val.loss" -> "E M", a row for each mark; of "batch.loss", the sum of all steps so far
     fail_step: Tensor  # "M": the step whose loss was the first that is not finite, -1 if there is none
+    recent: (
+        Tensor  # "RECENT M": training losses of the last steps, in a ring; `batch_loss` has all but those since a mark
+    )
     batch_loss: Tensor  # "M": training losses of all steps, added up in double precision
 
     @property
@@ -47,6 +53,7 @@ class Program:
             **{f"slot/{slot}/{name}": kept for name, slots in self.slots.items() for slot, kept in slots.items()},
             **{f"curve/{name}": curve for name, curve in self.curves.items()},
             "fail_step": self.fail_step,
+            "recent": self.recent,
             "batch_loss": self.batch_loss,
         }
 
@@ -77,16 +84,18 @@ def prepare(
         data={split: _on(device, dataset, split) for split in SPLITS},
         stack=stack,
         optimizer=optimizer,
-        settings=Settings.of(padded, like),
+        settings={weight.ndim: Settings.of(padded, weight) for weight in stack.weights.values()},
         slots={
             name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in remembered}
             for name, weight in stack.weights.items()
         },
+        chunk=max(FEWEST_EXAMPLES, EVALUATED_BYTES * MEASURED // (stack.size * kept_bytes(stack, dataset.inputs))),
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         marks=marks,
         curves=_empty_curves(len(marks), stack.size, device),
         fail_step=torch.full((stack.size,), -1, device=device),
+        recent=torch.zeros(RECENT, stack.size, device=device, dtype=like.dtype),
         batch_loss=torch.zeros(stack.size, device=device, dtype=_precise(device)),
     )
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from harness.training import stacking
+from harness.training import chain, stacking
 from harness.training.fusion import MODES, choose_mode, fuse, fuse_fastest, kept_bytes
 
 CPU = torch.device("cpu")
@@ -82,11 +82,64 @@ def test_any_net_of_known_layers_is_stacked_and_does_what_its_models_do_alone(ne
     def make() -> nn.Module:
         return nn.Sequential(*(kind(*args, **options) for kind, args, options in layers))
 
-    assert choose_mode(several(make), inputs) == ("stacked", "")
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patched:
+        patched.setattr(chain, "LETTERS", {})  # nothing is a chain
+        assert choose_mode(several(make), inputs) == ("stacked", "")
+
+
+@st.composite
+def rows(draw):
+    """Nets that are chains."""
+    layers, features = [(nn.Flatten, (), {})] * draw(st.booleans()), 6
+    inputs = (2, 3) if layers else (6,)
+    for size in draw(st.lists(st.sampled_from([3, 4, 7]), max_size=3)):
+        layers.append((nn.Linear, (features, size), {"bias": draw(st.booleans())}))
+        if draw(st.booleans()):
+            options = {"affine": draw(st.booleans()), "momentum": draw(st.sampled_from([0.3, None]))}
+            layers.append((nn.BatchNorm1d, (size,), {**options, "track_running_stats": draw(st.booleans())}))
+        layers += draw(st.sampled_from([[], [(draw(st.sampled_from([*chain.ACTIVATIONS, nn.Identity])), (), {})]]))
+        features = size
+    return [*layers, (nn.Linear, (features, 3), {})], inputs
+
+
+@given(rows())
+@settings(max_examples=60)
+def test_any_row_of_linear_layers_batch_norms_and_activations_is_a_chain_and_does_what_its_models_do_alone(net):
+    layers, inputs = net
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Sequential(*(kind(*args, **options) for kind, args, options in layers)))
+
+    assert choose_mode(several(make), inputs) == ("chain", "")
+
+
+@pytest.mark.parametrize("method", ["forward", "backward", "_move"])
+def test_a_chain_that_is_wrong_is_found_out_and_not_used(method, monkeypatch):
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
+
+    assert choose_mode(several(make), (5,))[0] == "chain"
+    right = getattr(chain.BatchNorm, method)
+    if method == "_move":
+        monkeypatch.setattr(chain.BatchNorm, method, lambda self, unbiased: right(self, unbiased * 1.000001))
+    else:
+        monkeypatch.setattr(chain.BatchNorm, method, lambda self, x: right(self, x).mul_(1.000001))
+    assert choose_mode(several(make), (5,))[0] == "stacked"
+
+
+@pytest.mark.parametrize("layers", [(nn.ReLU,), (nn.BatchNorm1d,), (nn.Tanh, nn.Tanh), (nn.ReLU, nn.BatchNorm1d)])
+def test_a_row_in_which_a_layer_would_overwrite_what_another_needs_is_no_chain(layers):
+    def make() -> nn.Module:
+        made = [kind(5) if kind is nn.BatchNorm1d else kind() for kind in layers]
+        first = [] if len(layers) == 1 else [nn.Linear(5, 5)]
+        return nn.Sequential(*first, *made, nn.Linear(5, 3))
+
+    assert choose_mode(several(make), (5,)) == ("stacked", "")
 
 
 def a_net(norm=nn.BatchNorm1d):
-    return nn.Sequential(nn.Linear(5, 4), norm(4), nn.ReLU(), nn.Linear(4, 3))
+    return nn.Sequential(nn.Linear(5, 4), norm(4), nn.GELU(), nn.Linear(4, 3))
 
 
 @pytest.mark.parametrize("layer", [nn.Linear, nn.BatchNorm1d], ids=lambda layer: layer.__name__)
@@ -174,22 +227,22 @@ def test_a_model_takes_the_fastest_mode_that_it_can_and_the_others_say_why_not(m
 
 
 def test_all_modes_give_the_same_outputs_and_gradients():
-    models = [model.double() for model in several(a_net)]
+    models = [nn.Sequential(*model[:2], nn.Tanh(), model[3]).double() for model in several(a_net)]
     x = torch.randn(6, 3, 5, dtype=torch.float64)
     found = {}
     for mode in MODES:
         stack = fuse(models, (5,), CPU, mode)
-        out = stack(x, shared=False)
-        found[mode] = [out.detach(), *torch.autograd.grad(out.square().sum(), list(stack.weights.values()))]
+        out, grads = stack.gradients(x, shared=False, head=lambda out: (out.clone(), 2 * out))
+        found[mode] = [out, *grads.values()]
     for mode in MODES:
         torch.testing.assert_close(found[mode], found["alone"])
 
 
 def test_a_lone_small_model_is_padded_and_a_lone_large_one_is_not():
     small, large = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(nn.Linear(5, 2000), nn.ReLU(), nn.Linear(2000, 3))
-    assert (fuse_fastest([small], (5,), 7, CPU).mode, fuse_fastest([small], (5,), 7, CPU).size) == ("stacked", 2)
+    assert (fuse_fastest([small], (5,), 7, CPU).mode, fuse_fastest([small], (5,), 7, CPU).size) == ("chain", 2)
     assert (fuse_fastest([large], (5,), 700, CPU).mode, fuse_fastest([large], (5,), 700, CPU).size) == ("alone", 1)
-    assert fuse_fastest([large, large], (5,), 700, CPU).mode == "stacked"
+    assert fuse_fastest([large, large], (5,), 700, CPU).mode == "chain"
 
 
 def test_the_bytes_that_a_step_keeps_are_those_of_the_activations_and_grow_with_the_batch():
