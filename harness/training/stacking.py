@@ -12,6 +12,7 @@ number or each channel by itself (activations, pooling, dropout) need none: they
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,9 +122,8 @@ def _group_norm(leaf: Leaf, x: Tensor) -> Tensor:
     x = leaf.own(x)
     if not _are_vectors(leaf, x, layer.num_channels):
         return F.group_norm(x, leaf.models * layer.num_groups, leaf.get("weight"), leaf.get("bias"), layer.eps)
-    rows = x.transpose(1, 2)
-    normal = F.group_norm(rows.flatten(0, 1), layer.num_groups, eps=layer.eps).view(rows.shape)
-    return _affine(leaf, normal, 1).transpose(1, 2)
+    groups = x.view(leaf.models, layer.num_groups, -1, x.shape[2])
+    return _affine(leaf, _standardise(groups, layer.eps).view(x.shape), 2)
 
 
 def _layer_norm(leaf: Leaf, x: Tensor) -> Tensor:
@@ -131,10 +131,34 @@ def _layer_norm(leaf: Leaf, x: Tensor) -> Tensor:
     assert isinstance(layer, nn.LayerNorm)
     x = leaf.own(x)
     if x.ndim == 3 and len(layer.normalized_shape) == 1:
-        rows = x.transpose(1, 2)
-        return _affine(leaf, F.layer_norm(rows, layer.normalized_shape, eps=layer.eps), 1).transpose(1, 2)
+        return _affine(leaf, _standardise(x.unsqueeze(1), layer.eps).view(x.shape), 2)
     examples = x.reshape(len(x), leaf.models, -1, *x.shape[2:])
     return _affine(leaf, F.layer_norm(examples, layer.normalized_shape, eps=layer.eps), 0).flatten(1, 2)
+
+
+def _standardise(x: Tensor, eps: float) -> Tensor:
+    """Groups of channels of each example, "M G C N", less their mean and over their deviation."""
+    out: Tensor = _Standardise.apply(x, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Standardise(torch.autograd.Function):
+    """What torch's kernels do along the last dimension, along the third."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        centred = x - x.mean(2, keepdim=True)
+        inverse = centred.square().mean(2, keepdim=True).add_(eps).rsqrt_()
+        out = centred.mul_(inverse)
+        ctx.save_for_backward(out, inverse)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Ba et al. 2016: less the part along the constant, and that along the output."""
+        out, inverse = ctx.saved_tensors
+        along = (grad * out).mean(2, keepdim=True)
+        return (grad - grad.mean(2, keepdim=True)).sub_(out * along).mul_(inverse), None
 
 
 def _affine(leaf: Leaf, x: Tensor, dim: int) -> Tensor:
