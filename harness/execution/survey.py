@@ -31,6 +31,7 @@ from harness.trial import Trial
 
 PROBE_STEPS = 4
 USUAL_CACHE = 2**25  # bytes
+CACHE_SHARE = 4  # a cohort has this part of it: what is kept is written and read again, with as much besides
 
 
 def survey(job: Survey) -> Surveyed:
@@ -152,7 +153,7 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
         wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
         raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
     return Kind(
-        at_once=max(1, min(MAX_COHORT, cache_bytes() // kept)),
+        at_once=max(1, min(MAX_COHORT, cache_bytes() // CACHE_SHARE // kept)),
         work=float(kept * total_steps(trial, dataset)),
         note=f"{what} trains by {mode}: {reason}" if reason else "",
     )
