@@ -46,8 +46,9 @@ def table() -> str:
         versions += f", JAX {jax.__version__}"
     except ImportError:
         versions += ", without JAX"
+    machine = f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
     lines = [
-        f"{datetime.now(UTC):%Y-%m-%d}, {cpu_name()}, {len(os.sched_getaffinity(0))} cores, {versions}; `tox -e bench`.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {versions}; `tox -e bench`.",
         "",
         "| aim | what | aimed at | measured |",
         "| --- | --- | --- | --- |",

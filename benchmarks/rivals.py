@@ -18,7 +18,7 @@ from harness.trial import Trial
 
 
 def tutorial(trial: Trial, data: Dataset) -> float:
-    """One trial as a tutorial trains it: a loop, the loss of every step, the accuracy on the test data every so often."""
+    """One trial as a tutorial trains it: a loop, the loss of every step, the test accuracy every so often."""
     started = time.perf_counter()
     model = build(trial, data.inputs, data.classes, {})
     criterion = nn.CrossEntropyLoss()

@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -36,6 +36,8 @@ class Stack:
     """M models as one: tensors with the models as their first dimension, and a module that says how to use them."""
 
     mode: str  # one of MODES
+    plain: nn.Module  # one of the models as it was built
+    inputs: tuple[int, ...]  # the shape of one example
     base: nn.Module  # whatever weights it has of its own are not used
     weights: dict[str, Tensor]  # name -> "M ...", each with a gradient
     buffers: dict[str, Tensor]
@@ -63,6 +65,11 @@ class Stack:
         weights = list(self.weights.values())
         grads = torch.autograd.grad(out, weights, grad, allow_unused=True, materialize_grads=True)
         return losses, dict(zip(self.weights, grads, strict=True))
+
+    def take(self, rows: Int[Tensor, "L"]) -> "Stack":
+        """The models in these rows as a stack of their own."""
+        weights = {name: weight.detach()[rows].requires_grad_() for name, weight in self.weights.items()}
+        return _assemble(self.plain, weights, {n: b[rows] for n, b in self.buffers.items()}, self.inputs, self.mode)
 
     def count_batches(self, step: int) -> None:
         """Tell cumulative batch norms how many batches came before: torch would read a counter, which vmap can't."""
@@ -127,15 +134,23 @@ def fuse(models: Sequence[nn.Module], inputs: tuple[int, ...], device: torch.dev
     stacked_weights, stacked_buffers = stack_module_state(models)
     weights = {name: weight.detach().to(device).requires_grad_() for name, weight in stacked_weights.items()}
     buffers = {name: buffer.to(device) for name, buffer in stacked_buffers.items()}
+    return _assemble(models[0], weights, buffers, inputs, mode)
+
+
+def _assemble(
+    plain: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: tuple[int, ...], mode: str
+) -> Stack:
     tensors = {**weights, **buffers}
-    base = deepcopy(models[0]) if mode in SLOW else stack_layers(models[0], tensors, inputs)
+    base = deepcopy(plain) if mode in SLOW else stack_layers(plain, tensors, inputs)
     layers = list(base.train().modules())
     return Stack(
         mode,
+        plain,
+        inputs,
         base,
         weights,
         buffers,
-        Chain(models[0], tensors, inputs) if mode == "chain" else None,
+        Chain(plain, tensors, inputs) if mode == "chain" else None,
         tuple(layer for layer in layers if isinstance(layer, _BatchNorm) and layer.momentum is None),
         any(isinstance(layer, _DropoutNd) for layer in layers),
     )

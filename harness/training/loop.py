@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from harness.training.compact import go_on
 from harness.training.optim import lr_factor, update
 from harness.training.program import RECENT, Program
 from harness.training.streams import generator, sub_seed
@@ -19,17 +20,22 @@ def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
     Between two pieces the program can be saved: its tensors and the number of steps are all there is to know, for an
     evaluation that is done again writes the same row again.
     """
-    order = torch.empty(0)
+    order, begin = torch.empty(0), True
+    program.part.clear()
+    active = go_on(program, program, [mark for mark in program.marks if mark < done])
     for step in range(done, program.steps + 1):
         if step in program.marks:
-            _evaluate(program, step)
+            _evaluate(active, step)
+            program.write_back()
             yield step, "eval"
+            smaller = go_on(program, active, [mark for mark in program.marks if mark <= step])
+            begin, active = begin or smaller is not active, smaller
         if step == program.steps:
             return
         epoch, batch = divmod(step, program.steps_per_epoch)
-        if batch == 0 or step == done:
-            order = _order(program, epoch)
-        _learn(program, step, order, batch)
+        if batch == 0 or begin:
+            order, begin = _order(active, epoch), False
+        _learn(active, step, order, batch)
         yield step + 1, "train"
 
 

@@ -1,7 +1,7 @@
 """A cohort made ready to train: models, data and optimizer on a device, and every tensor that training changes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -44,9 +44,27 @@ class Program:
     )
     batch_loss: Tensor  # "M": training losses of all steps, added up in double precision
 
+    part: list[tuple["Program", list[int]]] = field(
+        default_factory=list
+    )  # what trains on in place of all: see compact.py
+
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes, by name: with the number of steps done it is a whole checkpoint."""
+        self.write_back()
+        return self._own
+
+    def write_back(self) -> None:
+        """Bring the tensors of all models to where the part of them that trains has come."""
+        for part, rows in self.part:
+            with torch.no_grad():
+                for name, tensor in part.tensors.items():
+                    whole = self._own[name]
+                    models_last = name.startswith("curve/") or name == "recent"
+                    whole.index_copy_(int(models_last), torch.tensor(rows, device=whole.device), tensor)
+
+    @property
+    def _own(self) -> dict[str, Tensor]:
         return {
             **{f"weight/{name}": weight for name, weight in self.stack.weights.items()},
             **{f"buffer/{name}": buffer for name, buffer in self.stack.buffers.items()},

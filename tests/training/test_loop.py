@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness.training.checkpoint import Snapshot, load, newest, save
+from harness.training.compact import rows_after
 from harness.training.datasets import load_dataset
 from harness.training.loop import train
 from harness.training.norms import NORMS
@@ -41,7 +42,8 @@ def assert_bit_equal(one, two):
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 def test_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path, norm, optimizer):
     options = {"norm": norm, "optimizer": optimizer, "momentum": 0.9 * (optimizer == "sgd"), "schedule": "cosine"}
-    trials = [replace(BASE, seed=seed, lr=lr, **options) for seed, lr in [(0, 0.1), (1, 1e20), (2, 0.2)]]
+    lrs = [0.1, 1e20, 0.2, 1e20, 1e19]  # most of them diverge, so that the others go on alone
+    trials = [replace(BASE, seed=seed, lr=lr, **options) for seed, lr in enumerate(lrs)]
     whole = finish(program_of(trials))
     moments = sum(1 for _ in train(program_of(trials)))
     for moment in range(1, moments):
@@ -90,3 +92,34 @@ def test_every_norm_trains_a_cnn():
         (found,) = outcomes(finish(program_of([trial])))
         losses = found.curves["train.loss"]["value"]
         assert losses[-1] < losses[0], norm
+
+
+def test_where_most_have_diverged_the_others_go_on_as_a_smaller_stack_and_learn_the_same():
+    trials = [replace(BASE, seed=seed, lr=lr, steps=16) for seed, lr in enumerate([1e20, 0.1, 1e20, 1e20, 0.2, 1e20])]
+    program = program_of(trials)
+    together = outcomes(finish(program))
+    ((part, rows),) = program.part
+    assert (rows, part.stack.size) == ([1, 4], 2)
+    apart = outcomes(finish(program_of([trials[1], trials[4]])))
+    for ours, theirs in zip((together[1], together[4]), apart, strict=True):
+        assert ours.facts == theirs.facts
+        for name, curve in theirs.curves.items():
+            assert ours.curves[name]["step"] == curve["step"]
+            assert ours.curves[name]["value"] == pytest.approx(curve["value"], rel=1e-5)
+    for dead in (0, 2, 3, 5):
+        assert together[dead].facts["fail_step"] > 0
+        assert together[dead].curves["test.loss"]["value"][-1] is None
+
+
+@pytest.mark.parametrize(
+    ("fail_steps", "expected"),
+    [
+        ([-1, -1, -1, 3], [0, 1, 2, 3]),
+        ([3, -1, 3, -1], [1, 3]),
+        ([3, 3, 3, 3], [0, 1]),
+        ([9, 3, 9, 9, 3, 3, 3, -1], [0, 7]),  # first to four at mark 4, then to one and a companion at mark 10
+        ([11, 3, 11, 11, 3, 3, 3, -1], [0, 2, 3, 7]),  # these die after the last mark
+    ],
+)
+def test_the_dead_go_at_an_evaluation_where_at_most_half_of_those_before_are_alive(fail_steps, expected):
+    assert rows_after(fail_steps, (0, 4, 10)) == expected

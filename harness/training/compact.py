@@ -1,0 +1,57 @@
+"""Training on without the dead: where most models of a cohort have diverged, the others go on as a smaller stack.
+
+A loss that is no number stays none: such a model has no result to come. Whether to go on smaller is decided at
+evaluations, from what failed before: a run that is resumed decides the same.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import torch
+
+from harness.training.fusion import FEWEST
+from harness.training.optim import Settings
+from harness.training.program import Program
+
+
+def go_on(program: Program, active: Program, marks: Iterable[int]) -> Program:
+    """What trains on after the evaluations at these marks: what did before, or where most of it is dead, the others."""
+    before = program.part[0][1] if program.part else list(range(program.stack.size))
+    rows = rows_after(program.fail_step.tolist(), marks)
+    if rows == before:
+        return active
+    program.write_back()
+    program.part[:] = [(_part_of(program, rows), rows)]
+    return program.part[0][0]
+
+
+def rows_after(fail_steps: Sequence[int], marks: Iterable[int]) -> list[int]:
+    """The models that are left after these marks: the dead go where at most half of those before are alive."""
+    rows = list(range(len(fail_steps)))
+    for mark in marks:
+        alive = [i for i in rows if not 0 <= fail_steps[i] <= mark]
+        if len(rows) > FEWEST and 2 * len(alive) <= len(rows):
+            dead = [i for i in rows if i not in alive]
+            rows = sorted([*alive, *dead[: max(0, FEWEST - len(alive))]])
+    return rows
+
+
+def _part_of(program: Program, rows: Sequence[int]) -> Program:
+    """A program that trains some of the models on, in tensors of its own."""
+    picked = torch.tensor(rows, device=program.fail_step.device)
+    trials = [program.trials[min(i, len(program.trials) - 1)] for i in rows]
+    stack = program.stack.take(picked)
+    return replace(
+        program,
+        trials=tuple(trials),
+        stack=stack,
+        slots={
+            name: {slot: kept[picked] for slot, kept in slots.items()} for name, slots in program.slots.items()
+        },
+        settings={weight.ndim: Settings.of(trials, weight) for weight in stack.weights.values()},
+        curves={name: curve[:, picked] for name, curve in program.curves.items()},
+        fail_step=program.fail_step[picked],
+        recent=program.recent[:, picked],
+        batch_loss=program.batch_loss[picked],
+        part=[],
+    )  # fmt: skip
