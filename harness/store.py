@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import stamp
 from harness.errors import DamageError, UsageError
 from harness.files import read_bytes, write_atomically
 from harness.records import TRAINED, Place, Record, failure, read_manifest, read_records
@@ -75,6 +76,9 @@ def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) 
     Rows stand in the order of the suite. A trial without a record is `interrupted`: the run stopped before its end.
     """
     keys = [trial.key for trial in trials]
+    state = stamp.state(place, keys, target_accuracy)
+    if stamp.outcomes_if_merged(place, state, TABLES) is not None:
+        return []
     records, damaged = read_records(place, keys)
     rows = [
         _row(place.root.name, key, trial, records.get(key), target_accuracy)
@@ -85,7 +89,20 @@ def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) 
     _write_if_changed(place.root / "curves.parquet", _parquet(finished))
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
     _write_if_changed(place.root / "telemetry.csv", csv_bytes(telemetry))
+    if not damaged:
+        stamp.put(place, state, records, TABLES)
     return damaged
+
+
+def read_outcomes(
+    place: Place, keys: Sequence[str], target_accuracy: float | None
+) -> tuple[dict[str, str], list[DamageError]]:
+    """How those of these trials ended that have a record, and what is wrong with records that can't be read."""
+    known = stamp.outcomes_if_merged(place, stamp.state(place, keys, target_accuracy), TABLES)
+    if known is not None:
+        return known, []
+    records, damaged = read_records(place, keys)
+    return {key: record.outcome for key, record in records.items()}, damaged
 
 
 def read_results(folder: str | Path) -> Results:
@@ -98,7 +115,7 @@ def read_results(folder: str | Path) -> Results:
         return Results(
             folder=place.root,
             suite=manifest,
-            trials=_read_trials(place.root / "trials.csv"),
+            trials=read_trials(place.root),
             curves=_read_curves(place.root / "curves.parquet"),
             telemetry=_read_csv(place.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}),
         )
@@ -227,7 +244,9 @@ def _parquet(records: Sequence[Record]) -> bytes:
     return sink.getvalue()
 
 
-def _read_trials(path: Path) -> pd.DataFrame:
+def read_trials(folder: Path) -> pd.DataFrame:
+    """The table of trials in a results folder, as it was last written."""
+    path = folder / "trials.csv"
     frame = _read_csv(path, _kinds())
     if frame[["key", "status"]].isna().any(axis=None):
         raise DamageError(f"{path} has a row without key or status")

@@ -79,8 +79,13 @@ class Trial:
     @property
     def key(self) -> str:
         """Name this trial by its content: equal trials share a key on every machine."""
-        text = json.dumps(self.content, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _key(self)
+
+
+@cache
+def _key(trial: Trial) -> str:
+    text = json.dumps(trial.content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 Rule = tuple[Callable[[Any], bool], str]  # what a value must satisfy, in code and in words

@@ -1,8 +1,11 @@
 """Reading what runs have left, for the verbs that train nothing."""
 
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from harness.cli.manifest import describe, with_history
 from harness.errors import UsageError
@@ -10,11 +13,11 @@ from harness.loader import SuiteFile
 from harness.records import Place, read_manifest, write_manifest
 from harness.reporting.claims import check
 from harness.reporting.metrics import FINISHED
-from harness.store import Results, merge, read_results
+from harness.store import merge, read_trials
 
 
-def refresh(suite: SuiteFile, folder: Path) -> Results:
-    """The results of a suite as its records have them now, claims and target as the suite file has them now."""
+def refresh(suite: SuiteFile, folder: Path) -> tuple[Place, Mapping[str, Any], pd.DataFrame]:
+    """Bring the tables of a suite to where its records are; its place, its suite.json as it is now, and its trials."""
     place = Place(folder / suite.name)
     manifest = read_manifest(place)
     if manifest is None:
@@ -24,9 +27,9 @@ def refresh(suite: SuiteFile, folder: Path) -> Results:
     check(suite.suite.claims, description)
     for error in merge(place, trials, suite.suite.target_accuracy):
         print(f"{error}; `run` trains it again", file=sys.stderr)
-    found = read_results(place.root)
-    results = int(found.trials["status"].isin(FINISHED).sum())
+    table = read_trials(place.root)
+    results = int(table["status"].isin(FINISHED).sum())
     now = with_history(description, manifest, cohorts=manifest["cohorts"], results=results)
     if now != manifest:
         write_manifest(place, now)
-    return replace(found, suite=now)
+    return place, now, table

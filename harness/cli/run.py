@@ -18,9 +18,10 @@ from harness.execution.messages import Kind, Survey, Surveyed
 from harness.execution.pool import pool_of
 from harness.loader import SuiteFile, load_suite
 from harness.plan import Cohort, Shape, longest_first, plan
-from harness.records import TRAINED, Place, owned, read_manifest, read_records, write_manifest
+from harness.records import TRAINED, Place, owned, read_manifest, write_manifest
 from harness.reporting.claims import check
 from harness.selection import parse_only, select
+from harness.store import read_outcomes
 from harness.trial import Trial
 
 
@@ -76,8 +77,8 @@ def find_work(
     before = read_manifest(place)
     trials = list(suite.trials(device=device))
     selected = select(trials, only)
-    records, damaged = read_records(place, [trial.key for trial in trials])
-    ended = {key for key, record in records.items() if record.outcome not in retry}
+    outcomes, damaged = read_outcomes(place, [trial.key for trial in trials], suite.suite.target_accuracy)
+    ended = {key for key, outcome in outcomes.items() if outcome not in retry}
     missing = {trial.key for trial in selected} - ended
     at_once = {shape: kind.at_once for shape, kind in (kinds or {}).items()}
     cohorts = plan(trials, before["cohorts"] if before else (), at_once)
@@ -86,7 +87,7 @@ def find_work(
         selected=selected,
         cohorts=cohorts,
         pending=[cohort for cohort in cohorts if any(trial.key in missing for trial in cohort.trials)],
-        results=sum(record.outcome == TRAINED for record in records.values()),
+        results=sum(outcome == TRAINED for outcome in outcomes.values()),
         damaged=[str(error) for error in damaged],
     )
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.cli.report import page_of_report
 from harness.cli.stopping import Stopping
 from harness.loader import SuiteFile
-from harness.records import NO_RESULT, Place
+from harness.records import NO_RESULT, Place, read_manifest
 from harness.reporting.metrics import FAILED, FINISHED
-from harness.store import merge, read_results
+from harness.store import merge, read_trials
 from harness.trial import Trial
 
 MOST_LISTED = 10
@@ -25,16 +26,14 @@ def end_of_run(
         return stop.exit_code
     stop.at_once = True
     merge(place, trials, suite.suite.target_accuracy)
-    results = read_results(place.root)
-    rows = results.trials[results.trials["key"].isin({trial.key for trial in selected})]
+    table = read_trials(place.root)
+    rows = table[table["key"].isin({trial.key for trial in selected})]
     have, failed = rows["status"].isin(FINISHED).sum(), rows["status"].isin(FAILED).sum()
     said = f"{have} of {len(rows)} trials have a result, {failed} of these failed to train"
     if stop():
         print(f"{stop.reason}: {said}; all state is saved, go on with: {again}")
         return stop.exit_code
-    from harness.reporting.report import write_report  # pictures take a second to load
-
-    page = write_report(results)
+    page = page_of_report(place, read_manifest(place) or {})
     without = rows[rows["status"].isin(NO_RESULT)]
     if without.empty:
         print(f"{said}; the report is {page}")

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
@@ -14,21 +13,18 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from harness.errors import DamageError
-from harness.files import read_bytes, write_atomically
+from harness.files import write_atomically
 from harness.reporting import comparison, grid, words
 from harness.reporting.claims import Verdict, verdicts
 from harness.reporting.comparison import Comparison
-from harness.reporting.figures import FORMATS, MOST_POINTS, Picture, data_files, pictures, points_left_out
+from harness.reporting.current import FORMATS, digest_of, is_whole, page_of
+from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_left_out
 from harness.reporting.metrics import FAILED, FINISHED, METRICS
-from harness.store import MAX_TABLE_BYTES, TABLES, Results, csv_bytes
+from harness.store import Results, csv_bytes
 
 TEMPLATES = files("harness.reporting") / "templates"
 MOST_ROWS = 2000  # of the table of trials on the page
-MAX_PAGE_BYTES = 2**28
 OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
-DIGEST = re.compile(rb'<meta name="inputs" content="([0-9a-f]{64})">')
-SHOWN = re.compile(rb'<figure id="figure-([\w.-]+)">')
 MARKUP = re.compile(r"[\\`*\[\]|$]")  # what Markdown or HTML in it would read as more than text
 
 
@@ -37,14 +33,10 @@ def write_report(results: Results) -> Path:
 
     The same results give the same bytes; where the page was made from the same results already, it is left alone.
     """
-    page = results.folder / "report" / "index.html"
-    figures = page.parent / "figures"
-    for folder in (page.parent, figures):
-        if folder.is_symlink():
-            raise DamageError(f"{folder} is a link, a report is not written through one; remove it")
-    digest = _digest(results)
-    if _is_whole(page, digest):
+    page, digest = page_of(results.folder), digest_of(results.folder, results.suite)
+    if is_whole(page, digest):
         return page
+    figures = page.parent / "figures"
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same report every time
     judged, drawn = verdicts(results, rng), pictures(results)
     found = [c for verdict in judged for c in verdict.comparisons]
@@ -59,29 +51,6 @@ def write_report(results: Results) -> Path:
     # The page comes last: with its digest it vouches for the others.
     write_atomically(page, _page(facts, images, digest).encode("utf-8", "backslashreplace"))
     return page
-
-
-def _digest(results: Results) -> str:
-    """A digest of all that a report is made from: the results, and the code and templates that make it."""
-    sums = hashlib.sha256(json.dumps(results.suite, sort_keys=True, default=str).encode())
-    code = sorted(path for path in Path(__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    for path in [*(results.folder / name for name in TABLES), *data_files(results), *code]:
-        content = read_bytes(path, at_most=MAX_TABLE_BYTES) if path.exists() else b""
-        sums.update(hashlib.sha256(content).digest())
-    return sums.hexdigest()
-
-
-def _is_whole(page: Path, digest: str) -> bool:
-    """Whether a page was made from what the digest stands for, and all that was written with it is there still."""
-    try:
-        text = read_bytes(page, at_most=MAX_PAGE_BYTES)
-    except (FileNotFoundError, DamageError):
-        return False
-    found = DIGEST.search(text[:4096])
-    names = [f"{name.decode()}.{kind}" for name in SHOWN.findall(text) for kind in FORMATS]
-    beside = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md"]
-    files = [*beside, *(page.parent / "figures" / name for name in names)]
-    return found is not None and found[1].decode() == digest and all(path.is_file() for path in files)
 
 
 def _remove_others(figures: Path, names: set[str]) -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 
 from harness.reporting.figures.curves import learning_curves, time_to_target
-from harness.reporting.figures.data import data_files, data_scatter
+from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
-from harness.reporting.figures.picture import FORMATS, MOST_POINTS, Picture, points_left_out
+from harness.reporting.figures.picture import MOST_POINTS, Picture, points_left_out
 from harness.reporting.figures.ranges import failure_map, usable_ranges
 from harness.store import Results
 
-__all__ = ["FIGURES", "FORMATS", "MOST_POINTS", "Picture", "data_files", "pictures", "points_left_out"]
+__all__ = ["FIGURES", "MOST_POINTS", "Picture", "pictures", "points_left_out"]
 
 FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing where it has no data
     effect_at_each_point,

@@ -2,7 +2,6 @@
 
 import io
 import math
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from numpy.lib import format as npy
 
 from harness.errors import DamageError
 from harness.files import read_bytes
-from harness.reporting import grid
+from harness.reporting.current import data_files
 from harness.reporting.figures.picture import COLOURS, Picture, canvas, legend, safe
 from harness.store import Results
 
@@ -22,19 +21,11 @@ MAX_BYTES = 64 * 2**20  # of the file, and of each array in it
 MOST_EXAMPLES = 20_000  # drawn of each split
 UNREADABLE = (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 NAMES = ("x_train", "y_train", "x_test", "y_test")
-PLAIN_NAME = re.compile(r"[\w.-]{1,64}")  # what may become part of a file's name
-
-
-def data_files(results: Results) -> list[Path]:
-    """The files of the data sets that the suite names."""
-    names = {Path(str(name)).stem for name in grid.values(results.suite, "dataset")}
-    found = sorted((results.folder / "data").glob("*.npz"))
-    return [path for path in found if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
 
 
 def data_scatter(results: Results) -> Iterator[Picture]:
     """Training and test examples, coloured by class."""
-    for path in data_files(results):
+    for path in data_files(results.folder, results.suite):
         arrays = _read(path)
         if arrays["x_train"].shape[1:] != (2,) or arrays["x_test"].shape[1:] != (2,):
             continue

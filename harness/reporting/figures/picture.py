@@ -16,11 +16,11 @@ from matplotlib.font_manager import findfont, get_font
 
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison
+from harness.reporting.current import FORMATS
 from harness.reporting.metrics import FAILED, FINISHED
 from harness.store import Results
 
 WIDTH = 7.0  # inches: two columns of a paper; text stays readable at one
-FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}  # with what must not be written into them
 MOST_POINTS = 6  # grid points that get a picture of their own; the tables have all of them
 MOST_LETTERS = 40  # of a name in a figure
 LETTERS = 100  # that stand in a row as wide as a figure

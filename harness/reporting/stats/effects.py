@@ -1,8 +1,8 @@
 """Effects other than a difference: fractions, ratios, trends, scores over tasks."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from harness.reporting.stats.paired import Interval, mean_interval
 
@@ -39,12 +39,12 @@ def slopes(x: Array, y: Array) -> Array:
 
 def page_trend(y: Array) -> float:
     """The one-sided p of Page's (1963) test that y[seed, x] rises along x."""
-    return float(stats.page_trend_test(y).pvalue)
+    return float(scipy.stats.page_trend_test(y).pvalue)
 
 
 def iqm(scores: Array) -> float:
     """The mean of the middle half (Agarwal et al. 2021)."""
-    return float(stats.trim_mean(scores, 0.25))
+    return float(scipy.stats.trim_mean(scores, 0.25))
 
 
 def normalised(accuracy: Array, chance: Array) -> Array:
@@ -55,4 +55,4 @@ def normalised(accuracy: Array, chance: Array) -> Array:
 def mean_ranks(scores: Array) -> Array:
     """Per variant its mean rank over seeds, from scores[seed, variant]; 1 is best, ties share."""
     known = np.where(np.isnan(scores), -np.inf, scores)
-    return np.asarray(stats.rankdata(-known, axis=1).mean(axis=0))
+    return np.asarray(scipy.stats.rankdata(-known, axis=1).mean(axis=0))

@@ -4,8 +4,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def mean_interval(differences: Array) -> Interval:
     if n < 2:
         return Interval(float(differences[0]) if n else math.nan, math.nan, math.nan)
     mean = float(np.mean(differences))
-    half = float(stats.t.ppf(1 - ALPHA / 2, n - 1) * stats.sem(differences))
+    half = float(scipy.stats.t.ppf(1 - ALPHA / 2, n - 1) * scipy.stats.sem(differences))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -69,11 +69,11 @@ def equivalence_p(differences: Array, margin: float) -> float:
     n = len(differences)
     if n < 2:
         return 1.0
-    mean, error = float(np.mean(differences)), float(stats.sem(differences))
+    mean, error = float(np.mean(differences)), float(scipy.stats.sem(differences))
     distance = margin - abs(mean)
     if error == 0:
         return 0.0 if distance > 0 else 1.0
-    return float(stats.t.sf(distance / error, n - 1))
+    return float(scipy.stats.t.sf(distance / error, n - 1))
 
 
 def holm(p_values: Array) -> Array:

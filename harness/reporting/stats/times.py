@@ -1,8 +1,8 @@
 """Time to a target: a run that never gets there has used its whole budget, and says no more than that."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 Array = NDArray[np.float64]
 
@@ -14,14 +14,14 @@ def restricted_times(times: Array, budgets: Array) -> Array:
 
 def survival(times: Array, reached: NDArray[np.bool_]) -> tuple[Array, Array]:
     """The Kaplan-Meier steps: times, and the share that has not reached the target after each."""
-    steps = stats.ecdf(_censored(times, reached)).sf
+    steps = scipy.stats.ecdf(_censored(times, reached)).sf
     return steps.quantiles, steps.probabilities
 
 
 def log_rank_p(ours: Array, ours_reached: NDArray[np.bool_], theirs: Array, theirs_reached: NDArray[np.bool_]) -> float:
     """The p of an unpaired log-rank test: a reference only, since it gives the pairing away."""
-    return float(stats.logrank(_censored(ours, ours_reached), _censored(theirs, theirs_reached)).pvalue)
+    return float(scipy.stats.logrank(_censored(ours, ours_reached), _censored(theirs, theirs_reached)).pvalue)
 
 
-def _censored(times: Array, reached: NDArray[np.bool_]) -> stats.CensoredData:
-    return stats.CensoredData.right_censored(times, ~reached)
+def _censored(times: Array, reached: NDArray[np.bool_]) -> "scipy.stats.CensoredData":
+    return scipy.stats.CensoredData.right_censored(times, ~reached)

@@ -1,0 +1,88 @@
+"""A merge that has nothing new to merge reads no record; whatever has changed is seen."""
+
+import os
+
+import pytest
+
+from harness import store
+from harness.records import Place, write_manifest, write_record
+from harness.stamp import NAME
+from harness.store import TABLES, merge, read_outcomes
+from tests.strategies import a_trial
+from tests.test_store import a_record
+
+TRIALS = [a_trial(seed=seed) for seed in range(4)]
+KEYS = [trial.key for trial in TRIALS]
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path / "suite")
+    write_manifest(place, {"name": "suite"})
+    for trial in TRIALS[:3]:
+        write_record(place, a_record(trial))
+    assert merge(place, TRIALS, 0.5) == []
+    return place
+
+
+def reads(place, monkeypatch, target=0.5, trials=TRIALS):
+    """Whether another merge reads records."""
+    read = []
+    right = store.read_records
+    monkeypatch.setattr(store, "read_records", lambda *words: (read.append(1), right(*words))[1])
+    assert merge(place, trials, target) == []
+    return bool(read)
+
+
+def test_nothing_new_is_not_read_again(place, monkeypatch):
+    assert not reads(place, monkeypatch)
+
+
+def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
+    known = read_outcomes(place, KEYS, 0.5)
+    (place.root / NAME).unlink()
+    assert read_outcomes(place, KEYS, 0.5) == known
+    assert set(known[0]) == set(KEYS[:3])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: write_record(place, a_record(TRIALS[3])),
+        lambda place: place.record(KEYS[0]).unlink(),
+        lambda place: os.utime(place.record(KEYS[0])),
+        lambda place: (place.root / "trials.csv").write_bytes(b""),
+        lambda place: (place.root / "curves.parquet").unlink(),
+        lambda place: (place.root / NAME).unlink(),
+        lambda place: (place.root / NAME).write_bytes((place.root / NAME).read_bytes()[:-9]),
+        lambda place: (place.root / NAME).write_bytes(b"[" * 9999),
+    ],
+    ids=range(8),
+)
+def test_whatever_has_changed_is_seen(place, monkeypatch, change):
+    change(place)
+    assert reads(place, monkeypatch)
+    assert not reads(place, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "options", [{"target": 0.7}, {"target": None}, {"trials": TRIALS[:2]}, {"trials": TRIALS[::-1]}]
+)
+def test_another_question_to_the_same_records_is_merged_anew(place, monkeypatch, options):
+    assert reads(place, monkeypatch, **options)
+
+
+def test_a_damaged_record_is_named_every_time(place):
+    path = place.record(KEYS[1])
+    path.write_bytes(path.read_bytes().replace(b"trained", b"Trained"))
+    for _ in range(2):
+        (error,) = merge(place, TRIALS, 0.5)
+        assert KEYS[1] in str(error)
+        assert read_outcomes(place, KEYS, 0.5)[1]
+
+
+def test_a_folder_that_cannot_be_written_is_merged_without_a_stamp(place, monkeypatch):
+    (place.root / NAME).unlink()
+    (place.root / NAME).mkdir()
+    assert reads(place, monkeypatch)
+    assert all((place.root / name).is_file() for name in TABLES)
