@@ -20,7 +20,7 @@ class Claim:
     kind: str
     arm: str
     than: str
-    margin: float  # in the unit of the metric; decades for wider_lr_range, steps for sooner
+    margin: float  # in the unit of the metric; decades for wider_lr_range, steps for sooner, a ratio for costs
     metric: str = "test_accuracy"
     where: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,3 +50,13 @@ class Claim:
     def sooner(cls, arm: str, *, than: str, by_steps: float = 0.0, **where: Any) -> "Claim":
         """The arm reaches the suite's target in fewer steps, by more than `by_steps`, at each grid point `where`."""
         return cls(kind="sooner", arm=arm, than=than, margin=by_steps, metric="steps_to_target", where=where)
+
+    @classmethod
+    def costs(cls, arm: str, *, than: str, at_most: float, **where: Any) -> "Claim":
+        """A step of the arm takes less than `at_most` times as long, at each grid point `where`.
+
+        Let the arms train one trial at a time (`together=1`): trials that train together are one measurement.
+        """
+        if not (isinstance(at_most, int | float) and at_most > 0):
+            raise SuiteError(f"at_most must be a ratio above 0, got {at_most!r}")
+        return cls(kind="costs", arm=arm, than=than, margin=float(at_most), metric="step_time", where=where)

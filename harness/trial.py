@@ -50,6 +50,8 @@ class Trial:
     eval_every: int | None = None  # steps; a twentieth of the budget unless told
     device: str = "auto"
     world_size: int = 1
+    threads: int = 1  # of the process that trains it; bits depend on it
+    together: int | None = None  # models that train as one program at most, where fusing itself is the question
     source: str = ""  # digest of the code or data file that the suite brings itself
 
     def __post_init__(self) -> None:
@@ -114,6 +116,8 @@ RULES: dict[str, Rule] = {
     "epochs": _COUNT,
     "eval_every": _COUNT,
     "world_size": _COUNT,
+    "threads": _COUNT,
+    "together": _COUNT,
 }
 
 

@@ -32,6 +32,8 @@ WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "epochs": [0, -2, 2**31],
     "eval_every": [0, -4, 2**31],
     "world_size": [0, -1, 2**31],
+    "threads": [0, -1, 2**31],
+    "together": [0, -1, 2**31],
 }
 WRONG_TYPES = [
     ("lr", True),

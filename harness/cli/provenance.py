@@ -15,7 +15,7 @@ def telemetry_of(seen: Surveyed) -> dict[str, Any]:
     commit, dirty = _commit()
     return {
         **{name: seen.machine[name] for name in ("host", "device_name", "python")},
-        **{name: seen.fingerprint[name] for name in ("threads", "torch", "machine", "cpu")},
+        **{name: seen.fingerprint[name] for name in ("torch", "machine", "cpu")},
         "commit": commit,
         "dirty": dirty,
         "code_hash": _code_hash(),

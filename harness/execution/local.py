@@ -70,12 +70,18 @@ def execute(
                 stop_at = time.monotonic() + GRACE
             elif time.monotonic() > stop_at:
                 pool.kill()
-        while waiting and pool.free:
+        while waiting and _has_room(pool, waiting[0][0]):
             cohort, attempt = waiting.popleft()
             pool.give(Train(suite=suite, cohort=cohort, root=root, telemetry=telemetry, attempt=attempt))
         for job, answer in pool.events(POLL):
             assert isinstance(job, Train)
             yield from _digest(job, answer, waiting)
+
+
+def _has_room(pool: Pool, cohort: Cohort) -> bool:
+    """Whether the cohort's threads have cores to run on, as far as there are so many."""
+    taken = sum(worker.job.cohort.trials[0].threads for worker in pool.busy if isinstance(worker.job, Train))
+    return pool.free > 0 and (not taken or taken + cohort.trials[0].threads <= pool.size)
 
 
 def _digest(job: Train, answer: Any, waiting: "deque[tuple[Cohort, int]]") -> Iterator[Event]:

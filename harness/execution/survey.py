@@ -153,7 +153,7 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
         wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
         raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
     return Kind(
-        at_once=max(1, min(MAX_COHORT, cache_bytes() // CACHE_SHARE // kept)),
+        at_once=trial.together or max(1, min(MAX_COHORT, cache_bytes() // CACHE_SHARE // kept)),
         work=float(kept * total_steps(trial, dataset)),
         note=f"{what} trains by {mode}: {reason}" if reason else "",
     )

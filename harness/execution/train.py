@@ -49,6 +49,7 @@ def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable
     suite, trials, place = _suite(job.suite), job.cohort.trials, Place(job.root)
     dataset = _dataset(job.suite, trials[0].dataset)
     device = torch.device(trials[0].device)
+    torch.set_num_threads(trials[0].threads)
     program = prepare(trials, dataset, device, suite.suite.functions)
     about = {
         "cohort": job.cohort.id,
@@ -139,6 +140,7 @@ def _telemetry(program: Program, clock: Clock) -> dict[str, Any]:
         "peak_memory_mb": _peak_memory_mb(program.fail_step.device),
         "cohort_size": models,
         "mode": program.stack.mode,
+        "threads": torch.get_num_threads(),
         "resumes": clock.resumes,
         "started": clock.started,
         "finished": _now(),

@@ -26,7 +26,7 @@ from harness.claim import Claim
 from harness.errors import SuiteError, lookup, nearest
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison, adjusted, compare
-from harness.reporting.metrics import TRIAL_METRICS
+from harness.reporting.metrics import METRICS, TRIAL_METRICS
 from harness.reporting.sentences import sentence, statement
 from harness.reporting.stats import ALPHA
 from harness.store import Results
@@ -102,7 +102,7 @@ def _overall(found: list[str]) -> str:
 
 def _check(claim: Claim, suite: Mapping[str, Any]) -> None:
     kind = lookup(KINDS, claim.kind, "kind of claim")
-    lookup(TRIAL_METRICS, claim.metric, "metric")
+    lookup(METRICS if claim.kind == "costs" else TRIAL_METRICS, claim.metric, "metric")
     known = grid.arms(suite)
     for arm in (claim.arm, claim.than):
         if arm not in known:
@@ -165,6 +165,13 @@ def _compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) ->
     return found
 
 
+def _compare_costs(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+    """On a scale of logarithms, on which cheaper is more."""
+    pairs = grid.cost_pairs(results, grid.matching(results.trials, claim.where), claim.arm, claim.than)
+    least = -math.log(claim.margin)
+    return [compare(p, margin=least, null=least, rng=rng) for p in pairs]
+
+
 def _bound(pairs: grid.Pairs) -> str:
     """What the difference of two ranges is a bound of, where the grid ends before a range does."""
     ours, theirs = (not side.units[["low_seen", "high_seen"]].all(axis=None) for side in (pairs.ours, pairs.theirs))
@@ -209,4 +216,5 @@ KINDS = {
     "equivalent": Kind(compare=_compare_same, judge=_judge_same, needs_margin=True),
     "wider_lr_range": Kind(compare=_compare_ranges, judge=_judge_more, over_lr=True),
     "sooner": Kind(compare=_compare_more, judge=_judge_more),
+    "costs": Kind(compare=_compare_costs, judge=_judge_more),
 }

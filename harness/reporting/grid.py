@@ -1,7 +1,7 @@
 """The grid of a suite as the report walks it: arms, points, pairs. Nothing here pools over an axis."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.errors import DamageError
 from harness.reporting.metrics import FAILED, FINISHED, METRICS, scores
 from harness.reporting.stats import UsableRange, usable_range
+from harness.store import Results
 
 Point = dict[str, Any]  # axis -> value
 Array = NDArray[np.float64]
@@ -134,6 +135,25 @@ class Pairs:
 def metric_pairs(trials: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any, metric: str) -> list[Pairs]:
     """Two arms' trials, paired by seed at every grid point that both arms have in the suite."""
     return _pairs(score_units(trials, metric), suite, axes(suite), (arm, than, metric))
+
+
+def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> list[Pairs]:
+    """Two arms' step times, as -log of milliseconds, paired by seed.
+
+    Trials that trained together share their time. They are one measurement and not several: one pair of them is kept.
+    """
+    times = results.telemetry.set_index("key")["step_ms"].astype("float64")
+    units = score_units(trials, "test_loss").assign(score=-np.log(trials["key"].map(times)))
+    found = _pairs(units, results.suite, axes(results.suite), (arm, than, "step_time"))
+    return [_apart(pairs) for pairs in found]
+
+
+def _apart(pairs: Pairs) -> Pairs:
+    """The pairs without those of which either side was measured together with one before."""
+    both = pd.DataFrame({"ours": pairs.ours.scores, "theirs": pairs.theirs.scores})
+    first = ~(both["ours"].duplicated() | both["theirs"].duplicated()).to_numpy()
+    ours, theirs = (replace(side, units=side.units[first]) for side in (pairs.ours, pairs.theirs))
+    return replace(pairs, ours=ours, theirs=theirs)
 
 
 def range_pairs(ranges: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any) -> list[Pairs]:

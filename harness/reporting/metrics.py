@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.reporting.words import DECADES, PLAIN, POINTS, STEPS, Unit
+from harness.reporting.words import DECADES, PLAIN, POINTS, STEPS, TIMES, Unit
 
 FAILED = ("nonfinite", "no_better_than_init")
 FINISHED = ("ok", "below_target", *FAILED)  # statuses that are results; trials with any other have none yet
@@ -22,6 +22,7 @@ class Policy:
 
 CHANCE = Policy("chance, 1 / classes", lambda trials: 1 / trials["classes"])
 INITIAL_LOSS = Policy("the loss at initialisation", lambda trials: trials["initial_loss"])
+AS_MEASURED = Policy("any other: its steps take time too", lambda trials: trials["score"])
 BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
 
 
@@ -60,6 +61,7 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
 }
 METRICS = {
     **TRIAL_METRICS,
+    "step_time": Metric("time of a step", "a step takes", TIMES, "shorter", "longer", AS_MEASURED, 1),
     "lr_decades": Metric("usable range of lr", "the usable range of lr is", DECADES, "wider", "narrower", CHANCE, 1),
 }
 

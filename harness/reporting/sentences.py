@@ -17,13 +17,14 @@ STATEMENTS = {  # kind of claim -> the claim in words
     "equivalent": "{arm} and {than} have the same {metric}, but for {margin}{where}",
     "wider_lr_range": "{arm} reaches {target} over a wider range of learning rates than {than}{by_more}{where}",
     "sooner": "{arm} reaches {target} sooner than {than}{by_more}{where}",
+    "costs": "a step of {arm} takes less than {margin} as long as one of {than}{where}",
 }
 
 
 def statement(claim: Claim, target_accuracy: float | None) -> str:
     """The claim in words, with its margin."""
     metric = METRICS["lr_decades" if claim.kind == "wider_lr_range" else claim.metric]
-    margin = words.amount(claim.margin, metric.unit)
+    margin = words.amount(-math.log(claim.margin) if metric.unit.is_ratio else claim.margin, metric.unit)
     return STATEMENTS[claim.kind].format(
         arm=claim.arm,
         than=claim.than,
@@ -44,6 +45,10 @@ def effect(comparison: Comparison) -> str:
     """The estimate: "test accuracy is 5.2 points higher with batch than with none (97.1 against 91.9 on average)"."""
     metric = METRICS[comparison.metric]
     bound = f"{comparison.bound} " if comparison.bound in ("at least", "at most") else ""
+    if metric.unit.is_ratio:
+        ratio = words.amount(comparison.estimate, metric.unit)
+        means = " against ".join(words.bare(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))
+        return f"{metric.says} {ratio} as long with {comparison.arm} as with {comparison.than} ({means} ms)"
     size = words.amount(abs(comparison.estimate), metric.unit)
     direction = metric.better if comparison.estimate >= 0 else metric.worse
     ours, theirs = (words.bare(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))

@@ -8,11 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How an amount is printed: 0.052 as 5.2 points."""
+    """How an amount is printed: 0.052 as 5.2 points.
+
+    Ratios are compared as logarithms, the larger the better: an amount of -log 2 prints as 2 times.
+    """
 
     name: str = ""
     factor: float = 1.0
     decimals: int | None = None  # None: three significant digits
+    is_ratio: bool = False
 
 
 MINUS = "\N{MINUS SIGN}"
@@ -20,6 +24,7 @@ PLAIN = Unit()
 POINTS = Unit("points", 100.0, 1)  # percentage points of accuracy
 STEPS = Unit("steps", 1.0, 0)
 DECADES = Unit("decades", 1.0, 2)
+TIMES = Unit("times", is_ratio=True)
 
 
 def number(value: float) -> str:
@@ -37,7 +42,7 @@ def number(value: float) -> str:
 
 def bare(value: float, unit: Unit) -> str:
     """The amount in its unit, without the unit's name."""
-    scaled = value * unit.factor
+    scaled = math.exp(-value) if unit.is_ratio else value * unit.factor
     if unit.decimals is None or not math.isfinite(scaled):
         return number(scaled)
     rounded = round(scaled, unit.decimals) + 0.0  # no minus before a zero
@@ -52,6 +57,7 @@ def amount(value: float, unit: Unit) -> str:
 
 def span(low: float, high: float, unit: Unit) -> str:
     """An interval: "3.1 to 7.3"."""
+    low, high = (high, low) if unit.is_ratio else (low, high)
     return f"{bare(low, unit)} to {bare(high, unit)}"
 
 

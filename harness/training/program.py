@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.errors import SuiteError, lookup
 from harness.training.datasets import Dataset
-from harness.training.fusion import MEASURED, Stack, fuse_fastest, kept_bytes
+from harness.training.fusion import MEASURED, Stack, fuse, fuse_fastest, kept_bytes
 from harness.training.models import build
 from harness.training.optim import OPTIMIZERS, Optimizer, Settings
 from harness.trial import Trial
@@ -90,7 +90,10 @@ def prepare(
     steps_per_epoch = epoch_length(first, dataset)
     steps = total_steps(first, dataset)
     models = [build(trial, dataset.inputs, dataset.classes, own) for trial in trials]
-    stack = fuse_fastest(models, dataset.inputs, first.batch_size, device)
+    if first.together == 1:  # what is asked for is the model as it is
+        stack = fuse(models, dataset.inputs, device, "alone")
+    else:
+        stack = fuse_fastest(models, dataset.inputs, first.batch_size, device)
     padded = [*trials, *[trials[-1]] * (stack.size - len(trials))]
     marks = evaluation_steps(first, steps)
     optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from harness.reporting.figures.costs import step_costs
 from harness.reporting.figures.curves import learning_curves, time_to_target
 from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
@@ -14,6 +15,7 @@ __all__ = ["FIGURES", "MOST_POINTS", "Picture", "pictures", "points_left_out"]
 FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing where it has no data
     effect_at_each_point,
     usable_ranges,
+    step_costs,
     time_to_target,
     learning_curves,
     failure_map,

@@ -1,0 +1,62 @@
+"""What does a step cost? Ratios of step times, one dot for each pair of trials, for the claims that ask."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.ticker import LogLocator
+
+from harness.claim import Claim
+from harness.reporting import grid, words
+from harness.reporting.figures.picture import Picture, canvas, colour, counted, plain_numbers, safe, setting
+from harness.reporting.stats import mean_interval
+from harness.store import Results
+
+ROW = 0.42  # inches
+
+
+def step_costs(results: Results) -> Iterator[Picture]:
+    """One picture for each claim on costs: a row for each grid point, on a log axis with a line at 1."""
+    for number, declared in enumerate(results.suite["claims"], start=1):
+        claim = Claim(**{name: value for name, value in declared.items() if name != "declared_after"})
+        if claim.kind != "costs":
+            continue
+        here = grid.matching(results.trials, claim.where)
+        found = [pairs for pairs in grid.cost_pairs(results, here, claim.arm, claim.than) if len(pairs.differences)]
+        if found:
+            yield _picture(results, claim, f"costs_{number}", found)
+
+
+def _picture(results: Results, claim: Claim, name: str, found: list[grid.Pairs]) -> Picture:
+    arms, said = grid.arms(results.suite), []
+    with canvas(1.5 + ROW * len(found)) as figure:
+        axes = figure.subplots()
+        axes.axvline(1, color="black", lw=1)
+        axes.axvline(claim.margin, color="#777777", lw=1, ls=(0, (4, 2)))
+        for row, pairs in enumerate(found):
+            ratios, (mean, low, high) = np.exp(-pairs.differences), mean_interval(pairs.differences)
+            axes.plot(ratios, np.full(len(ratios), row), "o", ms=4, mew=0, alpha=0.5, color=colour(claim.arm, arms))
+            if not np.isnan(low):
+                axes.plot(np.exp([-low, -high]), [row, row], color="black", lw=1.4, solid_capstyle="butt")
+            axes.plot([np.exp(-mean)], [row], "D", ms=5, color="black")
+            where = f"at {words.point(pairs.point)} " if pairs.point else ""
+            said.append(f"{where}{words.number(float(np.exp(-mean)))} times (n = {len(ratios)})")
+        axes.set_yticks(range(len(found)), [safe(words.point(pairs.point)) for pairs in found])
+        axes.set_ylim(len(found) - 0.5, -0.5)
+        axes.set_xscale("log")
+        plain_numbers(axes.xaxis)
+        axes.xaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 3, 5, 7)))
+        axes.xaxis.set_minor_formatter(axes.xaxis.get_major_formatter())
+        axes.tick_params(axis="x", which="minor", labelsize=7)
+        axes.set_xlabel(f"time of a step with {safe(claim.arm)}, in times of that with {safe(claim.than)}")
+    return Picture(
+        name=name,
+        title=f"What does a step cost with {words.value(claim.arm)}?",
+        figure=figure,
+        caption=(
+            "Each dot is the ratio of the times of a step in two trials with one seed; diamonds are geometric means, "
+            f"bars their 95 % t intervals over the logarithms. Solid line: equal; dashed: the claim's "
+            f"{words.number(claim.margin)} times. Trials that trained together are one measurement. "
+            f"{counted(results.trials, results.suite)} {setting(results)}"
+        ),
+        alt=f"A step with {claim.arm} takes, in times of one with {claim.than}: {'; '.join(said)}.",
+    )
