@@ -15,7 +15,8 @@ from harness.training.optim import OPTIMIZERS, Optimizer, Settings
 from harness.trial import Trial
 
 RECENT = 64  # steps whose losses are kept before they are added up: one at a time costs more than the rest of a step
-FEWEST_EXAMPLES, EVALUATED_BYTES = 64, 2**22  # of one piece of an evaluation, so that it fits the cache
+# Of one piece of an evaluation, so that it fits the cache: by the model, not by the cohort, whose size moves no bit so.
+FEWEST_EXAMPLES, EVALUATED_BYTES = 64, 2**16
 EVALUATIONS = 20  # of a run that doesn't say how often
 SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
 
@@ -110,7 +111,7 @@ def prepare(
             name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in remembered}
             for name, weight in stack.weights.items()
         },
-        chunk=max(FEWEST_EXAMPLES, EVALUATED_BYTES * MEASURED // (stack.size * kept_bytes(stack, dataset.inputs))),
+        chunk=max(FEWEST_EXAMPLES, EVALUATED_BYTES * MEASURED // kept_bytes(stack, dataset.inputs)),
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         marks=marks,

@@ -1,0 +1,80 @@
+"""What the bits of a result depend on, and what not: workers, orders, interruptions, neighbours."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.training.checkpoint import Snapshot, dump, load
+from harness.training.loop import train
+from harness.training.outcomes import outcomes
+from harness.training.program import prepare
+from tests.training.test_loop import BASE, CPU, DIGITS
+
+COHORTS = [
+    [replace(BASE, seed=seed, lr=lr) for seed, lr in enumerate([0.1, 0.3, 1e20])],
+    [replace(BASE, norm="batch", seed=seed, momentum=0.9) for seed in range(2)],
+    [replace(BASE, norm="group", optimizer="adamw", lr=lr, schedule="cosine") for lr in (1e20, 0.1, 1e19)],
+]
+
+
+def results(program):
+    return [(outcome.facts, outcome.curves) for outcome in outcomes(program)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """What each cohort comes to when it trains to its end at once."""
+    found = []
+    for trials in COHORTS:
+        program = prepare(trials, DIGITS, CPU, {})
+        assert len(list(train(program))) > 10
+        found.append(results(program))
+    return found
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_neither_order_nor_workers_nor_interruptions_move_a_bit(tmp_path_factory, undisturbed, data):
+    """Cohorts take turns in any order, as on any number of workers, and are killed and resumed on the way."""
+    path = tmp_path_factory.mktemp("snapshots") / "snapshot"
+    running = {}
+    waiting = data.draw(st.permutations(range(len(COHORTS))))
+    ended = {}
+    while waiting or running:
+        if waiting and (not running or data.draw(st.booleans(), label="start another")):
+            number = waiting.pop()
+            program = prepare(COHORTS[number], DIGITS, CPU, {})
+            running[number] = program, train(program)
+        number = data.draw(st.sampled_from(sorted(running)), label="whose turn")
+        program, pieces = running[number]
+        for _ in range(data.draw(st.integers(1, 9), label="pieces")):
+            done, _ = next(pieces, (None, None))
+            if done is None:
+                ended[number] = results(program)
+                del running[number]
+                break
+        else:
+            if data.draw(st.booleans(), label="kill and resume"):
+                path.write_bytes(dump(Snapshot({"step": done}, program.tensors)))
+                torch.manual_seed(data.draw(st.integers(0, 9)))
+                resumed = prepare(COHORTS[number], DIGITS, CPU, {})
+                resumed.restore(load(path).tensors)
+                running[number] = resumed, train(resumed, done)
+    assert [ended[number] for number in range(len(COHORTS))] == undisturbed
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
+@given(st.integers(2, 17), st.data())
+@settings(max_examples=10)
+def test_at_a_batch_of_whole_vectors_neighbours_move_no_bit(norm, size, data):
+    trials = [replace(BASE, norm=norm, model="mlp-16x2", batch_size=32, seed=seed, lr=0.1) for seed in range(size)]
+    here = data.draw(st.integers(0, size - 1))
+    pair = prepare([trials[here], trials[(here + 1) % size]], DIGITS, CPU, {})
+    many = prepare(trials, DIGITS, CPU, {})
+    for program in (pair, many):
+        for _ in train(program):
+            pass
+    assert results(many)[here] == results(pair)[0]
