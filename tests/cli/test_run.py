@@ -103,6 +103,23 @@ def test_a_damaged_record_is_named_and_trained_again(finished, harness):
     assert harness.tables() == finished.tables()
 
 
+def test_threads_and_the_way_of_training_are_what_the_suite_asks_for_and_are_recorded(harness):
+    harness.suite(
+        '''"""Does it matter?"""
+from harness import Suite
+suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, threads=[1, 2], together=[1, None],
+    seed=range(3), compare="together")
+'''
+    )
+    assert harness("run", "tiny", "--progress", "none").code == 0
+    with (harness.results / "tiny" / "telemetry.csv").open(encoding="utf-8") as file:
+        measured = {row["key"]: row for row in csv.DictReader(file)}
+    for row in rows(harness):
+        telemetry = measured[row["key"]]
+        assert telemetry["threads"] == row["threads"]
+        assert (telemetry["mode"], telemetry["cohort_size"]) == (("alone", "1") if row["together"] else ("chain", "3"))
+
+
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [(signal.SIGTERM, 75, "SIGTERM"), (signal.SIGUSR1, 75, "SIGUSR1"), (signal.SIGINT, 130, "Ctrl-C")],

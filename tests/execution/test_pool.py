@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import MachineError, SuiteError
-from harness.execution.local import ATTEMPTS, _digest, ask
+from harness.execution.local import ATTEMPTS, _digest, _has_room, ask
 from harness.execution.messages import Failed, Finished, Inspect, Progress, Refused, Stopped, Survey, Surveyed, Train
 from harness.execution.pool import Pool, Worker, pool_of
 from harness.plan import MAX_COHORT, Cohort
@@ -91,6 +91,24 @@ def test_progress_never_looks_like_an_end(tmp_path):
     assert event.done < 1
     assert event.failed == ("k",)
     assert list(_digest(job(TRIALS, tmp_path), Stopped(), [])) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "running", "asked", "room"),
+    [
+        (2, [], 1, True),
+        (2, [1], 1, True),
+        (2, [1, 1], 1, False),
+        (4, [2], 2, True),
+        (4, [2, 1], 2, False),
+        (1, [], 8, True),
+    ],
+)
+def test_a_cohort_waits_for_as_many_cores_as_it_has_threads(tmp_path, size, running, asked, room):
+    busy = Pool(size, lambda: pytest.fail("no worker is needed"))
+    for threads in running:
+        busy.workers.append(Worker(None, None, job((replace(BASE, threads=threads),), tmp_path)))
+    assert _has_room(busy, Cohort((replace(BASE, threads=asked),))) == room
 
 
 @pytest.fixture(scope="module")
