@@ -191,3 +191,12 @@ def test_claims_declared_after_results_are_marked(tmp_path):
     late = {**asdict(CLAIMS[1]), "declared_after": 77}
     results = replace(results, suite=json.loads(json.dumps({**results.suite, "claims": [late]})))
     assert "Declared after 77 trials had results." in write_report(results).read_text("utf-8")
+
+
+def test_learning_rates_can_be_the_arms(tmp_path):
+    results = simulate(tmp_path, {"lr": [0.03, 0.1, 0.3], "seed": range(4)})
+    results = replace(results, suite={**results.suite, "compare": "lr"})
+    drawn = {picture.name: picture for picture in pictures(results)}
+    assert len(drawn["curves"].figure.axes) == 2  # one panel for the loss, one for the accuracy, all arms in each
+    assert "at lr 0.03, 0.1 and 0.3" in drawn["curves"].alt
+    assert not {"lr_range", "failures"} & set(drawn)

@@ -28,39 +28,44 @@ from harness.store import Results
 
 PANELS = (("batch", "loss", "training loss"), ("test", "accuracy", "test accuracy"))
 MOST_LRS = 4
+HIGHEST = 5  # times the initial loss
 
 
 def learning_curves(results: Results) -> Iterator[Picture]:
-    """Loss and accuracy over training, a column for each of a few learning rates."""
+    """Loss and accuracy over training, a column for each of a few learning rates, or one where these are the arms."""
     if results.curves.empty:
         return
     for suffix, where, trials in points_of(results, "lr"):
-        lrs = _telling_lrs(trials, results.suite)
-        curves = results.curves.merge(trials[["key", "lr", "seed", results.suite["compare"]]], on="key")
+        arms_are_lrs = results.suite["compare"] == "lr"
+        lrs = grid.arms(results.suite) if arms_are_lrs else _telling_lrs(trials, results.suite)
+        columns = list(dict.fromkeys(["key", "lr", "seed", results.suite["compare"]]))
+        curves = results.curves.merge(trials[columns], on="key")
         if not lrs or curves.empty:
             continue
         with canvas(4.7) as figure:
-            panels = figure.subplots(2, len(lrs), sharex=True, sharey="row", squeeze=False)
+            groups = {"": lrs} if arms_are_lrs else {f"lr {safe(lr)}": [lr] for lr in lrs}
+            panels = figure.subplots(2, len(groups), sharex=True, sharey="row", squeeze=False)
             for row, (split, metric, label) in enumerate(PANELS):
                 these = curves[(curves["split"] == split) & (curves["metric"] == metric)]
-                for column, lr in enumerate(lrs):
-                    _panel(panels[row][column], these[these["lr"] == lr], results.suite)
+                for column, group in enumerate(groups.values()):
+                    _panel(panels[row][column], these[these["lr"].isin(group)], results.suite)
                 panels[row][0].set_ylabel(label)
-            highest = 5 * float(trials["initial_loss"].max())  # a diverging loss would flatten all others
-            _label(panels, lrs, chance(trials), highest)
+            highest = HIGHEST * float(trials["initial_loss"].max())  # a diverging loss would flatten all others
+            _label(panels, list(groups), chance(trials), highest)
             legend(figure, panels.flat, results.suite["compare"])
-        shown = words.listing(words.value(lr) for lr in lrs)
+        at = words.listing(words.value(lr) for lr in lrs)
+        shown = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
         yield Picture(
             name=f"curves{suffix}",
             title="How does training go?" + (f" ({where})" if where else ""),
             figure=figure,
             caption=(
-                f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. Shown: lr "
-                f"{shown} (a claim's, each arm's best by validation, the ends of the grid). Training loss is a mean of "
-                f"the batches since the last point. {seeds(trials)} "
+                f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. {shown}"
+                f"Training loss is a mean of the batches since the last point, cut off above {HIGHEST} times the initial loss. "
+                f"{seeds(trials)} "
                 f"{counted(trials[trials['lr'].isin(lrs)], results.suite)} {setting(results)}"
             ),
-            alt=f"Learning curves by arm at lr {shown}: training loss above, test accuracy below, a line per seed.",
+            alt=f"Learning curves by arm at lr {at}: training loss above, test accuracy below, a line per seed.",
         )
 
 
@@ -88,9 +93,9 @@ def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
         axes.plot(mean.index, mean, lw=1.8, label=safe(arm), **line(arm, arms))
 
 
-def _label(panels: Any, lrs: list[float], guess: float, highest: float) -> None:
-    for column, lr in enumerate(lrs):
-        panels[0][column].set_title(f"lr {safe(lr)}", fontsize=9)
+def _label(panels: Any, titles: list[str], guess: float, highest: float) -> None:
+    for column, title in enumerate(titles):
+        panels[0][column].set_title(title, fontsize=9)
         panels[0][column].set_yscale("log")
         plain_numbers(panels[0][column].yaxis)
         _, top = panels[0][column].get_ylim()
