@@ -15,9 +15,11 @@ from harness.training.program import Program
 
 
 def go_on(program: Program, active: Program, marks: Iterable[int]) -> Program:
-    """What trains on after the evaluations at these marks: what did before, or where most of it is dead, the others."""
+    """What trains on after the evaluations at these marks, those before being done with."""
     before = program.part[0][1] if program.part else list(range(program.stack.size))
-    rows = rows_after(program.fail_step.tolist(), marks)
+    rows, fail_steps = before, program.fail_step.tolist()
+    for mark in marks:
+        rows = left_after(rows, fail_steps, mark)
     if rows == before:
         return active
     program.write_back()
@@ -25,15 +27,13 @@ def go_on(program: Program, active: Program, marks: Iterable[int]) -> Program:
     return program.part[0][0]
 
 
-def rows_after(fail_steps: Sequence[int], marks: Iterable[int]) -> list[int]:
-    """The models that are left after these marks: the dead go where at most half of those before are alive."""
-    rows = list(range(len(fail_steps)))
-    for mark in marks:
-        alive = [i for i in rows if not 0 <= fail_steps[i] <= mark]
-        if len(rows) > FEWEST and 2 * len(alive) <= len(rows):
-            dead = [i for i in rows if i not in alive]
-            rows = sorted([*alive, *dead[: max(0, FEWEST - len(alive))]])
-    return rows
+def left_after(rows: list[int], fail_steps: Sequence[int], mark: int) -> list[int]:
+    """The models that are left of these: where at most half are alive, the dead go, but for a lone one's companion."""
+    alive = [i for i in rows if not 0 <= fail_steps[i] <= mark]
+    if len(rows) <= FEWEST or 2 * len(alive) > len(rows):
+        return rows
+    dead = [i for i in rows if i not in alive]
+    return sorted([*alive, *dead[: max(0, FEWEST - len(alive))]])
 
 
 def _part_of(program: Program, rows: Sequence[int]) -> Program:

@@ -1,5 +1,6 @@
 """The training loop: the only one there is."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import partial
 
@@ -20,23 +21,29 @@ def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
     Between two pieces the program can be saved: its tensors and the number of steps are all there is to know, for an
     evaluation that is done again writes the same row again.
     """
-    order, begin = torch.empty(0), True
+    order, begin = torch.empty((0, 0), dtype=torch.int64), True
+    marks = frozenset(program.marks)
     program.part.clear()
     active = go_on(program, program, [mark for mark in program.marks if mark < done])
     for step in range(done, program.steps + 1):
-        if step in program.marks:
+        if step in marks:
             _evaluate(active, step)
             program.write_back()
             yield step, "eval"
-            smaller = go_on(program, active, [mark for mark in program.marks if mark <= step])
+            smaller = go_on(program, active, [step])
             begin, active = begin or smaller is not active, smaller
         if step == program.steps:
             return
         epoch, batch = divmod(step, program.steps_per_epoch)
-        if batch == 0 or begin:
+        if (batch == 0 or begin) and not _is_full(program):
             order, begin = _order(active, epoch), False
         _learn(active, step, order, batch)
         yield step + 1, "train"
+
+
+def _is_full(program: Program) -> bool:
+    """Whether every batch has all training examples: it needs neither an order nor copies."""
+    return program.trials[0].batch_size == program.dataset.size("train")
 
 
 def _order(program: Program, epoch: int) -> Int[Tensor, "M N"]:
@@ -52,7 +59,7 @@ def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -
     """One update of every model."""
     first, stack = program.trials[0], program.stack
     x, y = program.data["train"]
-    shared = first.batch_size == len(y)  # the full batch needs neither an order nor copies
+    shared = _is_full(program)
     if not shared:
         picked = order[:, batch * first.batch_size : (batch + 1) * first.batch_size]
         x, y = x[picked.T], y[picked]
@@ -63,7 +70,7 @@ def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -
     settings = {dims: of.times(factor) for dims, of in program.settings.items()}
     update(program.optimizer, stack.weights, grads, program.slots, settings, step)
     program.recent[step % RECENT] = losses
-    if (step + 1) % RECENT == 0 or step + 1 in program.marks:
+    if (step + 1) % RECENT == 0 or step + 1 == program.marks[_marks_before(program, step + 1)]:
         _gather_losses(program, step + 1)
 
 
@@ -89,11 +96,16 @@ def _losses(out: Float[Tensor, "M K N"], y: Tensor) -> Float[Tensor, "M N"]:
 
 def _gather_losses(program: Program, done: int) -> None:
     """Add up the losses since the last time, and remember the first step at which each model's was not finite."""
-    since = max((done - 1) // RECENT * RECENT, *(mark for mark in program.marks if mark < done))
+    since = max((done - 1) // RECENT * RECENT, program.marks[_marks_before(program, done) - 1])
     losses = program.recent[since % RECENT : (done - 1) % RECENT + 1]
     program.batch_loss.add_(losses.sum(0, dtype=program.batch_loss.dtype))
     failed = ~losses.isfinite()
     _note_failures(program, failed.any(0), since + 1 + failed.int().argmax(0))
+
+
+def _marks_before(program: Program, step: int) -> int:
+    """How many evaluations come before this step is done: the number of the next one."""
+    return bisect_left(program.marks, step)
 
 
 def _note_failures(program: Program, failed: Bool[Tensor, "M"], step: Int[Tensor, "M"] | int) -> None:
@@ -104,7 +116,7 @@ def _note_failures(program: Program, failed: Bool[Tensor, "M"], step: Int[Tensor
 
 def _evaluate(program: Program, done: int) -> None:
     """Write a row of the curves: validation and test examples always, training examples at both ends."""
-    mark = program.marks.index(done)
+    mark = _marks_before(program, done)
     program.curves["batch.loss"][mark] = program.batch_loss
     ends = done in (0, program.steps)
     for split in ("train", "val", "test") if ends else ("val", "test"):

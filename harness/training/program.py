@@ -9,14 +9,13 @@ from torch import Tensor
 
 from harness.errors import SuiteError, lookup
 from harness.training.datasets import Dataset
-from harness.training.fusion import MEASURED, Stack, fuse, fuse_fastest, kept_bytes
+from harness.training.fusion import Stack, fuse, fuse_fastest
 from harness.training.models import build
 from harness.training.optim import OPTIMIZERS, Optimizer, Settings
 from harness.trial import Trial
 
 RECENT = 64  # steps whose losses are kept before they are added up: one at a time costs more than the rest of a step
-# Of one piece of an evaluation, so that it fits the cache: by the model, not by the cohort, whose size moves no bit so.
-FEWEST_EXAMPLES, EVALUATED_BYTES = 64, 2**16
+FEWEST_EXAMPLES, BATCHES = 64, 2  # of one piece of an evaluation: it takes no more memory than a training step
 EVALUATIONS = 20  # of a run that doesn't say how often
 SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
 
@@ -111,7 +110,7 @@ def prepare(
             name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in remembered}
             for name, weight in stack.weights.items()
         },
-        chunk=max(FEWEST_EXAMPLES, EVALUATED_BYTES * MEASURED // kept_bytes(stack, dataset.inputs)),
+        chunk=max(FEWEST_EXAMPLES, BATCHES * first.batch_size),
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         marks=marks,

@@ -168,6 +168,11 @@ def test_the_full_batch_is_neither_shuffled_nor_different_from_the_same_alone():
             torch.testing.assert_close(program.stack.weights[name][i].detach(), weight.detach(), rtol=1e-9, atol=1e-12)
 
 
+def test_one_batch_an_epoch_that_is_not_the_full_batch_is_drawn_anew_in_each():
+    trials = [replace(BASE, norm="batch", batch_size=20, seed=seed) for seed in range(2)]
+    assert_equals_alone(run(trials), trials)
+
+
 def test_a_cohort_of_one_is_padded_and_equals_its_place_in_a_larger_one():
     trials = [replace(BASE, batch_size=16, seed=seed) for seed in (3, 5, 8)]
     alone, together = run(trials[1:2]), run(trials)

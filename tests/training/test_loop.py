@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.training.checkpoint import Snapshot, load, newest, save
-from harness.training.compact import rows_after
+from harness.training.compact import left_after
 from harness.training.datasets import load_dataset
 from harness.training.loop import train
 from harness.training.norms import NORMS
@@ -122,4 +122,7 @@ def test_where_most_have_diverged_the_others_go_on_as_a_smaller_stack_and_learn_
     ],
 )
 def test_the_dead_go_at_an_evaluation_where_at_most_half_of_those_before_are_alive(fail_steps, expected):
-    assert rows_after(fail_steps, (0, 4, 10)) == expected
+    rows = list(range(len(fail_steps)))
+    for mark in (0, 4, 10):
+        rows = left_after(rows, fail_steps, mark)
+    assert rows == expected

@@ -61,8 +61,8 @@ def learning_curves(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. {shown}"
-                f"Training loss is a mean of the batches since the last point, cut off above {HIGHEST} times the initial loss. "
-                f"{seeds(trials)} "
+                f"Training loss is a mean of the batches since the last point, cut off above {HIGHEST} times the "
+                f"initial loss. {seeds(trials)} "
                 f"{counted(trials[trials['lr'].isin(lrs)], results.suite)} {setting(results)}"
             ),
             alt=f"Learning curves by arm at lr {at}: training loss above, test accuracy below, a line per seed.",
