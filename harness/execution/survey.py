@@ -21,7 +21,7 @@ from harness.execution.messages import Kind, Survey, Surveyed
 from harness.loader import SuiteFile, load_suite
 from harness.plan import MAX_COHORT, Shape, shape
 from harness.training.datasets import DATASETS, Dataset, load_dataset, save_for_report
-from harness.training.fusion import choose_mode, fuse, kept_bytes
+from harness.training.fusion import SLOW, choose_mode, fuse, kept_bytes
 from harness.training.inits import INITS
 from harness.training.loop import train
 from harness.training.models import MODELS, build
@@ -155,7 +155,7 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
     return Kind(
         at_once=trial.together or max(1, min(MAX_COHORT, cache_bytes() // CACHE_SHARE // kept)),
         work=float(kept * total_steps(trial, dataset)),
-        note=f"{what} trains by {mode}: {reason}" if reason else "",
+        note=f"{what} trains {SLOW[mode]}, which is slower: {reason}" if reason else "",
     )
 
 

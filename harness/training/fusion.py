@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.training.chain import Chain
-from harness.training.stacking import lay_out, spread, stack_layers
+from harness.training.stacking import NotStackableError, lay_out, spread, stack_layers
 
 FEWEST = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
 PROBED, EXAMPLES = 3, 5  # models that are held against themselves, and on how many examples
@@ -121,7 +121,8 @@ MODES: dict[str, Callable[[Stack, Tensor, bool], Tensor]] = {
     "vmap": _mapped,
     "alone": _one_by_one,
 }
-SLOW = ("vmap", "alone")
+SLOW = {"vmap": "mapped over the models", "alone": "one model after the other"}
+NOT = {"stacked": "its layers can't be stacked", "vmap": "it can't be mapped"}
 
 
 def fuse(models: Sequence[nn.Module], inputs: tuple[int, ...], device: torch.device, mode: str) -> Stack:
@@ -172,11 +173,14 @@ def choose_mode(models: Sequence[nn.Module], inputs: tuple[int, ...]) -> tuple[s
     for mode in MODES:
         try:
             differing = "" if mode == "alone" else _differing(models, inputs, mode)
+        except NotStackableError as error:
+            differing = str(error)
         except Exception as error:  # noqa: BLE001 (a model may do anything, and one by one it may do it)
             differing = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if not differing:
             return mode, "; ".join(reasons) if mode in SLOW else ""
-        reasons.append(f"not {mode}: {differing}")
+        if mode != "chain":  # few models are chains, and none is at fault for being more
+            reasons.append(f"{NOT[mode]}: {differing}")
     raise AssertionError("one by one, a model is what it is alone")
 
 

@@ -216,7 +216,7 @@ def tied() -> nn.Module:
         (lambda: nn.Sequential(nn.Linear(5, 4), nn.Flatten(), nn.Linear(8, 3)), (2, 5), "vmap", "RuntimeError"),
         (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding_mode="reflect", padding=1), nn.Flatten()), (1, 5, 4), "vmap",
          "pads with reflect"),
-        (Choosing, (5,), "alone", "not vmap: RuntimeError"),
+        (Choosing, (5,), "alone", "it can't be mapped: RuntimeError"),
     ],
 )  # fmt: skip
 def test_a_model_takes_the_fastest_mode_that_it_can_and_the_others_say_why_not(make, inputs, mode, reason):
