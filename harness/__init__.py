@@ -1,6 +1,6 @@
 """A benchmarking harness for normalisation in neural networks."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.claim import Claim
 from harness.suite import Suite, log_grid
@@ -8,7 +8,9 @@ from harness.suite import Suite, log_grid
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Claim", "Suite", "log_grid", "results"]
+    from harness.training.loading import load_checkpoint, load_model
+
+__all__ = ["Claim", "Suite", "load_checkpoint", "load_model", "log_grid", "results"]
 __version__ = "0.1.0"
 
 
@@ -18,3 +20,12 @@ def results(folder: str) -> "pd.DataFrame":
 
     found = read_results(folder)
     return found.trials.merge(found.telemetry, on="key", how="left", validate="one_to_one")
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is asked for."""
+    if name in ("load_model", "load_checkpoint"):
+        from harness.training import loading
+
+        return getattr(loading, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,8 @@
 
 HarnessError
 ├── UsageError          2  a wrong command, option or value
-│   └── SuiteError      2  a wrong suite file
+│   ├── SuiteError      2  a wrong suite file
+│   └── ModelError      2  a model file that can't be loaded: damaged, foreign, newer, or not safe
 ├── EmptySelection      3  the selection matched no trial
 ├── MachineError        4  this machine can't do it: device, world size, disk, permissions
 └── DamageError         4  a file on disk is not what was written
@@ -31,6 +32,10 @@ class UsageError(HarnessError):
 
 class SuiteError(UsageError):
     """A suite that can't be run as it is written."""
+
+
+class ModelError(UsageError):
+    """A model file that can't be loaded: damaged, of something else, of a newer version, or not safe."""
 
 
 class EmptySelection(HarnessError):

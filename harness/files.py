@@ -5,9 +5,10 @@ import json
 import math
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 from uuid import uuid4
 
 from harness.errors import DamageError, MachineError
@@ -60,6 +61,13 @@ def sync_folder(folder: Path) -> None:
 
 def read_bytes(path: Path, *, at_most: int) -> bytes:
     """The content of a regular file; a link, a pipe, a device or too large a file is refused unread."""
+    with open_regular(path, at_most=at_most) as file:
+        return file.read()
+
+
+@contextmanager
+def open_regular(path: Path, *, at_most: int) -> Iterator[BinaryIO]:
+    """A regular file, open to read; a link, a pipe, a device or too large a file is refused."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -73,7 +81,7 @@ def read_bytes(path: Path, *, at_most: int) -> bytes:
         if facts.st_size > at_most:
             raise DamageError(f"{path} has {facts.st_size} bytes, more than the {at_most} that such a file can have")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            yield file
     except OSError as error:
         raise DamageError(f"can't read {path}: {error.strerror} (errno {error.errno})") from error
     finally:
@@ -95,12 +103,21 @@ def load_sealed(path: Path) -> dict[str, Any]:
         raise DamageError(f"{path} is damaged: its checksum does not hold")
     # The checksum holds, so this is text that some json.dumps wrote; a stranger's may still nest without end.
     try:
-        text = (body + b"}").decode("ascii")
-        content = json.loads(text, parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        return parse_object(body + b"}")
+    except ValueError as error:
         raise DamageError(f"{path} is not JSON as this project writes it: {error}") from error
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that ASCII text stands for, by strict rules; ValueError where it is none."""
+    try:
+        content = json.loads(
+            data.decode("ascii"), parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_unique
+        )
+    except RecursionError as error:
+        raise ValueError("it nests too deep") from error
     if not isinstance(content, dict):
-        raise DamageError(f"{path} holds no JSON object")
+        raise ValueError("it holds no JSON object")
     return content
 
 

@@ -15,6 +15,7 @@ from harness.files import dump_sealed, load_sealed, make_folder, write_atomicall
 SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
 TRAINED = "trained"
+WHICH = ("last", "best")  # the weights that are kept of a trial: after its last step, and where it validated best
 FACTS: dict[str, type] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
     **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int),
     **dict.fromkeys(("train_examples", "test_examples"), int),
@@ -78,6 +79,9 @@ class Place:
 
     def record(self, key: str) -> Path:
         return self.records / f"{key}.json"
+
+    def model(self, key: str, which: str) -> Path:
+        return self.root / "models" / f"{key}.{which}"
 
 
 def write_record(place: Place, record: Record) -> None:

@@ -23,7 +23,8 @@ class Suite:
     Every field of `Trial` may be one value or a list of values: then it is an axis. `also` adds further grids, each
     a mapping of the fields in which it differs from the first; a trial in several grids is one trial. `only_if` keeps
     the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy
-    ends under `target_accuracy` is below_target. A model or a dataset may be a function of the suite's own.
+    ends under `target_accuracy` is below_target. `save_models` keeps the weights of the last epoch and of the best. A
+    model or a dataset may be a function of the suite's own.
     """
 
     grids: tuple[Grid, ...]
@@ -32,6 +33,7 @@ class Suite:
     compare: str
     target_accuracy: float | None
     only_if: Callable[[Trial], bool]
+    save_models: bool
 
     def __init__(
         self,
@@ -41,12 +43,15 @@ class Suite:
         target_accuracy: float | None = None,
         also: Iterable[Mapping[str, Any]] = (),
         only_if: Callable[[Trial], bool] = lambda trial: True,
+        save_models: bool = False,
         **axes: Any,
     ) -> None:
         if target_accuracy is not None and not 0 < target_accuracy <= 1:
             raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
         if not callable(only_if):
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
+        if not isinstance(save_models, bool):
+            raise SuiteError(f"save_models must be True or False, got {save_models!r}")
         claims = tuple(claims)
         if strangers := [claim for claim in claims if not isinstance(claim, Claim)]:
             raise SuiteError(f"claims must be made by Claim.better and its like, got {strangers[0]!r}")
@@ -56,7 +61,7 @@ class Suite:
         compare = compare if compare is not None else _varying(grids)
         if compare not in axis_types():
             canonical(compare, None)
-        values = (grids, functions, claims, compare, target_accuracy, only_if)
+        values = (grids, functions, claims, compare, target_accuracy, only_if, save_models)
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
 

@@ -18,7 +18,7 @@ from harness.execution.messages import Kind, Survey, Surveyed
 from harness.execution.pool import pool_of
 from harness.loader import SuiteFile, load_suite
 from harness.plan import Cohort, Shape, longest_first, plan
-from harness.records import TRAINED, Place, owned, read_manifest, write_manifest
+from harness.records import NO_RESULT, TRAINED, WHICH, Place, owned, read_manifest, write_manifest
 from harness.reporting.claims import check
 from harness.selection import parse_only, select
 from harness.store import read_outcomes
@@ -78,7 +78,8 @@ def find_work(
     trials = list(suite.trials(device=device))
     selected = select(trials, only)
     outcomes, damaged = read_outcomes(place, [trial.key for trial in trials], suite.suite.target_accuracy)
-    ended = {key for key, outcome in outcomes.items() if outcome not in retry}
+    whole = {key: outcome for key, outcome in outcomes.items() if _is_whole(suite, place, key, outcome)}
+    ended = {key for key, outcome in whole.items() if outcome not in retry}
     missing = {trial.key for trial in selected} - ended
     at_once = {shape: kind.at_once for shape, kind in (kinds or {}).items()}
     cohorts = plan(trials, before["cohorts"] if before else (), at_once)
@@ -90,6 +91,12 @@ def find_work(
         results=sum(outcome == TRAINED for outcome in outcomes.values()),
         damaged=[str(error) for error in damaged],
     )
+
+
+def _is_whole(suite: SuiteFile, place: Place, key: str, outcome: str) -> bool:
+    """Whether all that the suite asks for is kept of a trial that has ended."""
+    asked = suite.suite.save_models and outcome not in NO_RESULT
+    return not asked or all(place.model(key, which).is_file() for which in WHICH)
 
 
 def survey(suite: SuiteFile, place: Place, device: str, stop: Stopping, *, measure: bool = False) -> Surveyed | None:

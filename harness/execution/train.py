@@ -12,16 +12,20 @@ from typing import Any
 
 import torch
 
+from harness.errors import DamageError
 from harness.execution.messages import Finished, Progress, Stopped, Train
 from harness.execution.survey import fingerprint
+from harness.files import write_atomically
 from harness.loader import SuiteFile, load_suite
 from harness.records import TRAINED, Place, Record, failure, write_record
 from harness.training import checkpoint
+from harness.training.best import keep_best
 from harness.training.checkpoint import Snapshot
 from harness.training.datasets import Dataset, load_dataset
 from harness.training.loop import train
 from harness.training.outcomes import Outcome, outcomes
 from harness.training.program import Program, prepare
+from harness.training.trained import trained_models
 
 SAVE_EVERY = 1.0  # seconds, or more where a save takes longer than a twentieth of that
 SAVE_SHARE = 20
@@ -51,11 +55,14 @@ def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable
     device = torch.device(trials[0].device)
     torch.set_num_threads(trials[0].threads)
     program = prepare(trials, dataset, device, suite.suite.functions)
+    if suite.suite.save_models:
+        program = keep_best(program)
     about = {
         "cohort": job.cohort.id,
         "fingerprint": fingerprint(device),
         "code": job.telemetry["code_hash"],
         "mode": program.stack.mode,
+        "save_models": suite.suite.save_models,
     }
     start, clock = _resume(program, place, about, tell)
     saved = told = time.monotonic()
@@ -73,6 +80,8 @@ def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable
             saved = clock.last
     telemetry = {**_telemetry(program, clock), **job.telemetry, "attempts": job.attempt}
     records = [_record(outcome, telemetry) for outcome in outcomes(program)]
+    if suite.suite.save_models:
+        _write_models(place, program, suite)
     for record in records:
         write_record(place, record)
     checkpoint.discard(place.checkpoints, job.cohort.id)
@@ -110,6 +119,16 @@ def _save(program: Program, place: Place, about: Mapping[str, Any], done: int, c
     checkpoint.save(place.checkpoints, about["cohort"], Snapshot(facts, program.tensors))
     clock.charge("checkpoint")
     return time.monotonic() - before
+
+
+def _write_models(place: Place, program: Program, suite: SuiteFile) -> None:
+    """Write the weights of every trial; what stands there already, and whole, is never changed."""
+    for trial, which, model in trained_models(program, suite.suite.functions):
+        path = place.model(trial.key, which)
+        try:
+            checkpoint.load(path)
+        except (FileNotFoundError, DamageError):
+            write_atomically(path, checkpoint.dump(model))
 
 
 def _not_finite(program: Program) -> tuple[str, ...]:

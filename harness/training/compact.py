@@ -54,4 +54,5 @@ def _part_of(program: Program, rows: Sequence[int]) -> Program:
         recent=program.recent[:, picked],
         batch_loss=program.batch_loss[picked],
         part=[],
+        best={},  # of all models, as `program` keeps it
     )  # fmt: skip

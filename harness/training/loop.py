@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from harness.training.best import note_best
 from harness.training.compact import go_on
 from harness.training.optim import lr_factor, update
 from harness.training.program import RECENT, Program
@@ -29,6 +30,7 @@ def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
         if step in marks:
             _evaluate(active, step)
             program.write_back()
+            note_best(program, _marks_before(program, step))
             yield step, "eval"
             smaller = go_on(program, active, [step])
             begin, active = begin or smaller is not active, smaller

@@ -23,6 +23,7 @@ from harness.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 LARGEST_MODEL = 10**9  # parameters; more than that is a slip of the keyboard
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,13 @@ class Surroundings:
 
 def build(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str, Callable[..., Any]]) -> nn.Module:
     """The model of a trial on the CPU, initialised by its seed alone; `own` are the functions that the suite brings."""
+    model = blank(trial, inputs, classes, own)
+    initialise(model, trial)
+    return model
+
+
+def blank(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str, Callable[..., Any]]) -> nn.Module:
+    """The model of a trial before its init: what is needed where trained weights are to follow."""
     around = Surroundings(
         inputs=inputs,
         classes=classes,
@@ -45,9 +53,7 @@ def build(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(trial.seed, "init"))
-        model = _own(own[trial.model], around) if trial.model in own else _named(trial.model, around)
-    initialise(model, trial)
-    return model
+        return _own(own[trial.model], around) if trial.model in own else _named(trial.model, around)
 
 
 def _named(name: str, around: Surroundings) -> nn.Module:
@@ -56,7 +62,9 @@ def _named(name: str, around: Surroundings) -> nn.Module:
     if not re.fullmatch(r"\d+(x\d+)?(-\d+(x\d+)?)*", sizes) or len(sizes) > 100:
         raise SuiteError(f"a {family} is named by its layers, such as {family}-64x8 or {family}-64-32, got {name!r}")
     layers = [[int(number) for number in part.split("x")] for part in sizes.split("-")]
-    widths = [width for width, *times in layers for _ in range(min(times[0] if times else 1, 10_000))]
+    widths = [width for width, *times in layers for _ in range(min(times[0] if times else 1, MOST_LAYERS + 1))]
+    if len(widths) > MOST_LAYERS:
+        raise SuiteError(f"model {name!r} has {len(widths)} layers or more; {MOST_LAYERS} is the most")
     if not (widths and all(widths)) or sum(a * b for a, b in pairwise(widths)) > LARGEST_MODEL:
         raise SuiteError(f"model {name!r} has a layer of size 0 or more than {LARGEST_MODEL} weights")
     return make(widths, around)

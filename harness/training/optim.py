@@ -83,6 +83,19 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Optimizer(_adamw, lambda trials: ("mean", "square")),
 }
 
+TORCH: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, str]]] = {  # and torch's names for the slots
+    "sgd": (
+        lambda weights, trial: torch.optim.SGD(
+            weights, trial.lr, trial.momentum, weight_decay=trial.weight_decay, nesterov=trial.nesterov
+        ),
+        {"velocity": "momentum_buffer"},
+    ),
+    "adamw": (
+        lambda weights, trial: torch.optim.AdamW(weights, trial.lr, BETAS, EPS, trial.weight_decay),
+        {"mean": "exp_avg", "square": "exp_avg_sq"},
+    ),
+}
+
 SCHEDULES: dict[str, Callable[[int, int, Trial], float]] = {  # steps done after the warm-up, of how many -> factor
     "constant": lambda done, of, trial: 1.0,
     "cosine": lambda done, of, trial: 0.5 * (1 + math.cos(math.pi * done / of)),  # Loshchilov & Hutter 2017

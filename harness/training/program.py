@@ -43,10 +43,20 @@ class Program:
         Tensor  # "RECENT M": training losses of the last steps, in a ring; `batch_loss` has all but those since a mark
     )
     batch_loss: Tensor  # "M": training losses of all steps, added up in double precision
+    best: Mapping[str, Tensor] = field(default_factory=dict)  # of each model: see best.py; empty unless asked for
 
     part: list[tuple["Program", list[int]]] = field(
         default_factory=list
     )  # what trains on in place of all: see compact.py
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What the models are and what the optimizer remembers of them, by name, each with the models first."""
+        return {
+            **{f"weight/{name}": weight for name, weight in self.stack.weights.items()},
+            **{f"buffer/{name}": buffer for name, buffer in self.stack.buffers.items()},
+            **{f"slot/{slot}/{name}": kept for name, slots in self.slots.items() for slot, kept in slots.items()},
+        }
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -66,10 +76,9 @@ class Program:
     @property
     def _own(self) -> dict[str, Tensor]:
         return {
-            **{f"weight/{name}": weight for name, weight in self.stack.weights.items()},
-            **{f"buffer/{name}": buffer for name, buffer in self.stack.buffers.items()},
-            **{f"slot/{slot}/{name}": kept for name, slots in self.slots.items() for slot, kept in slots.items()},
+            **self.state,
             **{f"curve/{name}": curve for name, curve in self.curves.items()},
+            **{f"best/{name}": kept for name, kept in self.best.items()},
             "fail_step": self.fail_step,
             "recent": self.recent,
             "batch_loss": self.batch_loss,

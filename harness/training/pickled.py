@@ -1,0 +1,33 @@
+"""The one place that pickles: a whole module, for those who ask for it by name (`--format module`).
+
+The tutorial shows this form, and a module that is no table entry can't be kept whole in another. Reading it runs
+whatever its author put into it, so `unpickled` is for a caller that was told to: `--allow-pickle`, `allow_pickle=True`.
+"""
+
+import io
+
+import torch
+from torch import nn
+
+from harness.errors import ModelError
+
+PROTOCOL = 2  # every Python that torch still runs on reads it
+
+
+def pickled(model: nn.Module) -> bytes:
+    """The whole module, its classes by name."""
+    file = io.BytesIO()
+    torch.save(model, file, pickle_protocol=PROTOCOL)
+    return file.getvalue()
+
+
+def unpickled(data: bytes, device: torch.device) -> nn.Module:
+    """The module that `pickled` saved; its classes must be there to import."""
+    try:
+        model = torch.load(io.BytesIO(data), map_location=device, weights_only=False)
+    except Exception as error:
+        line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ModelError(f"a module in it can't be read, {line}; the code of its classes must be there") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"it holds a {type(model).__name__} and no module")
+    return model

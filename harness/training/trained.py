@@ -1,0 +1,118 @@
+"""A trained model by itself: what it is, and its tensors, cut out of the cohort that it was trained in.
+
+What is said of it (`about`) is plain data, the same in the file under models/ and in every form that `export` writes,
+so that a file alone is enough to build the model again:
+
+    format         version of this description; a newer one is refused
+    key, trial     the trial and its settings, those that differ from their defaults
+    init_params    how to build the model: its name, inputs (shape of an example), classes; the trial says the rest
+    layers         the same for the eye: the module as torch prints it
+    which          "last" or "best"
+    step, epoch    updates and passes over the training data that made it what it is
+    lr             learning rate of the next update
+    accuracy       of the validation examples at that step
+    metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
+    versions       of harness and torch
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness import __version__
+from harness.errors import ModelError
+from harness.records import WHICH
+from harness.training.checkpoint import Snapshot
+from harness.training.models import MODELS, blank
+from harness.training.optim import OPTIMIZERS, TORCH, lr_factor
+from harness.training.plain import plain_names, unsynchronised
+from harness.training.program import Program
+from harness.trial import Trial
+
+FORMAT = 1
+Functions = Mapping[str, Callable[..., Any]]  # what a suite brings of its own
+
+
+def trained_models(program: Program, own: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
+    """The last and the best model of each trial of a program that keeps its best."""
+    first, data = program.trials[0], program.dataset
+    with torch.device("meta"):
+        layers = str(unsynchronised(blank(first, data.inputs, data.classes, own), data.inputs))
+    for i, trial in enumerate(program.trials):
+        for which in WHICH:
+            state = program.state if which == "last" else program.best
+            step = program.steps if which == "last" else int(program.best["step"][i])
+            about = {**_about(program, i, step), "layers": layers, "which": which}
+            yield trial, which, Snapshot(about, {name: state[name][i] for name in program.state})
+
+
+def _about(program: Program, i: int, step: int) -> dict[str, Any]:
+    trial, mark = program.trials[i], program.marks.index(step)
+    measured = {name: curve[mark, i].item() for name, curve in program.curves.items() if name != "batch.loss"}
+    metrics = {name: value if math.isfinite(value) else None for name, value in measured.items()}
+    next_step = min(step, program.steps - 1)
+    return {
+        "format": FORMAT,
+        "key": trial.key,
+        "trial": trial.content,
+        "init_params": {
+            "model": trial.model,
+            "inputs": list(program.dataset.inputs),
+            "classes": program.dataset.classes,
+        },
+        "step": step,
+        "epoch": step / program.steps_per_epoch,
+        "lr": trial.lr * lr_factor(trial, next_step, program.steps),
+        "accuracy": metrics["val.accuracy"],
+        "metrics": metrics,
+        "versions": {"harness": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def state_of(model: Snapshot) -> dict[str, Tensor]:
+    """The parameters and buffers of a trained model, under the names of its plain module."""
+    kinds = ("weight/", "buffer/")
+    return plain_names({name.partition("/")[2]: t for name, t in model.tensors.items() if name.startswith(kinds)})
+
+
+def optimizer_state(model: Snapshot) -> dict[str, Any]:
+    """What torch's own optimizer needs to go on where the harness stopped: its state_dict."""
+    about = model.about
+    trial = Trial(**about["trial"])
+    make, names = TORCH[trial.optimizer]
+    weights = {name: tensor for name, tensor in model.tensors.items() if name.startswith("weight/")}
+    state: dict[str, Any] = make([nn.Parameter(weight) for weight in weights.values()], trial).state_dict()
+    state["param_groups"][0] |= {"lr": about["lr"], "initial_lr": trial.lr}
+    slots = {names[slot]: f"slot/{slot}" for slot in OPTIMIZERS[trial.optimizer].slots([trial])}
+    for i, name in enumerate(weights if slots else ()):
+        kept = {theirs: model.tensors[name.replace("weight", ours, 1)] for theirs, ours in slots.items()}
+        state["state"][i] = {**({"step": torch.tensor(float(about["step"]))} if "exp_avg" in kept else {}), **kept}
+    return state
+
+
+def build_trained(about: Mapping[str, Any], state: Mapping[str, Tensor], own: Functions) -> nn.Module:
+    """The plain module that `about` describes, with these tensors, in evaluation mode.
+
+    It is built without memory of its own, so that a description can claim any size; the tensors then have to fit.
+    """
+    params = about["init_params"]
+    try:
+        trial = Trial(**about["trial"])
+    except TypeError as error:
+        wrote = about["versions"]["harness"]
+        raise ModelError(
+            f"it was written by harness {wrote} with settings unknown to {__version__}: {error}"
+        ) from error
+    if trial.model not in own and trial.model.partition("-")[0] not in MODELS:
+        raise ModelError(
+            f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
+            "(--suite FILE), or give the function (own={name: function})"
+        )
+    inputs = tuple(params["inputs"])
+    with torch.device("meta"):
+        model = blank(trial, inputs, params["classes"], own)
+    model.load_state_dict(dict(state), assign=True)
+    return unsynchronised(model, inputs).eval()
