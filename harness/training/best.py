@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import torch
 
-from harness.training.optim import per_model
 from harness.training.program import Program
 
 
@@ -27,5 +26,5 @@ def note_best(program: Program, mark: int) -> None:
     better = accuracy[mark] > accuracy[:mark].nan_to_num(nan=-1.0).amax(0)
     for name, tensor in program.state.items():
         kept = program.best[name]
-        kept.copy_(torch.where(per_model(better, kept), tensor, kept))
+        kept.copy_(torch.where(better[(..., *[None] * (kept.ndim - 1))], tensor, kept))
     program.best["step"].masked_fill_(better, program.marks[mark])
