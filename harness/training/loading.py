@@ -22,6 +22,7 @@ from harness.training.seals import FOREIGN, ZIP, entries, read_sealed
 from harness.training.trained import FORMAT, Functions, build_trained
 
 MAX_FACTS = 2**22  # bytes
+PARTS = ("model_state_dict", "optimizer_state_dict")  # of a checkpoint, and what stands beside them is in trained.py
 Device = str | torch.device
 
 
@@ -53,8 +54,10 @@ def load_with_facts(
         if facts["form"] == "module":
             return unpickled(data, device).eval(), facts
         return build_trained(facts, _state(data, facts["form"]), own or {}).to(device), facts
+    except MachineError:
+        raise
     except HarnessError as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {error}") from error
     except Exception as error:
         raise ModelError(f"{path} is not a model as this project writes it: {_line(error)}") from error
 
@@ -69,7 +72,10 @@ def load_checkpoint(path: str | Path, map_location: Device = "cpu") -> dict[str,
     if (form := _facts(file, data)["form"]) != "checkpoint":
         raise ModelError(f"{path} holds a {form}; to go on training, export --format checkpoint")
     try:
-        return _content(data, device)
+        content = _content(data, device)
+        if missing_parts := [part for part in PARTS if not isinstance(content.get(part), dict)]:
+            raise ValueError(f"it has no {missing_parts[0]}")
+        return content
     except Exception as error:
         raise ModelError(f"{path} is not a checkpoint as this project writes it: {_line(error)}") from error
 
