@@ -9,6 +9,11 @@ from harness.cli.stopping import Halted
 from harness.errors import HarnessError
 
 
+def printable(text: str) -> str:
+    """The text with whatever would move the cursor or turn the line around written out: it may be a stranger's."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; return the exit code."""
     try:
@@ -16,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exit_code: int = options.do(options)
         return exit_code
     except HarnessError as error:
-        print(f"harness: {error}", file=sys.stderr)
+        print(f"harness: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except Halted as halted:
         print(f"harness: {halted}", file=sys.stderr)

@@ -57,10 +57,16 @@ def load(path: Path) -> Snapshot:
         (length,) = struct.unpack("<Q", body[len(MAGIC) : start])
         header = json.loads(bytes(body[start : start + length]))
         content = body[start + length :]
+        if sum(_bytes(entry) for entry in header["tensors"]) > len(content):
+            raise ValueError("its tensors overlap")
         return Snapshot(header["about"], {entry["name"]: _tensor(entry, content) for entry in header["tensors"]})
     except (ValueError, KeyError, TypeError, OverflowError, struct.error, RecursionError) as error:
         # The checksum holds, so somebody wrote this on purpose.
         raise DamageError(f"{path} is no snapshot as this project writes it: {error}") from error
+
+
+def _bytes(entry: Mapping[str, Any]) -> int:
+    return prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
 
 
 def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:

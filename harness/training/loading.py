@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import __version__
 from harness.errors import HarnessError, MachineError, ModelError, UsageError
 from harness.files import parse_object
 from harness.training.forms import FACTS, METADATA, missing
 from harness.training.pickled import unpickled
 from harness.training.seals import FOREIGN, ZIP, entries, read_sealed
-from harness.training.trained import FORMAT, Functions, build_trained
+from harness.training.trained import Functions, build_trained, check
 
+LOADABLE = ("checkpoint", "state_dict", "module", "safetensors")
 MAX_FACTS = 2**22  # bytes
 PARTS = ("model_state_dict", "optimizer_state_dict")  # of a checkpoint, and what stands beside them is in trained.py
 Device = str | torch.device
@@ -89,31 +89,15 @@ def _facts(path: Path, data: bytes) -> dict[str, Any]:
         facts = parse_object(text)
     except Exception as error:
         raise ModelError(f"{path} {FOREIGN}: {_line(error)}") from error
-    version = facts.get("format")
-    if type(version) is int and version > FORMAT:
-        raise ModelError(
-            f"{path} has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
-        )
-    if fault := _fault(facts):
-        raise ModelError(f"{path} is not a model as this project writes it: {fault}")
-    if facts["form"] == "torch-export":
+    try:
+        check(facts)
+    except ModelError as error:
+        raise ModelError(f"{path} {error}") from error
+    if facts.get("form") == "torch-export":
         raise ModelError(f"{path} is for torch.export.load, which trusts its author; load_model reads the other forms")
+    if facts.get("form") not in LOADABLE:
+        raise ModelError(f"{path} is not a model as this project writes it: its form is {facts.get('form')!r:.50}")
     return facts
-
-
-def _fault(facts: Mapping[str, Any]) -> str | None:
-    """What in a description is missing or of a wrong type."""
-    wanted: dict[str, type] = {"format": int, "form": str, "trial": dict, "init_params": dict, "versions": dict}
-    for name, kind in wanted.items():
-        if type(facts.get(name)) is not kind:
-            return f"its {name} is {facts.get(name)!r:.50}"
-    if facts["form"] not in ("checkpoint", "state_dict", "module", "safetensors", "torch-export"):
-        return f"its form is {facts['form']!r:.50}"
-    inputs, classes = facts["init_params"].get("inputs"), facts["init_params"].get("classes")
-    sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
-    if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
-        return f"its inputs are {inputs!r:.50}, its classes {classes!r:.50}"
-    return None
 
 
 def _metadata(data: bytes) -> bytes:

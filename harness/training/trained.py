@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import __version__
-from harness.errors import ModelError
+from harness.errors import ModelError, lookup
 from harness.records import WHICH
 from harness.training.checkpoint import Snapshot
 from harness.training.models import MODELS, blank
@@ -72,6 +72,34 @@ def _about(program: Program, i: int, step: int) -> dict[str, Any]:
     }
 
 
+def check(about: Mapping[str, Any]) -> None:
+    """ModelError where a description is of a newer version, or lacks what anything here relies on."""
+    version = about.get("format")
+    if type(version) is int and version > FORMAT:
+        raise ModelError(
+            f"has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
+        )
+    fault = "is not a model as this project writes it"
+    for name, kind in {"format": int, "trial": dict, "init_params": dict, "versions": dict}.items():
+        if type(about.get(name)) is not kind:
+            raise ModelError(f"{fault}: its {name} is {about.get(name)!r:.50}")
+    inputs, classes = about["init_params"].get("inputs"), about["init_params"].get("classes")
+    sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
+    if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
+        raise ModelError(f"{fault}: its inputs are {inputs!r:.50}, its classes {classes!r:.50}")
+
+
+def trial_of(about: Mapping[str, Any]) -> Trial:
+    """The trial that a description names."""
+    try:
+        return Trial(**about["trial"])
+    except TypeError as error:
+        wrote = about["versions"].get("harness")
+        raise ModelError(
+            f"it was written by harness {wrote} with settings unknown to {__version__}: {error}"
+        ) from error
+
+
 def state_of(model: Snapshot) -> dict[str, Tensor]:
     """The parameters and buffers of a trained model, under the names of its plain module."""
     kinds = ("weight/", "buffer/")
@@ -81,8 +109,8 @@ def state_of(model: Snapshot) -> dict[str, Tensor]:
 def optimizer_state(model: Snapshot) -> dict[str, Any]:
     """What torch's own optimizer needs to go on where the harness stopped: its state_dict."""
     about = model.about
-    trial = Trial(**about["trial"])
-    make, names = TORCH[trial.optimizer]
+    trial = trial_of(about)
+    make, names = lookup(TORCH, trial.optimizer, "optimizer")
     weights = {name: tensor for name, tensor in model.tensors.items() if name.startswith("weight/")}
     state: dict[str, Any] = make([nn.Parameter(weight) for weight in weights.values()], trial).state_dict()
     state["param_groups"][0] |= {"lr": about["lr"], "initial_lr": trial.lr}
@@ -98,14 +126,7 @@ def build_trained(about: Mapping[str, Any], state: Mapping[str, Tensor], own: Fu
 
     It is built without memory of its own, so that a description can claim any size; the tensors then have to fit.
     """
-    params = about["init_params"]
-    try:
-        trial = Trial(**about["trial"])
-    except TypeError as error:
-        wrote = about["versions"]["harness"]
-        raise ModelError(
-            f"it was written by harness {wrote} with settings unknown to {__version__}: {error}"
-        ) from error
+    params, trial = about["init_params"], trial_of(about)
     if trial.model not in own and trial.model.partition("-")[0] not in MODELS:
         raise ModelError(
             f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "

@@ -118,10 +118,10 @@ def files():
     facts = json.dumps(FACTS)
     deep = "[" * 100_000 + "]" * 100_000
     return {
-        "a view of one number": archive(state(**{"0.weight": View(huge, (2**40,), (0,))})),
-        "a tensor past its memory": archive(state(**{"0.weight": View(huge, (2**34,), (1,))})),
-        "a storage past its bytes": archive(state(**{"0.weight": View(Storage("0", 2**34), (8, 64), (64, 1))})),
-        "a negative shape": archive(state(**{"0.weight": View(huge, (-1, 64), (64, 1))})),
+        "a view of one number": archive({"0.weight": View(huge, (2**40,), (0,))}),
+        "a tensor past its memory": archive({"0.weight": View(huge, (2**34,), (1,))}),
+        "a storage past its bytes": archive({"0.weight": View(Storage("0", 2**34), (8, 64), (64, 1))}),
+        "a negative shape": archive({"0.weight": View(huge, (-1, 64), (64, 1))}),
         "lists without end": archive(nested()),
         "a list": archive([1, 2]),
         "numbers for tensors": archive(dict.fromkeys(state(), 3)),

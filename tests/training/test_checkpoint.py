@@ -74,6 +74,7 @@ def tensor(**changes):
         sealed(tensor(offset=4), b"\0" * 8),
         sealed(tensor(offset=-4), b"\0" * 8),
         sealed(tensor(shape=["2"]), b"\0" * 8),
+        sealed({"about": {}, "tensors": [tensor(name=name)["tensors"][0] for name in "ab"]}, b"\0" * 8),
         sealed(tensor(dtype="torch.load"), b"\0" * 8),
         sealed({"about": {}}),
         sealed({"about": {}, "tensors": 3}),

@@ -58,6 +58,27 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, name):
     assert len(str(refused.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a view of one number", "not what lies in the file"),
+        ("a tensor past its memory", "not resizable"),
+        ("a storage past its bytes", "does not match expected size"),
+        ("lists without end", "hold each other"),
+        ("a bomb", "compressed"),
+        ("an overlap", "claim more bytes"),
+        ("a net too large", "Missing key"),
+        ("a net too deep", "10000 is the most"),
+        ("facts of digits", "4300 digits"),
+        ("tensors of a huge shape", "invalid shape"),
+    ],
+)
+def test_a_file_that_would_fill_the_memory_is_refused_for_that(tmp_path, name, said):
+    (tmp_path / "m").write_bytes(hostile.files()[name])
+    with pytest.raises(ModelError, match=said):
+        load_model(tmp_path / "m")
+
+
 def test_hostile_files_fill_no_memory(tmp_path, sound):
     hostile.write_all(tmp_path, hostile.files())
     with (tmp_path / "sparse").open("wb") as file:
