@@ -66,7 +66,8 @@ def load(path: Path) -> Snapshot:
 
 
 def _bytes(entry: Mapping[str, Any]) -> int:
-    return prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
+    count: int = prod(entry["shape"])
+    return count * DTYPES[entry["dtype"]].itemsize
 
 
 def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:

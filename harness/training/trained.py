@@ -38,6 +38,7 @@ Functions = Mapping[str, Callable[..., Any]]  # what a suite brings of its own
 
 def trained_models(program: Program, own: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
     """The last and the best model of each trial of a program that keeps its best."""
+    program.write_back()
     first, data = program.trials[0], program.dataset
     with torch.device("meta"):
         layers = str(unsynchronised(blank(first, data.inputs, data.classes, own), data.inputs))
