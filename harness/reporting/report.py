@@ -78,6 +78,7 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dic
         "missing": _rows(trials[~ended & (trials["status"] != "interrupted")], suite),
         "most_rows": MOST_ROWS,
         "axes": {axis: [words.value(value) for value in values] for axis, values in suite["axes"].items()},
+        "following": suite.get("following", {}),
         "settings": {name: words.value(value) for name, value in suite["settings"].items() if value not in (None, "")},
         "machine": {**suite.get("machine", {}), **suite.get("fingerprint", {})},
         "seconds": float(results.telemetry[["seconds_train", "seconds_eval"]].astype("float64").sum().sum()),

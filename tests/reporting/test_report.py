@@ -193,6 +193,13 @@ def test_claims_declared_after_results_are_marked(tmp_path):
     assert "Declared after 77 trials had results." in write_report(results).read_text("utf-8")
 
 
+def test_an_axis_that_follows_another_is_named_with_it(tmp_path):
+    results = on_disk(simulate(tmp_path, {"norm": ["batch", "none"], "batch_size": [16, 64], "seed": range(3)}))
+    results = replace(results, suite={**results.suite, "following": {"lr": "batch_size"}})
+    page = write_report(results).read_text("utf-8")
+    assert "<dt>lr</dt><dd>follows batch_size, by a rule of the suite</dd>" in page
+
+
 def test_learning_rates_can_be_the_arms(tmp_path):
     results = simulate(tmp_path, {"lr": [0.03, 0.1, 0.3], "seed": range(4)})
     results = replace(results, suite={**results.suite, "compare": "lr"})
