@@ -21,6 +21,7 @@ CLAIMS = [
     Claim.better("batch", than="none", by=0.05, lr=[1.0, 3.0]),
     Claim.equivalent("batch", to="none", within=0.02, lr=0.1),
     Claim.sooner("batch", than="none", lr=0.1),
+    Claim.costs("batch", than="none", at_most=2.0, lr=0.1),
 ]
 HOSTILE = [
     "<script>alert(1)</script>",
