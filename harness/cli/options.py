@@ -162,6 +162,8 @@ def _check(options: argparse.Namespace) -> None:
         if not options.workers.isdecimal() or not 1 <= int(options.workers) <= 1024:
             raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {options.workers!r}")
         options.workers = int(options.workers)
+    if given.get("output") is not None and options.output.is_dir():
+        raise UsageError(f"--output must be a file, got the folder {options.output}")
     if "batch_size" in given:
         if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
             raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")

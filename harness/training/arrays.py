@@ -54,6 +54,8 @@ def read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     try:
         header = None if _are_numbers(data[: 2**20].partition(b"\n")[0]) else 0
         frame = pd.read_csv(io.BytesIO(data), header=header, skipinitialspace=True)
+        if frame.empty:
+            raise ValueError("it has no rows")
         labels = frame.pop(LABEL).to_numpy() if LABEL in frame.columns else None
         if wrong := [name for name, kind in frame.dtypes.items() if kind.kind not in "fiub"]:
             raise ValueError(f"column {str(wrong[0])[:50]!r} holds more than numbers")
