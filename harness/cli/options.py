@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from harness import __version__
 from harness.errors import MachineError, UsageError, nearest
-from harness.records import NO_RESULT
+from harness.records import NO_RESULT, WHICH
 
 SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
 RESULTS = ("--results", {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results are kept"})
@@ -19,6 +19,14 @@ ONLY = (
 )
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
+FORMATS = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
+MODEL = ("model", {"help": "a file that `export` wrote"})
+OWN = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
+TRUST = ("--allow-pickle", {"action": "store_true", "help": "run what the author of a `module` file put into it"})
+ON = (
+    "--device",
+    {"default": "cpu", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where the model runs; cpu unless given"},
+)
 JSON = ("--json", {"action": "store_true", "help": "for programs"})
 VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "run": (
@@ -51,9 +59,59 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         "show one trial: settings, attempts, curves, error, and the command that replays it",
         [("trial", {"help": "the key of a trial, or how it begins"}), RESULTS],
     ),
+    "export": (
+        "write the trained model of a trial, where its suite saves models, to a file",
+        [
+            ("trial", {"help": "the key of a trial, or how it begins"}),
+            ("--format", {"choices": FORMATS, "default": "checkpoint", "help": "of the file; checkpoint unless given"}),
+            (
+                "--output",
+                {"type": Path, "required": True, "metavar": "FILE", "help": "the file to write", "short": "-o"},
+            ),
+            (
+                "--which",
+                {"choices": WHICH, "default": "last", "help": "of its epochs: the last, or the best to validate"},
+            ),
+            *(OWN, RESULTS),
+        ],
+    ),
+    "predict": (
+        "say what a trained model makes of examples",
+        [
+            *(MODEL, ("data", {"help": "a .csv or .npz file, or the name of a dataset"})),
+            (
+                "--output",
+                {
+                    "type": Path,
+                    "default": Path("predictions.csv"),
+                    "metavar": "FILE",
+                    "help": "the table to write",
+                    "short": "-o",
+                },
+            ),
+            *(TRUST, OWN, ON),
+        ],
+    ),
+    "evaluate": (
+        "judge a trained model with running, batch and recalibrated statistics",
+        [
+            *(
+                MODEL,
+                (
+                    "--dataset",
+                    {"default": None, "metavar": "NAME", "help": "a dataset, or an .npz file; its own unless given"},
+                ),
+            ),
+            (
+                "--batch-size",
+                {"default": "1", "metavar": "N", "help": "examples that are judged together; 1 unless given"},
+            ),
+            *(TRUST, OWN, ON),
+        ],
+    ),
     "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
 }
-TO_COME = {"export": "exporting trained models", "merge": "joining results of several machines"}
+TO_COME = {"merge": "joining results of several machines"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,7 +143,8 @@ def _parser() -> _Parser:
     for name, (what, options) in VERBS.items():
         verb = verbs.add_parser(name, help=what, description=what.capitalize() + ".", allow_abbrev=False)
         for flag, settings in options:
-            verb.add_argument(flag, **settings)
+            short = [settings["short"]] if "short" in settings else []
+            verb.add_argument(*short, flag, **{name: value for name, value in settings.items() if name != "short"})
     return parser
 
 
@@ -103,6 +162,12 @@ def _check(options: argparse.Namespace) -> None:
         if not options.workers.isdecimal() or not 1 <= int(options.workers) <= 1024:
             raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {options.workers!r}")
         options.workers = int(options.workers)
+    if given.get("output") is not None and options.output.is_dir():
+        raise UsageError(f"--output must be a file, got the folder {options.output}")
+    if "batch_size" in given:
+        if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
+            raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
+        options.batch_size = int(options.batch_size)
     if given.get("time_budget") is not None:
         options.time_budget = _seconds(options.time_budget)
     if "retry" in given:

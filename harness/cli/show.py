@@ -15,7 +15,7 @@ MOST_ROWS = 12  # of a curve; the table has all of them
 
 def show(options: argparse.Namespace) -> int:
     """Print all that is known of a trial; the exit code."""
-    path = _find(options.results, options.trial)
+    path = find_record(options.results, options.trial)
     record, place = read_record(path), Place(path.parent.parent)
     print(f"trial {record.key} of {place.root.name}: {record.outcome}")
     if record.error:
@@ -30,11 +30,14 @@ def show(options: argparse.Namespace) -> int:
     console.print(_pairs("measured", record.telemetry))
     manifest = read_manifest(place)
     suite = manifest["path"] if manifest else f"suites/{place.root.name}.py"
+    if place.model(record.key, "last").exists():
+        print(f"its model: python -m harness export {record.key} --format checkpoint -o {record.key}.pth")
     print(f"replay it with: python -m harness run {suite} --only key={record.key} --results replay")
     return 0
 
 
-def _find(results: Path, prefix: str) -> Path:
+def find_record(results: Path, prefix: str) -> Path:
+    """The record of the trial whose key begins so; UsageError where there is none, or more than one."""
     if not re.fullmatch(r"[0-9a-f]{1,16}", prefix):
         raise UsageError(f"a trial is named by its key, 16 hex digits or the first of them, got {prefix!r}")
     found = sorted(results.glob(f"*/records/{prefix}*.json"))

@@ -4,7 +4,6 @@ To add a dataset: one entry in DATASETS, a function without arguments that retur
 function or as an .npz file, with x and y, or with x_train, y_train, x_test, y_test and, if it likes, x_val and y_val.
 """
 
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,13 +16,13 @@ from sklearn.datasets import load_digits, make_circles
 from sklearn.model_selection import train_test_split
 
 from harness.errors import SuiteError, lookup
-from harness.files import read_bytes, write_atomically
+from harness.files import write_atomically
+from harness.training.arrays import read_npz
 
 Arrays = Mapping[str, NDArray[Any]]  # x_train, y_train, x_val, ...
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data bring no split
 SPLIT_SEED = 42
-MAX_BYTES = 64 * 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,7 @@ def load_dataset(name: str, folder: Path, own: Mapping[str, Callable[[], Any]]) 
                 f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(made).__name__}"
             )
     elif name.endswith(".npz"):
-        arrays = _read_npz(folder / name)
+        arrays = read_npz(folder / name)
     else:
         arrays = lookup(DATASETS, name, "dataset")()
     return _checked(name, _split(name, arrays))
@@ -87,14 +86,6 @@ def _circles() -> Arrays:
 
 
 DATASETS: dict[str, Callable[[], Arrays]] = {"digits": _digits, "circles": _circles}
-
-
-def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(BytesIO(read_bytes(path, at_most=MAX_BYTES)), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise SuiteError(f"dataset {path}: not an .npz file of plain arrays ({error})") from error
 
 
 def _split(name: str, arrays: Arrays) -> Arrays:
