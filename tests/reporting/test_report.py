@@ -73,7 +73,7 @@ def test_a_report_has_a_page_a_text_a_table_and_every_figure_in_three_formats(wr
 def test_every_number_of_a_verdict_stands_in_the_table_of_comparisons(written):
     results, _ = written
     table = pd.read_csv(results.folder / "comparisons.csv")
-    assert set(table["shown_in"]) == {"claim 1", "claim 2", "claim 3", "claim 4", "effect"}
+    assert set(table["shown_in"]) == {*(f"claim {number}" for number in range(1, 1 + len(CLAIMS))), "effect"}
     assert {"n", "low", "high", "p", "p_floor", "p_adjusted", "verdict"} <= set(table.columns)
     assert len(table[table["shown_in"] == "effect"]) == len(AXES["lr"])
     assert set(table.loc[table["shown_in"] == "effect", "family"]) == {len(AXES["lr"])}
