@@ -29,6 +29,8 @@ def export(options: argparse.Namespace) -> int:
         raise DamageError(f"{error}; remove it, and `run` trains it again") from error
     try:
         check(model.about)
+        if (model.about["key"], model.about["which"]) != (key, options.which):
+            raise DamageError("is not the model that its name says; remove it, and `run` trains it again")
         data = in_form(model, options.format, functions_of(options))
     except HarnessError as error:
         raise type(error)(f"{path}: {error}") from error

@@ -33,6 +33,10 @@ from harness.training.program import Program
 from harness.trial import Trial
 
 FORMAT = 1
+MEMBERS = {  # of a description: what anything here relies on -> its type
+    **{"format": int, "key": str, "trial": dict, "init_params": dict, "which": str, "versions": dict},
+    **{"step": int, "epoch": float, "lr": float, "accuracy": float},
+}
 Functions = Mapping[str, Callable[..., Any]]  # what a suite brings of its own
 
 
@@ -81,8 +85,8 @@ def check(about: Mapping[str, Any]) -> None:
             f"has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
         )
     fault = "is not a model as this project writes it"
-    for name, kind in {"format": int, "trial": dict, "init_params": dict, "versions": dict}.items():
-        if type(about.get(name)) is not kind:
+    for name, kind in MEMBERS.items():
+        if type(about.get(name)) is not kind and not (name == "accuracy" and about.get(name, 0) is None):
             raise ModelError(f"{fault}: its {name} is {about.get(name)!r:.50}")
     inputs, classes = about["init_params"].get("inputs"), about["init_params"].get("classes")
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]

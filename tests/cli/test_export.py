@@ -14,6 +14,7 @@ import harness as package
 from harness.cli import main
 from harness.cli.options import FORMATS
 from harness.records import Place, read_record
+from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.forms import FORMS
 from tests.training import hostile
 
@@ -182,6 +183,25 @@ def test_a_pickle_writes_no_file_on_any_way_through_the_command_line(kept, comma
             assert "run` trains it again" in one_line(said, 4)
         assert not marker.exists(), name
     assert not (command.out / "o").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"accuracy": "x"}, {"lr": None}, {"key": "0" * 16}, {"which": "best"}, {"trial": {}}]
+)
+def test_a_kept_model_that_somebody_changed_is_refused_in_one_line(kept, command, change):
+    row = next(trials(kept, norm="batch", lr=0.1).itertuples())
+    kept_model = load(kept / f"results/keeping/models/{row.key}.last")
+    for folder in ("records", "models"):
+        (command.out / "results/keeping" / folder).mkdir(parents=True)
+    (command.out / f"results/keeping/records/{row.key}.json").write_bytes(
+        (kept / f"results/keeping/records/{row.key}.json").read_bytes()
+    )
+    path = command.out / f"results/keeping/models/{row.key}.last"
+    path.write_bytes(dump(Snapshot({**kept_model.about, **change}, kept_model.tensors)))
+    said = command("export", row.key, "--results", command.out / "results", "-o", command.out / "x")
+    assert said[0] in (2, 4)
+    one_line(said, said[0])
+    assert not (command.out / "x").exists()
 
 
 def test_hostile_files_are_refused_in_one_line_without_characters_that_move_the_cursor(command):

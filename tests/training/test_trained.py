@@ -76,12 +76,15 @@ def test_resumed_at_any_moment_keeps_the_same_models_to_the_byte():
 
 
 def test_the_best_model_is_the_first_with_the_highest_validation_accuracy():
-    trials = [replace(BASE, model="mlp-8", seed=seed, lr=lr) for seed, lr in [(0, 2.0), (1, 1e20), (2, 0.05)]]
+    trials = [
+        replace(BASE, model="mlp-8", seed=seed, lr=lr) for seed, lr in [(0, 2.0), (1, 1e20), (2, 0.05), (3, 1e-20)]
+    ]
     program, states = program_of(trials), {}
     for done, work in train(program):
         if work == "eval":
             states[done] = {name: tensor.detach().clone() for name, tensor in program.state.items()}
     accuracies = program.curves["val.accuracy"].nan_to_num(-1.0).T.tolist()
+    assert len(set(accuracies[3])) == 1  # a tie
     for i, (model, seen) in enumerate(zip(models_of(program, "best"), accuracies, strict=True)):
         step = program.marks[seen.index(max(seen))]
         assert (model.about["step"], model.about["accuracy"]) == (step, max(seen))
