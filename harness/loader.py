@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,33 @@ class SuiteFile:
     def trials(self, *, device: str) -> Iterator[Trial]:
         """Every trial of the suite once, "auto" resolved to `device`."""
         return self.suite.trials(device=device, sources=self.sources)
+
+
+ALL = "all"  # in the place of a suite's name: every suite of that folder
+
+
+def load_suites(paths: Iterable[str | Path]) -> list[SuiteFile]:
+    """The suites at these paths, in their order; `suites/all` stands for every suite in suites/, by name.
+
+    Raises SuiteError as `load_suite` does, and where two suites would share a results folder.
+    """
+    found: dict[str, SuiteFile] = {}
+    for file in (file for path in paths for file in _files(Path(path))):
+        suite = load_suite(file)
+        if found.setdefault(suite.name, suite).path != suite.path:
+            raise SuiteError(
+                _line(f"{found[suite.name].path} and {file} share the name {suite.name!r}, and so a results folder")
+            )
+    return list(found.values())
+
+
+def _files(path: Path) -> list[Path]:
+    """The file that a path names, or those of a whole folder."""
+    if path.name != ALL or path.with_suffix(".py").exists():
+        return [path]
+    if files := sorted(path.parent.glob("*.py")):
+        return files
+    raise SuiteError(_line(f"no suite in {path.parent}/; {path} stands for all suites in that folder"))
 
 
 def load_suite(path: str | Path) -> SuiteFile:

@@ -12,6 +12,10 @@ from harness.errors import MachineError, UsageError, nearest
 from harness.records import NO_RESULT, WHICH
 
 SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
+SUITES = (
+    "suites",
+    {"nargs": "+", "metavar": "SUITE", "help": "path of a suite file; suites/all stands for every suite in suites/"},
+)
 RESULTS = ("--results", {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results are kept"})
 ONLY = (
     "--only",
@@ -32,7 +36,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "run": (
         "train what is missing, then write the report",
         [
-            *(SUITE, RESULTS, ONLY, WORKERS, DEVICE),
+            *(SUITES, RESULTS, ONLY, WORKERS, DEVICE),
             ("--executor", {"choices": ["local", "slurm", "dask"], "default": "local", "help": "where cohorts run"}),
             (
                 "--retry",
@@ -53,7 +57,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, JSON]),
     "report": (
         "write the report again from what is in results/",
-        [("suites", {"nargs": "+", "metavar": "SUITE"}), RESULTS],
+        [SUITES, RESULTS],
     ),
     "show": (
         "show one trial: settings, attempts, curves, error, and the command that replays it",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.reading import refresh
-from harness.loader import load_suite
+from harness.loader import load_suites
 from harness.records import Place
 from harness.reporting.current import current_page
 from harness.store import read_results
@@ -15,8 +15,7 @@ from harness.store import read_results
 
 def report(options: argparse.Namespace) -> int:
     """Write the report of each suite; the exit code."""
-    for path in options.suites:
-        suite = load_suite(path)
+    for suite in load_suites(options.suites):
         place, manifest, table = refresh(suite, options.results)
         page = page_of_report(place, manifest)
         count = len(table)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,13 +11,13 @@ from typing import Any
 from harness.cli.manifest import describe, with_history
 from harness.cli.progress import Tally, display
 from harness.cli.provenance import telemetry_of
-from harness.cli.stopping import Stopping, stopping
+from harness.cli.stopping import INTERRUPTED, TEMPORARY, Stopping, stopping
 from harness.cli.summary import end_of_run
-from harness.errors import MachineError
+from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.local import ask, execute
 from harness.execution.messages import Kind, Survey, Surveyed
 from harness.execution.pool import pool_of
-from harness.loader import SuiteFile, load_suite
+from harness.loader import SuiteFile, load_suites
 from harness.plan import Cohort, Shape, longest_first, plan
 from harness.records import NO_RESULT, TRAINED, WHICH, Place, owned, read_manifest, write_manifest
 from harness.reporting.claims import check
@@ -37,14 +38,42 @@ class Todo:
     damaged: list[str]  # what is wrong with records that can't be read
 
 
+STOPPED = (TEMPORARY, INTERRUPTED)
+WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
+
+
 def run(options: argparse.Namespace) -> int:
-    """Train the selected trials that have no result yet and write tables and report; the exit code."""
-    suite = load_suite(options.suite)
+    """Train what has no result yet, suite by suite, and write tables and reports; the exit code."""
+    suites = load_suites(options.suites)
+    for suite in suites:
+        check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
+    with stopping(options.time_budget) as stop:
+        if len(suites) == 1:
+            return _run(suites[0], options, stop)
+        codes = []
+        for suite in suites:
+            codes.append(_one_of_many(suite, options, stop))
+            if codes[-1] in STOPPED:
+                return codes[-1]
+    return min(codes, key=WORST_FIRST.index)
+
+
+def _one_of_many(suite: SuiteFile, options: argparse.Namespace, stop: Stopping) -> int:
+    """Run one suite; where this machine can't, or nothing of it is selected, say so and leave it to the others."""
+    print(f"{suite.name}: {suite.question}", flush=True)
+    try:
+        return _run(suite, options, stop)
+    except (MachineError, DamageError, EmptySelection) as error:
+        print(f"{suite.name}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(suite: SuiteFile, options: argparse.Namespace, stop: Stopping) -> int:
+    stop.at_once = False
     only = parse_only(options.only)
     select(suite.trials(device="cpu"), {axis: wanted for axis, wanted in only.items() if axis not in ("device", "key")})
-    check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
     place = Place(options.results / suite.name)
-    with stopping(options.time_budget) as stop, owned(place):
+    with owned(place):
         if options.fresh:
             _set_aside(place)
         before = read_manifest(place)

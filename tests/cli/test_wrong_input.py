@@ -106,7 +106,7 @@ def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, ch
     [
         ((), 2, "say what to do"),
         (("rn", "right"), 2, "did you mean 'run'"),
-        (("run",), 2, "required: suite"),
+        (("run",), 2, "required: SUITE"),
         (("run", "nowhere"), 2, "no suite file nowhere.py; suites in ./: right"),
         (("run", "."), 2, "no suite file"),
         (("run", "right", "extra"), 2, "extra"),
