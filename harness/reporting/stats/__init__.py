@@ -4,15 +4,7 @@ Entry i of two paired arrays comes from the same seed. Failed trials are scored 
 no function drops a value. What is random takes its generator.
 """
 
-from harness.reporting.stats.effects import (
-    iqm,
-    mean_ranks,
-    normalised,
-    page_trend,
-    recovered_fraction,
-    slopes,
-    step_ratio,
-)
+from harness.reporting.stats.effects import page_trend, recovered_fraction, slopes, step_ratio
 from harness.reporting.stats.paired import (
     ALPHA,
     Interval,
@@ -23,18 +15,31 @@ from harness.reporting.stats.paired import (
     seeds_needed,
     sign_flip_p,
 )
-from harness.reporting.stats.ranges import UsableRange, cross_fitted, lr_sensitivity, usable_range
+from harness.reporting.stats.ranges import UsableRange, usable_range
 from harness.reporting.stats.rates import mcnemar_p, wilson
+from harness.reporting.stats.tasks import iqm, iqm_interval, mean_ranks, normalised, performance_profile
 from harness.reporting.stats.times import log_rank_p, restricted_times, survival
+from harness.reporting.stats.tuning import (
+    best_of_k,
+    best_of_k_band,
+    chosen_lrs,
+    cross_fitted,
+    lr_sensitivity,
+    tuned_difference,
+)
 
 __all__ = [
     "ALPHA",
     "Interval",
     "UsableRange",
+    "best_of_k",
+    "best_of_k_band",
+    "chosen_lrs",
     "cross_fitted",
     "equivalence_p",
     "holm",
     "iqm",
+    "iqm_interval",
     "log_rank_p",
     "lr_sensitivity",
     "mcnemar_p",
@@ -43,6 +48,7 @@ __all__ = [
     "normalised",
     "p_floor",
     "page_trend",
+    "performance_profile",
     "recovered_fraction",
     "restricted_times",
     "seeds_needed",
@@ -50,6 +56,7 @@ __all__ = [
     "slopes",
     "step_ratio",
     "survival",
+    "tuned_difference",
     "usable_range",
     "wilson",
 ]

@@ -1,28 +1,30 @@
-"""Effects other than a difference: fractions, ratios, trends, scores over tasks."""
+"""Effects other than a difference: fractions, ratios, trends."""
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from harness.reporting.stats.paired import Interval, mean_interval
+from harness.reporting.stats.paired import RESAMPLES, Interval, mean_interval
 
 Array = NDArray[np.float64]
-
-RESAMPLES = 9_999
 
 
 def recovered_fraction(local: Array, sync: Array, joint: Array, rng: np.random.Generator) -> Interval:
     """R = (sync - local) / (joint - local) with its bootstrap interval over seeds.
 
-    All NaN where the interval of the denominator covers 0: there is no loss to recover.
+    Scores are higher the better. All NaN unless the interval of the denominator lies above 0: there is no loss to
+    recover. The ends are NaN where a resample of the seeds has no loss.
     """
     lost = mean_interval(joint - local)
-    if not (lost.low > 0 or lost.high < 0):
+    if not lost.low > 0:
         return Interval(np.nan, np.nan, np.nan)
     seeds = rng.integers(0, len(local), (RESAMPLES, len(local)))
-    draws = (sync - local)[seeds].mean(axis=1) / (joint - local)[seeds].mean(axis=1)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return Interval(float(np.mean(sync - local)) / lost.estimate, float(low), float(high))
+    losses = (joint - local)[seeds].mean(axis=1)
+    estimate = float(np.mean(sync - local)) / lost.estimate
+    if not (losses > 0).all():
+        return Interval(estimate, np.nan, np.nan)
+    low, high = np.percentile((sync - local)[seeds].mean(axis=1) / losses, [2.5, 97.5])
+    return Interval(estimate, float(low), float(high))
 
 
 def step_ratio(ours: Array, theirs: Array) -> Interval:
@@ -38,21 +40,7 @@ def slopes(x: Array, y: Array) -> Array:
 
 
 def page_trend(y: Array) -> float:
-    """The one-sided p of Page's (1963) test that y[seed, x] rises along x."""
+    """The one-sided p of Page's (1963) test that y[seed, x] rises along x; NaN for fewer than 3 x or 2 seeds."""
+    if len(y) < 2 or y.shape[1] < 3:
+        return float("nan")
     return float(scipy.stats.page_trend_test(y).pvalue)
-
-
-def iqm(scores: Array) -> float:
-    """The mean of the middle half (Agarwal et al. 2021)."""
-    return float(scipy.stats.trim_mean(scores, 0.25))
-
-
-def normalised(accuracy: Array, chance: Array) -> Array:
-    """Accuracy on a scale from 0, chance, to 1, so that tasks with different classes can be compared."""
-    return (accuracy - chance) / (1 - chance)
-
-
-def mean_ranks(scores: Array) -> Array:
-    """Per variant its mean rank over seeds, from scores[seed, variant]; 1 is best, ties share."""
-    known = np.where(np.isnan(scores), -np.inf, scores)
-    return np.asarray(scipy.stats.rankdata(-known, axis=1).mean(axis=0))

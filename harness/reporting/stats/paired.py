@@ -12,6 +12,7 @@ Array = NDArray[np.float64]
 ALPHA = 0.05
 MOST_EXACT = 20  # pairs: half a million sign patterns; above that they are drawn
 DRAWS = 99_999
+RESAMPLES = 9_999  # of a bootstrap
 
 
 class Interval(NamedTuple):

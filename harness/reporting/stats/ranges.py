@@ -1,4 +1,4 @@
-"""Learning rates: over how long a range an arm trains, and which one to choose."""
+"""Over how long a range of learning rates an arm trains."""
 
 import math
 from dataclasses import dataclass
@@ -46,25 +46,3 @@ def usable_range(lrs: Array, accuracy: Array, target: float) -> UsableRange:
         low_seen=not usable[0],
         high_seen=not usable[-1],
     )
-
-
-def lr_sensitivity(losses: Array, initial_loss: float) -> float:
-    """How much loss a random lr of the grid costs against the best: E[min(l, l0) - l*] (Wortsman et al. 2023).
-
-    A missing loss, a run that diverged, counts as the loss at initialisation.
-    """
-    capped = np.fmin(losses, initial_loss)
-    return float(np.mean(capped) - np.min(capped))
-
-
-def cross_fitted(validation: Array, test: Array) -> Array:
-    """Per seed its test score at the lr that the OTHER seeds' mean validation score would choose.
-
-    Both are [seed, lr], higher is better. Choosing on the scored seed, or on test data, would flatter. A missing
-    validation score never wins.
-    """
-    if len(validation) < 2:
-        raise ValueError("an lr is chosen by the other seeds, of which there are none")
-    known = np.where(np.isnan(validation), -np.inf, validation)
-    chosen = [int(np.argmax(np.delete(known, seed, axis=0).mean(axis=0))) for seed in range(len(known))]
-    return test[np.arange(len(test)), chosen]
