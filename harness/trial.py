@@ -14,6 +14,8 @@ from harness.errors import SuiteError, nearest
 
 Value = str | int | float | bool | None
 
+BATCH_NORMS = ("batch", "ws_batch")  # norms whose statistics are those of a batch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
@@ -70,7 +72,7 @@ class Trial:
             raise SuiteError("nesterov=True needs momentum > 0, got momentum=0.0")
         if self.schedule == "step" and self.decay_every is None:
             raise SuiteError("schedule 'step' needs decay_every (steps between two decays), got None")
-        if self.norm == "batch" and self.batch_size < 2:
+        if self.norm in BATCH_NORMS and self.batch_size < 2:
             raise SuiteError("batch norm can't train on norm_batch 1: a batch_size of at least 2, got 1")
 
     @property

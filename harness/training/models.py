@@ -17,7 +17,7 @@ from torch import nn
 
 from harness.errors import SuiteError, lookup
 from harness.training.inits import initialise
-from harness.training.norms import Norm, norm_of
+from harness.training.norms import REWORK, Norm, norm_of
 from harness.training.streams import sub_seed
 from harness.trial import Trial
 
@@ -53,7 +53,10 @@ def blank(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(trial.seed, "init"))
-        return _own(own[trial.model], around) if trial.model in own else _named(trial.model, around)
+        model = _own(own[trial.model], around) if trial.model in own else _named(trial.model, around)
+    if trial.norm in REWORK:
+        REWORK[trial.norm](model)
+    return model
 
 
 def _named(name: str, around: Surroundings) -> nn.Module:

@@ -2,7 +2,12 @@
 
 To add a norm: one entry in NORMS, from the settings of the trial, the number of channels and the number of spatial
 dimensions (0 for a vector, 1 for a signal, 2 for an image) to a layer. It draws nothing from a random generator: arms
-with one seed start from the same weights.
+with one seed start from the same weights. A layer that torch doesn't have is a module in layers.py, with its stacked
+form in stacking.py.
+
+What changes the weights that it stands behind has an entry in REWORK as well. Weight standardisation is a norm of this
+table, together with the norm of activations that it goes with, and no axis of its own: so it is an arm like the others,
+and without a norm behind them standardised weights would scale activations by the root of the fan-in in every layer.
 """
 
 from collections.abc import Callable
@@ -12,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from harness.errors import SuiteError, lookup
+from harness.training.layers import RMSNorm, standardise_weights
 from harness.trial import Trial
 
 Norm = Callable[..., nn.Module]  # (channels, dims=0) -> layer
@@ -58,4 +64,12 @@ NORMS: dict[str, Norm] = {  # trial, channels, dims -> layer
     "layer": lambda trial, channels, dims=0: _group(trial, channels, 1),
     "group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
     "instance": _instance,
+    "rms": lambda trial, channels, dims=0: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
+    "ws_batch": _batch,
+    "ws_group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
+}
+
+REWORK: dict[str, Callable[[nn.Module], None]] = {  # norm -> what it makes of a model that has it
+    "ws_batch": standardise_weights,
+    "ws_group": standardise_weights,
 }

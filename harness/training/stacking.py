@@ -11,12 +11,14 @@ number or each channel by itself (activations, pooling, dropout) need none: they
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from harness.training.layers import STANDARDISED, RMSNorm, over_root_mean_square, standardised
 
 
 class NotStackableError(Exception):
@@ -136,6 +138,18 @@ def _layer_norm(leaf: Leaf, x: Tensor) -> Tensor:
     return _affine(leaf, F.layer_norm(examples, layer.normalized_shape, eps=layer.eps), 0).flatten(1, 2)
 
 
+def _rms_norm(leaf: Leaf, x: Tensor) -> Tensor:
+    layer = leaf.layer
+    assert isinstance(layer, RMSNorm)
+    x = leaf.own(x)
+    if _are_vectors(leaf, x, layer.channels):
+        return _affine(leaf, over_root_mean_square(x, (1,), layer.eps), 2)
+    examples = x.reshape(len(x), leaf.models, -1, *x.shape[2:])
+    out = over_root_mean_square(examples, tuple(range(2, examples.ndim)), layer.eps).flatten(1, 2)
+    scale = leaf.get("weight")
+    return out if scale is None else out * scale.view(-1, *[1] * (out.ndim - 2))
+
+
 def _standardise(x: Tensor, eps: float) -> Tensor:
     """Groups of channels of each example, "M G C N", less their mean and over their deviation."""
     out: Tensor = _Standardise.apply(x, eps)  # type: ignore[no-untyped-call]
@@ -183,6 +197,12 @@ def _are_vectors(leaf: Leaf, x: Tensor, channels: int) -> bool:
     return x.ndim == 3 and x.shape[:2] == (leaf.models, channels)
 
 
+def _with_standardised_weights(leaf: Leaf, x: Tensor) -> Tensor:
+    weight = leaf.tensors["weight"]
+    used = {**leaf.tensors, "weight": standardised(weight.flatten(0, 1)).view_as(weight)}
+    return PLAIN[type(leaf.layer)](replace(leaf, tensors=used), x)
+
+
 LAYERS: dict[type[nn.Module], Callable[[Leaf, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv1d: _convolution,
@@ -193,8 +213,11 @@ LAYERS: dict[type[nn.Module], Callable[[Leaf, Tensor], Tensor]] = {
     nn.InstanceNorm2d: _instance_norm,
     nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
+    RMSNorm: _rms_norm,
     nn.Flatten: _flatten,
+    **dict.fromkeys(STANDARDISED.values(), _with_standardised_weights),
 }
+PLAIN = {special: LAYERS[plain] for plain, special in STANDARDISED.items()}
 
 
 class Stacked(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harness.training import chain, stacking
 from harness.training.fusion import MODES, choose_mode, fuse, fuse_fastest, kept_bytes
+from harness.training.layers import STANDARDISED, RMSNorm, StandardisedLinear
 
 CPU = torch.device("cpu")
 
@@ -27,7 +28,8 @@ def layers_of_vectors(draw):
     sizes = draw(st.lists(st.sampled_from([4, 6, 8]), min_size=1, max_size=3))
     layers, features = [], 5
     for size in sizes:
-        layers.append((nn.Linear, (features, size), {"bias": draw(st.booleans())}))
+        kind = draw(st.sampled_from([nn.Linear, StandardisedLinear]))
+        layers.append((kind, (features, size), {"bias": draw(st.booleans())}))
         affine = draw(st.booleans())
         layers += draw(
             st.sampled_from(
@@ -38,6 +40,7 @@ def layers_of_vectors(draw):
                     [(nn.LayerNorm, (size,), {"elementwise_affine": affine})],
                     [(nn.LayerNorm, (size,), {"bias": False})],
                     [(nn.GroupNorm, (2, size), {"affine": affine})],
+                    [(RMSNorm, (size, 1e-3, affine), {})],
                 ]
             )
         )
@@ -63,10 +66,11 @@ def layers_of_pixels(draw):
             "stride": draw(st.sampled_from([1, 2])),
             "bias": draw(st.booleans()),
         }
-        layers.append((conv, (channels, size, 3), {**shape, "groups": draw(st.sampled_from([1, 2]))}))
+        kind = draw(st.sampled_from([conv, STANDARDISED[conv]]))
+        layers.append((kind, (channels, size, 3), {**shape, "groups": draw(st.sampled_from([1, 2]))}))
         affine = draw(st.booleans())
         norms = [(batch, (size,), {"affine": affine}), (instance, (size,), {"affine": affine})]
-        norms.append((nn.GroupNorm, (2, size), {"affine": affine}))
+        norms += [(nn.GroupNorm, (2, size), {"affine": affine}), (RMSNorm, (size, 1e-3, affine), {})]
         layers += [draw(st.sampled_from(norms)), (nn.ReLU, (), {})]
         layers += draw(st.sampled_from([[], [(pool, (2,), {"ceil_mode": True})]]))
         channels = size
