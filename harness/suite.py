@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.claim import Claim
 from harness.errors import SuiteError
-from harness.trial import Trial, Value, axis_types, canonical
+from harness.trial import Trial, Value, axis_types, canonical, join_probes
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
 Functions = Mapping[str, Callable[..., Any]]
@@ -24,7 +24,7 @@ class Suite:
     a mapping of the fields in which it differs from the first; a trial in several grids is one trial. `only_if` keeps
     the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy
     ends under `target_accuracy` is below_target. `save_models` keeps the weights of the last epoch and of the best. A
-    model or a dataset may be a function of the suite's own.
+    model or a dataset may be a function of the suite's own. A list of `probes` is no axis: all are taken of each trial.
     """
 
     grids: tuple[Grid, ...]
@@ -126,10 +126,19 @@ def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> 
 
 def _values(axis: str, given: Any) -> list[Any]:
     """What an axis is given, as a list: a generator can be gone through but once."""
+    if axis == "probes" and not isinstance(given, str):  # all of them are taken of every trial: no axis
+        return [_joined(given)]
     if isinstance(given, set | frozenset):
         raise SuiteError(f"axis {axis!r} is a set, which keeps no order; give it a list")
     is_one = isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
     return [given] if is_one else list(given)
+
+
+def _joined(given: Any) -> str:
+    names = list(given) if isinstance(given, Iterable) else [given]
+    if strangers := [name for name in names if not isinstance(name, str)]:
+        raise SuiteError(f"probes must be a list of names, such as ['gradients'], got {strangers[0]!r} in it")
+    return join_probes(names)
 
 
 def _named(axis: str, value: Any, functions: dict[str, Callable[..., Any]]) -> Any:

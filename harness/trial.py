@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -13,8 +13,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from harness.errors import SuiteError, nearest
 
 Value = str | int | float | bool | None
-
 BATCH_NORMS = ("batch", "ws_batch")  # norms whose statistics are those of a batch
+PROBE_JOIN = "+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,8 @@ class Trial:
     steps: int | None = None  # parameter updates; a suite gives either steps or epochs
     epochs: int | None = None
     eval_every: int | None = None  # steps; a twentieth of the budget unless told
+    probes: str = ""  # names of measurements, joined by "+"
+    probe_every: int | None = None  # steps; with every evaluation unless told
     device: str = "auto"
     world_size: int = 1
     threads: int = 1  # of the process that trains it; bits depend on it
@@ -72,6 +74,8 @@ class Trial:
             raise SuiteError("nesterov=True needs momentum > 0, got momentum=0.0")
         if self.schedule == "step" and self.decay_every is None:
             raise SuiteError("schedule 'step' needs decay_every (steps between two decays), got None")
+        if self.probe_every is not None and not self.probes:
+            raise SuiteError(f"probe_every={self.probe_every} needs probes, such as probes=['gradients'], got none")
         if self.norm in BATCH_NORMS and self.batch_size < 2:
             raise SuiteError("batch norm can't train on norm_batch 1: a batch_size of at least 2, got 1")
 
@@ -117,6 +121,7 @@ RULES: dict[str, Rule] = {
     "steps": _COUNT,
     "epochs": _COUNT,
     "eval_every": _COUNT,
+    "probe_every": _COUNT,
     "world_size": _COUNT,
     "threads": _COUNT,
     "together": _COUNT,
@@ -141,6 +146,12 @@ def canonical(axis: str, value: Any) -> Value:
     if float in allowed and type(value) in (int, float) and not abs(value) > sys.float_info.max:
         return float(value) + 0.0  # -0.0 equals 0.0, so it is 0.0
     if type(value) in allowed:
-        return value  # type: ignore[no-any-return]
+        return join_probes(value) if axis == "probes" else value
     names = " or ".join("None" if t is type(None) else t.__name__ for t in allowed)
     raise SuiteError(f"{axis} must be {names}, got {value!r} ({type(value).__name__})")
+
+
+def join_probes(names: str | Iterable[str]) -> str:
+    """A list of probes as the one value that a trial has for it: each name once, sorted, joined by "+"."""
+    given = names.split(PROBE_JOIN) if isinstance(names, str) else names
+    return PROBE_JOIN.join(sorted({name for name in given if name}))

@@ -26,7 +26,8 @@ from harness.training.inits import INITS
 from harness.training.loop import train
 from harness.training.models import MODELS, build
 from harness.training.optim import OPTIMIZERS, SCHEDULES
-from harness.training.program import epoch_length, evaluation_steps, prepare, total_steps
+from harness.training.probes import probes_of
+from harness.training.program import epoch_length, evaluation_steps, prepare, probe_steps, total_steps
 from harness.trial import Trial
 
 PROBE_STEPS = 4
@@ -162,6 +163,7 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
 def _check_settings(trial: Trial) -> None:
     lookup(OPTIMIZERS, trial.optimizer, "optimizer")
     lookup(SCHEDULES, trial.schedule, "schedule")
+    probes_of(trial.probes)
     if trial.optimizer != "sgd" and trial.momentum:
         raise SuiteError(f"momentum is of sgd; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
     resolve_device(trial.device)
@@ -173,11 +175,12 @@ def _measure(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> flo
     """A guess at the seconds that a cohort takes, from a few of its steps, which are thrown away."""
     trial = trials[0]
     program = prepare(trials, dataset, torch.device(trial.device), suite.suite.functions)
-    spent: dict[str, list[float]] = {"train": [], "eval": []}
+    spent: dict[str, list[float]] = {"train": [], "eval": [], "probe": []}
     last = time.monotonic()
     for _, work in islice(train(program), PROBE_STEPS):
         now = time.monotonic()
         spent[work].append(now - last)
         last = now
     steps = total_steps(trial, dataset)
-    return min(spent["train"]) * steps + min(spent["eval"]) * len(evaluation_steps(trial, steps))
+    often = {"train": steps, "eval": len(evaluation_steps(trial, steps)), "probe": len(probe_steps(trial, steps))}
+    return sum(min(spent[work]) * times for work, times in often.items() if times)

@@ -5,28 +5,34 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from harness.training.best import note_best
 from harness.training.compact import go_on
+from harness.training.losses import cross_entropy, each_loss
 from harness.training.optim import lr_factor, update
+from harness.training.probes.view import Batch
+from harness.training.probing import measure
 from harness.training.program import RECENT, Program
 from harness.training.streams import generator, sub_seed
 
 
 def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
-    """Train on from `done` steps; after each piece of work tell the steps done and what it was, "train" or "eval".
+    """Train on from `done` steps; after each piece of work tell the steps done and what it was.
 
-    Between two pieces the program can be saved: its tensors and the number of steps are all there is to know, for an
-    evaluation that is done again writes the same row again.
+    That is "train", "eval" or "probe". Between two pieces the program can be saved: its tensors and the number of steps
+    are all there is to know, for what is measured again writes the same row again.
     """
     order, begin = torch.empty((0, 0), dtype=torch.int64), True
     marks = frozenset(program.marks)
     program.part.clear()
     active = go_on(program, program, [mark for mark in program.marks if mark < done])
+    probed = frozenset(program.probe_marks)
     for step in range(done, program.steps + 1):
+        if step in probed:
+            _probe(active, step)
+            yield step, "probe"
         if step in marks:
             _evaluate(active, step)
             program.write_back()
@@ -60,14 +66,10 @@ def _order(program: Program, epoch: int) -> Int[Tensor, "M N"]:
 def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -> None:
     """One update of every model."""
     first, stack = program.trials[0], program.stack
-    x, y = program.data["train"]
-    shared = _is_full(program)
-    if not shared:
-        picked = order[:, batch * first.batch_size : (batch + 1) * first.batch_size]
-        x, y = x[picked.T], y[picked]
+    x, y, shared = _batch(program, order, batch)
     stack.count_batches(step)
     _seed_noise(program, step)
-    losses, grads = stack.gradients(x, shared=shared, head=partial(_cross_entropy, y=y))
+    losses, grads = stack.gradients(x, shared=shared, head=partial(cross_entropy, y=y))
     factor = lr_factor(first, step, program.steps)
     settings = {dims: of.times(factor) for dims, of in program.settings.items()}
     update(program.optimizer, stack.weights, grads, program.slots, settings, step)
@@ -76,24 +78,27 @@ def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -
         _gather_losses(program, step + 1)
 
 
+def _batch(program: Program, order: Int[Tensor, "M N"], batch: int) -> tuple[Tensor, Tensor, bool]:
+    """The examples "N M ..." and labels "M N" of each model's batch, or what all models share, and whether they do."""
+    x, y = program.data["train"]
+    if _is_full(program):
+        return x, y, True
+    size = program.trials[0].batch_size
+    picked = order[:, batch * size : (batch + 1) * size]
+    return x[picked.T], y[picked], False
+
+
+def _probe(program: Program, step: int) -> None:
+    """Write a row of the probes' curves: before the update after this step, with the batch of that update at hand."""
+    epoch, batch = divmod(step, program.steps_per_epoch)
+    order = torch.empty((0, 0), dtype=torch.int64) if _is_full(program) else _order(program, epoch)
+    measure(program, step, Batch(*_batch(program, order, batch)))
+
+
 def _seed_noise(program: Program, step: int) -> None:
     """Make what a model draws in its forward pass (dropout) a function of its cohort and the step."""
     if program.stack.draws:
         torch.manual_seed(sub_seed(program.trials[0].seed, "noise", step))
-
-
-def _cross_entropy(out: Float[Tensor, "M K N"], y: Tensor) -> tuple[Float[Tensor, "M"], Float[Tensor, "M K N"]]:
-    """The mean cross-entropy of each model, and its gradient: softmax less one for the right class, over N."""
-    logs = F.log_softmax(out, 1)
-    right = y.expand(len(out), -1).unsqueeze(1)
-    losses = logs.gather(1, right).mean((1, 2)).neg_()
-    grad = logs.exp_().scatter_add_(1, right, logs.new_tensor(-1.0).expand(right.shape))
-    return losses, grad.div_(out.shape[2])
-
-
-def _losses(out: Float[Tensor, "M K N"], y: Tensor) -> Float[Tensor, "M N"]:
-    """Cross-entropy of every example, for labels "M N" or for labels "N" that all models share."""
-    return F.cross_entropy(out, y.expand(len(out), -1), reduction="none")
 
 
 def _gather_losses(program: Program, done: int) -> None:
@@ -139,6 +144,6 @@ def _score(program: Program, split: str) -> tuple[Float[Tensor, "M"], Float[Tens
     with program.stack.evaluating():
         for some_x, some_y in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
             out = program.stack(some_x, shared=True)
-            loss += _losses(out, some_y).sum(1, dtype=loss.dtype)
+            loss += each_loss(out, some_y).sum(1, dtype=loss.dtype)
             right += (out.max(1).indices == some_y).sum(1)  # ten times as fast as argmax, which does the same
     return loss / len(y), right.to(loss.dtype) / len(y)

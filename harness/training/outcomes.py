@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.training.program import Program
+from harness.training.program import PROBE, Program
 from harness.trial import BATCH_NORMS, Trial
 
 Curve = dict[str, list[Any]]  # step, value; a value that is not finite is None
@@ -59,7 +59,7 @@ def _entropy(labels: NDArray[np.int64]) -> float:
 
 def _points(program: Program, name: str, curve: Tensor) -> tuple[list[int], list[list[float | None]]]:
     """The steps at which a curve has values, and the values model by model."""
-    marks = list(program.marks)
+    marks = list(program.probe_marks if name.startswith(f"{PROBE}.") else program.marks)
     if name == "batch.loss":
         # The mean since the mark before; sums are kept, so that evaluating twice changes nothing.
         since = curve.new_tensor(marks).diff()

@@ -1,7 +1,7 @@
 """A cohort made ready to train: models, data and optimizer on a device, and every tensor that training changes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,12 +12,15 @@ from harness.training.datasets import Dataset
 from harness.training.fusion import Stack, fuse, fuse_fastest
 from harness.training.models import build
 from harness.training.optim import OPTIMIZERS, Optimizer, Settings
+from harness.training.probes import curves_of, probes_of
+from harness.training.probes.layers import Layer, layers_of
 from harness.trial import Trial
 
 RECENT = 64  # steps whose losses are kept before they are added up: one at a time costs more than the rest of a step
 FEWEST_EXAMPLES, BATCHES = 64, 2  # of one piece of an evaluation: it takes no more memory than a training step
 EVALUATIONS = 20  # of a run that doesn't say how often
 SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
+PROBE = "probe"  # what curves of probes have in the place of a split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +38,11 @@ class Program:
     steps: int
     steps_per_epoch: int
     marks: tuple[int, ...]  # steps after which validation and test examples are evaluated; the first is 0
-    curves: Mapping[
-        str, Tensor
-    ]  # "val.loss" -> "E M", a row for each mark; of "batch.loss", the sum of all steps so far
+    probe_marks: tuple[int, ...]  # steps after which probes are taken
+    layers: tuple[Layer, ...]  # that probes look at
+    # "val.loss" -> "E M", a row for each mark; of "batch.loss", the sum of all steps so far; of "probe.sharpness" and
+    # its like, a row for each of the probe_marks
+    curves: Mapping[str, Tensor]
     fail_step: Tensor  # "M": the step whose loss was the first that is not finite, -1 if there is none
     recent: (
         Tensor  # "RECENT M": training losses of the last steps, in a ring; `batch_loss` has all but those since a mark
@@ -104,7 +109,7 @@ def prepare(
     else:
         stack = fuse_fastest(models, dataset.inputs, first.batch_size, device)
     padded = [*trials, *[trials[-1]] * (stack.size - len(trials))]
-    marks = evaluation_steps(first, steps)
+    layers = layers_of(models[0], dataset.inputs) if first.probes else ()
     optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
     remembered = optimizer.slots(padded)
     like = next(iter(stack.weights.values()))
@@ -122,8 +127,10 @@ def prepare(
         chunk=max(FEWEST_EXAMPLES, BATCHES * first.batch_size),
         steps=steps,
         steps_per_epoch=steps_per_epoch,
-        marks=marks,
-        curves=_empty_curves(len(marks), stack.size, device),
+        marks=evaluation_steps(first, steps),
+        probe_marks=probe_steps(first, steps),
+        layers=layers,
+        curves=_empty_curves(_curve_rows(first, steps, layers), stack.size, device),
         fail_step=torch.full((stack.size,), -1, device=device),
         recent=torch.zeros(RECENT, stack.size, device=device, dtype=like.dtype),
         batch_loss=torch.zeros(stack.size, device=device, dtype=_precise(device)),
@@ -151,14 +158,28 @@ def evaluation_steps(trial: Trial, steps: int) -> tuple[int, ...]:
     return tuple(sorted({*range(0, steps, every), steps}))
 
 
+def probe_steps(trial: Trial, steps: int) -> tuple[int, ...]:
+    """When to probe: with every evaluation, or before the first step, every so often, after the last."""
+    if not trial.probes:
+        return ()
+    return evaluation_steps(replace(trial, eval_every=trial.probe_every or trial.eval_every), steps)
+
+
 def _on(device: torch.device, dataset: Dataset, split: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(dataset.x[split]).to(device), torch.from_numpy(dataset.y[split]).to(device)
 
 
-def _empty_curves(marks: int, models: int, device: torch.device) -> dict[str, Tensor]:
-    names = [f"{split}.{metric}" for split in SPLITS for metric in METRICS]
-    shape, precise = (marks, models), _precise(device)
-    return {name: torch.full(shape, torch.nan, device=device, dtype=precise) for name in [*names, "batch.loss"]}
+def _curve_rows(trial: Trial, steps: int, layers: Sequence[Layer]) -> dict[str, int]:
+    """The names of the curves, and how many rows each has."""
+    evaluated = [*(f"{split}.{metric}" for split in SPLITS for metric in METRICS), "batch.loss"]
+    probed = [f"{PROBE}.{name}" for name in curves_of(probes_of(trial.probes), layers)]
+    marks, probe_marks = len(evaluation_steps(trial, steps)), len(probe_steps(trial, steps))
+    return {**dict.fromkeys(evaluated, marks), **dict.fromkeys(probed, probe_marks)}
+
+
+def _empty_curves(rows: Mapping[str, int], models: int, device: torch.device) -> dict[str, Tensor]:
+    precise = _precise(device)
+    return {name: torch.full((marks, models), torch.nan, device=device, dtype=precise) for name, marks in rows.items()}
 
 
 def _precise(device: torch.device) -> torch.dtype:

@@ -29,7 +29,7 @@ from harness.training.checkpoint import Snapshot
 from harness.training.models import MODELS, blank
 from harness.training.optim import OPTIMIZERS, TORCH, lr_factor
 from harness.training.plain import plain_names, unsynchronised
-from harness.training.program import Program
+from harness.training.program import SPLITS, Program
 from harness.trial import Trial
 
 FORMAT = 1
@@ -56,7 +56,8 @@ def trained_models(program: Program, own: Functions) -> Iterator[tuple[Trial, st
 
 def _about(program: Program, i: int, step: int) -> dict[str, Any]:
     trial, mark = program.trials[i], program.marks.index(step)
-    measured = {name: curve[mark, i].item() for name, curve in program.curves.items() if name != "batch.loss"}
+    splits = {name: curve for name, curve in program.curves.items() if name.partition(".")[0] in SPLITS}
+    measured = {name: curve[mark, i].item() for name, curve in splits.items()}
     metrics = {name: value if math.isfinite(value) else None for name, value in measured.items()}
     next_step = min(step, program.steps - 1)
     return {

@@ -1,0 +1,52 @@
+"""Taking the probes of a cohort: what they may see, and where their values go."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from harness.training.optim import lr_factor
+from harness.training.probes import probes_of
+from harness.training.probes.view import Batch, View
+from harness.training.program import PROBE, Program
+from harness.training.streams import generator, sub_seed
+
+
+def measure(program: Program, step: int, coming: Batch) -> None:
+    """Write the row of this step into the curves of the probes. Taken again, it comes out the same."""
+    row = program.probe_marks.index(step)
+    view = _view(program, step, coming)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sub_seed(program.trials[0].seed, PROBE, step))  # for what a model draws (dropout)
+        for probe in probes_of(program.trials[0].probes):
+            for name, values in probe.measure(view).items():
+                program.curves[f"{PROBE}.{name}"][row] = values.detach()
+
+
+def _view(program: Program, step: int, coming: Batch) -> View:
+    factor = lr_factor(program.trials[0], min(step, program.steps - 1), program.steps)
+    trials = [program.trials[min(i, len(program.trials) - 1)] for i in range(program.stack.size)]
+    seeds = tuple(trial.seed for trial in trials)
+    return View(
+        models=program.stack,
+        layers=program.layers,
+        batch=coming if coming.shared else _fixed(program, seeds),
+        coming=coming,
+        train=program.data["train"][0],
+        batch_size=program.trials[0].batch_size,
+        lr=_column([trial.lr * factor for trial in trials], program.batch_loss),
+        seeds=seeds,
+        step=step,
+    )
+
+
+def _fixed(program: Program, seeds: tuple[int, ...]) -> Batch:
+    """The first examples of an order that nothing else uses, for each seed."""
+    x, y = program.data["train"]
+    size = program.trials[0].batch_size
+    orders = {s: torch.randperm(len(y), generator=generator(s, PROBE))[:size] for s in dict.fromkeys(seeds)}
+    picked = torch.stack([orders[seed] for seed in seeds]).to(y.device)
+    return Batch(x[picked.T], y[picked], shared=False)
+
+
+def _column(values: list[float], like: Tensor) -> Float[Tensor, "M"]:
+    return like.new_tensor(values)

@@ -1,0 +1,100 @@
+"""Probing: it changes nothing of what is learnt, it resumes to the bit, and it is charged as no training."""
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from harness import Suite
+from harness.errors import SuiteError
+from harness.training.checkpoint import Snapshot, load, newest, save
+from harness.training.loop import train
+from harness.training.outcomes import outcomes
+from harness.training.probes import PROBES
+from harness.training.program import probe_steps
+from tests.strategies import a_trial
+from tests.training.test_loop import BASE, CPU, DIGITS, assert_bit_equal, finish, prepare, program_of
+
+EVERY = "+".join(PROBES)
+PROBED = replace(BASE, model="mlp-8x2", probes=EVERY, probe_every=3)
+
+
+@pytest.mark.parametrize("mode", ["chain", "alone"])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_probes_move_no_bit_of_what_is_learnt(norm, mode):
+    options = {"norm": norm, "momentum": 0.9, "norm_momentum": "cumulative", "together": 1 if mode == "alone" else None}
+    trials = [replace(PROBED, seed=seed, lr=lr, **options) for seed, lr in enumerate([0.1, 1e20, 0.2, 1e20, 1e30])]
+    without = finish(program_of([replace(trial, probes="", probe_every=None) for trial in trials]))
+    probed = finish(program_of(trials))
+    assert len(probed.part) == len(without.part) == 1, "most of them diverge, so that the others go on alone"
+    for name, tensor in without.tensors.items():
+        assert torch.equal(tensor.detach().nan_to_num(7e30), probed.tensors[name].detach().nan_to_num(7e30)), name
+
+
+def test_a_model_that_draws_learns_the_same_when_it_is_probed():
+    def net(norm, activation):
+        nn = torch.nn
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), norm(8), activation(), nn.Dropout(0.3), nn.Linear(8, 10))
+
+    trials = [replace(PROBED, model="net", norm="batch", seed=seed) for seed in range(3)]
+    probed, without = (
+        finish(prepare(some, DIGITS, CPU, {"net": net}))
+        for some in (trials, [replace(trial, probes="", probe_every=None) for trial in trials])
+    )
+    for name, weight in without.stack.weights.items():
+        assert torch.equal(weight, probed.stack.weights[name])
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+def test_probed_and_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path, norm):
+    trials = [replace(PROBED, norm=norm, seed=seed, lr=lr) for seed, lr in enumerate([0.1, 1e20, 0.2, 1e20, 1e19])]
+    whole = finish(program_of(trials))
+    moments = sum(1 for _ in train(program_of(trials)))
+    for moment in range(1, moments):
+        stopped = program_of(trials)
+        (*_, (done, _)) = islice(train(stopped), moment)
+        save(tmp_path, "c", Snapshot({"step": done}, stopped.tensors))
+        snapshot, _ = newest(tmp_path, "c", {})
+        resumed = program_of(trials)
+        resumed.restore(snapshot.tensors)
+        assert_bit_equal(finish(resumed, snapshot.about["step"]), whole)
+        for path in tmp_path.iterdir():
+            assert load(path)
+            path.unlink()
+
+
+def test_probes_are_taken_at_their_own_cadence_or_with_every_evaluation():
+    assert probe_steps(PROBED, 11) == (0, 3, 6, 9, 11)
+    assert probe_steps(replace(PROBED, probe_every=None), 11) == (0, 4, 8, 11)
+    assert probe_steps(BASE, 11) == ()
+    (found,) = outcomes(finish(program_of([PROBED])))
+    assert found.curves["probe.gradient_norm/3"]["step"] == [0, 3, 6, 9, 11]
+    assert found.curves["val.loss"]["step"] == [0, 4, 8, 11]
+
+
+def test_what_is_not_finite_is_missing():
+    found = outcomes(finish(program_of([replace(PROBED, lr=1e20)])))[0].curves
+    assert found["probe.gradient_norm/1"]["value"][0] > 0
+    assert found["probe.gradient_norm/1"]["value"][-1] is None
+
+
+def test_a_trial_without_probes_has_no_curves_of_them():
+    program = finish(program_of([BASE]))
+    assert not program.layers
+    assert not [name for name in program.curves if name.startswith("probe.")]
+
+
+@pytest.mark.parametrize("given", [["weights", "gradients"], "gradients+weights", ("gradients", "weights", "weights")])
+def test_a_list_of_probes_is_no_axis(given):
+    suite = Suite(dataset="digits", model="mlp-8", lr=[0.1, 0.3], batch_size=7, steps=5, probes=given)
+    assert [trial.probes for trial in suite.trials()] == ["gradients+weights"] * 2
+
+
+def test_probes_that_are_no_names_are_refused():
+    with pytest.raises(SuiteError, match="got 3 in it"):
+        Suite(dataset="digits", model="mlp-8", lr=0.1, batch_size=7, steps=5, probes=["gradients", 3])
+    with pytest.raises(SuiteError, match="got 3 in it"):
+        Suite(dataset="digits", model="mlp-8", lr=0.1, batch_size=7, steps=5, probes=3)
+    with pytest.raises(SuiteError, match="probe_every=3 needs probes"):
+        a_trial(probe_every=3)
