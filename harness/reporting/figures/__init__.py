@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
+from harness.reporting.figures.batches import over_batch_size
 from harness.reporting.figures.costs import step_costs
 from harness.reporting.figures.curves import learning_curves, time_to_target
 from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
+from harness.reporting.figures.maps import lr_and_batch_size
 from harness.reporting.figures.picture import MOST_POINTS, Picture, points_left_out
+from harness.reporting.figures.probes import activation_percentiles, landscape, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
 from harness.store import Results
 
@@ -15,9 +18,14 @@ __all__ = ["FIGURES", "MOST_POINTS", "Picture", "pictures", "points_left_out"]
 FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing where it has no data
     effect_at_each_point,
     usable_ranges,
+    over_batch_size,
+    lr_and_batch_size,
     step_costs,
     time_to_target,
     learning_curves,
+    activation_percentiles,
+    probes_by_layer,
+    landscape,
     failure_map,
     data_scatter,
 ]

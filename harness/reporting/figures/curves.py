@@ -37,7 +37,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
         return
     for suffix, where, trials in points_of(results, "lr"):
         arms_are_lrs = results.suite["compare"] == "lr"
-        lrs = grid.arms(results.suite) if arms_are_lrs else _telling_lrs(trials, results.suite)
+        lrs = grid.arms(results.suite) if arms_are_lrs else telling_lrs(trials, results.suite)
         columns = list(dict.fromkeys(["key", "lr", "seed", results.suite["compare"]]))
         curves = results.curves.merge(trials[columns], on="key")
         if not lrs or curves.empty:
@@ -69,8 +69,8 @@ def learning_curves(results: Results) -> Iterator[Picture]:
         )
 
 
-def _telling_lrs(trials: pd.DataFrame, suite: Any) -> list[float]:
-    """Those that a claim names, the best of each arm by mean validation accuracy, the lowest and the highest."""
+def telling_lrs(trials: pd.DataFrame, suite: Any, most: int = MOST_LRS) -> list[float]:
+    """Those that a claim names, the best of each arm by mean validation accuracy, the highest and the lowest."""
     ended = trials[trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
@@ -79,7 +79,7 @@ def _telling_lrs(trials: pd.DataFrame, suite: Any) -> list[float]:
     best = [mean[arm].idxmax() for arm in grid.arms(suite) if arm in mean.index.get_level_values(0)]
     named = [lr for claim in suite["claims"] for lr in np.atleast_1d(claim["where"].get("lr", []))]
     telling = [*named[:1], *best, ended["lr"].max(), ended["lr"].min(), *named[1:]]
-    return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:MOST_LRS])
+    return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:most])
 
 
 def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import LogFormatter
 
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison
@@ -148,9 +149,18 @@ def log_lr(axes: Axes, lrs: list[float]) -> None:
     axes.set_xlabel("learning rate")
 
 
+class BetweenPowers(LogFormatter):
+    """Labels for the ticks between powers of ten, where an axis is so short that it needs them."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return words.number(x) if super().__call__(x, pos) else ""
+
+
 def plain_numbers(axis: Axis) -> None:
     """Tick labels as 0.01 and 10, not as powers."""
     axis.set_major_formatter(lambda value, _: words.number(value))
+    if axis.get_scale() == "log":
+        axis.set_minor_formatter(BetweenPowers())
 
 
 def seeds(trials: pd.DataFrame) -> str:

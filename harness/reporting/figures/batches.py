@@ -1,0 +1,155 @@
+"""How does it depend on the batch size? Error over batch size, and the gap between arms with a slope per seed."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from harness.reporting import grid, words
+from harness.reporting.figures.curves import telling_lrs
+from harness.reporting.figures.picture import (
+    Picture,
+    canvas,
+    chance,
+    colour,
+    counted,
+    legend,
+    line,
+    over_lr,
+    points_of,
+    reference,
+    safe,
+    seeds,
+    setting,
+)
+from harness.reporting.metrics import FAILED, score_words
+from harness.reporting.stats import mean_interval, seeds_needed, slopes
+from harness.store import Results
+
+METRIC = "test_accuracy"
+MOST_LRS = 2  # that get a picture; the map has all of them
+
+
+def over_batch_size(results: Results) -> Iterator[Picture]:
+    """Error of every seed over the batch size, and below it the gap between arms with a slope for each seed."""
+    suite = results.suite
+    if not has_batch_sizes(suite):
+        return
+    than = reference(suite)
+    for suffix, where, trials in _points(results):
+        gaps = {arm: _gaps(trials, suite, arm, than) for arm in grid.arms(suite) if arm != than}
+        if grid.score_units(trials, METRIC)["score"].isna().all():
+            continue
+        with canvas(5.4) as figure:
+            top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
+            _errors(top, trials, suite)
+            said = [_gap(bottom, gap, arm, suite) for arm, gap in gaps.items() if not gap.empty]
+            _log_sizes(bottom, grid.values(suite, "batch_size"))
+            bottom.axhline(0, lw=0.8, color="#808080")
+            bottom.set_ylabel(f"points against {safe(than)}")
+            legend(figure, [top], suite["compare"])
+        yield Picture(
+            name=f"batch_size{suffix}",
+            title="How does it depend on the batch size?" + (f" ({where})" if where else ""),
+            figure=figure,
+            caption=(
+                f"Above, the test error: every seed is a dot, a failed one a cross, the line is their mean. Below, the "
+                f"paired difference in accuracy from {words.value(than)}: dots are means, thin lines the least-squares "
+                f"slope of each seed with results at all sizes. {_listed(said)}{_rule(suite)}{seeds(trials)} "
+                f"{counted(trials, suite)} {score_words(METRIC)} {setting(results)}"
+            ),
+            alt=(
+                f"Two stacked panels over batch size: test error by arm, and the gap to {words.value(than)}. "
+                f"{_listed(said) or 'No pairs to compare yet.'}"
+            ).strip(),
+        )
+
+
+def _points(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The grid points but for the batch size, each at a few learning rates where these are an axis."""
+    if not over_lr(results.suite):
+        yield from points_of(results, "batch_size")
+        return
+    for suffix, where, trials in points_of(results, "batch_size", "lr"):
+        for number, lr in enumerate(telling_lrs(trials, results.suite, MOST_LRS), start=1):
+            at = ", ".join(filter(None, [words.point({"lr": lr}), where]))
+            yield f"{suffix}_{number}", at, trials[trials["lr"] == lr]
+
+
+def has_batch_sizes(suite: Any) -> bool:
+    """Whether the suite has an axis of batch sizes to draw along: not where these are the arms."""
+    return "batch_size" in suite["axes"] and suite["compare"] != "batch_size"
+
+
+def _listed(said: Sequence[str]) -> str:
+    return f"Mean slope: {words.listing(said)}. " if said else ""
+
+
+def _rule(suite: Any) -> str:
+    """How the learning rate goes with the batch size: a comparison of batch sizes means nothing without."""
+    if "lr" in suite.get("following", {}):
+        return "The learning rate follows the batch size, by a rule of the suite. "
+    return "" if "lr" in suite["axes"] else f"The learning rate is {words.value(suite['settings'].get('lr'))} at all. "
+
+
+def _gaps(trials: pd.DataFrame, suite: Any, arm: Any, than: Any) -> pd.DataFrame:
+    """Paired differences in points: a row for each seed, a column for each batch size."""
+    pairs = grid.metric_pairs(trials, suite, arm, than, METRIC)
+    found = {
+        int(pair.ours.units["batch_size"].iloc[0]): pd.Series(100 * pair.differences, index=pair.ours.units.index)
+        for pair in pairs
+        if len(pair.differences)
+    }
+    return pd.DataFrame(found).sort_index(axis=1)
+
+
+def _errors(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
+    arms = grid.arms(suite)
+    scored = grid.score_units(trials, METRIC).dropna(subset=["score"])
+    scored = scored.assign(error=100 * (1 - scored["score"]))
+    for index, arm in enumerate(arms):
+        mine = scored[scored[suite["compare"]] == arm].sort_values("batch_size")
+        if mine.empty:
+            continue
+        beside = 2 ** (0.12 * (index - (len(arms) - 1) / 2))  # arms side by side: neither hides the other
+        failed = mine["status"].isin(FAILED)
+        for rows, mark, size in ((mine[~failed], "o", 3.2), (mine[failed], "x", 4.5)):
+            x = rows["batch_size"].astype("float64") * beside
+            axes.plot(x, rows["error"], mark, ms=size, mew=float(mark == "x"), alpha=0.6, color=colour(arm, arms))
+        mean = mine.groupby("batch_size")["error"].mean()
+        axes.plot(mean.index.astype("float64"), mean, lw=1.6, label=safe(arm), **line(arm, arms))
+    worst = 100 * (1 - chance(trials))
+    if scored["error"].max() > 0.9 * worst:  # else it would only squeeze what there is to see
+        axes.axhline(worst, ls=":", lw=1, color="#808080")
+    axes.set_ylabel("test error in %")
+
+
+def _gap(axes: Axes, gaps: pd.DataFrame, arm: Any, suite: Any) -> str:
+    """Draw the gap of one arm; its mean slope in words."""
+    tint, whole = colour(arm, grid.arms(suite)), gaps.dropna()
+    sizes = gaps.columns.to_numpy("float64")
+    for size in sizes:
+        values = gaps[size]
+        mean, low, high = mean_interval(values.dropna().to_numpy("float64"))
+        axes.plot([size], [mean], "o", ms=5.5, color=tint)
+        if values.notna().sum() >= seeds_needed():
+            axes.plot([size, size], [low, high], lw=1.6, color=tint)
+    if len(sizes) < 2 or whole.empty:
+        return f"{words.value(arm)} unknown"
+    x, y = np.log2(sizes), whole.to_numpy("float64")
+    steep = slopes(x, y)
+    for slope, level in zip(steep, y.mean(axis=1), strict=True):
+        axes.plot(sizes, level + slope * (x - x.mean()), lw=0.7, alpha=0.45, color=tint)
+    mean, low, high = mean_interval(steep)
+    enough = len(steep) >= seeds_needed()
+    ends = f" (95 % t interval {words.number(low)} to {words.number(high)})" if enough else " (descriptive)"
+    return f"{words.value(arm)} {words.number(mean)} points for each doubling{ends}"
+
+
+def _log_sizes(axes: Axes, sizes: Sequence[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [words.value(size) for size in sizes])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("batch size")

@@ -1,0 +1,151 @@
+"""Where in the plane of learning rate and batch size does each arm train, and where do the arms differ?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from numpy.typing import NDArray
+
+from harness.reporting import grid, words
+from harness.reporting.figures.batches import has_batch_sizes
+from harness.reporting.figures.picture import (
+    Picture,
+    canvas,
+    counted,
+    over_lr,
+    points_of,
+    reference,
+    safe,
+    seeds,
+    setting,
+)
+from harness.reporting.metrics import score_words
+from harness.store import Results
+
+METRIC = "test_accuracy"
+MOST_ARMS = 4  # beside each other
+MOST_NUMBERS = 7  # cells in a row that have room for one
+VALUES, GAPS = "cividis", "PuOr"  # colour-blind safe: one from low to high, one with a middle
+
+Array = NDArray[np.float64]
+Cells = tuple[Sequence[int], Sequence[float]]  # batch sizes, learning rates
+
+
+def lr_and_batch_size(results: Results) -> Iterator[Picture]:
+    """Mean accuracy over lr and batch size: a map for each arm, and below it one of its difference."""
+    suite = results.suite
+    if not (over_lr(suite) and has_batch_sizes(suite)):
+        return
+    cells = sorted(grid.values(suite, "batch_size")), sorted(grid.values(suite, "lr"))
+    than, arms = reference(suite), grid.arms(suite)[:MOST_ARMS]
+    for suffix, where, trials in points_of(results, "lr", "batch_size"):
+        levels = {arm: _levels(trials, suite, arm, cells) for arm in arms}
+        gaps = {arm: _gaps(trials, suite, (arm, than), cells) for arm in arms if arm != than}
+        if all(np.isnan(level).all() for level in levels.values()):
+            continue
+        with canvas(1.5 + (2 if gaps else 1) * (0.5 + 0.32 * len(cells[0]))) as figure:
+            panels = figure.subplots(2 if gaps else 1, len(arms), sharex=True, sharey=True, squeeze=False)
+            places = [dict(zip(arms, row, strict=True)) for row in panels]
+            _maps(places[0], levels, (VALUES, _scale(levels.values())), "mean test accuracy in %")
+            if gaps:
+                _maps(places[1], gaps, (GAPS, _both_ways(gaps.values())), f"points against {safe(than)}")
+            _name_cells(panels, cells)
+            for arm, axes in places[0].items():
+                axes.set_title(safe(arm), fontsize=9)
+        left_out = len(grid.arms(suite)) - len(arms)
+        shown = f"Shown: {len(arms)} of {len(arms) + left_out} arms. " if left_out else ""
+        yield Picture(
+            name=f"lr_and_batch_size{suffix}",
+            title="At which learning rates and batch sizes?" + (f" ({where})" if where else ""),
+            figure=figure,
+            caption=(
+                f"Above, the mean test accuracy of each arm in %; below, the mean paired difference from "
+                f"{words.value(than)} in points. A cell without a result is crossed out. {shown}{seeds(trials)} "
+                f"{counted(trials, suite)} {score_words(METRIC)} {setting(results)}"
+            ),
+            alt=f"Heat maps over learning rate and batch size. Mean test accuracy: {words.listing(_said(levels))}.",
+        )
+
+
+def _levels(trials: pd.DataFrame, suite: Any, arm: Any, cells: Cells) -> Array:
+    """Mean accuracy in %, failures scored by policy: [batch size, lr], NaN where there is no result."""
+    scored = grid.score_units(trials[trials[suite["compare"]] == arm], METRIC)
+    return _table(100 * scored.groupby(["batch_size", "lr"])["score"].mean(), cells)
+
+
+def _gaps(trials: pd.DataFrame, suite: Any, of: tuple[Any, Any], cells: Cells) -> Array:
+    pairs = grid.metric_pairs(trials, suite, *of, METRIC)
+    means = {
+        tuple(pair.ours.units[["batch_size", "lr"]].iloc[0]): 100 * pair.differences.mean()
+        for pair in pairs
+        if len(pair.differences)
+    }
+    return _table(means, cells)
+
+
+def _table(of: Any, cells: Cells) -> Array:
+    return np.array([[of.get((size, lr), np.nan) for lr in cells[1]] for size in cells[0]], dtype="float64")
+
+
+def _scale(levels: Any) -> Normalize:
+    every = np.concatenate([level.ravel() for level in levels])
+    return Normalize(float(np.nanmin(every)), float(np.nanmax(every)))
+
+
+def _both_ways(gaps: Any) -> Normalize:
+    """As far below 0 as above: the middle of the colours is no difference."""
+    furthest = max((float(np.nanmax(np.abs(gap), initial=0.1)) for gap in gaps), default=0.1)
+    return Normalize(-furthest, furthest)
+
+
+def _maps(places: Mapping[Any, Axes], levels: Mapping[Any, Array], look: tuple[str, Normalize], label: str) -> None:
+    """The maps of one row on one scale; the panels of arms that have none stay empty."""
+    image = None
+    for arm, axes in places.items():
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        if arm not in levels:
+            axes.set_visible(False)
+            continue
+        image = axes.imshow(levels[arm], cmap=look[0], norm=look[1], aspect="auto", origin="lower")
+        for y, x in np.ndindex(levels[arm].shape):
+            _write(axes, (x, y), levels[arm], image.to_rgba(levels[arm][y, x]))
+    if image is not None:
+        figure = image.get_figure()
+        assert figure is not None
+        figure.colorbar(image, ax=list(places.values()), label=label, aspect=12)
+
+
+def _write(axes: Axes, at: tuple[int, int], level: Array, tint: Any) -> None:
+    """The number of a cell, dark or light as its ground asks for; a cross where there is none."""
+    x, y = at
+    if np.isnan(level[y, x]):
+        axes.plot([x], [y], "x", ms=5, mew=0.8, color="#767676")
+    elif level.shape[1] <= MOST_NUMBERS:
+        light = float(np.dot(tint[:3], (0.299, 0.587, 0.114))) < 0.5
+        text = f"{level[y, x]:z.0f}".replace("-", words.MINUS)
+        axes.text(x, y, text, size=7, ha="center", va="center", color="#ffffff" if light else "#000000")
+
+
+def _name_cells(panels: Any, cells: Cells) -> None:
+    sizes, lrs = cells
+    every = -(-len(lrs) // 4)
+    for row in panels:
+        row[0].set_yticks(range(len(sizes)), [words.value(size) for size in sizes])
+        row[0].set_ylabel("batch size")
+    for column in panels.T:
+        lowest = [axes for axes in column if axes.get_visible()][-1]
+        lowest.set_xticks(range(0, len(lrs), every), [words.value(lr) for lr in lrs[::every]])
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("learning rate")
+
+
+def _said(levels: Mapping[Any, Array]) -> list[str]:
+    return [
+        f"{words.value(arm)} {np.nanmin(level):.1f} to {np.nanmax(level):.1f} %"
+        for arm, level in levels.items()
+        if not np.isnan(level).all()
+    ]

@@ -1,0 +1,222 @@
+"""What goes on inside: activations, gradients, dead units and the loss landscape, from what probes measured.
+
+A probe's curve is called NAME, or NAME/LAYER where it is of one layer, counted from 1 at the input. To draw another
+quantity of layers: an entry in BY_LAYER.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from harness.reporting import grid, words
+from harness.reporting.figures.curves import telling_lrs
+from harness.reporting.figures.picture import (
+    Picture,
+    canvas,
+    colour,
+    counted,
+    legend,
+    line,
+    over_lr,
+    plain_numbers,
+    points_of,
+    safe,
+    seeds,
+    setting,
+)
+from harness.store import Results
+
+MOST_ARMS = 4  # beside each other
+MOST_LAYERS = 3  # below each other
+PERCENTILES = ("activation_p15", "activation_p50", "activation_p85")
+LANDSCAPE = {  # what of it is drawn -> its two curves, its scale
+    "loss along the step": ("landscape_loss_min", "landscape_loss_max", "log"),
+    "change of the gradient": ("landscape_gradient_change_min", "landscape_gradient_change_max", "linear"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """A quantity that every layer has one of."""
+
+    question: str
+    words: str
+    scale: str = "linear"
+
+
+BY_LAYER: Mapping[str, Layered] = {
+    "gradient_norm": Layered("How do gradients reach the layers?", "gradient norm", "log"),
+    "saturated": Layered("How many units are saturated?", "share saturated"),
+    "dead": Layered("How many units are dead?", "share dead"),
+    "activation_std": Layered("How far do activations spread?", "deviation of activations", "log"),
+    "weight_norm": Layered("How large do weights grow?", "weight norm", "log"),
+    "effective_lr": Layered("How large is the effective learning rate?", "effective lr", "log"),
+    "running_mean_error": Layered("How wrong are the running means?", "error of running mean", "log"),
+    "running_var_error": Layered("How wrong are the running variances?", "error of running variance", "log"),
+}
+
+
+def activation_percentiles(results: Results) -> Iterator[Picture]:
+    """The 15th, 50th and 85th percentiles of activations over training (Ioffe & Szegedy 2015, figure 1)."""
+    arms = grid.arms(results.suite)[:MOST_ARMS]
+    for suffix, where, curves in _probed(results):
+        layers = _ends_and_middle(curves.loc[curves["name"] == PERCENTILES[1], "layer"])
+        if not layers:
+            continue
+        with canvas(1.1 + 1.35 * len(layers)) as figure:
+            panels = figure.subplots(len(layers), len(arms), sharex=True, sharey="row", squeeze=False)
+            for row, layer in enumerate(layers):
+                here = curves[(curves["layer"] == layer) & curves["name"].isin(PERCENTILES)]
+                for axes, arm in zip(panels[row], arms, strict=True):
+                    _percentiles(axes, here[here[results.suite["compare"]] == arm], colour(arm, arms))
+                panels[row][0].set_ylabel(f"layer {layer}")
+            for axes, arm in zip(panels[0], arms, strict=True):
+                axes.set_title(safe(arm), fontsize=9)
+            for axes in panels[-1]:
+                axes.set_xlabel("step")
+        yield Picture(
+            name=f"activations{suffix}",
+            title="How do activations move in training?" + where,
+            figure=figure,
+            caption=(
+                f"The 15th, 50th and 85th percentile of what the units of a layer put out, the band between the outer "
+                f"two shaded; thin lines are the medians of single seeds, all others means over seeds. "
+                f"{_about(results, curves)}"
+            ),
+            alt=f"Percentiles of activations over steps, by arm, for layers {words.listing(map(str, layers))}.",
+        )
+
+
+def _percentiles(axes: Axes, curves: pd.DataFrame, tint: str) -> None:
+    for _, own in curves[curves["name"] == PERCENTILES[1]].groupby("key", sort=False):
+        axes.plot(own["step"], own["value"], lw=0.6, alpha=0.35, color=tint)
+    mean = curves.pivot_table(index="step", columns="name", values="value", aggfunc="mean", dropna=False)
+    if set(PERCENTILES) <= set(mean.columns):
+        low, middle, high = (mean[name].to_numpy("float64") for name in PERCENTILES)
+        axes.fill_between(mean.index, low, high, alpha=0.18, lw=0, color=tint)
+        for values, width in ((low, 0.9), (middle, 1.8), (high, 0.9)):
+            axes.plot(mean.index, values, lw=width, color=tint)
+
+
+def probes_by_layer(results: Results) -> Iterator[Picture]:
+    """Each quantity of BY_LAYER over the layers, input side first, at the start, in the middle and at the end."""
+    suite = results.suite
+    for suffix, where, curves in _probed(results):
+        for name, quantity in BY_LAYER.items():
+            here = curves[(curves["name"] == name) & curves["layer"].notna()]
+            steps = _ends_and_middle(here["step"])
+            if not steps:
+                continue
+            with canvas(2.9) as figure:
+                panels = figure.subplots(1, len(steps), sharex=True, sharey=True, squeeze=False)[0]
+                for axes, step in zip(panels, steps, strict=True):
+                    _profile(axes, here[here["step"] == step], suite)
+                    axes.set(title=f"step {step}", xlabel="layer")
+                    axes.title.set_fontsize(9)
+                    axes.xaxis.get_major_locator().set_params(integer=True)
+                _scale(panels[0], here["value"], quantity.scale)
+                panels[0].set_ylabel(quantity.words)
+                legend(figure, panels, suite["compare"])
+            yield Picture(
+                name=f"{name}{suffix}",
+                title=quantity.question + where,
+                figure=figure,
+                caption=(
+                    f"The {quantity.words} of each layer, the input side first. Every seed is a thin line, their mean "
+                    f"is thick. {_about(results, here)}"
+                ),
+                alt=f"The {quantity.words} over the layers, by arm, at steps {words.listing(map(str, steps))}.",
+            )
+
+
+def _profile(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
+    arms = grid.arms(suite)
+    for arm in arms:
+        mine = curves[curves[suite["compare"]] == arm].sort_values("layer")
+        for _, own in mine.groupby("key", sort=False):
+            axes.plot(own["layer"], own["value"], lw=0.6, alpha=0.35, color=colour(arm, arms))
+        mean = mine.groupby("layer")["value"].mean()
+        if len(mean):
+            axes.plot(mean.index, mean, marker="o", ms=3, lw=1.6, label=safe(arm), **line(arm, arms))
+
+
+def landscape(results: Results) -> Iterator[Picture]:
+    """The range of the loss along the gradient, and of the gradient's change (Santurkar et al. 2018, figure 4)."""
+    suite = results.suite
+    for suffix, where, curves in _probed(results):
+        drawn = {label: ends for label, ends in LANDSCAPE.items() if set(ends[:2]) <= set(curves["name"])}
+        if not drawn:
+            continue
+        with canvas(3.0) as figure:
+            panels = figure.subplots(1, len(drawn), sharex=True, squeeze=False)[0]
+            for axes, (label, (low, high, scale)) in zip(panels, drawn.items(), strict=True):
+                _bands(axes, curves, (low, high), suite)
+                _scale(axes, curves.loc[curves["name"].isin((low, high)), "value"], scale)
+                axes.set(xlabel="step", ylabel=label)
+            legend(figure, panels, suite["compare"])
+        yield Picture(
+            name=f"landscape{suffix}",
+            title="How smooth is the loss along the gradient?" + where,
+            figure=figure,
+            caption=(
+                f"From the smallest to the largest value that is met along the direction of the gradient, at several "
+                f"step sizes, over training: the {words.listing(drawn)} (l2 distance). Bands are means over seeds of "
+                f"both ends; a narrow band is a smooth landscape. {_about(results, curves)}"
+            ),
+            alt=f"Bands over steps by arm: {words.listing(drawn)}.",
+        )
+
+
+def _bands(axes: Axes, curves: pd.DataFrame, ends: tuple[str, str], suite: Any) -> None:
+    arms = grid.arms(suite)
+    for arm in arms:
+        mine = curves[(curves[suite["compare"]] == arm) & curves["name"].isin(ends)]
+        mean = mine.pivot_table(index="step", columns="name", values="value", aggfunc="mean")
+        if set(ends) <= set(mean.columns):
+            low, high = (mean[end].to_numpy("float64") for end in ends)
+            axes.fill_between(mean.index, low, high, alpha=0.25, lw=0, color=colour(arm, arms))
+            axes.plot(mean.index, low, lw=0.8, **line(arm, arms))
+            axes.plot(mean.index, high, lw=1.4, label=safe(arm), **line(arm, arms))
+
+
+def _probed(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """What was probed at each grid point, at one lr where it is an axis: a suffix, the point in words, the curves."""
+    probed = results.curves[results.curves["split"] == "probe"]
+    if probed.empty:
+        return
+    name = probed["metric"].str.partition("/")
+    probed = probed.assign(name=name[0], layer=pd.to_numeric(name[2], errors="coerce"))
+    suite = results.suite
+    columns = list(dict.fromkeys(["key", "lr", "seed", suite["compare"]]))
+    for suffix, where, trials in points_of(results, *(["lr"] if over_lr(suite) else [])):
+        said = [where]
+        if over_lr(suite):
+            lrs = telling_lrs(trials, suite, 1)
+            trials = trials[trials["lr"].isin(lrs)]
+            said = [*(words.point({"lr": lr}) for lr in lrs), where]
+        curves = probed.merge(trials[columns], on="key")
+        if not curves.empty:
+            point = ", ".join(filter(None, said))
+            yield suffix, f" ({point})" if point else "", curves
+
+
+def _ends_and_middle(found: "pd.Series[Any]") -> list[int]:
+    """The first, the middle and the last of what there is."""
+    known = np.unique(found.dropna().to_numpy("int64"))
+    return sorted({int(known[i]) for i in (0, len(known) // 2, -1)}) if len(known) else []
+
+
+def _scale(axes: Axes, values: "pd.Series[Any]", scale: str) -> None:
+    """A log axis where one is asked for and there is something on it."""
+    if scale == "log" and (values > 0).any():
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+
+
+def _about(results: Results, curves: pd.DataFrame) -> str:
+    trials = results.trials[results.trials["key"].isin(curves["key"])]
+    return f"{seeds(trials)} {counted(trials, results.suite)} {setting(results)}"
