@@ -11,6 +11,7 @@ from harness.reporting.figures.maps import lr_and_batch_size
 from harness.reporting.figures.picture import MOST_POINTS, Picture, points_left_out
 from harness.reporting.figures.probes import activation_percentiles, landscape, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
+from harness.reporting.figures.tuning import best_of_k
 from harness.store import Results
 
 __all__ = ["FIGURES", "MOST_POINTS", "Picture", "pictures", "points_left_out"]
@@ -18,6 +19,7 @@ __all__ = ["FIGURES", "MOST_POINTS", "Picture", "pictures", "points_left_out"]
 FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing where it has no data
     effect_at_each_point,
     usable_ranges,
+    best_of_k,
     over_batch_size,
     lr_and_batch_size,
     step_costs,

@@ -1,0 +1,123 @@
+"""What is tuning worth? The expected score of the best of k learning rates, and each arm at its best."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from harness.reporting import grid, words
+from harness.reporting.figures.picture import (
+    Picture,
+    canvas,
+    colour,
+    counted,
+    legend,
+    line,
+    over_lr,
+    points_of,
+    safe,
+    setting,
+)
+from harness.reporting.metrics import score_words
+from harness.reporting.stats import best_of_k_band, cross_fitted
+from harness.store import Results
+
+METRIC = "test_accuracy"
+
+Array = NDArray[np.float64]
+
+
+def best_of_k(results: Results) -> Iterator[Picture]:
+    """Over k the expected accuracy of the best of k learning rates; beside it every seed at the lr chosen for it."""
+    suite = results.suite
+    if not over_lr(suite):
+        return
+    rng = np.random.default_rng(0)  # resamples of seeds: the same every time
+    for suffix, where, trials in points_of(results, "lr"):
+        scores = _scores(trials, suite)
+        if not scores:
+            continue
+        with canvas(3.2) as figure:
+            left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
+            means = {arm: _curve(left, arm, scores[arm], suite, rng) for arm in scores}
+            tuned = _pairs(right, scores, suite)
+            left.set(xlabel="learning rates tried, k", ylabel="test accuracy of the best")
+            left.xaxis.get_major_locator().set_params(integer=True)
+            legend(figure, [left], suite["compare"])
+        first = next(iter(scores.values()))[0]
+        yield Picture(
+            name=f"best_of_k{suffix}",
+            title="What is tuning worth?" + (f" ({where})" if where else ""),
+            figure=figure,
+            caption=(
+                f"Left, the expected test accuracy of the best of k learning rates drawn from the "
+                f"{len(first.columns)} of the grid, where validation accuracy of the other seeds says which is best "
+                f"(Dodge et al. 2019); bands are pointwise 95 % bootstrap intervals over seeds that choose again in "
+                f"each resample. Right, all learning rates tried: every seed a dot, a thin line for each pair of equal "
+                f"seed, a bar for the mean. n = {_counts(scores)}; seeds without a result at some lr are left out; no "
+                f"test is made here, those of the claims stand above. {counted(trials, suite)} "
+                f"{score_words(METRIC)} {setting(results)}"
+            ),
+            alt=(
+                f"Rising curves of expected accuracy over the number of learning rates tried, by arm. From one to all: "
+                f"{words.listing(f'{words.value(arm)} {_rise(mean, tuned[arm])}' for arm, mean in means.items())}."
+            ),
+        )
+
+
+Scores = tuple[pd.DataFrame, pd.DataFrame]  # validation and test, [seed, lr]
+
+
+def _scores(trials: pd.DataFrame, suite: Any) -> dict[Any, Scores]:
+    """Per arm the scores of the seeds that have a result at every lr; without arms that have fewer than two."""
+    found = {}
+    for arm in grid.arms(suite):
+        mine = trials[trials[suite["compare"]] == arm]
+        validation, test = (
+            grid.score_units(mine, metric).pivot(index="seed", columns="lr", values="score")
+            for metric in ("val_accuracy", METRIC)
+        )
+        whole = (validation.notna() & test.notna()).all(axis=1)
+        if whole.sum() >= 2 and len(test.columns) >= 2:
+            found[arm] = validation[whole], test[whole]
+    return found
+
+
+def _curve(axes: Axes, arm: Any, scores: Scores, suite: Any, rng: np.random.Generator) -> Array:
+    """Draw one arm's curve with its band; its mean over seeds."""
+    mean, low, high = best_of_k_band(*(table.to_numpy("float64") for table in scores), rng)
+    k, look = np.arange(1, len(mean) + 1), line(arm, grid.arms(suite))
+    axes.fill_between(k, low, high, alpha=0.2, lw=0, color=look["color"])
+    axes.plot(k, mean, marker="o", ms=3, lw=1.6, label=safe(arm), **look)
+    return mean
+
+
+def _pairs(axes: Axes, scores: Mapping[Any, Scores], suite: Any) -> dict[Any, float]:
+    """Draw every seed of every arm at the lr that is chosen for it; the means."""
+    arms = grid.arms(suite)
+    tuned = pd.DataFrame(
+        {
+            arms.index(arm): pd.Series(cross_fitted(*(t.to_numpy("float64") for t in pair)), index=pair[1].index)
+            for arm, pair in scores.items()
+        }
+    )
+    for _, row in tuned.iterrows():
+        axes.plot(tuned.columns, row, lw=0.6, color="#9a9a9a", zorder=1)
+    for index in tuned:
+        tint = colour(arms[index], arms)
+        axes.plot(np.full(len(tuned), index), tuned[index], "o", ms=3.6, mew=0, alpha=0.7, color=tint)
+        axes.plot([index - 0.25, index + 0.25], [tuned[index].mean()] * 2, lw=2, color=tint)
+    axes.set_xticks(list(tuned.columns), [safe(arms[index]) for index in tuned])
+    axes.set_xlim(-0.5, len(arms) - 0.5)
+    return {arms[index]: float(tuned[index].mean()) for index in tuned}
+
+
+def _counts(scores: Mapping[Any, Scores]) -> str:
+    return words.listing(f"{words.count(len(test), 'seed')} of {words.value(arm)}" for arm, (_, test) in scores.items())
+
+
+def _rise(mean: Array, tuned: float) -> str:
+    return f"{words.percent(float(mean[0]))} to {words.percent(tuned)}"
