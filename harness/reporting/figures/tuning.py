@@ -88,7 +88,8 @@ def _scores(trials: pd.DataFrame, suite: Any) -> dict[Any, Scores]:
 
 def _curve(axes: Axes, arm: Any, scores: Scores, suite: Any, rng: np.random.Generator) -> Array:
     """Draw one arm's curve with its band; its mean over seeds."""
-    mean, low, high = best_of_k_band(*(table.to_numpy("float64") for table in scores), rng)
+    validation, test = (table.to_numpy("float64") for table in scores)
+    mean, low, high = best_of_k_band(validation, test, rng)
     k, look = np.arange(1, len(mean) + 1), line(arm, grid.arms(suite))
     axes.fill_between(k, low, high, alpha=0.2, lw=0, color=look["color"])
     axes.plot(k, mean, marker="o", ms=3, lw=1.6, label=safe(arm), **look)
@@ -106,13 +107,14 @@ def _pairs(axes: Axes, scores: Mapping[Any, Scores], suite: Any) -> dict[Any, fl
     )
     for _, row in tuned.iterrows():
         axes.plot(tuned.columns, row, lw=0.6, color="#9a9a9a", zorder=1)
-    for index in tuned:
-        tint = colour(arms[index], arms)
-        axes.plot(np.full(len(tuned), index), tuned[index], "o", ms=3.6, mew=0, alpha=0.7, color=tint)
-        axes.plot([index - 0.25, index + 0.25], [tuned[index].mean()] * 2, lw=2, color=tint)
-    axes.set_xticks(list(tuned.columns), [safe(arms[index]) for index in tuned])
+    means = {arm: float(tuned[arms.index(arm)].mean()) for arm in scores}
+    for arm, mean in means.items():
+        place, tint = arms.index(arm), colour(arm, arms)
+        axes.plot(np.full(len(tuned), place), tuned[place], "o", ms=3.6, mew=0, alpha=0.7, color=tint)
+        axes.plot([place - 0.25, place + 0.25], [mean, mean], lw=2, color=tint)
+    axes.set_xticks(range(len(arms)), [safe(arm) for arm in arms])
     axes.set_xlim(-0.5, len(arms) - 0.5)
-    return {arms[index]: float(tuned[index].mean()) for index in tuned}
+    return means
 
 
 def _counts(scores: Mapping[Any, Scores]) -> str:
