@@ -18,7 +18,6 @@ from harness.records import TRAINED, Place, Record, failure, read_manifest, read
 from harness.trial import Trial, axis_types
 
 OUTCOMES = {  # column of trials.csv after the axes -> its type
-    "norm_batch": "Int64",
     "train_examples": "Int64",
     "test_examples": "Int64",
     "classes": "Int64",

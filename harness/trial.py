@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from harness.errors import SuiteError, nearest
 
 Value = str | int | float | bool | None
-BATCH_NORMS = ("batch", "ws_batch")  # norms whose statistics are those of a batch
+BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch")  # norms whose statistics are those of a batch
 PROBE_JOIN = "+"
 
 
@@ -34,8 +34,10 @@ class Trial:
     norm_affine: bool = True
     norm_track_running_stats: bool = True
     norm_groups: int = 8  # of group norm
+    norm_batch: int | None = None  # examples that share statistics: chosen for ghost_batch, recorded for the others
     lr: float
     batch_size: int  # examples per step, summed over all ranks
+    accumulate: int = 1  # parts of a batch that go through the model one after the other, before one update
     seed: int = 0
     init: str = "default"
     init_scale: float = 1.0  # the deviation of init "normal", a factor on the weights of every other init
@@ -54,6 +56,8 @@ class Trial:
     probe_every: int | None = None  # steps; with every evaluation unless told
     device: str = "auto"
     world_size: int = 1
+    eval_buffers: str = "rank0"  # whose running statistics are evaluated where each rank has its own, or their "mean"
+    sync_bn: str = "auto"  # sync_batch by torch's own layer ("native", CUDA alone) or by ours ("portable")
     threads: int = 1  # of the process that trains it; bits depend on it
     together: int | None = None  # models that train as one program at most, where fusing itself is the question
     source: str = ""  # digest of the code or data file that the suite brings itself
@@ -76,8 +80,43 @@ class Trial:
             raise SuiteError("schedule 'step' needs decay_every (steps between two decays), got None")
         if self.probe_every is not None and not self.probes:
             raise SuiteError(f"probe_every={self.probe_every} needs probes, such as probes=['gradients'], got none")
-        if self.norm in BATCH_NORMS and self.batch_size < 2:
-            raise SuiteError("batch norm can't train on norm_batch 1: a batch_size of at least 2, got 1")
+        if self.probes and self.world_size > 1:
+            raise SuiteError(f"probes look at a model in one process: leave them out at world_size {self.world_size}")
+        self._check_batches()
+
+    def _check_batches(self) -> None:
+        parts, ranks = self.accumulate, self.world_size
+        if self.batch_size < parts * ranks:
+            raise SuiteError(
+                f"batch_size must be at least accumulate times world_size, so that every rank has an example in each "
+                f"part of it, got {self.batch_size} for {parts} times {ranks}"
+            )
+        if self.norm_batch is not None and self.norm != "ghost_batch":
+            raise SuiteError(f"norm_batch is chosen for ghost_batch and follows for norm {self.norm!r}; leave it out")
+        if self.norm not in BATCH_NORMS:
+            return
+        if self.batch_size % (parts if self.norm == "sync_batch" else parts * ranks):
+            raise SuiteError(
+                f"norm {self.norm!r} needs equal batches in all parts and on all ranks: batch_size must be a multiple "
+                f"of accumulate times world_size, got {self.batch_size} for {parts} times {ranks}"
+            )
+        rest = self.batch_size // parts // (1 if self.norm == "sync_batch" else ranks)
+        if not 2 <= (self.statistics_batch or 0) <= rest:
+            raise SuiteError(
+                f"{self.norm} norm can't train on norm_batch {self.statistics_batch}: it needs at least 2 examples, "
+                f"and at most the {rest} that stand together at batch_size {self.batch_size}"
+            )
+
+    @property
+    def statistics_batch(self) -> int | None:
+        """How many examples share normalisation statistics; None where a norm looks at each example by itself.
+
+        Those of one rank for batch, of all ranks for sync_batch, of a group for ghost_batch.
+        """
+        if self.norm not in BATCH_NORMS:
+            return None
+        at_once = self.batch_size // self.accumulate
+        return self.norm_batch or (at_once if self.norm == "sync_batch" else at_once // self.world_size)
 
     @property
     def content(self) -> dict[str, Value]:
@@ -112,6 +151,10 @@ RULES: dict[str, Rule] = {
         "lie in 0..1, or be 'cumulative'",
     ),
     "norm_groups": _COUNT,
+    "norm_batch": _COUNT,
+    "accumulate": _COUNT,
+    "eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
+    "sync_bn": (lambda value: value in ("auto", "native", "portable"), "be 'auto', 'native' or 'portable'"),
     "init_scale": _POSITIVE,
     "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
     "weight_decay": _NOT_NEGATIVE,

@@ -1,7 +1,7 @@
 """The training loop: the only one there is."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
@@ -66,10 +66,7 @@ def _order(program: Program, epoch: int) -> Int[Tensor, "M N"]:
 def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -> None:
     """One update of every model."""
     first, stack = program.trials[0], program.stack
-    x, y, shared = _batch(program, order, batch)
-    stack.count_batches(step)
-    _seed_noise(program, step)
-    losses, grads = stack.gradients(x, shared=shared, head=partial(cross_entropy, y=y))
+    losses, grads = _gradients(program, step, order, batch)
     factor = lr_factor(first, step, program.steps)
     settings = {dims: of.times(factor) for dims, of in program.settings.items()}
     update(program.optimizer, stack.weights, grads, program.slots, settings, step)
@@ -78,13 +75,37 @@ def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -
         _gather_losses(program, step + 1)
 
 
-def _batch(program: Program, order: Int[Tensor, "M N"], batch: int) -> tuple[Tensor, Tensor, bool]:
-    """The examples "N M ..." and labels "M N" of each model's batch, or what all models share, and whether they do."""
+def _gradients(
+    program: Program, step: int, order: Tensor, batch: int
+) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
+    """The models' mean losses over a batch and their gradients, gathered over the parts that it is cut into."""
+    first, stack = program.trials[0], program.stack
+    _seed_noise(program, step)
+    total, gathered = torch.zeros_like(program.recent[0]), dict[str, Tensor]()
+    for part in range(first.accumulate):
+        x, y, shared = _batch(program, order, batch, part=part, parts=first.accumulate)
+        stack.count_batches(step * first.accumulate + part)
+        head = partial(cross_entropy, y=y, of=first.batch_size)
+        losses, grads = stack.gradients(x, shared=shared, head=head)
+        if first.accumulate == 1:
+            return losses, grads
+        total += losses
+        gathered = {name: gathered[name] + grad if part else grad.clone() for name, grad in grads.items()}
+    return total, gathered
+
+
+def _batch(
+    program: Program, order: Tensor, batch: int, *, part: int = 0, parts: int = 1
+) -> tuple[Tensor, Tensor, bool]:
+    """The examples "N M ..." and labels "M N" of each model's batch, or what all models share, and whether they do.
+
+    Where a batch goes through the model in parts, one of them.
+    """
     x, y = program.data["train"]
     if _is_full(program):
-        return x, y, True
+        return x.tensor_split(parts)[part], y.tensor_split(parts)[part], True
     size = program.trials[0].batch_size
-    picked = order[:, batch * size : (batch + 1) * size]
+    picked = order[:, batch * size : (batch + 1) * size].tensor_split(parts, 1)[part]
     return x[picked.T], y[picked], False
 
 

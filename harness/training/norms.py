@@ -17,7 +17,9 @@ from typing import Any
 from torch import nn
 
 from harness.errors import SuiteError, lookup
+from harness.training.ghost import GhostBatchNorm
 from harness.training.layers import RMSNorm, standardise_weights
+from harness.training.synchronised import SyncBatchNorm
 from harness.trial import Trial
 
 Norm = Callable[..., nn.Module]  # (channels, dims=0) -> layer
@@ -32,11 +34,30 @@ def norm_of(trial: Trial) -> Norm:
 
 
 def _batch(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
-    """Ioffe & Szegedy 2015. A momentum of None is torch's word for the cumulative average of all batches."""
+    """Ioffe & Szegedy 2015. Each rank has its own statistics."""
+    return BATCH[dims](channels, **_running(trial))
+
+
+def _sync_batch(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
+    """Batch norm over the batches of all ranks; in one process that is batch norm."""
+    if trial.world_size == 1:
+        return _batch(trial, channels, dims)
+    layer: type[nn.Module] = nn.SyncBatchNorm if sync_bn(trial) == "native" else SyncBatchNorm
+    return layer(channels, **_running(trial))
+
+
+def sync_bn(trial: Trial) -> str:
+    """Whose synchronised batch norm a trial has: torch's own where it runs, unless the trial says "portable"."""
+    on_cuda = trial.device.startswith("cuda")
+    if trial.sync_bn == "native" and not on_cuda:
+        raise SuiteError(f"sync_bn='native' needs CUDA, got device {trial.device!r}; use 'portable' or 'auto'")
+    return ("native" if on_cuda else "portable") if trial.sync_bn == "auto" else trial.sync_bn
+
+
+def _running(trial: Trial) -> dict[str, Any]:
+    """What batch norms share. A momentum of None is torch's word for the cumulative average of all batches."""
     momentum = None if trial.norm_momentum == "cumulative" else trial.norm_momentum
-    track = trial.norm_track_running_stats
-    options: dict[str, Any] = {"momentum": momentum, "track_running_stats": track, **_affine(trial)}
-    return BATCH[dims](channels, **options)
+    return {"momentum": momentum, "track_running_stats": trial.norm_track_running_stats, **_affine(trial)}
 
 
 def _group(trial: Trial, channels: int, groups: int) -> nn.Module:
@@ -60,6 +81,11 @@ def _affine(trial: Trial) -> dict[str, Any]:
 NORMS: dict[str, Norm] = {  # trial, channels, dims -> layer
     "none": lambda trial, channels, dims=0: nn.Identity(),
     "batch": _batch,
+    "sync_batch": _sync_batch,
+    # Hoffer et al. 2017; over the examples of one rank, as batch norm is.
+    "ghost_batch": lambda trial, channels, dims=0: GhostBatchNorm(
+        channels, trial.statistics_batch or trial.batch_size, **_running(trial)
+    ),
     # Ba et al. 2016; over an image it normalises channels and pixels together, with one scale for each channel.
     "layer": lambda trial, channels, dims=0: _group(trial, channels, 1),
     "group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.training.program import PROBE, Program
-from harness.trial import BATCH_NORMS, Trial
+from harness.trial import Trial
 
 Curve = dict[str, list[Any]]  # step, value; a value that is not finite is None
 
@@ -42,7 +42,7 @@ def _facts(program: Program, trial: Trial) -> dict[str, Any]:
     return {
         "steps": program.steps,
         "steps_per_epoch": program.steps_per_epoch,
-        "norm_batch": trial.batch_size if trial.norm in BATCH_NORMS else None,
+        "norm_batch": trial.statistics_batch,
         "train_examples": program.dataset.size("train"),
         "test_examples": program.dataset.size("test"),
         "classes": program.dataset.classes,

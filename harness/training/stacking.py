@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.training.ghost import GhostBatchNorm, normalise_groups
 from harness.training.layers import STANDARDISED, RMSNorm, over_root_mean_square, standardised
 
 
@@ -108,6 +109,26 @@ def _normalise_batch(leaf: Leaf, layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tens
     mean.lerp_(mean_now, share)
     var.lerp_(var_now, share)
     return out
+
+
+def _ghost_batch_norm(leaf: Leaf, x: Tensor) -> Tensor:
+    layer = leaf.layer
+    assert isinstance(layer, GhostBatchNorm)
+    x = leaf.own(x)
+    vectors = _are_vectors(leaf, x, layer.num_features)
+    flat = x.reshape(1, -1, x.shape[2]) if vectors else x
+    weight, bias, mean, var = (leaf.get(name) for name in ("weight", "bias", "running_mean", "running_var"))
+    if not leaf.training and mean is not None:
+        return F.batch_norm(flat, mean, var, weight, bias, False, 0.0, layer.eps).view(x.shape)
+    share: Tensor | float = 0.0
+    if leaf.training and mean is not None:
+        seen = leaf.tensors["num_batches_tracked"].add_(1)
+        average = seen.to(mean.dtype).reciprocal().repeat_interleave(layer.num_features)
+        share = average if layer.momentum is None else layer.momentum
+    out = normalise_groups(
+        flat, (mean, var), (weight, bias), norm_batch=layer.norm_batch, eps=layer.eps, share=share, dim=2 * vectors
+    )
+    return out.view(x.shape)
 
 
 def _instance_norm(leaf: Leaf, x: Tensor) -> Tensor:
@@ -209,6 +230,7 @@ LAYERS: dict[type[nn.Module], Callable[[Leaf, Tensor], Tensor]] = {
     nn.Conv2d: _convolution,
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
+    GhostBatchNorm: _ghost_batch_norm,
     nn.InstanceNorm1d: _instance_norm,
     nn.InstanceNorm2d: _instance_norm,
     nn.GroupNorm: _group_norm,

@@ -77,11 +77,14 @@ def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[flo
         epoch, batch = divmod(step, per_epoch)
         order = torch.randperm(len(y), generator=generator(trial.seed, "order", epoch))
         some = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
-        loss = nn.functional.cross_entropy(model(x[some]), y[some])
         optimizer.zero_grad()
-        loss.backward()
+        loss = 0.0
+        for part in some.tensor_split(trial.accumulate):
+            share = nn.functional.cross_entropy(model(x[part]), y[part]) * len(part) / len(some)
+            share.backward()
+            loss += share.item()
         optimizer.step()
-        losses.append(loss.item())
+        losses.append(loss)
     return model, losses
 
 
@@ -134,6 +137,21 @@ def test_each_option_of_batch_norm_does_fused_what_it_does_alone(options, model)
     assert not torch.allclose(plain.eval()(x), alone.eval()(x)), (
         "the option makes no difference, so the test shows nothing"
     )
+
+
+@pytest.mark.parametrize("model", ["mlp-12-8", "cnn-4-8"])
+@pytest.mark.parametrize(
+    "options",
+    [{"norm": "none", "accumulate": 3}, {"norm": "batch", "batch_size": 6, "accumulate": 3},
+     {"norm": "batch", "batch_size": 6, "accumulate": 2, "norm_momentum": "cumulative"},
+     {"norm": "group", "batch_size": 31, "accumulate": 5}, {"norm": "ghost_batch", "norm_batch": 3},
+     {"norm": "ghost_batch", "norm_batch": 2, "norm_momentum": "cumulative", "norm_affine": False},
+     {"norm": "ghost_batch", "batch_size": 8, "accumulate": 2, "norm_batch": 2, "norm_track_running_stats": False}],
+    ids=str,
+)  # fmt: skip
+def test_batches_in_parts_and_ghost_batches_train_fused_as_alone(options, model):
+    trials = [replace(BASE, model=model, lr=lr, **options) for lr in (0.1, 0.3)]
+    assert_equals_alone(run(trials), trials)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
