@@ -7,6 +7,8 @@ from typing import Any
 
 from harness.errors import SuiteError
 
+AT = ("last", "mean", "first")  # which value of a curve a claim is about
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -14,32 +16,79 @@ class Claim:
 
     Make one by the constructor of its kind: `Claim.wider_lr_range("batch", than="none", at_least_decades=0.5)`.
     `where` keeps some grid points only: a value or a list of values for an axis. Points are never pooled: a claim that
-    covers several holds where it holds at each, with Holm's correction.
+    covers several holds where it holds at each, with Holm's correction. `against` says at which grid point the other
+    arm stands, where it is not the same: `against={"world_size": 1}`; equal seeds are paired all the same.
     """
 
     kind: str
     arm: str
     than: str
     margin: float  # in the unit of the metric; decades for wider_lr_range, steps for sooner, a ratio for costs
-    metric: str = "test_accuracy"
+    metric: str = "test_accuracy"  # an outcome, or "split.name" of any curve
     where: Mapping[str, Any] = field(default_factory=dict)
+    at: str = "last"  # which value of a curve
+    along: str = ""  # the axis that a trend goes along, or that is tuned
+    against: Mapping[str, Any] = field(default_factory=dict)
+    within: float | None = None  # of recovers: the margin in which arm and joint batch count as equal
+    published: float | None = None  # of matches: the figure
+    is_ratio: bool = False  # of more and less: the margin is a factor
 
     def __post_init__(self) -> None:
-        if self.arm == self.than:
+        if self.arm == self.than and not self.against:
             raise SuiteError(f"a claim compares two arms, got {self.arm!r} twice")
-        is_number = isinstance(self.margin, int | float) and not isinstance(self.margin, bool)
-        if not (is_number and 0 <= self.margin < math.inf):
+        if not (_is_number(self.margin) and 0 <= self.margin < math.inf):
             raise SuiteError(f"the margin of a claim must be a number, zero or more, got {self.margin!r}")
+        if self.at not in AT:
+            raise SuiteError(f"at must be one of {', '.join(AT)}, got {self.at!r}")
+        if not isinstance(self.against, Mapping):
+            raise SuiteError(f'against must be a mapping such as {{"world_size": 1}}, got {self.against!r}')
 
     @classmethod
-    def better(cls, arm: str, *, than: str, by: float = 0.0, metric: str = "test_accuracy", **where: Any) -> "Claim":
+    def better(
+        cls, arm: str, *, than: str, by: float = 0.0, metric: str = "test_accuracy", against: Any = None, **where: Any
+    ) -> "Claim":
         """The arm's metric is better, by more than `by`, at each grid point `where`."""
-        return cls(kind="better", arm=arm, than=than, margin=by, metric=metric, where=where)
+        return cls(
+            kind="better", arm=arm, than=than, margin=by, metric=metric, against=_given(against, {}), where=where
+        )
 
     @classmethod
-    def equivalent(cls, arm: str, *, to: str, within: float, metric: str = "test_accuracy", **where: Any) -> "Claim":
+    def more(cls, arm: str, *, than: str, metric: str, at: str = "last", **margin_and_where: Any) -> "Claim":
+        """The arm's metric is higher, good or not: by more than `by`, or more than `by_factor` times as high."""
+        return cls(kind="more", arm=arm, than=than, metric=metric, at=at, **_by_or_factor(margin_and_where))
+
+    @classmethod
+    def less(cls, arm: str, *, than: str, metric: str, at: str = "last", **margin_and_where: Any) -> "Claim":
+        """The arm's metric is lower, good or not: by more than `by`, or by a factor of more than `by_factor`."""
+        return cls(kind="less", arm=arm, than=than, metric=metric, at=at, **_by_or_factor(margin_and_where))
+
+    @classmethod
+    def equivalent(
+        cls,
+        arm: str,
+        *,
+        to: str,
+        within: float,
+        metric: str = "test_accuracy",
+        at: str = "last",
+        against: Any = None,
+        **where: Any,
+    ) -> "Claim":
         """Both arms' metrics are the same but for `within`, at each grid point `where`."""
-        return cls(kind="equivalent", arm=arm, than=to, margin=within, metric=metric, where=where)
+        there = _given(against, {})
+        return cls(kind="equivalent", arm=arm, than=to, margin=within, metric=metric, at=at, against=there, where=where)
+
+    @classmethod
+    def matches(
+        cls, arm: str, *, published: float, within: float, metric: str = "test_accuracy", **where: Any
+    ) -> "Claim":
+        """The mean of the arm's metric is a published figure but for `within`, at each grid point `where`."""
+        if not _is_number(published) or not math.isfinite(published):
+            raise SuiteError(f"published must be a number in the unit of trials.csv, got {published!r}")
+        figure = float(published)
+        return cls(
+            kind="matches", arm=arm, than="published", margin=within, metric=metric, published=figure, where=where
+        )
 
     @classmethod
     def wider_lr_range(cls, arm: str, *, than: str, at_least_decades: float = 0.0, **where: Any) -> "Claim":
@@ -47,9 +96,56 @@ class Claim:
         return cls(kind="wider_lr_range", arm=arm, than=than, margin=at_least_decades, where=where)
 
     @classmethod
+    def best_tuned(
+        cls, arm: str, *, than: str, by: float = 0.0, metric: str = "test_accuracy", over: str = "lr", **where: Any
+    ) -> "Claim":
+        """At its own best value of the axis `over` the arm's test metric is better, by more than `by`.
+
+        Each seed is scored at the value that the other seeds' validation scores choose.
+        """
+        return cls(kind="best_tuned", arm=arm, than=than, margin=by, metric=metric, along=over, where=where)
+
+    @classmethod
+    def trend(
+        cls, arm: str, *, than: str, along: str, by: float = 0.0, metric: str = "test_accuracy", **where: Any
+    ) -> "Claim":
+        """The lead of the arm grows along an axis, by more than `by` for each doubling of its value."""
+        return cls(kind="trend", arm=arm, than=than, margin=by, metric=metric, along=along, where=where)
+
+    @classmethod
     def sooner(cls, arm: str, *, than: str, by_steps: float = 0.0, **where: Any) -> "Claim":
         """The arm reaches the suite's target in fewer steps, by more than `by_steps`, at each grid point `where`."""
         return cls(kind="sooner", arm=arm, than=than, margin=by_steps, metric="steps_to_target", where=where)
+
+    @classmethod
+    def recovers(
+        cls,
+        arm: str,
+        *,
+        lost_by: str,
+        against: Mapping[str, Any],
+        at_least: float = 0.5,
+        within: float = 0.005,
+        metric: str = "test_accuracy",
+        **where: Any,
+    ) -> "Claim":
+        """The arm recovers more than the share `at_least` of what `lost_by` loses against one big batch.
+
+        `against` is where the big batch stands: `against={"norm": "batch", "world_size": 1}`; an arm that it doesn't
+        name is that of `lost_by`. Whether the arm equals the big batch but for `within` is told beside it.
+        """
+        if not (_is_number(within) and 0 < within < math.inf):
+            raise SuiteError(f"within must be a number above 0, got {within!r}")
+        return cls(
+            kind="recovers",
+            arm=arm,
+            than=lost_by,
+            margin=at_least,
+            metric=metric,
+            against=against,
+            within=float(within),
+            where=where,
+        )
 
     @classmethod
     def costs(cls, arm: str, *, than: str, at_most: float, **where: Any) -> "Claim":
@@ -60,3 +156,23 @@ class Claim:
         if not (isinstance(at_most, int | float) and at_most > 0):
             raise SuiteError(f"at_most must be a ratio above 0, got {at_most!r}")
         return cls(kind="costs", arm=arm, than=than, margin=float(at_most), metric="step_time", where=where)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _given(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
+
+
+def _by_or_factor(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The margin, as a difference or a factor; where the other arm stands; and the grid points that are left."""
+    where = dict(given)
+    by, factor, against = (where.pop(name, None) for name in ("by", "by_factor", "against"))
+    if by is not None and factor is not None:
+        raise SuiteError(f"give either by or by_factor, got by={by!r} and by_factor={factor!r}")
+    if factor is not None and not (_is_number(factor) and 1 <= factor < math.inf):
+        raise SuiteError(f"by_factor must be a number, 1 or more, got {factor!r}")
+    margin = math.log(factor) if factor is not None else _given(by, 0.0)
+    return {"margin": margin, "is_ratio": factor is not None, "against": _given(against, {}), "where": where}

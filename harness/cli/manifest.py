@@ -1,10 +1,12 @@
 """suite.json: what a suite comes to, as reports and later runs need it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from harness import __version__
+from harness.claim import Claim
 from harness.loader import SuiteFile
 from harness.trial import Trial
 
@@ -56,4 +58,11 @@ def with_history(
 
 
 def _identity(claim: Mapping[str, Any]) -> str:
-    return repr(sorted((name, repr(value)) for name, value in claim.items() if name != "declared_after"))
+    """What a claim says, whichever of its fields a manifest leaves out."""
+    whole = asdict(Claim(**{name: value for name, value in claim.items() if name != "declared_after"}))
+    return repr(sorted((name, _plain(value)) for name, value in whole.items()))
+
+
+def _plain(value: Any) -> str:
+    """The value as JSON would bring it back."""
+    return json.dumps(value, sort_keys=True, default=str)

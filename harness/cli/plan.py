@@ -2,9 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
-from math import prod
 
-from harness.claim import Claim
 from harness.cli.manifest import describe
 from harness.cli.progress import duration
 from harness.cli.run import Todo, find_work, known_device, survey, workers_for
@@ -14,7 +12,7 @@ from harness.loader import SuiteFile, load_suite
 from harness.plan import Cohort, Shape, longest_first, shape
 from harness.records import Place, read_manifest
 from harness.reporting import grid, words
-from harness.reporting.claims import KINDS, check
+from harness.reporting.claims import check, comparisons_of
 from harness.reporting.stats import seeds_needed
 from harness.selection import parse_only
 
@@ -67,15 +65,8 @@ def _guess(pending: list[Cohort], kinds: Mapping[Shape, Kind], workers: int) -> 
 def _print_seeds(suite: SuiteFile, description: dict[str, object]) -> None:
     seeds = len(grid.values(description, "seed"))
     for number, claim in enumerate(suite.suite.claims, start=1):
-        points = _points(claim, description)
+        points = comparisons_of(claim, description)
         needed = seeds_needed(points)
         word = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
         compared = words.count(points, "comparison")
         print(f"claim {number} ({claim.kind}) needs {needed} seeds for {compared}, has {seeds}: {word}")
-
-
-def _points(claim: Claim, description: dict[str, object]) -> int:
-    """How many grid points a claim covers, each a comparison of its family."""
-    axes = grid.axes(description, *(["lr"] if KINDS[claim.kind].over_lr else []))
-    wanted = {axis: value if isinstance(value, list | tuple) else [value] for axis, value in claim.where.items()}
-    return prod(len(wanted.get(axis, grid.values(description, axis))) for axis in axes)

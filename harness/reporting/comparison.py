@@ -16,7 +16,8 @@ from harness.reporting.grid import Pairs
 class Comparison:
     """What the paired seeds say of one arm against another; its fields are the columns of comparisons.csv.
 
-    The estimate is the mean paired difference, positive where `arm` does better. Missing numbers are NaN.
+    The estimate is the mean paired difference, positive where `arm` does better, or where it has more of a metric of
+    which neither is good. Missing numbers are NaN.
     """
 
     arm: str
@@ -25,6 +26,7 @@ class Comparison:
     point: str  # the grid point in words, empty where there is one only
     n: int  # pairs: seeds with a score in both arms
     unpaired: int  # scores without a partner, left out
+    unknown: int  # results that have no score; they could turn a verdict, which is not given without them
     arm_mean: float
     than_mean: float
     arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
@@ -46,17 +48,20 @@ class Comparison:
     p: float  # exact sign-flip
     equivalence_p: float  # two one-sided t tests against the margin
     p_floor: float
-    bound: str = "exact"  # at least, at most or unknown where the grid of lr ends before a range does
+    page_p: float = math.nan  # Page's one-sided test that the lead grows: beside a slope, for reference
+    bound: str = "exact"  # at least, at most or unknown where the grid ends before a range does, or at an optimum
     family: int = 1  # comparisons that Holm's correction is over
     seeds_needed: int = 0  # pairs without which no p is given
     p_adjusted: float = math.nan
     equivalence_p_adjusted: float = math.nan
     failures_p_adjusted: float = math.nan
-    verdict: str = ""
+    page_p_adjusted: float = math.nan
+    verdict: str = ""  # empty where the row is told beside the verdict and has no part in it
     shown_in: str = ""  # the claim or the figure that it belongs to
 
 
 COLUMNS = [field.name for field in fields(Comparison)]
+P_VALUES = ("p", "equivalence_p", "failures_p", "page_p")  # columns that are adjusted
 
 
 def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generator) -> Comparison:
@@ -71,6 +76,7 @@ def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generato
         point=words.point(pairs.point),
         n=len(differences),
         unpaired=pairs.unpaired,
+        unknown=pairs.unknown,
         arm_mean=_mean(pairs.ours.scores),
         than_mean=_mean(pairs.theirs.scores),
         arm_failed=pairs.ours.failed,
@@ -109,22 +115,17 @@ def _failures_p(pairs: Pairs) -> float:
 def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with Holm's correction over all of them; no p where there are too few seeds for one."""
     needed = stats.seeds_needed(len(family))
-    p, equivalence_p, failures_p = (
-        np.array([getattr(c, name) if c.n >= needed else math.nan for c in family], dtype=float)
-        for name in ("p", "equivalence_p", "failures_p")
-    )
-    p_adjusted, equivalence_p_adjusted, failures_p_adjusted = map(stats.holm, (p, equivalence_p, failures_p))
+    columns = {
+        name: np.array([getattr(c, name) if c.n >= needed else math.nan for c in family], dtype=float)
+        for name in P_VALUES
+    }
+    columns |= {f"{name}_adjusted": stats.holm(p) for name, p in columns.items()}
     return [
         replace(
             comparison,
             family=len(family),
             seeds_needed=needed,
-            p=float(p[i]),
-            p_adjusted=float(p_adjusted[i]),
-            equivalence_p=float(equivalence_p[i]),
-            equivalence_p_adjusted=float(equivalence_p_adjusted[i]),
-            failures_p=float(failures_p[i]),
-            failures_p_adjusted=float(failures_p_adjusted[i]),
+            **{name: float(values[i]) for name, values in columns.items()},  # type: ignore[arg-type]
         )
         for i, comparison in enumerate(family)
     ]

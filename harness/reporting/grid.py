@@ -9,12 +9,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import DamageError
-from harness.reporting.metrics import FAILED, FINISHED, METRICS, scores
+from harness.reporting.metrics import FAILED, FINISHED, METRICS, TRIAL_METRICS, scores
 from harness.reporting.stats import UsableRange, usable_range
 from harness.store import Results
 
 Point = dict[str, Any]  # axis -> value
 Array = NDArray[np.float64]
+BOUNDS = {  # whether what is beyond the grid may favour (us, them) further -> what the difference is a bound of
+    (False, False): "exact",
+    (True, False): "at least",
+    (False, True): "at most",
+    (True, True): "unknown",
+}
 
 
 def arms(suite: Mapping[str, Any]) -> list[Any]:
@@ -30,6 +36,32 @@ def values(suite: Mapping[str, Any], axis: str) -> list[Any]:
 def axes(suite: Mapping[str, Any], *without: str) -> list[str]:
     """The axes that make up a grid point: all but the compared one, the seed and those named."""
     return [axis for axis in suite["axes"] if axis not in (suite["compare"], "seed", *without)]
+
+
+def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, str]:
+    """The trials with a column for one value of a curve, and its name; as they are where the metric is an outcome.
+
+    A trial that diverged has no last value and no mean: what was measured up to there is of another stage of training.
+    """
+    if metric in TRIAL_METRICS:
+        return results.trials, metric
+    split, _, name = metric.partition(".")
+    curve = results.curves[(results.curves["split"] == split) & (results.curves["metric"] == name)]
+    curve = curve.sort_values("step", kind="stable")
+    if at == "mean":
+        by_key = curve.groupby("key")["value"]
+        value = by_key.mean().where(by_key.count() == by_key.size())
+    else:
+        value = curve.drop_duplicates("key", keep=at).set_index("key")["value"]  # type: ignore[call-overload]
+    column = with_at(metric, at)
+    found = results.trials["key"].map(value).astype("float64")
+    diverged = (results.trials["status"] == "nonfinite") & (at != "first")
+    return results.trials.assign(**{column: found.mask(diverged)}), column
+
+
+def with_at(metric: str, at: str) -> str:
+    """The name of a metric that is one value of a curve."""
+    return metric if at == "last" else f"{metric} ({at})"
 
 
 def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
@@ -125,16 +157,27 @@ class Pairs:
     ours: Side
     theirs: Side
     unpaired: int  # scores without a partner, left out
+    unknown: int = 0  # results that have no score, which a verdict can't go without
 
     @property
     def differences(self) -> Array:
         """Per seed by how much `arm` does better than `than`."""
         return METRICS[self.metric].sign * (self.ours.scores - self.theirs.scores)
 
+    def turned(self) -> "Pairs":
+        """The same pairs, the other arm first."""
+        return replace(self, arm=self.than, than=self.arm, ours=self.theirs, theirs=self.ours)
+
+    def of_seeds(self, seeds: pd.Index) -> "Pairs":
+        """The pairs of these seeds; the others count as left out."""
+        left_out = 2 * (len(self.ours.units) - len(seeds))
+        ours, theirs = (replace(side, units=side.units.loc[seeds]) for side in (self.ours, self.theirs))
+        return replace(self, ours=ours, theirs=theirs, unpaired=self.unpaired + left_out)
+
 
 def metric_pairs(trials: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any, metric: str) -> list[Pairs]:
     """Two arms' trials, paired by seed at every grid point that both arms have in the suite."""
-    return _pairs(score_units(trials, metric), suite, axes(suite), (arm, than, metric))
+    return pairs_of(score_units(trials, metric), suite, axes(suite), (arm, than, metric))
 
 
 def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> list[Pairs]:
@@ -144,7 +187,7 @@ def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> l
     """
     times = results.telemetry.set_index("key")["step_ms"].astype("float64")
     units = score_units(trials, "test_loss").assign(score=-np.log(trials["key"].map(times)))
-    found = _pairs(units, results.suite, axes(results.suite), (arm, than, "step_time"))
+    found = pairs_of(units, results.suite, axes(results.suite), (arm, than, "step_time"))
     return [_apart(pairs) for pairs in found]
 
 
@@ -158,42 +201,65 @@ def _apart(pairs: Pairs) -> Pairs:
 
 def range_pairs(ranges: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any) -> list[Pairs]:
     """Two arms' usable ranges of lr, paired by seed at every grid point but for lr."""
-    return _pairs(ranges, suite, axes(suite, "lr"), (arm, than, "lr_decades"))
+    return pairs_of(ranges, suite, axes(suite, "lr"), (arm, than, "lr_decades"))
 
 
-def _pairs(units: pd.DataFrame, suite: Mapping[str, Any], over: Sequence[str], of: tuple[Any, Any, str]) -> list[Pairs]:
-    arm, than, metric = of
-    compared = units[suite["compare"]]
-    found = []
-    for point, here in by_point(units[compared.isin([arm, than])], over):
-        ours, theirs = (_by_seed(here[here[suite["compare"]] == name]) for name in (arm, than))
-        if ours.empty or theirs.empty:
+def pairs_of(
+    units: pd.DataFrame,
+    suite: Mapping[str, Any],
+    over: Sequence[str],
+    of: tuple[Any, Any, str],
+    against: Mapping[str, Any] | None = None,
+) -> list[Pairs]:
+    """Units of two arms (arm, than, metric), paired by seed at every grid point that both have.
+
+    The other arm stands at the same point, but for the axes `against`; a point is not compared with itself.
+    """
+    arm, than, _ = of
+    compared, found = units[suite["compare"]], []
+    theirs_at = {tuple(point.items()): here for point, here in by_point(units[compared == than], over)}
+    for point, here in by_point(units[compared == arm], over):
+        there = {**point, **(against or {})}
+        theirs = theirs_at.get(tuple(there.items()))
+        if here.empty or theirs is None or theirs.empty or (there == point and arm == than):
             continue
-        scored = [side.index[side["score"].notna()] for side in (ours, theirs)]
-        both = scored[0].intersection(scored[1]).sort_values()
-        found.append(
-            Pairs(
-                arm=arm,
-                than=than,
-                metric=metric,
-                point=point,
-                ours=_side(ours, both),
-                theirs=_side(theirs, both),
-                unpaired=len(scored[0]) + len(scored[1]) - 2 * len(both),
-            )
-        )
+        found.append(paired(by_seed(here), by_seed(theirs), of, point))
     return found
+
+
+def paired(ours: pd.DataFrame, theirs: pd.DataFrame, of: tuple[Any, Any, str], point: Point) -> Pairs:
+    """Units by seed, those kept that have a score in both arms."""
+    arm, than, metric = of
+    scored = [side.index[side["score"].notna()] for side in (ours, theirs)]
+    both = scored[0].intersection(scored[1]).sort_values()
+    unscored = [(side["finished"] == side["trials"]) & side["score"].isna() for side in (ours, theirs)]
+    return Pairs(
+        arm=arm,
+        than=than,
+        metric=metric,
+        point=point,
+        ours=_side(ours, both),
+        theirs=_side(theirs, both),
+        unpaired=len(scored[0]) + len(scored[1]) - 2 * len(both),
+        unknown=sum(int(missing.sum()) for missing in unscored),
+    )
 
 
 def _side(units: pd.DataFrame, paired: pd.Index) -> Side:
     return Side(units.loc[paired], *(int(units[name].sum()) for name in ("failed", "finished", "trials")))
 
 
-def _by_seed(units: pd.DataFrame) -> pd.DataFrame:
-    indexed = units.set_index("seed")
-    if indexed.index.has_duplicates:
-        seed = indexed.index[indexed.index.duplicated()][0]
+def by_seed(units: pd.DataFrame) -> pd.DataFrame:
+    """The units by their seed."""
+    refuse_duplicates(units, "seed")
+    return units.set_index("seed")
+
+
+def refuse_duplicates(units: pd.DataFrame, *by: str) -> None:
+    """Raise DamageError where a seed stands twice: then the table is of another grid than suite.json."""
+    twice = units.duplicated(list(by))
+    if twice.any():
         raise DamageError(
-            f"trials.csv has two trials of seed {seed} at one grid point; an axis is missing in suite.json"
+            f"trials.csv has two trials of seed {units.loc[twice, 'seed'].iloc[0]} at one grid point; an axis is "
+            "missing in suite.json"
         )
-    return indexed

@@ -1,12 +1,14 @@
 """Claims and verdicts in plain English, generated from the numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.claim import Claim
 from harness.reporting import words
 from harness.reporting.comparison import Comparison
+from harness.reporting.grid import with_at
+from harness.reporting.kinds import elsewhere
 from harness.reporting.metrics import METRICS
 
 MOST_NAMED = 6  # grid points that a sentence names; the table has all of them
@@ -14,27 +16,55 @@ MOST_NAMED = 6  # grid points that a sentence names; the table has all of them
 
 STATEMENTS = {  # kind of claim -> the claim in words
     "better": "{arm} has a {direction} {metric} than {than}{by_more}{where}",
+    "more": "{arm} has a higher {metric} than {than}{by_more}{where}",
+    "less": "{arm} has a lower {metric} than {than}{by_more}{where}",
     "equivalent": "{arm} and {than} have the same {metric}, but for {margin}{where}",
+    "matches": "{arm} has a {metric} of {published}, as published, but for {margin}{where}",
     "wider_lr_range": "{arm} reaches {target} over a wider range of learning rates than {than}{by_more}{where}",
+    "best_tuned": "at its own best {along}, {arm} has a {direction} {metric} than {than} at its own{by_more}{where}",
+    "trend": "the lead of {arm} over {than} in {metric} grows with {along}{by_more}{each}{where}",
     "sooner": "{arm} reaches {target} sooner than {than}{by_more}{where}",
+    "recovers": "{arm} recovers more than {margin} of the {metric} that {lost_by} loses against {than}{where}",
     "costs": "a step of {arm} takes less than {margin} as long as one of {than}{where}",
 }
+SAME = ("equivalent", "matches")  # kinds that two one-sided tests support
+PUBLISHED = "published"  # the other side of `matches`, which is a number and has no trials
+BEYOND = " goes on beyond the learning rates tried"
+OF_ITS_OWN = {"wider_lr_range": "lr_decades"}  # kinds whose margin is in another unit than their metric
 
 
-def statement(claim: Claim, target_accuracy: float | None) -> str:
+def statement(claim: Claim, suite: Mapping[str, Any]) -> str:
     """The claim in words, with its margin."""
-    metric = METRICS["lr_decades" if claim.kind == "wider_lr_range" else claim.metric]
-    margin = words.amount(-math.log(claim.margin) if metric.unit.is_ratio else claim.margin, metric.unit)
+    name = with_at(OF_ITS_OWN.get(claim.kind, claim.metric), claim.at)
+    metric, unit = METRICS[name], _unit(claim, name)
+    margin = words.amount(-math.log(claim.margin) if claim.kind == "costs" else claim.margin, unit)
+    more = f", {margin} as high or more" if claim.is_ratio and claim.kind == "more" else f", by more than {margin}"
+    each = f"{' for each doubling' if claim.margin else ''}{_rule(claim, suite)}" if claim.kind == "trend" else ""
     return STATEMENTS[claim.kind].format(
         arm=claim.arm,
-        than=claim.than,
+        than=elsewhere(claim, suite),
+        lost_by=claim.than,
         metric=metric.words,
         direction=metric.better,
         margin=margin,
-        by_more=f", by more than {margin}" if claim.margin else "",
+        published="" if claim.published is None else words.amount(claim.published, unit),
+        by_more=more if claim.margin else "",
+        along=claim.along.replace("_", " "),
+        each=each,
         where="".join(f", at {axis.replace('_', ' ')} {_listed(wanted)}" for axis, wanted in claim.where.items()),
-        target=words.percent(target_accuracy or math.nan),
+        target=words.percent(suite["target_accuracy"] or math.nan),
     )
+
+
+def _unit(claim: Claim, metric: str) -> words.Unit:
+    made = {"recovers": f"{metric} recovered"}.get(claim.kind, f"{metric} as a ratio" if claim.is_ratio else metric)
+    return METRICS[made].unit
+
+
+def _rule(claim: Claim, suite: Mapping[str, Any]) -> str:
+    """What else changes along the axis by a rule of the suite, such as lr with the batch size."""
+    followers = [name.replace("_", " ") for name, leader in suite.get("following", {}).items() if leader == claim.along]
+    return f" ({words.listing(followers)} follows it)" if followers else ""
 
 
 def _listed(wanted: Any) -> str:
@@ -43,19 +73,21 @@ def _listed(wanted: Any) -> str:
 
 def effect(comparison: Comparison) -> str:
     """The estimate: "test accuracy is 5.2 points higher with batch than with none (97.1 against 91.9 on average)"."""
-    metric = METRICS[comparison.metric]
+    metric, arm, than = METRICS[comparison.metric], comparison.arm, comparison.than
     bound = f"{comparison.bound} " if comparison.bound in ("at least", "at most") else ""
+    ours, theirs = (words.bare(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))
+    if comparison.metric.endswith(" recovered"):
+        return f"{arm} recovers {words.amount(comparison.estimate, metric.unit)} of what {than} loses"
     if metric.unit.is_ratio:
         ratio = words.amount(comparison.estimate, metric.unit)
-        means = " against ".join(words.bare(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))
-        return f"{metric.says} {ratio} as long with {comparison.arm} as with {comparison.than} ({means} ms)"
+        if comparison.metric == "step_time":
+            return f"{metric.says} {ratio} as long with {arm} as with {than} ({ours} against {theirs} ms)"
+        return f"{metric.says} {ratio} as high with {arm} as with {than} (geometric means {ours} against {theirs})"
     size = words.amount(abs(comparison.estimate), metric.unit)
     direction = metric.better if comparison.estimate >= 0 else metric.worse
-    ours, theirs = (words.bare(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))
-    return (
-        f"{metric.says} {bound}{size} {direction} with {comparison.arm} than with {comparison.than}"
-        f" ({ours} against {theirs} on average)"
-    )
+    if than == PUBLISHED:
+        return f"{metric.says} {size} {direction} with {arm} than {than} ({ours} on average against {theirs})"
+    return f"{metric.says} {bound}{size} {direction} with {arm} than with {than} ({ours} against {theirs} on average)"
 
 
 def interval(comparison: Comparison) -> str:
@@ -77,7 +109,10 @@ def test(comparison: Comparison, *, equivalence: bool) -> str:
         return f"two one-sided t tests within {words.amount(comparison.margin, unit)}: {p}{correction}"
     against = f" against {words.amount(comparison.null, unit)}" if comparison.null else ""
     p, floor = words.p_value(comparison.p_adjusted), words.number(comparison.p_floor)
-    return f"sign-flip test{against}: {p}{correction}, {floor} being the smallest possible"
+    says = f"sign-flip test{against}: {p}{correction}, {floor} being the smallest possible"
+    if not math.isnan(comparison.page_p_adjusted):
+        says += f"; for reference, Page's trend test that the lead grows: {words.p_value(comparison.page_p_adjusted)}"
+    return says
 
 
 def finding(comparison: Comparison, *, equivalence: bool) -> str:
@@ -86,21 +121,32 @@ def finding(comparison: Comparison, *, equivalence: bool) -> str:
     return f"at {comparison.point} {says}" if comparison.point else says
 
 
-def sentence(claim: Claim, comparisons: Sequence[Comparison], word: str) -> str:
+def sentence(claim: Claim, comparisons: Sequence[Comparison], word: str, beside: Sequence[Comparison] = ()) -> str:
     """The verdict with the numbers that it rests on, and all that limits it."""
     if not any(comparison.n for comparison in comparisons):
-        return f"No pair of seeds has results in both arms yet.{_progress(comparisons)}"
+        return f"No pair of seeds has results in both arms yet.{_progress(comparisons)}{_limits(comparisons)}"
     telling = _most_telling(comparisons, word)
-    says = finding(telling, equivalence=claim.kind == "equivalent" and telling.verdict != "refuted")
+    same = [c for c in beside if c.point == telling.point]
+    if claim.kind == "recovers" and math.isnan(telling.estimate):
+        says = f"at {telling.point} there is no loss to recover" if telling.point else "there is no loss to recover"
+        says += "."
+    else:
+        says = finding(telling, equivalence=claim.kind in SAME and telling.verdict != "refuted")
     tally = _tally(comparisons)
     says = tally + says if tally else says[0].upper() + says[1:]
-    return f"{says}{_limits(comparisons)}{_failures(claim, comparisons)}{_progress(comparisons)}"
+    also = "".join(f" {_capital(finding(c, equivalence=bool(c.margin)))}" for c in same)
+    return f"{says}{also}{_limits(comparisons)}{_failures(claim, comparisons, same)}{_progress(comparisons)}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _most_telling(comparisons: Sequence[Comparison], word: str) -> Comparison:
     """The grid point that decides: of those with the claim's verdict the one nearest to another verdict."""
     alike = [c for c in comparisons if c.verdict == word and c.n] or [c for c in comparisons if c.n]
-    return max(alike, key=lambda c: c.estimate) if word == "refuted" else min(alike, key=lambda c: c.estimate)
+    known = [c for c in alike if not math.isnan(c.estimate)] or alike
+    return max(known, key=lambda c: c.estimate) if word == "refuted" else min(known, key=lambda c: c.estimate)
 
 
 def _tally(comparisons: Sequence[Comparison]) -> str:
@@ -122,24 +168,46 @@ def _named(points: Sequence[str]) -> str:
 
 
 def _limits(comparisons: Sequence[Comparison]) -> str:
-    """What the comparison could not see: ranges beyond the grid, scores without a partner."""
+    """What the comparison could not see: beyond the grid, scores without a partner, results without a score."""
+    text, first = "", comparisons[0] if comparisons else None
     bounds = {comparison.bound for comparison in comparisons}
-    beyond = " goes on beyond the learning rates tried"
-    text = ""
-    if bounds & {"at most", "unknown"}:
-        text += f" The range of {comparisons[0].than}{beyond}: only a wider grid can show it."
-    elif "at least" in bounds:
-        text += f" The range of {comparisons[0].arm}{beyond}: the true difference is larger."
+    if first and " at the best " in first.metric:
+        text += _beyond_tuned(bounds, first)
+    elif first and bounds & {"at most", "unknown"}:
+        text += f" The range of {first.than}{BEYOND}: only a wider grid can show it."
+    elif first and "at least" in bounds:
+        text += f" The range of {first.arm}{BEYOND}: the true difference is larger."
     if unpaired := sum(comparison.unpaired for comparison in comparisons):
         text += f" Left out for want of a partner: {words.count(unpaired, 'result')}."
+    if unknown := sum(comparison.unknown for comparison in comparisons):
+        text += f" Without a score: {words.count(unknown, 'result')}, which could turn the verdict."
     return text
 
 
-def _failures(claim: Claim, comparisons: Sequence[Comparison]) -> str:
-    ours = sum(c.arm_failed for c in comparisons), sum(c.arm_finished for c in comparisons)
-    theirs = sum(c.than_failed for c in comparisons), sum(c.than_finished for c in comparisons)
-    counted = f"; a failed trial counts as {METRICS[claim.metric].policy.words}" if ours[0] or theirs[0] else ""
-    return f" Failed to train: {claim.arm} {ours[0]} of {ours[1]}, {claim.than} {theirs[0]} of {theirs[1]}{counted}."
+def _beyond_tuned(bounds: set[str], first: Comparison) -> str:
+    if bounds & {"at most", "unknown"}:
+        return f" The best of {first.than} lies at an end of its grid, or the grids differ: only a wider one can tell."
+    return (
+        f" The best of {first.arm} lies at an end of the grid: it may be better still." if "at least" in bounds else ""
+    )
+
+
+def _failures(claim: Claim, comparisons: Sequence[Comparison], beside: Sequence[Comparison]) -> str:
+    """How many trials failed to train in each arm that the sentence names, and what such a trial counts as."""
+    counts: dict[str, tuple[int, int]] = {}
+    for group in (comparisons, beside):
+        for side in ("arm", "than"):
+            for name in dict.fromkeys(getattr(c, side) for c in group):
+                mine = [c for c in group if getattr(c, side) == name]
+                failed, finished = (sum(getattr(c, f"{side}_{what}") for c in mine) for what in ("failed", "finished"))
+                counts.setdefault(name, (failed, finished))
+    counts.pop(PUBLISHED, None)
+    policy = METRICS[with_at(claim.metric, claim.at)].policy.words
+    counted = f"; a failed trial counts as {policy}" if any(failed for failed, _ in counts.values()) else ""
+    named = ", ".join(
+        f"{name}{':' if ' at ' in name else ''} {failed} of {finished}" for name, (failed, finished) in counts.items()
+    )
+    return f" Failed to train: {named}{counted}."
 
 
 def _progress(comparisons: Sequence[Comparison]) -> str:

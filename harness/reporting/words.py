@@ -10,7 +10,7 @@ from typing import Any
 class Unit:
     """How an amount is printed: 0.052 as 5.2 points.
 
-    Ratios are compared as logarithms, the larger the better: an amount of -log 2 prints as 2 times.
+    Ratios are compared as logarithms: an amount of log 2 prints as 2 times, or of -log 2 where the factor is negative.
     """
 
     name: str = ""
@@ -25,6 +25,8 @@ POINTS = Unit("points", 100.0, 1)  # percentage points of accuracy
 STEPS = Unit("steps", 1.0, 0)
 DECADES = Unit("decades", 1.0, 2)
 TIMES = Unit("times", is_ratio=True)
+TIMES_LESS = Unit("times", -1.0, is_ratio=True)  # less is better
+SHARE = Unit("%", 100.0, 0)
 
 
 def number(value: float) -> str:
@@ -42,7 +44,7 @@ def number(value: float) -> str:
 
 def bare(value: float, unit: Unit) -> str:
     """The amount in its unit, without the unit's name."""
-    scaled = math.exp(-value) if unit.is_ratio else value * unit.factor
+    scaled = math.exp(unit.factor * value) if unit.is_ratio else value * unit.factor
     if unit.decimals is None or not math.isfinite(scaled):
         return number(scaled)
     rounded = round(scaled, unit.decimals) + 0.0  # no minus before a zero
@@ -57,7 +59,7 @@ def amount(value: float, unit: Unit) -> str:
 
 def span(low: float, high: float, unit: Unit) -> str:
     """An interval: "3.1 to 7.3"."""
-    low, high = (high, low) if unit.is_ratio else (low, high)
+    low, high = (high, low) if unit.is_ratio and unit.factor < 0 else (low, high)
     return f"{bare(low, unit)} to {bare(high, unit)}"
 
 

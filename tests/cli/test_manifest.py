@@ -54,3 +54,14 @@ def test_a_claim_keeps_the_moment_of_its_first_declaration(tmp_path):
     later = with_history(now, first, cohorts=[], results=7)
     again = with_history(now, later, cohorts=[], results=9)
     assert [claim["declared_after"] for claim in again["claims"]] == [0, 7]
+
+
+def test_a_claim_that_was_kept_by_an_earlier_version_is_the_same_claim(tmp_path):
+    text = (
+        'suite = Suite(dataset="digits", model="mlp-8", norm=["batch", "none"], lr=[0.1, 0.2], batch_size=5, steps=3, '
+        'claims=[Claim.better("batch", than="none", lr=(0.1, 0.2))])'
+    )
+    now = described(tmp_path, text)
+    fields = ("kind", "arm", "than", "margin", "metric")  # all that version 0.1 knew, beside where
+    old = {"claims": [{**{f: now["claims"][0][f] for f in fields}, "where": {"lr": [0.1, 0.2]}, "declared_after": 4}]}
+    assert with_history(now, old, cohorts=[], results=9)["claims"][0]["declared_after"] == 4
