@@ -11,9 +11,9 @@ from harness.cli.export import functions_of
 from harness.errors import UsageError
 from harness.execution.survey import resolve_device
 from harness.training.datasets import DATASETS, load_dataset
-from harness.training.judging import batches, labelled, loss_and_accuracy, scores, shaped
+from harness.training.judging import labelled, loss_and_accuracy, scores, shaped
 from harness.training.loading import load_with_facts
-from harness.training.statistics import STATISTICS, batch_norms
+from harness.training.statistics import STATISTICS, batch_norms, batches
 from harness.training.trained import Functions, trial_of
 
 

@@ -71,6 +71,10 @@ class Stack:
         weights = {name: weight.detach()[rows].requires_grad_() for name, weight in self.weights.items()}
         return _assemble(self.plain, weights, {n: b[rows] for n, b in self.buffers.items()}, self.inputs, self.mode)
 
+    def like(self, plain: nn.Module, buffers: dict[str, Tensor]) -> "Stack":
+        """The models on the same weights, with other buffers, run as another plain module says."""
+        return _assemble(plain, self.weights, buffers, self.inputs, self.mode)
+
     def count_batches(self, step: int) -> None:
         """Tell cumulative batch norms how many batches came before: torch would read a counter, which vmap can't."""
         for layer in self.cumulative:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from harness.errors import ModelError, UsageError
 from harness.training.arrays import read_csv, read_npz
 from harness.training.datasets import load_dataset
+from harness.training.statistics import batches
 from harness.training.trained import Functions
 
 CHUNK = 2048  # examples at once, where it changes nothing
@@ -63,12 +64,6 @@ def labelled(data: str, y: NDArray[Any], examples: int, classes: int) -> Tensor:
     if not whole or y.min() < 0 or y.max() >= classes:
         raise UsageError(f"{data}: labels must be whole numbers from 0 to {classes - 1}, one for each example")
     return torch.from_numpy(y.astype(np.int64))
-
-
-def batches(x: Tensor, size: int) -> list[Tensor]:
-    """The examples in batches of a size, the last a smaller one; a single one left over joins the batch before."""
-    edges = list(range(size, len(x) - (size > 1), size))
-    return list(x.tensor_split(edges))
 
 
 @torch.no_grad()

@@ -173,27 +173,33 @@ def _rms_norm(leaf: Leaf, x: Tensor) -> Tensor:
 
 def _standardise(x: Tensor, eps: float) -> Tensor:
     """Groups of channels of each example, "M G C N", less their mean and over their deviation."""
-    out: Tensor = _Standardise.apply(x, eps)  # type: ignore[no-untyped-call]
+    out: Tensor
+    out, _ = _Standardise.apply(x, eps)  # type: ignore[no-untyped-call]
     return out
 
 
 class _Standardise(torch.autograd.Function):
-    """What torch's kernels do along the last dimension, along the third."""
+    """What torch's kernels do along the last dimension, along the third; and the inverse of the deviation.
+
+    That is given back because its own gradient is needed where a gradient is differentiated.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         centred = x - x.mean(2, keepdim=True)
         inverse = centred.square().mean(2, keepdim=True).add_(eps).rsqrt_()
         out = centred.mul_(inverse)
         ctx.save_for_backward(out, inverse)
-        return out
+        ctx.set_materialize_grads(False)
+        return out, inverse
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, grad_inverse: Tensor | None) -> tuple[Tensor, None]:
         """Ba et al. 2016: less the part along the constant, and that along the output."""
         out, inverse = ctx.saved_tensors
         along = (grad * out).mean(2, keepdim=True)
-        return (grad - grad.mean(2, keepdim=True)).sub_(out * along).mul_(inverse), None
+        found = (grad - grad.mean(2, keepdim=True)).sub_(out * along).mul_(inverse)
+        return found if grad_inverse is None else found - grad_inverse * inverse.square() * out / out.shape[2], None
 
 
 def _affine(leaf: Leaf, x: Tensor, dim: int) -> Tensor:

@@ -13,6 +13,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import UsageError
+from harness.training.fusion import Stack
+from harness.training.stacking import Stacked
+from harness.training.streams import generator
+
+MOST_BATCHES = (
+    200  # that statistics are gathered from; Wu & Johnson 2021, section 3, find 1,000 to 10,000 examples enough
+)
+
+
+def batches(x: Tensor, size: int) -> list[Tensor]:
+    """The examples in batches of a size, the last a smaller one; a single one left over joins the batch before."""
+    edges = list(range(size, len(x) - (size > 1), size))
+    return list(x.tensor_split(edges))
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
@@ -55,3 +68,36 @@ STATISTICS: dict[str, Callable[[nn.Module, Sequence[Tensor]], nn.Module]] = {  #
     "batch": with_batch,
     "recalibrated": recalibrated,
 }
+
+
+@torch.no_grad()
+def recalibrate(models: Stack, train: Tensor, batch_size: int) -> Stack:
+    """The models, on the same weights, with the average statistics of batches of training examples "N ...".
+
+    The examples come in an order that is always the same, and all models share them.
+    """
+    plain = deepcopy(models.plain)
+    averaging = {name: layer for name, layer in plain.named_modules() if isinstance(layer, _BatchNorm)}
+    for layer in averaging.values():
+        layer.momentum = None
+    made = models.like(plain, {name: buffer.clone() for name, buffer in models.buffers.items()})
+    for name in averaging:
+        for buffer, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
+            if (kept := made.buffers.get(f"{name}.{buffer}")) is not None:
+                kept.fill_(value)
+    order = torch.randperm(len(train), generator=generator(0, "recalibrate")).to(train.device)
+    with made.evaluating():
+        for module in made.base.modules():
+            if isinstance(module.plain[0] if isinstance(module, Stacked) else module, _BatchNorm):
+                module.train()
+        for number, some in enumerate(batches(train[order], batch_size)[:MOST_BATCHES]):
+            made.count_batches(number)
+            made(some, shared=True)
+    return made
+
+
+def without_running(models: Stack) -> Stack:
+    """The models, on the same weights, with the statistics of whatever batch they are given."""
+    plain = with_batch(models.plain, ())
+    left = {name for name, _ in plain.named_buffers()}
+    return models.like(plain, {name: buffer for name, buffer in models.buffers.items() if name in left})

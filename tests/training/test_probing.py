@@ -46,9 +46,9 @@ def test_a_model_that_draws_learns_the_same_when_it_is_probed():
         assert torch.equal(weight, probed.stack.weights[name])
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "group"])
-def test_probed_and_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path, norm):
-    trials = [replace(PROBED, norm=norm, seed=seed, lr=lr) for seed, lr in enumerate([0.1, 1e20, 0.2, 1e20, 1e19])]
+def test_probed_and_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path):
+    options = {"norm": "batch", "steps": 5, "probe_every": 2}
+    trials = [replace(PROBED, seed=seed, lr=lr, **options) for seed, lr in enumerate([0.1, 1e20, 0.2, 1e20, 1e19])]
     whole = finish(program_of(trials))
     moments = sum(1 for _ in train(program_of(trials)))
     for moment in range(1, moments):

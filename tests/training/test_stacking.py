@@ -272,3 +272,10 @@ def test_the_probe_changes_nothing_of_the_models():
     choose_mode(models, (5,))
     for model, kept in zip(models, before, strict=True):
         assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+
+
+def test_a_stacked_norm_can_be_differentiated_twice():
+    x = torch.randn(3, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    check = {"check_undefined_grad": False}
+    assert torch.autograd.gradcheck(lambda x: stacking._standardise(x, 0.01), x, **check)
+    assert torch.autograd.gradgradcheck(lambda x: stacking._standardise(x, 0.01), x, **check)

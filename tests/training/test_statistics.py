@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.errors import ModelError, UsageError
-from harness.training.judging import batches, confusion, loss_and_accuracy, scores
-from harness.training.statistics import STATISTICS, recalibrated, with_batch
+from harness.training.judging import confusion, loss_and_accuracy, scores
+from harness.training.statistics import STATISTICS, batches, recalibrated, with_batch
 
 N, M, K = 11, 23, 3
 EPS = 1e-5

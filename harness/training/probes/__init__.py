@@ -10,8 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import lookup
+from harness.training.probes.activations import PERCENTILES, activations
 from harness.training.probes.gradients import gradient_norms
+from harness.training.probes.landscape import landscape
 from harness.training.probes.layers import Layer
+from harness.training.probes.running import running_errors
+from harness.training.probes.sharpness import sharpness
 from harness.training.probes.view import Values, View
 from harness.training.probes.weights import weights
 from harness.trial import PROBE_JOIN
@@ -30,9 +34,34 @@ def _every(layer: Layer) -> bool:  # noqa: ARG001
     return True
 
 
+def _bends(layer: Layer) -> bool:
+    return layer.nonlinearity is not None
+
+
 PROBES: dict[str, Probe] = {
+    "activations": Probe(
+        activations,
+        {
+            **dict.fromkeys(("activation_mean", "activation_std"), _bends),
+            **dict.fromkeys((f"activation_p{p}" for p in PERCENTILES), _bends),
+            "saturated": lambda layer: layer.nonlinearity is not None and layer.nonlinearity.slope is not None,
+            "dead": lambda layer: layer.nonlinearity is not None and layer.nonlinearity.dies,
+        },
+    ),
     "gradients": Probe(gradient_norms, {"gradient_norm": _every}),
-    "weights": Probe(weights, {"weight_norm": _every, "effective_lr": lambda layer: layer.norm is not None}),
+    "landscape": Probe(
+        landscape,
+        {},
+        (
+            *("landscape_loss_min", "landscape_loss_max"),
+            *("landscape_gradient_change_min", "landscape_gradient_change_max", "effective_beta"),
+        ),
+    ),
+    "running": Probe(
+        running_errors, dict.fromkeys(("running_mean_error", "running_var_error"), lambda layer: layer.tracks)
+    ),
+    "sharpness": Probe(sharpness, {}, ("sharpness",)),
+    "weights": Probe(weights, {"weight_norm": _every, "effective_lr": lambda layer: layer.is_scale_free}),
 }
 
 

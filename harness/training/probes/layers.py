@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from harness.training.inits import WEIGHTED
+from harness.training.layers import STANDARDISED, RMSNorm
 
-NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RMSNorm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class Layer:
     """A linear layer or convolution, and what runs between it and the next."""
 
     name: str  # of the module, whose weight is f"{name}.weight"
+    is_scale_free: (
+        bool  # whether twice its weights are the same to the loss, up to eps: there is a norm behind or in it
+    )
     norm: str | None = None  # the name of the first norm behind it
     tracks: bool = False  # whether that is a batch norm with running statistics
     nonlinearity: Nonlinearity | None = None  # the first behind it
@@ -73,11 +77,11 @@ def _joined(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[Layer, .
         if isinstance(module, WEIGHTED):
             last = "" if name in layers else name
             if last:
-                layers[last] = Layer(name=name)
+                layers[last] = Layer(name=name, is_scale_free=isinstance(module, tuple(STANDARDISED.values())))
         elif isinstance(module, NORMS):
             if last and layers[last].norm is None and layers[last].nonlinearity is None:
                 tracks = isinstance(module, _BatchNorm) and module.running_mean is not None
-                layers[last] = replace(layers[last], norm=name, tracks=tracks)
+                layers[last] = replace(layers[last], norm=name, tracks=tracks, is_scale_free=True)
         else:
             if last and layers[last].nonlinearity is None:
                 layers[last] = replace(layers[last], nonlinearity=NONLINEARITIES[type(module)], call=calls)

@@ -7,11 +7,11 @@ def weights(view: View) -> Values:
     """The norm |w| of each layer's weights, and lr/|w|^2, the effective learning rate of those before a norm.
 
     A norm makes the loss the same for w and 2w, so that a step of lr turns w as much as one of lr/|w|^2 turns w/|w|
-    (van Laarhoven 2017, section 2.1). lr is that of the next update; layers without a norm behind them have none.
+    (van Laarhoven 2017). lr is that of the next update; layers whose scale matters have none.
     """
     found = {}
     for i, layer in enumerate(view.layers, 1):
         found[f"weight_norm/{i}"] = size = norm(view.models.weights[f"{layer.name}.weight"].detach())
-        if layer.norm is not None:
+        if layer.is_scale_free:
             found[f"effective_lr/{i}"] = view.lr / size.square()
     return found
