@@ -83,6 +83,9 @@ class Place:
     def model(self, key: str, which: str) -> Path:
         return self.root / "models" / f"{key}.{which}"
 
+    def plane(self, key: str) -> Path:
+        return self.root / "data" / "planes" / f"{key}.npz"
+
 
 def write_record(place: Place, record: Record) -> None:
     """Write the record of a trial; a result that stands already is never changed."""

@@ -24,6 +24,7 @@ from harness.training.checkpoint import Snapshot
 from harness.training.datasets import Dataset, load_dataset
 from harness.training.loop import train
 from harness.training.outcomes import Outcome, outcomes
+from harness.training.planes import planes
 from harness.training.program import Program, prepare
 from harness.training.trained import trained_models
 
@@ -82,6 +83,7 @@ def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable
     records = [_record(outcome, telemetry) for outcome in outcomes(program)]
     if suite.suite.save_models:
         _write_models(place, program, suite)
+    _write_planes(place, program, suite)
     for record in records:
         write_record(place, record)
     checkpoint.discard(place.checkpoints, job.cohort.id)
@@ -129,6 +131,16 @@ def _write_models(place: Place, program: Program, suite: SuiteFile) -> None:
             checkpoint.load(path)
         except (FileNotFoundError, DamageError):
             write_atomically(path, checkpoint.dump(model))
+
+
+def _write_planes(place: Place, program: Program, suite: SuiteFile) -> None:
+    """Write what the models of the suite's first seed say of the plane: a report has room for one seed."""
+    first = {grid.get("seed", (0,))[0] for grid in suite.suite.grids}
+    if first.isdisjoint(trial.seed for trial in program.trials):
+        return
+    for trial, data in planes(program):
+        if trial.seed in first:
+            write_atomically(place.plane(trial.key), data)
 
 
 def _not_finite(program: Program) -> tuple[str, ...]:

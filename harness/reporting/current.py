@@ -37,7 +37,7 @@ def digest_of(folder: Path, suite: Mapping[str, Any]) -> str:
     """A digest of all that a report is made from: the results, and the code and templates that make it."""
     sums = hashlib.sha256(json.dumps(suite, sort_keys=True, default=str).encode())
     code = sorted(path for path in Path(__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    for path in [*(folder / name for name in TABLES), *data_files(folder, suite), *code]:
+    for path in [*(folder / name for name in TABLES), *data_files(folder, suite), *plane_files(folder), *code]:
         content = read_bytes(path, at_most=MAX_TABLE_BYTES) if path.exists() else b""
         sums.update(hashlib.sha256(content).digest())
     return sums.hexdigest()
@@ -61,3 +61,8 @@ def data_files(folder: Path, suite: Mapping[str, Any]) -> list[Path]:
     names = {Path(str(name)).stem for name in grid.values(suite, "dataset")}
     found = sorted((folder / "data").glob("*.npz"))
     return [path for path in found if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
+
+
+def plane_files(folder: Path) -> list[Path]:
+    """The files of what trained models say of the plane, named by the keys of their trials."""
+    return [path for path in sorted((folder / "data" / "planes").glob("*.npz")) if PLAIN_NAME.fullmatch(path.stem)]

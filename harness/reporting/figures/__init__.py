@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from harness.reporting.figures.batches import over_batch_size
+from harness.reporting.figures.boundaries import decision_boundaries
 from harness.reporting.figures.costs import step_costs
 from harness.reporting.figures.curves import learning_curves, time_to_target
 from harness.reporting.figures.data import data_scatter
@@ -30,6 +31,7 @@ FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing
     landscape,
     failure_map,
     data_scatter,
+    decision_boundaries,
 ]
 
 

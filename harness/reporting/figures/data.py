@@ -4,7 +4,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 def data_scatter(results: Results) -> Iterator[Picture]:
     """Training and test examples, coloured by class."""
     for path in data_files(results.folder, results.suite):
-        arrays = _read(path)
+        arrays = read_data(path)
         if arrays["x_train"].shape[1:] != (2,) or arrays["x_test"].shape[1:] != (2,):
             continue
         name, drawn = path.stem, {}
@@ -56,19 +56,23 @@ def data_scatter(results: Results) -> Iterator[Picture]:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The arrays in a file that may come from a stranger: no more is unpacked than its members can honestly hold."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path, at_most=MAX_BYTES))) as file:
-            arrays = {name: _array(file, f"{name}.npy") for name in NAMES}
-    except UNREADABLE as error:
-        raise DamageError(f"{path} holds no data as `run` writes them: {error}; remove it") from error
+def read_data(path: Path) -> dict[str, Any]:
+    arrays = read_arrays(path, NAMES)
     for split in ("train", "test"):
         if arrays[f"y_{split}"].shape != arrays[f"x_{split}"].shape[:1]:
             raise DamageError(f"{path} has not one label for each example; remove it")
         if arrays[f"y_{split}"].dtype.kind not in "iu" or arrays[f"x_{split}"].dtype.kind != "f":
             raise DamageError(f"{path} has examples or labels of another type than numbers; remove it")
     return arrays
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """The arrays in a file that may come from a stranger: no more is unpacked than its members can honestly hold."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path, at_most=MAX_BYTES))) as file:
+            return {name: _array(file, f"{name}.npy") for name in names}
+    except UNREADABLE as error:
+        raise DamageError(f"{path} holds no data as `run` writes them: {error}; remove it") from error
 
 
 def _array(file: zipfile.ZipFile, name: str) -> Any:

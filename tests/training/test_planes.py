@@ -1,0 +1,67 @@
+"""What trained models say all over the plane."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harness.training.best import keep_best
+from harness.training.datasets import load_dataset
+from harness.training.loop import train
+from harness.training.planes import POINTS, UNKNOWN, planes
+from harness.training.program import prepare
+from harness.training.trained import build_trained, state_of, trained_models
+from harness.trial import Trial
+
+CIRCLES = load_dataset("circles", Path(), {})
+BASE = Trial(dataset="circles", model="mlp-8", norm="batch", lr=0.3, batch_size=100, steps=30, device="cpu")
+LRS = [0.3, 1e30, 0.1]  # the one in the middle diverges
+
+
+def trained(trials, dataset=CIRCLES):
+    program = keep_best(prepare(trials, dataset, torch.device("cpu"), {}))
+    for _ in train(program):
+        pass
+    return program
+
+
+def arrays(data):
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return dict(file)
+
+
+def test_a_plane_holds_what_the_plain_module_says_at_each_point():
+    program = trained([replace(BASE, lr=lr) for lr in LRS])
+    last = {trial: model for trial, which, model in trained_models(program, {}) if which == "last"}
+    found = {trial: arrays(data) for trial, data in planes(program)}
+    assert list(found) == [replace(BASE, lr=lr) for lr in LRS]
+    for trial, plane in found.items():
+        net = build_trained(last[trial].about, state_of(last[trial]), {}).eval()
+        for row, column in ((3, 90), (48, 50), (90, 7), (20, 30)):
+            with torch.no_grad():
+                out = net(torch.tensor([[plane["x"][column], plane["y"][row]]]))[0]
+            said = int(out.argmax()) if out.isfinite().all() else UNKNOWN
+            assert plane["classes"][row, column] == said
+    assert (found[replace(BASE, lr=1e30)]["classes"] == UNKNOWN).all()
+    assert len(np.unique(found[BASE]["classes"])) == 2
+
+
+def test_planes_reach_a_little_beyond_the_training_examples_and_are_small():
+    (plane,) = [data for _, data in planes(trained([BASE]))]
+    for axis, side in enumerate("xy"):
+        values, shown = CIRCLES.x["train"][:, axis], arrays(plane)[side]
+        assert len(shown) == POINTS
+        assert shown[0] < values.min() < values.max() < shown[-1]
+    assert len(plane) < 4096
+
+
+def test_the_same_training_leaves_the_same_bytes():
+    assert [data for _, data in planes(trained([BASE]))] == [data for _, data in planes(trained([BASE]))]
+
+
+def test_there_is_no_plane_of_images_nor_where_a_point_depends_on_its_company():
+    digits = trained([replace(BASE, dataset="digits", steps=2)], load_dataset("digits", Path(), {}))
+    assert list(planes(digits)) == []
+    assert list(planes(trained([replace(BASE, norm_track_running_stats=False)]))) == []
