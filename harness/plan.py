@@ -8,7 +8,9 @@ from itertools import pairwise
 from harness.trial import Trial, Value
 
 # What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
-PER_MODEL = frozenset({"seed", "lr", "momentum", "weight_decay", "init", "init_scale"})
+PER_MODEL = frozenset(
+    {"seed", "lr", "momentum", "weight_decay", "decay_norms", "clip_norm", "label_noise", "init", "init_scale"}
+)
 MAX_COHORT = 64  # models: more hardly gain anything, and keep fewer cores busy
 
 Shape = tuple[Value, ...]  # what a trial shares with all that can train in its cohort

@@ -45,12 +45,17 @@ class Trial:
     momentum: float = 0.0  # of SGD; nothing to do with norm_momentum
     nesterov: bool = False
     weight_decay: float = 0.0
+    decay_norms: bool = True  # whether it reaches the scale and shift of norm layers; all other weights it always does
+    clip_norm: float | None = None  # the most that the norm of a model's whole gradient may be
     schedule: str = "constant"
     warmup_steps: int = 0
     decay_every: int | None = None  # steps, of schedule "step"
     decay_factor: float = 0.1
     steps: int | None = None  # parameter updates; a suite gives either steps or epochs
     epochs: int | None = None
+    precision: str = "float32"  # or "float64"; or "bfloat16": what torch.autocast does of float32 in it
+    augment: str = "none"  # of training images: "flip", "crop", "flip+crop"
+    label_noise: float = 0.0  # share of training labels that are wrong
     eval_every: int | None = None  # steps; a twentieth of the budget unless told
     probes: str = ""  # names of measurements, joined by "+"
     probe_every: int | None = None  # steps; with every evaluation unless told
@@ -158,11 +163,13 @@ RULES: dict[str, Rule] = {
     "init_scale": _POSITIVE,
     "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
     "weight_decay": _NOT_NEGATIVE,
+    "clip_norm": _POSITIVE,
     "warmup_steps": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "decay_every": _COUNT,
     "decay_factor": _POSITIVE,
     "steps": _COUNT,
     "epochs": _COUNT,
+    "label_noise": (lambda value: 0 <= value <= 1, "lie in 0..1"),
     "eval_every": _COUNT,
     "probe_every": _COUNT,
     "world_size": _COUNT,

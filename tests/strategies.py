@@ -21,6 +21,11 @@ AXES: dict[str, st.SearchStrategy[Any]] = {  # values that any trial may have, w
     "init_scale": st.floats(1e-3, 1e3),
     "momentum": st.floats(0, 0.99),
     "weight_decay": st.floats(0, 1),
+    "decay_norms": st.booleans(),
+    "clip_norm": st.none() | st.floats(1e-3, 1e3),
+    "precision": st.sampled_from(["float32", "bfloat16", "float64"]),
+    "augment": st.sampled_from(["none", "flip", "flip+crop"]),
+    "label_noise": st.floats(0, 1),
     "warmup_steps": st.integers(0, 99),
     "steps": st.integers(1, 2**31 - 1),
 }

@@ -70,7 +70,7 @@ def test_an_axis_that_changes_the_program_parts_trials(axis):
 
 @pytest.mark.parametrize("axis", sorted(PER_MODEL))
 def test_an_axis_that_each_model_has_of_its_own_parts_no_trials(axis):
-    other = {str: "other", int: 99, float: 0.7}
+    other = {str: "other", bool: False, int: 99, float: 0.7}
     assert len(plan([a_trial(), a_trial(**{axis: other[axis_types()[axis][0]]})])) == 1
 
 

@@ -20,12 +20,14 @@ from harness.errors import HarnessError, MachineError, SuiteError, lookup
 from harness.execution.messages import Kind, Survey, Surveyed
 from harness.loader import SuiteFile, load_suite
 from harness.plan import MAX_COHORT, Shape, shape
+from harness.training.augment import check_augment
 from harness.training.datasets import DATASETS, Dataset, load_dataset, save_for_report
 from harness.training.fusion import SLOW, choose_mode, fuse, kept_bytes
 from harness.training.inits import INITS
 from harness.training.loop import train
 from harness.training.models import MODELS, build
 from harness.training.optim import OPTIMIZERS, SCHEDULES
+from harness.training.precision import PRECISIONS
 from harness.training.probes import probes_of
 from harness.training.program import epoch_length, evaluation_steps, prepare, probe_steps, total_steps
 from harness.trial import Trial
@@ -135,6 +137,7 @@ def _line(error: Exception) -> str:
 def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
     """Build one model and let a few examples through it, as they will go in training."""
     _check_settings(trial)
+    check_augment(trial, dataset.inputs)
     epoch_length(trial, dataset)
     functions = suite.suite.functions
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
@@ -166,7 +169,9 @@ def _check_settings(trial: Trial) -> None:
     probes_of(trial.probes)
     if trial.optimizer != "sgd" and trial.momentum:
         raise SuiteError(f"momentum is of sgd; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
-    resolve_device(trial.device)
+    precision = lookup(PRECISIONS, trial.precision, "precision")
+    if resolve_device(trial.device) == "mps" and precision.dtype is torch.float64:
+        raise MachineError("precision 'float64' is not on device 'mps'; use the cpu, or float32")
     if trial.world_size > 1:
         raise MachineError(f"world_size={trial.world_size}: training over several ranks is not there yet; use 1")
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from harness.training.fusion import FEWEST
-from harness.training.optim import Settings
+from harness.training.optim import settings_of
 from harness.training.program import Program
 
 
@@ -41,6 +41,7 @@ def _part_of(program: Program, rows: Sequence[int]) -> Program:
     picked = torch.tensor(rows, device=program.fail_step.device)
     trials = [program.trials[min(i, len(program.trials) - 1)] for i in rows]
     stack = program.stack.take(picked)
+    x, y = program.data["train"]
     return replace(
         program,
         trials=tuple(trials),
@@ -48,7 +49,9 @@ def _part_of(program: Program, rows: Sequence[int]) -> Program:
         slots={
             name: {slot: kept[picked] for slot, kept in slots.items()} for name, slots in program.slots.items()
         },
-        settings={weight.ndim: Settings.of(trials, weight) for weight in stack.weights.values()},
+        data={**program.data, "train": (x, y[picked] if y.ndim == 2 else y)},
+        settings=settings_of(trials, stack.weights, program.norms),
+        limits=None if program.limits is None else program.limits[picked],
         curves={name: curve[:, picked] for name, curve in program.curves.items()},
         fail_step=program.fail_step[picked],
         recent=program.recent[:, picked],

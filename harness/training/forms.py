@@ -119,7 +119,8 @@ def _built(model: Snapshot, own: Functions) -> nn.Module:
 
 
 def _example(model: Snapshot) -> tuple[Tensor]:
-    return (torch.zeros(2, *model.about["init_params"]["inputs"]),)
+    dtype = next(tensor.dtype for tensor in state_of(model).values() if tensor.is_floating_point())
+    return (torch.zeros(2, *model.about["init_params"]["inputs"], dtype=dtype),)
 
 
 @contextmanager

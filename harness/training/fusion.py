@@ -9,7 +9,7 @@ precision, before they are trusted.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -44,6 +44,7 @@ class Stack:
     chain: Chain | None  # what trains in place of `base`, with the same tensors
     cumulative: tuple[_BatchNorm, ...]  # layers of `base` whose running statistics average all batches
     draws: bool  # whether the forward pass draws random numbers (dropout)
+    autocast: torch.dtype | None = None  # what forward and backward passes compute in, as torch.autocast does
 
     @property
     def size(self) -> int:
@@ -52,7 +53,17 @@ class Stack:
 
     def __call__(self, x: Tensor, *, shared: bool) -> Float[Tensor, "M K N"]:
         """Each model's output: for its own examples "N M ...", or for examples "N ..." that all of them share."""
-        return MODES[self.mode](self, x, shared)
+        if self.autocast is None:
+            return MODES[self.mode](self, x, shared)
+        weight = next(iter(self.weights.values()))
+        with torch.autocast(weight.device.type, self.autocast):
+            return MODES[self.mode](self, x, shared).to(weight.dtype)
+
+    def cast(self, dtype: torch.dtype | None) -> "Stack":
+        """The same under autocast, if any; a chain, which doesn't go through it, becomes a stack of layers."""
+        if dtype is None:
+            return self
+        return replace(self, mode="stacked" if self.mode == "chain" else self.mode, chain=None, autocast=dtype)
 
     def gradients(self, x: Tensor, *, shared: bool, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
         """Each model's losses and the gradients of its weights, in training; the latter hold until the next call."""
@@ -69,7 +80,8 @@ class Stack:
     def take(self, rows: Int[Tensor, "L"]) -> "Stack":
         """The models in these rows as a stack of their own."""
         weights = {name: weight.detach()[rows].requires_grad_() for name, weight in self.weights.items()}
-        return _assemble(self.plain, weights, {n: b[rows] for n, b in self.buffers.items()}, self.inputs, self.mode)
+        buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
+        return _assemble(self.plain, weights, buffers, self.inputs, self.mode).cast(self.autocast)
 
     def like(self, plain: nn.Module, buffers: dict[str, Tensor]) -> "Stack":
         """The models on the same weights, with other buffers, run as another plain module says."""

@@ -72,9 +72,9 @@ def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = CHUNK) -
 
     UsageError where a batch norm is left without a variance, ModelError where the model is not one of `classes`.
     """
-    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+    like = next((tensor for tensor in model.state_dict().values() if tensor.is_floating_point()), x)
     try:
-        out = torch.cat([model(some.to(device)).cpu() for some in batches(x, batch_size)])
+        out = torch.cat([model(some.to(like)).cpu() for some in batches(x, batch_size)])
     except ValueError as error:
         raise UsageError("a batch with one value per channel has no variance") from error
     except Exception as error:  # a module of somebody's own may raise anything

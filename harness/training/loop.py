@@ -2,16 +2,18 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from harness.training.augment import Moves, draw_moves, labels_of, moved
 from harness.training.best import note_best
 from harness.training.compact import go_on
 from harness.training.losses import cross_entropy, each_loss
-from harness.training.optim import lr_factor, update
+from harness.training.optim import clipped, lr_factor, update
 from harness.training.probes.view import Batch
 from harness.training.probing import measure
 from harness.training.program import RECENT, Program
@@ -24,7 +26,8 @@ def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
     That is "train", "eval" or "probe". Between two pieces the program can be saved: its tensors and the number of steps
     are all there is to know, for what is measured again writes the same row again.
     """
-    order, begin = torch.empty((0, 0), dtype=torch.int64), True
+    seen: Epoch | None = None
+    begin = True
     marks = frozenset(program.marks)
     program.part.clear()
     active = go_on(program, program, [mark for mark in program.marks if mark < done])
@@ -43,32 +46,40 @@ def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
         if step == program.steps:
             return
         epoch, batch = divmod(step, program.steps_per_epoch)
-        if (batch == 0 or begin) and not _is_full(program):
-            order, begin = _order(active, epoch), False
-        _learn(active, step, order, batch)
+        if batch == 0 or begin:
+            seen, begin = _epoch(active, epoch), False
+        _learn(active, step, seen, batch)
         yield step + 1, "train"
 
 
-def _is_full(program: Program) -> bool:
-    """Whether every batch has all training examples: it needs neither an order nor copies."""
-    return program.trials[0].batch_size == program.dataset.size("train")
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """How each model sees the training examples in one epoch, the same for all models of one seed."""
+
+    order: Int[Tensor, "M N"]
+    moves: Moves | None
 
 
-def _order(program: Program, epoch: int) -> Int[Tensor, "M N"]:
-    """The order of the training examples in this epoch, the same for all models of one seed."""
+def _epoch(program: Program, epoch: int) -> Epoch | None:
+    """What is drawn for this epoch; None where every batch has all examples as they are: it needs no copies."""
+    first, examples, device = program.trials[0], program.dataset.size("train"), program.fail_step.device
+    if first.batch_size == examples and first.augment == "none":
+        return None
     seeds = [trial.seed for trial in program.trials]
     seeds += seeds[-1:] * (program.stack.size - len(seeds))
-    examples = program.dataset.size("train")
     orders = {s: torch.randperm(examples, generator=generator(s, "order", epoch)) for s in dict.fromkeys(seeds)}
-    return torch.stack([orders[seed] for seed in seeds]).to(program.fail_step.device)
+    order = torch.stack([orders[seed] for seed in seeds]).to(device)
+    return Epoch(order, draw_moves(first.augment, seeds, examples, epoch, device))
 
 
-def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -> None:
+def _learn(program: Program, step: int, seen: Epoch | None, batch: int) -> None:
     """One update of every model."""
     first, stack = program.trials[0], program.stack
-    losses, grads = _gradients(program, step, order, batch)
+    losses, grads = _gradients(program, step, seen, batch)
     factor = lr_factor(first, step, program.steps)
-    settings = {dims: of.times(factor) for dims, of in program.settings.items()}
+    now = {kind: of.times(factor) for kind, of in program.settings.items()}
+    settings = {name: now[weight.ndim, name in program.norms] for name, weight in stack.weights.items()}
+    grads = grads if program.limits is None else clipped(grads, program.limits)
     update(program.optimizer, stack.weights, grads, program.slots, settings, step)
     program.recent[step % RECENT] = losses
     if (step + 1) % RECENT == 0 or step + 1 == program.marks[_marks_before(program, step + 1)]:
@@ -76,14 +87,14 @@ def _learn(program: Program, step: int, order: Int[Tensor, "M N"], batch: int) -
 
 
 def _gradients(
-    program: Program, step: int, order: Tensor, batch: int
+    program: Program, step: int, seen: Epoch | None, batch: int
 ) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
     """The models' mean losses over a batch and their gradients, gathered over the parts that it is cut into."""
     first, stack = program.trials[0], program.stack
     _seed_noise(program, step)
     total, gathered = torch.zeros_like(program.recent[0]), dict[str, Tensor]()
     for part in range(first.accumulate):
-        x, y, shared = _batch(program, order, batch, part=part, parts=first.accumulate)
+        x, y, shared = _batch(program, seen, batch, part=part, parts=first.accumulate)
         stack.count_batches(step * first.accumulate + part)
         head = partial(cross_entropy, y=y, of=first.batch_size)
         losses, grads = stack.gradients(x, shared=shared, head=head)
@@ -95,25 +106,25 @@ def _gradients(
 
 
 def _batch(
-    program: Program, order: Tensor, batch: int, *, part: int = 0, parts: int = 1
+    program: Program, seen: Epoch | None, batch: int, *, part: int = 0, parts: int = 1
 ) -> tuple[Tensor, Tensor, bool]:
     """The examples "N M ..." and labels "M N" of each model's batch, or what all models share, and whether they do.
 
     Where a batch goes through the model in parts, one of them.
     """
     x, y = program.data["train"]
-    if _is_full(program):
-        return x.tensor_split(parts)[part], y.tensor_split(parts)[part], True
+    if seen is None:
+        return x.tensor_split(parts)[part], y.tensor_split(parts, -1)[part], True
     size = program.trials[0].batch_size
-    picked = order[:, batch * size : (batch + 1) * size].tensor_split(parts, 1)[part]
-    return x[picked.T], y[picked], False
+    picked = seen.order[:, batch * size : (batch + 1) * size].tensor_split(parts, 1)[part]
+    mine = x[picked.T] if seen.moves is None else moved(x[picked.T], seen.moves.of(picked))
+    return mine, labels_of(y, picked), False
 
 
 def _probe(program: Program, step: int) -> None:
     """Write a row of the probes' curves: before the update after this step, with the batch of that update at hand."""
     epoch, batch = divmod(step, program.steps_per_epoch)
-    order = torch.empty((0, 0), dtype=torch.int64) if _is_full(program) else _order(program, epoch)
-    measure(program, step, Batch(*_batch(program, order, batch)))
+    measure(program, step, Batch(*_batch(program, _epoch(program, epoch), batch)))
 
 
 def _seed_noise(program: Program, step: int) -> None:
@@ -159,12 +170,13 @@ def _evaluate(program: Program, done: int) -> None:
 def _score(program: Program, split: str) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
     """Mean loss and accuracy of every model in evaluation mode."""
     x, y = program.data[split]
-    pieces = -(-len(y) // program.chunk)
+    examples = y.shape[-1]
+    pieces = -(-examples // program.chunk)
     loss = torch.zeros_like(program.batch_loss)
     right = torch.zeros_like(program.fail_step)
     with program.stack.evaluating():
-        for some_x, some_y in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
+        for some_x, some_y in zip(x.tensor_split(pieces), y.tensor_split(pieces, -1), strict=True):
             out = program.stack(some_x, shared=True)
             loss += each_loss(out, some_y).sum(1, dtype=loss.dtype)
             right += (out.max(1).indices == some_y).sum(1)  # ten times as fast as argmax, which does the same
-    return loss / len(y), right.to(loss.dtype) / len(y)
+    return loss / examples, right.to(loss.dtype) / examples

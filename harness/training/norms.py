@@ -15,12 +15,15 @@ from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from harness.errors import SuiteError, lookup
 from harness.training.ghost import GhostBatchNorm
 from harness.training.layers import RMSNorm, standardise_weights
 from harness.training.synchronised import SyncBatchNorm
 from harness.trial import Trial
+
+NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RMSNorm)  # the first: batch and instance norms
 
 Norm = Callable[..., nn.Module]  # (channels, dims=0) -> layer
 
@@ -31,6 +34,12 @@ INSTANCE: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm
 def norm_of(trial: Trial) -> Norm:
     """The layer that the trial puts behind each convolution or linear layer: call it with channels and dims."""
     return partial(lookup(NORMS, trial.norm, "norm"), trial)
+
+
+def norm_weights(model: nn.Module) -> frozenset[str]:
+    """The names of the parameters that belong to norm layers: their scales and shifts."""
+    layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, NORM_LAYERS))
+    return frozenset(f"{name}.{own}".lstrip(".") for name, layer in layers for own, _ in layer.named_parameters())
 
 
 def _batch(trial: Trial, channels: int, dims: int = 0) -> nn.Module:

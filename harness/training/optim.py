@@ -16,6 +16,7 @@ from harness.errors import lookup
 from harness.trial import Trial
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam, as in Kingma & Ba 2015
+CLIP_EPS = 1e-6  # torch's
 
 
 def per_model(values: Float[Tensor, "M"], dims: int) -> Tensor:
@@ -34,17 +35,52 @@ class Settings:
     nesterov: bool
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], like: Tensor) -> "Settings":
-        """The settings of these trials, on the device, in the type and for the dimensions of a weight."""
+    def of(cls, trials: Sequence[Trial], like: Tensor, *, norm: bool) -> "Settings":
+        """The settings of these trials, on the device, in the type and dimensions of a weight, a norm's or not."""
+        decays = [t.weight_decay if t.decay_norms or not norm else 0.0 for t in trials]
         columns = {
-            name: per_model(like.new_tensor([getattr(t, name) for t in trials]), like.ndim)
-            for name in ("lr", "momentum", "weight_decay")
+            name: per_model(like.new_tensor(values), like.ndim)
+            for name, values in {
+                "lr": [t.lr for t in trials],
+                "momentum": [t.momentum for t in trials],
+                "weight_decay": decays,
+            }.items()
         }
-        return cls(**columns, decays=any(t.weight_decay for t in trials), nesterov=trials[0].nesterov)
+        return cls(**columns, decays=any(decays), nesterov=trials[0].nesterov)
 
     def times(self, factor: float) -> "Settings":
         """The same with all learning rates multiplied."""
         return self if factor == 1.0 else replace(self, lr=self.lr * factor)
+
+
+Kind = tuple[int, bool]  # of a weight: its dimensions, and whether it belongs to a norm layer
+
+
+def settings_of(
+    trials: Sequence[Trial], weights: Mapping[str, Tensor], norms: frozenset[str]
+) -> dict[Kind, Settings]:  # fmt: skip
+    """What the updates of these weights read, kind by kind; `norms` are the names of those in norm layers."""
+    return {
+        (weight.ndim, name in norms): Settings.of(trials, weight, norm=name in norms)
+        for name, weight in weights.items()
+    }  # fmt: skip
+
+
+def clip_limits(trials: Sequence[Trial], like: Tensor) -> Tensor | None:
+    """The largest gradient norm of each model, "M", infinite where it has no limit; None where none has."""
+    limits = [math.inf if t.clip_norm is None else t.clip_norm for t in trials]
+    return None if set(limits) == {math.inf} else like.new_tensor(limits)
+
+
+def clipped(grads: Mapping[str, Tensor], limits: Float[Tensor, "M"]) -> dict[str, Tensor]:
+    """The gradients, those of a model scaled down where their norm, over all of its weights, is above its limit.
+
+    As torch.nn.utils.clip_grad_norm_ has it (Pascanu et al. 2013), for each model by itself.
+    """
+    norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()])
+    factor = (limits / (torch.linalg.vector_norm(norms, dim=0) + CLIP_EPS)).clamp(max=1.0)
+    factor = factor.masked_fill(limits.isinf(), 1.0)  # also where the gradient is infinite
+    return {name: grad * per_model(factor, grad.ndim) for name, grad in grads.items()}
 
 
 Slots = Mapping[str, Tensor]  # what the optimizer remembers of one parameter
@@ -117,9 +153,9 @@ def update(
     weights: Mapping[str, Tensor],
     grads: Mapping[str, Tensor],
     slots: Mapping[str, Mapping[str, Tensor]],
-    settings: Mapping[int, Settings],
+    settings: Mapping[str, Settings],
     step: int,
 ) -> None:
-    """One step of every model, in place; the settings are those for weights of so many dimensions."""
+    """One step of every model, in place."""
     for name, weight in weights.items():
-        optimizer.update(weight, grads[name], slots[name], settings[weight.ndim], step)
+        optimizer.update(weight, grads[name], slots[name], settings[name], step)

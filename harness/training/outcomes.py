@@ -31,14 +31,14 @@ def outcomes(program: Program) -> list[Outcome]:
     return [
         Outcome(
             trial,
-            {**_facts(program, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
+            {**_facts(program, i, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
             {name: {"step": steps, "value": rows[i]} for name, (steps, rows) in curves.items()},
         )
         for i, trial in enumerate(program.trials)
     ]
 
 
-def _facts(program: Program, trial: Trial) -> dict[str, Any]:
+def _facts(program: Program, i: int, trial: Trial) -> dict[str, Any]:
     return {
         "steps": program.steps,
         "steps_per_epoch": program.steps_per_epoch,
@@ -46,9 +46,15 @@ def _facts(program: Program, trial: Trial) -> dict[str, Any]:
         "train_examples": program.dataset.size("train"),
         "test_examples": program.dataset.size("test"),
         "classes": program.dataset.classes,
-        "guess_loss": _entropy(program.dataset.y["train"]),
+        "guess_loss": _entropy(_labels(program, i)),
         "parameters": sum(weight[0].numel() for weight in program.stack.weights.values()),
     }
+
+
+def _labels(program: Program, i: int) -> NDArray[np.int64]:
+    """The training labels of one model, with its label noise."""
+    y = program.data["train"][1].cpu().numpy()
+    return y[i] if y.ndim == 2 else y
 
 
 def _entropy(labels: NDArray[np.int64]) -> float:

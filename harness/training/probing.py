@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harness.training.augment import labels_of
 from harness.training.optim import lr_factor
 from harness.training.probes import probes_of
 from harness.training.probes.view import Batch, View
@@ -43,9 +44,9 @@ def _fixed(program: Program, seeds: tuple[int, ...]) -> Batch:
     """The first examples of an order that nothing else uses, for each seed."""
     x, y = program.data["train"]
     size = program.trials[0].batch_size
-    orders = {s: torch.randperm(len(y), generator=generator(s, PROBE))[:size] for s in dict.fromkeys(seeds)}
+    orders = {s: torch.randperm(len(x), generator=generator(s, PROBE))[:size] for s in dict.fromkeys(seeds)}
     picked = torch.stack([orders[seed] for seed in seeds]).to(y.device)
-    return Batch(x[picked.T], y[picked], shared=False)
+    return Batch(x[picked.T], labels_of(y, picked), shared=False)
 
 
 def _column(values: list[float], like: Tensor) -> Float[Tensor, "M"]:

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import SuiteError, lookup
+from harness.training.augment import check_augment, noisy_labels
 from harness.training.datasets import Dataset
 from harness.training.fusion import Stack, fuse, fuse_fastest
 from harness.training.models import build
-from harness.training.optim import OPTIMIZERS, Optimizer, Settings
+from harness.training.norms import norm_weights
+from harness.training.optim import OPTIMIZERS, Kind, Optimizer, Settings, clip_limits, settings_of
+from harness.training.precision import PRECISIONS
 from harness.training.probes import curves_of, probes_of
 from harness.training.probes.layers import Layer, layers_of
 from harness.trial import Trial
@@ -29,10 +32,12 @@ class Program:
 
     trials: tuple[Trial, ...]  # fewer than M where the stack is padded
     dataset: Dataset
-    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, labels
+    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, labels: "N", or "M N" where some are noise
     stack: Stack
     optimizer: Optimizer
-    settings: Mapping[int, Settings]  # dimensions of a weight -> what its update reads
+    settings: Mapping[Kind, Settings]  # kind of a weight -> what its update reads
+    norms: frozenset[str]  # the weights that belong to norm layers
+    limits: Tensor | None  # "M": the largest norm of a model's gradient, where there is any
     slots: Mapping[str, Mapping[str, Tensor]]  # weight -> what the optimizer remembers of it
     chunk: int  # examples that are evaluated at once
     steps: int
@@ -100,33 +105,33 @@ def prepare(
     trials: Sequence[Trial], dataset: Dataset, device: torch.device, own: Mapping[str, Callable[..., Any]]
 ) -> Program:
     """The program that trains these trials, which differ in PER_MODEL alone, at its first step."""
-    first = trials[0]
-    steps_per_epoch = epoch_length(first, dataset)
-    steps = total_steps(first, dataset)
-    models = [build(trial, dataset.inputs, dataset.classes, own) for trial in trials]
-    if first.together == 1:  # what is asked for is the model as it is
-        stack = fuse(models, dataset.inputs, device, "alone")
-    else:
-        stack = fuse_fastest(models, dataset.inputs, first.batch_size, device)
+    first, steps = trials[0], total_steps(trials[0], dataset)
+    check_augment(first, dataset.inputs)
+    dtype = lookup(PRECISIONS, first.precision, "precision").dtype
+    models = [build(trial, dataset.inputs, dataset.classes, own).to(dtype) for trial in trials]
+    stack = _fused(models, first, dataset.inputs, device)
     padded = [*trials, *[trials[-1]] * (stack.size - len(trials))]
     layers = layers_of(models[0], dataset.inputs) if first.probes else ()
+    norms = norm_weights(models[0])
     optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
     remembered = optimizer.slots(padded)
     like = next(iter(stack.weights.values()))
     return Program(
         trials=tuple(trials),
         dataset=dataset,
-        data={split: _on(device, dataset, split) for split in SPLITS},
+        data=_data(device, dataset, padded),
         stack=stack,
         optimizer=optimizer,
-        settings={weight.ndim: Settings.of(padded, weight) for weight in stack.weights.values()},
+        settings=settings_of(padded, stack.weights, norms),
+        norms=norms,
+        limits=clip_limits(padded, like),
         slots={
             name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in remembered}
             for name, weight in stack.weights.items()
         },
         chunk=max(FEWEST_EXAMPLES, BATCHES * first.batch_size),
         steps=steps,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=epoch_length(first, dataset),
         marks=evaluation_steps(first, steps),
         probe_marks=probe_steps(first, steps),
         layers=layers,
@@ -135,6 +140,14 @@ def prepare(
         recent=torch.zeros(RECENT, stack.size, device=device, dtype=like.dtype),
         batch_loss=torch.zeros(stack.size, device=device, dtype=_precise(device)),
     )
+
+
+def _fused(models: Sequence[nn.Module], trial: Trial, inputs: tuple[int, ...], device: torch.device) -> Stack:
+    if trial.together == 1:  # what is asked for is the model as it is
+        stack = fuse(models, inputs, device, "alone")
+    else:
+        stack = fuse_fastest(models, inputs, trial.batch_size, device)
+    return stack.cast(PRECISIONS[trial.precision].autocast)
 
 
 def epoch_length(trial: Trial, dataset: Dataset) -> int:
@@ -165,8 +178,13 @@ def probe_steps(trial: Trial, steps: int) -> tuple[int, ...]:
     return evaluation_steps(replace(trial, eval_every=trial.probe_every or trial.eval_every), steps)
 
 
-def _on(device: torch.device, dataset: Dataset, split: str) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(dataset.x[split]).to(device), torch.from_numpy(dataset.y[split]).to(device)
+def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The examples of each split in the trials' precision, and their labels; of training, as each model gets them."""
+    dtype = PRECISIONS[trials[0].precision].dtype
+    x = {split: torch.from_numpy(dataset.x[split]).to(device, dtype) for split in SPLITS}
+    y = {split: torch.from_numpy(dataset.y[split]).to(device) for split in SPLITS}
+    y["train"] = noisy_labels(y["train"], dataset.classes, trials)
+    return {split: (x[split], y[split]) for split in SPLITS}
 
 
 def _curve_rows(trial: Trial, steps: int, layers: Sequence[Layer]) -> dict[str, int]:

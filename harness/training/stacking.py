@@ -173,9 +173,10 @@ def _rms_norm(leaf: Leaf, x: Tensor) -> Tensor:
 
 def _standardise(x: Tensor, eps: float) -> Tensor:
     """Groups of channels of each example, "M G C N", less their mean and over their deviation."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # under autocast, as torch's kernels do inside
     out: Tensor
-    out, _ = _Standardise.apply(x, eps)  # type: ignore[no-untyped-call]
-    return out
+    out, _ = _Standardise.apply(wide, eps)  # type: ignore[no-untyped-call]
+    return out.to(x.dtype)
 
 
 class _Standardise(torch.autograd.Function):

@@ -13,6 +13,7 @@ so that a file alone is enough to build the model again:
     accuracy       of the validation examples at that step
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
+    spared         the weights that weight decay leaves alone, where it does so
 """
 
 import math
@@ -60,10 +61,12 @@ def _about(program: Program, i: int, step: int) -> dict[str, Any]:
     measured = {name: curve[mark, i].item() for name, curve in splits.items()}
     metrics = {name: value if math.isfinite(value) else None for name, value in measured.items()}
     next_step = min(step, program.steps - 1)
+    spared = {} if trial.decay_norms else {"spared": sorted(program.norms)}
     return {
         "format": FORMAT,
         "key": trial.key,
         "trial": trial.content,
+        **spared,
         "init_params": {
             "model": trial.model,
             "inputs": list(program.dataset.inputs),
@@ -89,6 +92,8 @@ def check(about: Mapping[str, Any]) -> None:
     for name, kind in MEMBERS.items():
         if type(about.get(name)) is not kind and not (name == "accuracy" and about.get(name, 0) is None):
             raise ModelError(f"{fault}: its {name} is {about.get(name)!r:.50}")
+    if type(about.get("spared", [])) is not list:
+        raise ModelError(f"{fault}: its spared is {about['spared']!r:.50}")
     inputs, classes = about["init_params"].get("inputs"), about["init_params"].get("classes")
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
@@ -113,14 +118,24 @@ def state_of(model: Snapshot) -> dict[str, Tensor]:
 
 
 def optimizer_state(model: Snapshot) -> dict[str, Any]:
-    """What torch's own optimizer needs to go on where the harness stopped: its state_dict."""
+    """What torch's own optimizer needs to go on where the harness stopped: its state_dict.
+
+    Where weight decay leaves norm layers alone, their parameters are a second group.
+    """
     about = model.about
     trial = trial_of(about)
-    make, names = lookup(TORCH, trial.optimizer, "optimizer")
-    weights = {name: tensor for name, tensor in model.tensors.items() if name.startswith("weight/")}
-    state: dict[str, Any] = make([nn.Parameter(weight) for weight in weights.values()], trial).state_dict()
-    state["param_groups"][0] |= {"lr": about["lr"], "initial_lr": trial.lr}
-    slots = {names[slot]: f"slot/{slot}" for slot in OPTIMIZERS[trial.optimizer].slots([trial])}
+    make, theirs_of = lookup(TORCH, trial.optimizer, "optimizer")
+    names = [name for name in model.tensors if name.startswith("weight/")]
+    spared = [name for name in names if name.removeprefix("weight/") in about.get("spared", [])]
+    decaying = [name for name in names if name not in spared]
+    groups: list[dict[str, Any]] = [{"params": [nn.Parameter(model.tensors[name]) for name in decaying]}]
+    if spared:
+        groups.append({"params": [nn.Parameter(model.tensors[name]) for name in spared], "weight_decay": 0.0})
+    weights = [*decaying, *spared]
+    state: dict[str, Any] = make(groups, trial).state_dict()
+    for group in state["param_groups"]:
+        group |= {"lr": about["lr"], "initial_lr": trial.lr}
+    slots = {theirs_of[slot]: f"slot/{slot}" for slot in OPTIMIZERS[trial.optimizer].slots([trial])}
     for i, name in enumerate(weights if slots else ()):
         kept = {theirs: model.tensors[name.replace("weight", ours, 1)] for theirs, ours in slots.items()}
         state["state"][i] = {**({"step": torch.tensor(float(about["step"]))} if "exp_avg" in kept else {}), **kept}

@@ -16,6 +16,7 @@ from harness.errors import MachineError, ModelError, UsageError
 from harness.training.best import keep_best
 from harness.training.datasets import load_dataset
 from harness.training.forms import FORMS, export
+from harness.training.judging import scores
 from harness.training.loop import train
 from harness.training.models import MODELS
 from harness.training.norms import NORMS
@@ -156,6 +157,28 @@ def test_fine_tuning_from_a_checkpoint_goes_on_bit_equal(tmp_path, optimizer):
     expected = fine_tuned(module, uninterrupted)
     for found in went_on:
         assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_weights_that_do_not_decay_are_a_group_of_their_own_in_a_checkpoint(tmp_path):
+    options = {"norm": "batch", "optimizer": "adamw", "weight_decay": 0.1}
+    kept = harness.load_checkpoint(written(tmp_path, trained(decay_norms=False, **options), "checkpoint"))
+    hidden = [*(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU()), *(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU())]
+    module = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(8, 10))
+    norms = [p for layer in module for p in layer.parameters() if isinstance(layer, nn.BatchNorm1d)]
+    others = [p for layer in module for p in layer.parameters() if isinstance(layer, nn.Linear)]
+    optimizer = torch.optim.AdamW([{"params": others}, {"params": norms, "weight_decay": 9.0}], lr=9.0)
+    optimizer.load_state_dict(kept["optimizer_state_dict"])
+    assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [(0.1, 0.1), (0.1, 0.0)]
+    assert all(optimizer.state[p]["exp_avg"].shape == p.shape for p in [*others, *norms])
+
+
+def test_a_model_in_double_precision_leaves_in_it(tmp_path):
+    found = trained(norm="batch", precision="float64")
+    for form in ("checkpoint", "torch-export"):
+        back = read_back(written(tmp_path, found, form), form)
+        with torch.no_grad():
+            assert torch.equal(back(X.double()), build_trained(found.about, state_of(found), {})(X.double()))
+    assert scores(harness.load_model(tmp_path / "checkpoint"), X, 10).dtype is torch.float64
 
 
 class Net(nn.Module):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.errors import SuiteError
+from harness.training.augment import draw_moves, noisy_labels
 from harness.training.datasets import Dataset
 from harness.training.fusion import fuse
 from harness.training.loop import train
@@ -68,10 +69,12 @@ def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[flo
     model = build(trial, data.inputs, data.classes, {}).train()
     options = {"lr": trial.lr, "weight_decay": trial.weight_decay}
     if trial.optimizer == "sgd":
-        optimizer = torch.optim.SGD(model.parameters(), momentum=trial.momentum, nesterov=trial.nesterov, **options)
+        optimizer = torch.optim.SGD(groups(model, trial), momentum=trial.momentum, nesterov=trial.nesterov, **options)
     else:
-        optimizer = torch.optim.AdamW(model.parameters(), **options)
+        optimizer = torch.optim.AdamW(groups(model, trial), **options)
     x, y = (torch.from_numpy(arrays["train"]) for arrays in (data.x, data.y))
+    if trial.label_noise:
+        (y,) = noisy_labels(y, data.classes, [trial])
     losses, per_epoch = [], len(y) // trial.batch_size
     for step in range(trial.steps):
         epoch, batch = divmod(step, per_epoch)
@@ -80,12 +83,38 @@ def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[flo
         optimizer.zero_grad()
         loss = 0.0
         for part in some.tensor_split(trial.accumulate):
-            share = nn.functional.cross_entropy(model(x[part]), y[part]) * len(part) / len(some)
+            out = model(seen(x, part, trial, epoch))
+            share = nn.functional.cross_entropy(out, y[part]) * len(part) / len(some)
             share.backward()
             loss += share.item()
+        if trial.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), trial.clip_norm)
         optimizer.step()
         losses.append(loss)
     return model, losses
+
+
+def groups(model: nn.Module, trial: Trial) -> list[dict]:
+    """The parameters, those of layers that are neither linear nor convolutions apart where they don't decay."""
+    if trial.decay_norms:
+        return [{"params": list(model.parameters())}]
+    weighted = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    decaying = {p for m in weighted for p in m.parameters()}
+    others = [p for p in model.parameters() if p not in decaying]
+    return [{"params": [p for p in model.parameters() if p in decaying]}, {"params": others, "weight_decay": 0.0}]
+
+
+def seen(x: torch.Tensor, some: torch.Tensor, trial: Trial, epoch: int) -> torch.Tensor:
+    """The images as they are seen in an epoch, one by one."""
+    moves = draw_moves(trial.augment, [trial.seed], len(x), epoch, CPU)
+    if moves is None:
+        return x[some]
+    images = []
+    for i in some.tolist():
+        top, left = moves.top[0, i].item(), moves.left[0, i].item()
+        image = np.pad(x[i].numpy(), ((0, 0), (4, 4), (4, 4)))[:, top : top + x.shape[2], left : left + x.shape[3]]
+        images.append(torch.from_numpy(image[:, :, ::-1].copy() if moves.flip[0, i] else image))
+    return torch.stack(images)
 
 
 def assert_equals_alone(program: Program, trials: list[Trial], data: Dataset = DATA) -> None:
@@ -95,15 +124,16 @@ def assert_equals_alone(program: Program, trials: list[Trial], data: Dataset = D
         for name, tensor in model.state_dict().items():
             torch.testing.assert_close(fused[name][i].detach(), tensor, rtol=1e-8, atol=1e-10)
         assert program.batch_loss[i].item() == pytest.approx(sum(losses), rel=1e-9)
-        assert_evaluates_alike(outcomes(program)[i].curves, model, data)
+        labels = program.data["train"][1]
+        assert_evaluates_alike(outcomes(program)[i].curves, model, data, labels[i] if labels.ndim == 2 else None)
 
 
-def assert_evaluates_alike(curves, model: nn.Module, data: Dataset) -> None:
+def assert_evaluates_alike(curves, model: nn.Module, data: Dataset, labels: torch.Tensor | None = None) -> None:
     model.eval()
     for split in ("train", "val", "test"):
         with torch.no_grad():
             out = model(torch.from_numpy(data.x[split]))
-        y = torch.from_numpy(data.y[split])
+        y = labels if split == "train" and labels is not None else torch.from_numpy(data.y[split])
         assert curves[f"{split}.loss"]["value"][-1] == pytest.approx(
             nn.functional.cross_entropy(out, y).item(), rel=1e-9
         )

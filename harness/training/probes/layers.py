@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.inits import WEIGHTED
-from harness.training.layers import STANDARDISED, RMSNorm
-
-NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RMSNorm)
+from harness.training.layers import STANDARDISED
+from harness.training.norms import NORM_LAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def layers_of(model: nn.Module, inputs: tuple[int, ...]) -> tuple[Layer, ...]:
     hooks = [
         module.register_forward_hook(lambda module, given, out: ran.append(module))
         for module in names
-        if isinstance(module, (*WEIGHTED, *NORMS)) or type(module) in NONLINEARITIES
+        if isinstance(module, (*WEIGHTED, *NORM_LAYERS)) or type(module) in NONLINEARITIES
     ]
     like = next(model.parameters())
     with torch.no_grad():
@@ -78,7 +77,7 @@ def _joined(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[Layer, .
             last = "" if name in layers else name
             if last:
                 layers[last] = Layer(name=name, is_scale_free=isinstance(module, tuple(STANDARDISED.values())))
-        elif isinstance(module, NORMS):
+        elif isinstance(module, NORM_LAYERS):
             if last and layers[last].norm is None and layers[last].nonlinearity is None:
                 tracks = isinstance(module, _BatchNorm) and module.running_mean is not None
                 layers[last] = replace(layers[last], norm=name, tracks=tracks, is_scale_free=True)

@@ -17,7 +17,10 @@ Values = Mapping[str, Float[Tensor, "M"]]  # curve -> what was measured of each 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples and labels: each model's own, "N M ..." and "M N", or "N ..." and "N" that all of them share."""
+    """Examples and labels: each model's own, "N M ..." and "M N", or "N ..." and "N" that all of them share.
+
+    Labels may also be each model's own where the examples are shared.
+    """
 
     x: Tensor
     y: Tensor
@@ -25,7 +28,7 @@ class Batch:
 
     def of(self, model: int) -> tuple[Tensor, Tensor]:
         """One model's examples "N ..." and labels "N"."""
-        return (self.x, self.y) if self.shared else (self.x[:, model], self.y[model])
+        return self.x if self.shared else self.x[:, model], self.y if self.y.ndim == 1 else self.y[model]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
