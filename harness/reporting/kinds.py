@@ -151,7 +151,7 @@ def _compare_tuned(claim: Claim, results: Results, rng: np.random.Generator) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Recovery:
+class Recovery:
     """The three columns of one grid point, of the seeds that have a score in each."""
 
     local: grid.Pairs  # the arm against what loses
@@ -159,7 +159,8 @@ class _Recovery:
     joint: grid.Pairs  # the arm against one big batch
 
 
-def _recoveries(claim: Claim, results: Results) -> list[_Recovery]:
+def recoveries(claim: Claim, results: Results) -> list[Recovery]:
+    """What a claim `recovers` is about, at each of its grid points."""
     joint = {_key(p): p for p in _pairs(claim, results)}
     lost = {_key(p): p for p in _pairs(replace(claim, arm=claim.than), results, is_turned=True)}
     found = []
@@ -169,7 +170,7 @@ def _recoveries(claim: Claim, results: Results) -> list[_Recovery]:
             for other in (joint[key], lost[key]):
                 seeds = seeds.intersection(other.ours.units.index)
             kept = [pairs.of_seeds(seeds) for pairs in (local, lost[key], joint[key])]
-            found.append(_Recovery(local=kept[0], lost=kept[1], joint=kept[2]))
+            found.append(Recovery(local=kept[0], lost=kept[1], joint=kept[2]))
     return found
 
 
@@ -180,7 +181,7 @@ def _key(pairs: grid.Pairs) -> tuple[Any, ...]:
 def _compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
     """The share recovered; its p is of gain - margin x loss, which is 0 where the share is the margin."""
     found = []
-    for of in _recoveries(claim, results):
+    for of in recoveries(claim, results):
         gain, loss = of.local.differences, of.lost.differences
         comparison = compare(of.local, margin=claim.margin, null=claim.margin, rng=rng)
         share = stats.recovered_fraction(np.zeros(len(gain)), gain, loss, rng)
@@ -200,7 +201,7 @@ def _compare_recovered(claim: Claim, results: Results, rng: np.random.Generator)
 
 def _beside_recovered(claim: Claim, results: Results, rng: np.random.Generator) -> list[list[Comparison]]:
     """What is lost, and whether the arm equals one big batch."""
-    found = _recoveries(claim, results)
+    found = recoveries(claim, results)
     lost = [compare(of.lost, margin=0.0, null=0.0, rng=rng) for of in found]
     joint = [same(of.joint, claim.within or 0.0, rng) for of in found]
     return [

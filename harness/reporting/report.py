@@ -19,6 +19,7 @@ from harness.reporting.claims import Verdict, verdicts
 from harness.reporting.comparison import Comparison
 from harness.reporting.current import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_left_out
+from harness.reporting.figures.verdict import estimates
 from harness.reporting.metrics import FAILED, FINISHED, METRICS
 from harness.store import Results, csv_bytes
 
@@ -42,11 +43,12 @@ def write_report(results: Results) -> Path:
     found = [c for verdict in judged for c in verdict.comparisons]
     found += [c for picture in drawn for c in picture.comparisons]
     write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.table(found)))
-    images = {name: data for picture in drawn for name, data in picture.files().items()}
+    of_verdicts = list(estimates(judged))
+    images = {name: data for picture in [*filter(None, of_verdicts), *drawn] for name, data in picture.files().items()}
     for name, data in images.items():
         write_atomically(figures / name, data)
     _remove_others(figures, set(images))
-    facts = _facts(results, judged, drawn)
+    facts = {**_facts(results, judged, drawn), "verdict_pictures": of_verdicts}
     write_atomically(results.folder / "report.md", _markdown(facts).encode("utf-8", "backslashreplace"))
     # The page comes last: with its digest it vouches for the others.
     write_atomically(page, _page(facts, images, digest).encode("utf-8", "backslashreplace"))
@@ -169,13 +171,14 @@ def _plain(text: Any) -> str:
 
 def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> str:
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    shown = [_embedded(picture, images) for picture in facts["pictures"]]
+    shown = {
+        kind: [picture and _embedded(picture, images) for picture in facts[kind]]
+        for kind in ("verdict_pictures", "pictures")
+    }
     return (
         _environment()
         .get_template("page.html")
-        .render(
-            **{**facts, "pictures": shown}, style=style, script=script, digest=digest, policy=_policy(style, script)
-        )
+        .render(**{**facts, **shown}, style=style, script=script, digest=digest, policy=_policy(style, script))
     )
 
 

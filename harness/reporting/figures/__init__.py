@@ -12,6 +12,7 @@ from harness.reporting.figures.maps import lr_and_batch_size
 from harness.reporting.figures.picture import MOST_POINTS, Picture, points_left_out
 from harness.reporting.figures.probes import activation_percentiles, landscape, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
+from harness.reporting.figures.recovered import recovered
 from harness.reporting.figures.tuning import best_of_k
 from harness.store import Results
 
@@ -23,6 +24,7 @@ FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing
     best_of_k,
     over_batch_size,
     lr_and_batch_size,
+    recovered,
     step_costs,
     time_to_target,
     learning_curves,

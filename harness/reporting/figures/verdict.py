@@ -1,0 +1,93 @@
+"""What a verdict rests on: the estimate at each grid point with its interval, beside the margin of the claim."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from harness.reporting import words
+from harness.reporting.claims import Verdict
+from harness.reporting.comparison import Comparison
+from harness.reporting.figures.picture import Picture, canvas, plain_numbers, safe
+from harness.reporting.metrics import METRICS
+from harness.reporting.words import Unit
+
+ROW = 0.26  # inches
+MOST_ROWS = 24
+INK = "#1b1b1b"
+MARKS = {"supported": ("o", INK), "refuted": ("X", INK), "undecided": ("o", "white"), "descriptive": ("o", "white")}
+
+
+def estimates(verdicts: Iterable[Verdict]) -> Iterator[Picture | None]:
+    """A picture for each verdict, None where no pair of seeds has results yet."""
+    for number, verdict in enumerate(verdicts, start=1):
+        found = [c for c in verdict.comparisons if c.verdict and c.n and math.isfinite(c.estimate)]
+        yield _picture(verdict, f"claim_{number}", found) if found else None
+
+
+def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
+    shown = found[:MOST_ROWS]
+    metric = METRICS[shown[0].metric]
+    with canvas(0.85 + ROW * len(shown)) as figure:
+        axes = figure.subplots()
+        _margin(axes, verdict, shown[0], metric.unit)
+        for row, comparison in enumerate(shown):
+            mark, face = MARKS[comparison.verdict]
+            ends = _scaled([comparison.low, comparison.high], metric.unit)
+            if comparison.n >= comparison.seeds_needed and np.isfinite(ends).all():
+                axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt")
+            (x,) = _scaled([comparison.estimate], metric.unit)
+            axes.plot([x], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3)
+        axes.set_yticks(range(len(shown)), [safe(c.point) or "all" for c in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        if metric.unit.is_ratio:
+            axes.set_xscale("log")
+        plain_numbers(axes.xaxis)
+        axes.set_xlabel(_label(shown[0]))
+    return Picture(name=name, title=verdict.statement, figure=figure, caption=_caption(found), alt=_alt(found))
+
+
+def _label(of: Comparison) -> str:
+    """What the axis shows: differences and which way is which, ratios, or a share."""
+    metric = METRICS[of.metric]
+    if metric.unit.is_ratio:
+        return f"{metric.words} of {safe(of.arm)}, in times of {safe(of.than)}"
+    unit = f", {metric.unit.name}" if metric.unit.name else ""
+    if of.metric.endswith(" recovered"):
+        return f"{metric.words}{unit}"
+    return f"difference in {metric.words}{unit} (right: {metric.better} with {safe(of.arm)})"
+
+
+def _scaled(values: list[float], unit: Unit) -> list[float]:
+    """Values as words.bare prints them."""
+    return [math.exp(unit.factor * value) if unit.is_ratio else unit.factor * value for value in values]
+
+
+def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
+    """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
+    nothing, low, high = _scaled([0.0, -of.margin, of.margin], unit)
+    axes.axvline(nothing, lw=0.9, color="#808080")
+    if not math.isnan(of.equivalence_p) and verdict.claim.kind in ("equivalent", "matches"):
+        axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
+    elif of.margin:
+        axes.axvline(high, lw=1.2, ls=(0, (4, 2)), color=INK)
+
+
+def _caption(found: list[Comparison]) -> str:
+    n = sorted({comparison.n for comparison in found})
+    pairs = f"{n[0]} to {n[-1]}" if len(n) > 1 else f"{n[0]}"
+    tested = [comparison for comparison in found if comparison.n >= comparison.seeds_needed]
+    bars = "bars are 95 % intervals over seeds. " if tested else "too few seeds for intervals or tests: descriptive. "
+    shown = f"Shown: {MOST_ROWS} of {len(found)} grid points. " if len(found) > MOST_ROWS else ""
+    return (
+        f"The estimate at each grid point, n = {pairs} pairs of equal seed; {bars}Filled: supported after Holm over "
+        f"{words.count(found[0].family, 'comparison')}; a cross: refuted; hollow: neither. Dashed or grey: the margin "
+        f"of the claim. {shown}"
+    ).strip()
+
+
+def _alt(found: list[Comparison]) -> str:
+    unit = METRICS[found[0].metric].unit
+    said = [f"{c.point or 'in all'} {words.amount(c.estimate, unit)}" for c in found[:MOST_ROWS]]
+    return f"Estimates with intervals in a row for each grid point: {words.listing(said)}."
