@@ -7,7 +7,12 @@ from typing import Any
 
 from harness.errors import SuiteError
 
-AT = ("last", "mean", "first")  # which value of a curve a claim is about
+AT = (
+    "last",
+    "mean",
+    "first",
+    "range",
+)  # which value of a curve a claim is about; the range is its largest less its least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The grid of a suite as the report walks it: arms, points, pairs. Nothing here pools over an axis."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,19 +38,25 @@ def axes(suite: Mapping[str, Any], *without: str) -> list[str]:
     return [axis for axis in suite["axes"] if axis not in (suite["compare"], "seed", *without)]
 
 
+OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a claim may be about -> from values by key
+    "mean": lambda values: values.mean(),
+    "range": lambda values: values.max() - values.min(),
+}
+
+
 def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, str]:
     """The trials with a column for one value of a curve, and its name; as they are where the metric is an outcome.
 
-    A trial that diverged has no last value and no mean: what was measured up to there is of another stage of training.
+    A trial that diverged has no last value, no mean and no range: what was measured up to there is of another stage of training.
     """
     if metric in TRIAL_METRICS:
         return results.trials, metric
     split, _, name = metric.partition(".")
     curve = results.curves[(results.curves["split"] == split) & (results.curves["metric"] == name)]
     curve = curve.sort_values("step", kind="stable")
-    if at == "mean":
-        by_key = curve.groupby("key")["value"]
-        value = by_key.mean().where(by_key.count() == by_key.size())
+    by_key = curve.groupby("key")["value"]
+    if at in OVER_TRAINING:
+        value = OVER_TRAINING[at](by_key).where(by_key.count() == by_key.size())
     else:
         value = curve.drop_duplicates("key", keep=at).set_index("key")["value"]  # type: ignore[call-overload]
     column = with_at(metric, at)

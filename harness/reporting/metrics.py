@@ -76,7 +76,7 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
         of=lambda trials: trials["train_accuracy"] - trials["test_accuracy"],
     ),
 }
-CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean)\))?")
+CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
 PROBED = {"saturated": "share of saturated units", "dead": "share of dead units"}  # where a name says too little
 DERIVED: dict[
     re.Pattern[str], Callable[..., Metric]
@@ -122,6 +122,14 @@ METRICS = _Metrics(
 )
 
 
+WHEN = {  # which value of a curve -> how its name reads
+    "first": "{} at the start",
+    "mean": "{} on average over training",
+    "range": "range of {} over training",
+    None: "{} at the end",
+}
+
+
 def curve_metric(name: str) -> Metric:
     """What "split.name" or "split.name/layer" means: a value of a curve, of which neither more nor less is good."""
     found = CURVE.fullmatch(name)
@@ -130,10 +138,10 @@ def curve_metric(name: str) -> Metric:
     what, _, layer = found["name"].partition("/")
     of = f"{'' if found['split'] == 'probe' else found['split'] + ' '}{PROBED.get(what, what.replace('_', ' '))}"
     of += f" in layer {layer}" if layer else ""
-    when = {"first": "at the start", "mean": "on average over training", None: "at the end"}[found["at"]]
+    named = WHEN[found["at"]].format(of)
     policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN}", lambda trials: trials[name])
     unit = POINTS if what == "accuracy" else PLAIN
-    return Metric(f"{of} {when}", f"{of} {when} is", unit, "higher", "lower", policy, 1, is_directed=False)
+    return Metric(named, f"{named} is", unit, "higher", "lower", policy, 1, is_directed=False)
 
 
 def scores(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":

@@ -276,9 +276,15 @@ def saturating(norm, seed):
 
 
 @pytest.mark.parametrize(
-    ("at", "estimate", "word"), [("last", 0.4, "supported"), ("mean", 0.5 / 3, "supported"), ("first", 0, "undecided")]
+    ("at", "estimate", "word"),
+    [
+        ("last", 0.4, "supported"),
+        ("mean", 0.5 / 3, "supported"),
+        ("first", 0, "undecided"),
+        ("range", 0.4, "supported"),
+    ],
 )
-def test_a_claim_is_about_the_last_the_first_or_the_mean_value_of_a_curve(tmp_path, at, estimate, word):
+def test_a_claim_is_about_the_last_the_first_or_the_mean_value_of_a_curve_or_its_range(tmp_path, at, estimate, word):
     claim = Claim.more("none", than="batch", metric="probe.saturated/8", at=at)
     verdict = probed(tmp_path, claim, saturating)
     assert verdict.word == word
