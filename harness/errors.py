@@ -6,7 +6,8 @@ HarnessError
 │   └── ModelError      2  a model file that can't be loaded: damaged, foreign, newer, or not safe
 ├── EmptySelection      3  the selection matched no trial
 ├── MachineError        4  this machine can't do it: device, world size, disk, permissions
-└── DamageError         4  a file on disk is not what was written
+├── DamageError         4  a file on disk is not what was written
+└── GateError           5  all went well, and a condition that --fail-if names is met
 
 A trial that fails to train is a result and never raises.
 """
@@ -54,6 +55,12 @@ class DamageError(HarnessError):
     """A file that is not what was written: truncated, changed or of something else."""
 
     exit_code = 4
+
+
+class GateError(HarnessError):
+    """A condition that `--fail-if` names is met; what was asked for is done."""
+
+    exit_code = 5
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -32,6 +32,15 @@ ON = (
     {"default": "cpu", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where the model runs; cpu unless given"},
 )
 JSON = ("--json", {"action": "store_true", "help": "for programs"})
+FAIL_IF = (
+    "--fail-if",
+    {
+        "action": "append",
+        "default": [],
+        "metavar": "CONDITION[,CONDITION]",
+        "help": "exit with 5 where one is met; a wrong one names those there are",
+    },
+)
 VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "run": (
         "train what is missing, then write the report",
@@ -57,7 +66,15 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, JSON]),
     "report": (
         "write the report again from what is in results/",
-        [SUITES, RESULTS],
+        [SUITES, RESULTS, FAIL_IF],
+    ),
+    "compare": (
+        "say what changed beyond noise between two results of the same suites",
+        [
+            ("before", {"type": Path, "help": "a folder of results, such as results/lr_sweep, or one with several"}),
+            ("after", {"type": Path, "help": "the folder to compare with it"}),
+            *(FAIL_IF, JSON),
+        ],
     ),
     "show": (
         "show one trial: settings, attempts, curves, error, and the command that replays it",

@@ -6,22 +6,46 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from harness.cli.gate import close_gate, parse_fail_if
 from harness.cli.reading import refresh
 from harness.loader import load_suites
 from harness.records import Place
+from harness.reporting import words
+from harness.reporting.claims import verdicts
 from harness.reporting.current import current_page
-from harness.store import read_results
+from harness.reporting.kinds import VERDICTS
+from harness.reporting.metrics import FAILED, FINISHED
+from harness.store import Results, read_results
+
+CONDITIONS = (*VERDICTS, "failed", "unfinished")  # of --fail-if: verdicts, trials that failed, trials without a result
 
 
 def report(options: argparse.Namespace) -> int:
     """Write the report of each suite; the exit code."""
+    asked = parse_fail_if(options.fail_if, CONDITIONS)
+    found: dict[str, list[str]] = {name: [] for name in CONDITIONS}
     for suite in load_suites(options.suites):
         place, manifest, table = refresh(suite, options.results)
         page = page_of_report(place, manifest)
         count = len(table)
         have = count - int((table["status"] == "interrupted").sum())
         print(f"{suite.name}: {have} of {count} trials have ended; the report is {page}")
+        if asked:
+            _look(replace(read_results(place.root), suite=manifest), found)
+    close_gate(asked, {name: "; ".join(of) for name, of in found.items()})
     return 0
+
+
+def _look(results: Results, found: dict[str, list[str]]) -> None:
+    """Add to each condition what a suite has of it."""
+    name, status = results.suite["name"], results.trials["status"]
+    for number, verdict in enumerate(verdicts(results, np.random.default_rng(0)), start=1):
+        found[verdict.word].append(f"{name}, claim {number}: {verdict.statement}")
+    for condition, count in (("failed", status.isin(FAILED).sum()), ("unfinished", (~status.isin(FINISHED)).sum())):
+        if count:
+            found[condition].append(f"{name}: {words.count(int(count), 'trial')}")
 
 
 def page_of_report(place: Place, manifest: Mapping[str, Any]) -> Path:
