@@ -53,7 +53,7 @@ PROBES: dict[str, Probe] = {
         landscape,
         {},
         (
-            *("landscape_loss_min", "landscape_loss_max"),
+            *("landscape_loss_min", "landscape_loss_max", "landscape_loss_range"),
             *("landscape_gradient_change_min", "landscape_gradient_change_max", "effective_beta"),
         ),
     ),

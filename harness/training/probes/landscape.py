@@ -14,7 +14,7 @@ def landscape(view: View) -> Values:
     """How loss and gradient change on the way down the gradient g, on the batch of the next update.
 
     From weights w it looks at w - s g, where s is each of LENGTHS times the learning rate of the next update, whatever
-    the optimizer. `landscape_loss_*` are the least and the largest loss there, `landscape_gradient_change_*` those of
+    the optimizer. `landscape_loss_*` are the least and the largest loss there and how far they are apart, `landscape_gradient_change_*` those of
     |g(w - s g) - g|, the gradient's predictiveness, and `effective_beta` is the largest |g(w - s g) - g| / |s g|.
     """
     models = view.copy()
@@ -30,9 +30,11 @@ def landscape(view: View) -> Values:
         losses.append(loss.detach().clone())
         changes.append(change)
         betas.append(change / (lr * _size(along)))
+    least, most = torch.stack(losses).amin(0), torch.stack(losses).amax(0)
     return {
-        "landscape_loss_min": torch.stack(losses).amin(0),
-        "landscape_loss_max": torch.stack(losses).amax(0),
+        "landscape_loss_min": least,
+        "landscape_loss_max": most,
+        "landscape_loss_range": most - least,
         "landscape_gradient_change_min": torch.stack(changes).amin(0),
         "landscape_gradient_change_max": torch.stack(changes).amax(0),
         "effective_beta": torch.stack(betas).amax(0),

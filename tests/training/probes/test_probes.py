@@ -157,6 +157,7 @@ def test_the_landscape_is_what_a_walk_along_the_gradient_meets(model, norm, toge
         expected = {
             "landscape_loss_min": min(losses),
             "landscape_loss_max": max(losses),
+            "landscape_loss_range": max(losses) - min(losses),
             "landscape_gradient_change_min": min(changes),
             "landscape_gradient_change_max": max(changes),
             "effective_beta": max(betas),
