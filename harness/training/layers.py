@@ -72,3 +72,32 @@ def standardise_weights(model: nn.Module) -> None:
     """Let all linear and convolution layers but the last use their weights standardised; the last gives the scores."""
     for layer in [layer for layer in model.modules() if type(layer) in STANDARDISED][:-1]:
         layer.__class__ = STANDARDISED[type(layer)]  # parameters, names and initial values stay what they are
+
+
+class BranchScale(nn.Module):
+    """A residual branch times a learnt number, zero at first (De & Smith 2020): all blocks start as shortcuts."""
+
+    def __init__(self, dims: int = 0) -> None:
+        super().__init__()
+        self.dims = dims  # of what it scales: 0 for vectors, 1 for signals, 2 for images
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the branch adds."""
+        return x * self.weight
+
+
+class Shortcut(nn.Module):
+    """Images less every other row and column, with channels of zeros added (He et al. 2016, option A)."""
+
+    def __init__(self, stride: int, added: int) -> None:
+        super().__init__()
+        self.stride, self.added = stride, added
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The images "... C H W" as the branch's output has them."""
+        return F.pad(x[..., :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"stride={self.stride}, added={self.added}"

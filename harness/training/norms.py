@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from harness.errors import SuiteError, lookup
 from harness.training.ghost import GhostBatchNorm
-from harness.training.layers import RMSNorm, standardise_weights
+from harness.training.layers import BranchScale, RMSNorm, standardise_weights
 from harness.training.synchronised import SyncBatchNorm
 from harness.trial import Trial
 
@@ -100,9 +100,13 @@ NORMS: dict[str, Norm] = {  # trial, channels, dims -> layer
     "group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
     "instance": _instance,
     "rms": lambda trial, channels, dims=0: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
+    # De & Smith 2020: no norm, but residual branches that are nothing at first.
+    "skipinit": lambda trial, channels, dims=0: nn.Identity(),
     "ws_batch": _batch,
     "ws_group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
 }
+
+BRANCH_ENDS: dict[str, type[nn.Module]] = {"skipinit": BranchScale}  # norm -> the last layer of a residual branch
 
 REWORK: dict[str, Callable[[nn.Module], None]] = {  # norm -> what it makes of a model that has it
     "ws_batch": standardise_weights,

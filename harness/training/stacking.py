@@ -12,14 +12,14 @@ number or each channel by itself (activations, pooling, dropout) need none: they
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.training.ghost import GhostBatchNorm, normalise_groups
-from harness.training.layers import STANDARDISED, RMSNorm, over_root_mean_square, standardised
+from harness.training.layers import STANDARDISED, BranchScale, RMSNorm, Shortcut, over_root_mean_square, standardised
+from harness.training.standardise import standardise
 
 
 class NotStackableError(Exception):
@@ -146,7 +146,7 @@ def _group_norm(leaf: Leaf, x: Tensor) -> Tensor:
     if not _are_vectors(leaf, x, layer.num_channels):
         return F.group_norm(x, leaf.models * layer.num_groups, leaf.get("weight"), leaf.get("bias"), layer.eps)
     groups = x.view(leaf.models, layer.num_groups, -1, x.shape[2])
-    return _affine(leaf, _standardise(groups, layer.eps).view(x.shape), 2)
+    return _affine(leaf, standardise(groups, layer.eps).view(x.shape), 2)
 
 
 def _layer_norm(leaf: Leaf, x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def _layer_norm(leaf: Leaf, x: Tensor) -> Tensor:
     assert isinstance(layer, nn.LayerNorm)
     x = leaf.own(x)
     if x.ndim == 3 and len(layer.normalized_shape) == 1:
-        return _affine(leaf, _standardise(x.unsqueeze(1), layer.eps).view(x.shape), 2)
+        return _affine(leaf, standardise(x.unsqueeze(1), layer.eps).view(x.shape), 2)
     examples = x.reshape(len(x), leaf.models, -1, *x.shape[2:])
     return _affine(leaf, F.layer_norm(examples, layer.normalized_shape, eps=layer.eps), 0).flatten(1, 2)
 
@@ -169,38 +169,6 @@ def _rms_norm(leaf: Leaf, x: Tensor) -> Tensor:
     out = over_root_mean_square(examples, tuple(range(2, examples.ndim)), layer.eps).flatten(1, 2)
     scale = leaf.get("weight")
     return out if scale is None else out * scale.view(-1, *[1] * (out.ndim - 2))
-
-
-def _standardise(x: Tensor, eps: float) -> Tensor:
-    """Groups of channels of each example, "M G C N", less their mean and over their deviation."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # under autocast, as torch's kernels do inside
-    out: Tensor
-    out, _ = _Standardise.apply(wide, eps)  # type: ignore[no-untyped-call]
-    return out.to(x.dtype)
-
-
-class _Standardise(torch.autograd.Function):
-    """What torch's kernels do along the last dimension, along the third; and the inverse of the deviation.
-
-    That is given back because its own gradient is needed where a gradient is differentiated.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        centred = x - x.mean(2, keepdim=True)
-        inverse = centred.square().mean(2, keepdim=True).add_(eps).rsqrt_()
-        out = centred.mul_(inverse)
-        ctx.save_for_backward(out, inverse)
-        ctx.set_materialize_grads(False)
-        return out, inverse
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, grad_inverse: Tensor | None) -> tuple[Tensor, None]:
-        """Ba et al. 2016: less the part along the constant, and that along the output."""
-        out, inverse = ctx.saved_tensors
-        along = (grad * out).mean(2, keepdim=True)
-        found = (grad - grad.mean(2, keepdim=True)).sub_(out * along).mul_(inverse)
-        return found if grad_inverse is None else found - grad_inverse * inverse.square() * out / out.shape[2], None
 
 
 def _affine(leaf: Leaf, x: Tensor, dim: int) -> Tensor:
@@ -225,6 +193,21 @@ def _are_vectors(leaf: Leaf, x: Tensor, channels: int) -> bool:
     return x.ndim == 3 and x.shape[:2] == (leaf.models, channels)
 
 
+def _branch_scale(leaf: Leaf, x: Tensor) -> Tensor:
+    x = leaf.own(x)
+    scale = leaf.tensors["weight"]  # "M 1"
+    if leaf.layer.dims == 0:
+        return x * scale.unsqueeze(2)
+    own = x.reshape(len(x), leaf.models, -1, *x.shape[2:])
+    return (own * scale.view(-1, *[1] * (x.ndim - 1))).flatten(1, 2)
+
+
+def _shortcut(leaf: Leaf, x: Tensor) -> Tensor:
+    x = leaf.own(x)
+    images: Tensor = leaf.layer(x.reshape(len(x), leaf.models, -1, *x.shape[2:]))
+    return images.flatten(1, 2)
+
+
 def _with_standardised_weights(leaf: Leaf, x: Tensor) -> Tensor:
     weight = leaf.tensors["weight"]
     used = {**leaf.tensors, "weight": standardised(weight.flatten(0, 1)).view_as(weight)}
@@ -243,6 +226,8 @@ LAYERS: dict[type[nn.Module], Callable[[Leaf, Tensor], Tensor]] = {
     nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
     RMSNorm: _rms_norm,
+    BranchScale: _branch_scale,
+    Shortcut: _shortcut,
     nn.Flatten: _flatten,
     **dict.fromkeys(STANDARDISED.values(), _with_standardised_weights),
 }

@@ -23,14 +23,18 @@ from harness.training.norms import NORMS
 from harness.training.program import prepare
 from harness.training.trained import build_trained, state_of, trained_models
 from harness.trial import Trial
+from tests.training.pairs import SMALL, fits
 
 CPU = torch.device("cpu")
 DIGITS = load_dataset("digits", Path(), {})
 BASE = Trial(dataset="digits", model="mlp-8x2", lr=0.1, batch_size=300, steps=2, norm_groups=2, device="cpu")
 NEEDS = {"onnx": "onnx", "safetensors": "safetensors"}  # packages of the extra `export`
 COMBINATIONS = [
-    (f"{family}-8x2", norm) for family in MODELS for norm in NORMS if (family, norm) != ("mlp", "instance")
-]  # a vector has no pixels to normalise over
+    (SMALL[family], norm)
+    for family in MODELS
+    for norm in NORMS
+    if fits(norm, family) and (family in ("mlp", "cnn") or norm in ("none", "batch", "ws_group", "skipinit"))
+]
 X = torch.from_numpy(DIGITS.x["test"][:7])
 
 

@@ -25,9 +25,10 @@ from harness.training.outcomes import outcomes
 from harness.training.program import Program, prepare
 from harness.training.streams import generator
 from harness.trial import Trial
+from tests.training.pairs import fits
 
 CPU = torch.device("cpu")
-MODELS = ["mlp-12-8", "mlp-8x2", "cnn-4-8"]
+MODELS = ["mlp-12-8", "mlp-8x2", "cnn-4-8", "resnet-8x2", "resmlp-8x2"]
 
 
 def small_images(examples: int = 45) -> Dataset:
@@ -143,8 +144,8 @@ def assert_evaluates_alike(curves, model: nn.Module, data: Dataset, labels: torc
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_trial_in_a_cohort_learns_what_it_learns_alone(norm, model):
-    if norm == "instance" and model.startswith("mlp"):
-        pytest.skip("vectors have no pixels to normalise over")
+    if not fits(norm, model):
+        pytest.skip("it can't have this norm")
     trials = [replace(BASE, norm=norm, model=model, lr=lr, seed=seed) for lr, seed in [(0.1, 0), (0.3, 1), (0.05, 2)]]
     assert_equals_alone(run(trials), trials)
 
@@ -250,11 +251,12 @@ def test_the_fail_step_is_the_first_step_whose_loss_is_not_finite():
 
 
 def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_batches():
-    models = {norm: build(replace(BASE, norm=norm, seed=4, model="cnn-4-8"), DATA.inputs, 3, {}) for norm in NORMS}
+    norms = [norm for norm in NORMS if fits(norm, "cnn-4-8")]
+    models = {norm: build(replace(BASE, norm=norm, seed=4, model="cnn-4-8"), DATA.inputs, 3, {}) for norm in norms}
     layers = {
         norm: [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)] for norm, model in models.items()
     }
-    for norm in NORMS:
+    for norm in norms:
         for mine, others in zip(layers[norm], layers["none"], strict=True):
             assert torch.equal(mine.weight, others.weight)
             assert torch.equal(mine.bias, others.bias)
@@ -291,6 +293,13 @@ def test_dropout_is_a_function_of_the_cohort_and_the_step():
         ({"norm": "bacth"}, "did you mean 'batch'"),
         ({"norm": "group", "norm_groups": 5}, "must divide"),
         ({"norm": "instance"}, "pixels"),
+        ({"norm": "skipinit"}, "residual branches"),
+        ({"model": "resnet-21"}, "6n \\+ 2 layers"),
+        ({"model": "resnet-2"}, "6n \\+ 2 layers"),
+        ({"model": "resnet-8-8"}, "resnet-20 or resnet-20x8"),
+        ({"model": "resnet-8x0"}, "size 0"),
+        ({"model": "resnet-20x99999999"}, "weights"),
+        ({"model": "vgg-12"}, "11, 13, 16, 19 layers"),
         ({"activation": "gelu2"}, "choose from: relu"),
         ({"init": "kaiming"}, "choose from"),
     ],

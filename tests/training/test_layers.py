@@ -12,6 +12,7 @@ from harness.training.layers import STANDARDISED, RMSNorm, standardise_weights, 
 from harness.training.models import build
 from harness.training.norms import NORMS, REWORK
 from harness.trial import Trial
+from tests.training.pairs import fits
 
 N, C = 5, 3
 BASE = Trial(dataset="digits", model="mlp-6x2", lr=0.1, batch_size=7, steps=1, norm_groups=2)
@@ -82,10 +83,20 @@ def test_what_reworks_a_model_is_a_norm():
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize(("model", "inputs"), [("mlp-6x2", (5,)), ("cnn-4-6", (1, 6, 5))])
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        ("mlp-6x2", (5,)),
+        ("resmlp-6x2", (5,)),
+        ("cnn-4-6", (1, 11)),
+        ("cnn-4-6", (1, 6, 5)),
+        ("resnet-8x2", (3, 6, 5)),
+        ("vgg-11x2", (3, 18, 20)),
+    ],
+)
 def test_every_norm_trains_stacked(norm, model, inputs):
-    if (norm, model) == ("instance", "mlp-6x2"):
-        pytest.skip("vectors have no pixels to normalise over")
+    if not fits(norm, model):
+        pytest.skip("it can't have this norm")
     models = [build(replace(BASE, norm=norm, model=model, seed=seed), inputs, 3, {}) for seed in range(3)]
     mode, reason = choose_mode(models, inputs)
     assert mode in ("chain", "stacked"), reason
