@@ -36,7 +36,7 @@ class Block:
 
 def blocks(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim, metrics: Sequence[str]) -> Iterator[Block]:
     """The scores of both arms of a claim along its axis, at each grid point without it."""
-    units = grid.score_units(trials, metrics[0])
+    units = grid.slim(grid.score_units(trials, metrics[0]), suite)
     units = units.assign(**{f"score {i}": scores(trials, metric) for i, metric in enumerate(metrics)})
     columns = [f"score {i}" for i in range(len(metrics))]
     for point, here in grid.by_point(units, grid.axes(suite, claim.along)):

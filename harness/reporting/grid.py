@@ -47,7 +47,7 @@ OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a clai
 def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, str]:
     """The trials with a column for one value of a curve, and its name; as they are where the metric is an outcome.
 
-    A trial that diverged has no last value, no mean and no range: what was measured up to there is of another stage of training.
+    A trial that diverged has no last value, no mean and no range: what was measured up to there is of another stage.
     """
     if metric in TRIAL_METRICS:
         return results.trials, metric
@@ -99,6 +99,12 @@ def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
         finished=trials["status"].isin(FINISHED).astype(int),
         trials=1,
     )
+
+
+def slim(units: pd.DataFrame, suite: Mapping[str, Any]) -> pd.DataFrame:
+    """The units with no other columns than pairing needs: taking rows of a hundred columns is slow."""
+    columns = (suite["compare"], "seed", *axes(suite), "score", "failed", "finished", "trials")
+    return units[[*dict.fromkeys(columns)]]
 
 
 def range_units(trials: pd.DataFrame, suite: Mapping[str, Any]) -> pd.DataFrame:

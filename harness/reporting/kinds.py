@@ -54,7 +54,7 @@ def _units(claim: Claim, results: Results) -> tuple[pd.DataFrame, str]:
     here, elsewhere = (grid.matching(trials, where).index for where in (claim.where, {**claim.where, **there}))
     theirs = (trials[results.suite["compare"]] == than) & trials.index.isin(elsewhere)
     kept = trials[(ours & trials.index.isin(here)) | theirs]
-    units = grid.score_units(kept, metric)
+    units = grid.slim(grid.score_units(kept, metric), results.suite)
     if claim.is_ratio:
         positive = units["score"].where(units["score"] > 0)
         units, metric = units.assign(score=np.log(positive)), f"{metric} as a ratio"

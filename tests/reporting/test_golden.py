@@ -88,6 +88,35 @@ def test_equivalence_the_recovered_fraction_and_the_cost_of_a_step():
     assert (ratio.low, ratio.high) == pytest.approx(expected["step_ratio_ci95"], abs=close)
 
 
+def test_the_pairing_is_not_dropped():
+    given, _, _ = case("paired_difference")
+    wrong = CASES["paired_difference"]["wrong_answers"]
+    p = stats.sign_flip_p(given["bn"] - given["no_bn"], rng())
+    assert scipy_stats.ttest_ind(given["bn"], given["no_bn"], equal_var=False).pvalue == pytest.approx(
+        wrong["unpaired_welch_p"]
+    )
+    assert min(abs(p - wrong["unpaired_welch_p"]), abs(p - wrong["mannwhitney_p"])) > 0.004
+    shuffled = given["no_bn"][[3, 6, 0, 7, 2, 1, 5, 4]]  # no other pairing gives the same answer
+    assert stats.sign_flip_p(given["bn"] - shuffled, rng()) != p
+
+
+@pytest.mark.parametrize("arm", ["bn", "no_bn"])
+def test_a_run_that_never_reaches_the_target_is_not_dropped(arm):
+    given, _, _ = case("time_to_target")
+    wrong = CASES["time_to_target"]["wrong_answers"][f"drop_censored_mean_{arm}"]
+    reached = given[f"{arm}_reached"] == 1
+    assert given[f"{arm}_epochs"][reached].mean() == pytest.approx(wrong)
+    missing = np.where(reached, given[f"{arm}_epochs"], np.nan)
+    assert stats.restricted_times(missing, np.full(9, 500.0)).mean() > wrong + 40
+
+
+def test_page_s_trend_test_finds_a_rise_in_ordered_data_and_none_in_reversed_data():
+    rising = np.arange(4) + np.random.default_rng(0).normal(0, 0.5, (7, 4))
+    assert stats.page_trend(rising) < 0.001
+    assert stats.page_trend(rising[:, ::-1]) > 0.99
+    assert np.isnan(stats.page_trend(rising[:, :2]))
+
+
 def test_every_case_has_a_test():
     text = Path(__file__).read_text("utf-8")
     assert all(f'case("{name}")' in text for name in CASES)
