@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from harness.reporting.words import Unit
 
 ROW = 0.26  # inches
 MOST_ROWS = 24
+LETTERS = 80  # of the axis label on a line
 INK = "#1b1b1b"
 MARKS = {"supported": ("o", INK), "refuted": ("X", INK), "undecided": ("o", "white"), "descriptive": ("o", "white")}
 
@@ -29,7 +31,7 @@ def estimates(verdicts: Iterable[Verdict]) -> Iterator[Picture | None]:
 def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
     shown = found[:MOST_ROWS]
     metric = METRICS[shown[0].metric]
-    with canvas(0.85 + ROW * len(shown)) as figure:
+    with canvas(1.0 + ROW * len(shown)) as figure:
         axes = figure.subplots()
         _margin(axes, verdict, shown[0], metric.unit)
         for row, comparison in enumerate(shown):
@@ -44,7 +46,8 @@ def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
         if metric.unit.is_ratio:
             axes.set_xscale("log")
         plain_numbers(axes.xaxis)
-        axes.set_xlabel(_label(shown[0]))
+        # Below all of the figure: the names of grid points leave the axes less room than the label needs.
+        figure.supxlabel(fill(_label(shown[0]), LETTERS), size="medium")
     return Picture(name=name, title=verdict.statement, figure=figure, caption=_caption(found), alt=_alt(found))
 
 
@@ -52,7 +55,7 @@ def _label(of: Comparison) -> str:
     """What the axis shows: differences and which way is which, ratios, or a share."""
     metric = METRICS[of.metric]
     if metric.unit.is_ratio:
-        return f"{metric.words} of {safe(of.arm)}, in times of {safe(of.than)}"
+        return f"{metric.words.removesuffix(', as a ratio')}: {safe(of.arm)} in times of {safe(of.than)}"
     unit = f", {metric.unit.name}" if metric.unit.name else ""
     if of.metric.endswith(" recovered"):
         return f"{metric.words}{unit}"
