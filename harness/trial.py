@@ -57,6 +57,7 @@ class Trial:
     augment: str = "none"  # of training images: "flip", "crop", "flip+crop"
     label_noise: float = 0.0  # share of training labels that are wrong
     eval_every: int | None = None  # steps; a twentieth of the budget unless told
+    eval_statistics: str = "running"  # that batch norms use in evaluation: "running", "batch" or "recalibrated"
     probes: str = ""  # names of measurements, joined by "+"
     probe_every: int | None = None  # steps; with every evaluation unless told
     device: str = "auto"
@@ -85,6 +86,13 @@ class Trial:
             raise SuiteError("schedule 'step' needs decay_every (steps between two decays), got None")
         if self.probe_every is not None and not self.probes:
             raise SuiteError(f"probe_every={self.probe_every} needs probes, such as probes=['gradients'], got none")
+        if self.eval_statistics == "recalibrated" and not self.norm_track_running_stats:
+            raise SuiteError("eval_statistics 'recalibrated' needs norm_track_running_stats=True, got False")
+        if self.eval_statistics != "running" and self.world_size > 1:
+            raise SuiteError(
+                f"eval_statistics {self.eval_statistics!r} looks at a model in one process: it must be 'running' at "
+                f"world_size {self.world_size}"
+            )
         if self.probes and self.world_size > 1:
             raise SuiteError(f"probes look at a model in one process: leave them out at world_size {self.world_size}")
         self._check_batches()
@@ -171,6 +179,10 @@ RULES: dict[str, Rule] = {
     "epochs": _COUNT,
     "label_noise": (lambda value: 0 <= value <= 1, "lie in 0..1"),
     "eval_every": _COUNT,
+    "eval_statistics": (
+        lambda value: value in ("running", "batch", "recalibrated"),
+        "be 'running', 'batch' or 'recalibrated'",
+    ),
     "probe_every": _COUNT,
     "world_size": _COUNT,
     "threads": _COUNT,

@@ -35,6 +35,7 @@ WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "steps": [0, -5, 2**31],
     "epochs": [0, -2, 2**31],
     "eval_every": [0, -4, 2**31],
+    "eval_statistics": ["", "Running", "none"],
     "probe_every": [0, -4, 2**31],
     "world_size": [0, -1, 2**31],
     "threads": [0, -1, 2**31],

@@ -85,7 +85,7 @@ class Stack:
 
     def like(self, plain: nn.Module, buffers: dict[str, Tensor]) -> "Stack":
         """The models on the same weights, with other buffers, run as another plain module says."""
-        return _assemble(plain, self.weights, buffers, self.inputs, self.mode)
+        return _assemble(plain, self.weights, buffers, self.inputs, self.mode).cast(self.autocast)
 
     def count_batches(self, step: int) -> None:
         """Tell cumulative batch norms how many batches came before: torch would read a counter, which vmap can't."""

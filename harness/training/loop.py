@@ -12,11 +12,13 @@ from torch import Tensor
 from harness.training.augment import Moves, draw_moves, labels_of, moved
 from harness.training.best import note_best
 from harness.training.compact import go_on
+from harness.training.fusion import Stack
 from harness.training.losses import cross_entropy, each_loss
 from harness.training.optim import clipped, lr_factor, update
 from harness.training.probes.view import Batch
 from harness.training.probing import measure
 from harness.training.program import RECENT, Program
+from harness.training.statistics import JUDGED, edges
 from harness.training.streams import generator, sub_seed
 
 
@@ -158,8 +160,10 @@ def _evaluate(program: Program, done: int) -> None:
     mark = _marks_before(program, done)
     program.curves["batch.loss"][mark] = program.batch_loss
     ends = done in (0, program.steps)
+    first, train = program.trials[0], program.data["train"][0]
+    judged = JUDGED[first.eval_statistics](program.stack, train, first.batch_size // first.accumulate)
     for split in ("train", "val", "test") if ends else ("val", "test"):
-        loss, accuracy = _score(program, split)
+        loss, accuracy = _score(program, judged, split)
         program.curves[f"{split}.loss"][mark] = loss
         # An output that is not a number has no largest class.
         program.curves[f"{split}.accuracy"][mark] = accuracy.masked_fill(~loss.isfinite(), torch.nan)
@@ -167,16 +171,24 @@ def _evaluate(program: Program, done: int) -> None:
             _note_failures(program, ~loss.isfinite(), done)
 
 
-def _score(program: Program, split: str) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
+def _score(program: Program, judged: Stack, split: str) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
     """Mean loss and accuracy of every model in evaluation mode."""
     x, y = program.data[split]
     examples = y.shape[-1]
-    pieces = -(-examples // program.chunk)
+    pieces = _pieces(program, examples)
     loss = torch.zeros_like(program.batch_loss)
     right = torch.zeros_like(program.fail_step)
-    with program.stack.evaluating():
+    with judged.evaluating():
         for some_x, some_y in zip(x.tensor_split(pieces), y.tensor_split(pieces, -1), strict=True):
-            out = program.stack(some_x, shared=True)
+            out = judged(some_x, shared=True)
             loss += each_loss(out, some_y).sum(1, dtype=loss.dtype)
             right += (out.max(1).indices == some_y).sum(1)  # ten times as fast as argmax, which does the same
     return loss / examples, right.to(loss.dtype) / examples
+
+
+def _pieces(program: Program, examples: int) -> int | list[int]:
+    """How many pieces examples are evaluated in, or where they are cut: into batches, where company matters."""
+    first = program.trials[0]
+    if first.eval_statistics == "batch":
+        return edges(examples, first.batch_size // first.accumulate)
+    return -(-examples // program.chunk)

@@ -22,10 +22,14 @@ MOST_BATCHES = (
 )
 
 
+def edges(examples: int, size: int) -> list[int]:
+    """Where examples are cut into batches of a size, the last a smaller one; a single one joins that before."""
+    return list(range(size, examples - (size > 1), size))
+
+
 def batches(x: Tensor, size: int) -> list[Tensor]:
-    """The examples in batches of a size, the last a smaller one; a single one left over joins the batch before."""
-    edges = list(range(size, len(x) - (size > 1), size))
-    return list(x.tensor_split(edges))
+    """The examples in batches of a size."""
+    return list(x.tensor_split(edges(len(x), size)))
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
@@ -76,6 +80,8 @@ def recalibrate(models: Stack, train: Tensor, batch_size: int) -> Stack:
 
     The examples come in an order that is always the same, and all models share them.
     """
+    if not batch_norms(models.plain):
+        return models
     plain = deepcopy(models.plain)
     averaging = {name: layer for name, layer in plain.named_modules() if isinstance(layer, _BatchNorm)}
     for layer in averaging.values():
@@ -98,6 +104,15 @@ def recalibrate(models: Stack, train: Tensor, batch_size: int) -> Stack:
 
 def without_running(models: Stack) -> Stack:
     """The models, on the same weights, with the statistics of whatever batch they are given."""
+    if not batch_norms(models.plain):
+        return models
     plain = with_batch(models.plain, ())
     left = {name for name, _ in plain.named_buffers()}
     return models.like(plain, {name: buffer for name, buffer in models.buffers.items() if name in left})
+
+
+JUDGED: dict[str, Callable[[Stack, Tensor, int], Stack]] = {  # the same, of a cohort: models, training examples, batch
+    "running": lambda models, train, batch_size: models,
+    "batch": lambda models, train, batch_size: without_running(models),
+    "recalibrated": recalibrate,
+}
