@@ -17,8 +17,8 @@ from harness.records import SCHEMA, Place, Record
 NAME = ".merged"
 
 
-def state(place: Place, keys: Sequence[str], target_accuracy: float | None) -> str:
-    """A digest of what the tables are made from, without reading it."""
+def state(place: Place, keys: Sequence[str], target_accuracy: float | None, columns: Sequence[str]) -> str:
+    """A digest of what the tables are made from, without reading it, and of the columns that are made from it."""
     try:
         with os.scandir(place.records) as entries:
             files = {
@@ -26,7 +26,7 @@ def state(place: Place, keys: Sequence[str], target_accuracy: float | None) -> s
             }
     except FileNotFoundError:
         files = {}
-    content = [SCHEMA, target_accuracy, [(key, files.get(key)) for key in keys]]
+    content = [SCHEMA, target_accuracy, list(columns), [(key, files.get(key)) for key in keys]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

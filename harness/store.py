@@ -75,7 +75,7 @@ def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) 
     Rows stand in the order of the suite. A trial without a record is `interrupted`: the run stopped before its end.
     """
     keys = [trial.key for trial in trials]
-    state = stamp.state(place, keys, target_accuracy)
+    state = stamp.state(place, keys, target_accuracy, _columns())
     if stamp.outcomes_if_merged(place, state, TABLES) is not None:
         return []
     records, damaged = read_records(place, keys)
@@ -97,7 +97,7 @@ def read_outcomes(
     place: Place, keys: Sequence[str], target_accuracy: float | None
 ) -> tuple[dict[str, str], list[DamageError]]:
     """How those of these trials ended that have a record, and what is wrong with records that can't be read."""
-    known = stamp.outcomes_if_merged(place, stamp.state(place, keys, target_accuracy), TABLES)
+    known = stamp.outcomes_if_merged(place, stamp.state(place, keys, target_accuracy, _columns()), TABLES)
     if known is not None:
         return known, []
     records, damaged = read_records(place, keys)
@@ -171,6 +171,11 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 def _kinds() -> dict[str, str]:
     """The columns of trials.csv in their order -> their types."""
     return {"suite": "str", "key": "str", **{axis: _dtype(kinds) for axis, kinds in axis_types().items()}, **OUTCOMES}
+
+
+def _columns() -> list[str]:
+    """All columns that this version writes: another version's tables are not its own."""
+    return [*_kinds(), *TELEMETRY, *CURVES.names]
 
 
 def _dtype(kinds: tuple[type, ...]) -> str:

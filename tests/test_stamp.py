@@ -86,3 +86,12 @@ def test_a_folder_that_cannot_be_written_is_merged_without_a_stamp(place, monkey
     (place.root / NAME).mkdir()
     assert reads(place, monkeypatch)
     assert all((place.root / name).is_file() for name in TABLES)
+
+
+def test_tables_that_an_older_version_wrote_with_other_columns_are_written_again(place, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(store, "OUTCOMES", {**store.OUTCOMES, "gone": "float64"})
+        merge(place, TRIALS, 0.5)
+        assert "gone" in (place.root / "trials.csv").read_text().partition("\n")[0]
+    assert merge(place, TRIALS, 0.5) == []
+    assert "gone" not in store.read_trials(place.root).columns

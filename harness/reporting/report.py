@@ -4,7 +4,8 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,16 @@ import numpy as np
 import pandas as pd
 
 from harness.files import write_atomically
-from harness.reporting import comparison, grid, words
+from harness.reporting import comparison, words
 from harness.reporting.claims import Verdict, verdicts
-from harness.reporting.comparison import Comparison
 from harness.reporting.current import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_left_out
 from harness.reporting.figures.verdict import estimates
-from harness.reporting.metrics import FAILED, FINISHED, METRICS
+from harness.reporting.metrics import FAILED, FINISHED
+from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
 from harness.store import Results, csv_bytes
 
 TEMPLATES = files("harness.reporting") / "templates"
-MOST_ROWS = 2000  # of the table of trials on the page
-OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
 MARKUP = re.compile(r"[\\`*\[\]|$]")  # what Markdown or HTML in it would read as more than text
 
 
@@ -48,7 +47,8 @@ def write_report(results: Results) -> Path:
     for name, data in images.items():
         write_atomically(figures / name, data)
     _remove_others(figures, set(images))
-    facts = {**_facts(results, judged, drawn), "verdict_pictures": of_verdicts}
+    facts = _facts(results, judged, drawn)
+    facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "pictures": drawn}
     write_atomically(results.folder / "report.md", _markdown(facts).encode("utf-8", "backslashreplace"))
     # The page comes last: with its digest it vouches for the others.
     write_atomically(page, _page(facts, images, digest).encode("utf-8", "backslashreplace"))
@@ -64,86 +64,37 @@ def _remove_others(figures: Path, names: set[str]) -> None:
 
 def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dict[str, Any]:
     """All that the templates say."""
-    suite, trials = results.suite, results.trials
+    suite, trials, telemetry = results.suite, results.trials, results.telemetry
     failed, ended = trials["status"].isin(FAILED), trials["status"].isin(FINISHED)
+    without = trials[~ended & (trials["status"] != "interrupted")]
+    found = [c for verdict in judged for c in verdict.comparisons] + [c for of in drawn for c in of.comparisons]
     return {
         "suite": suite,
-        "verdicts": judged,
-        "pictures": drawn,
         "most_points": MOST_POINTS,
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
         "total": int(suite["trials"]),
         "failed": int(failed.sum()),
-        "table": _rows(trials, suite),
-        "failures": _failures(trials[failed], suite),
-        "missing": _rows(trials[~ended & (trials["status"] != "interrupted")], suite),
-        "most_rows": MOST_ROWS,
+        "trials": trials_table("trials", "Trials", trials, suite),
+        "comparisons": comparisons_table("comparisons", "All comparisons", found),
+        "failures": failures_table(trials[failed], suite),
+        "missing": trials_table("missing", "Trials without a result", without, suite),
         "axes": {axis: [words.value(value) for value in values] for axis, values in suite["axes"].items()},
         "following": suite.get("following", {}),
         "settings": {name: words.value(value) for name, value in suite["settings"].items() if value not in (None, "")},
         "machine": {**suite.get("machine", {}), **suite.get("fingerprint", {})},
-        "seconds": float(results.telemetry[["seconds_train", "seconds_eval"]].astype("float64").sum().sum()),
-        "commits": sorted(set(results.telemetry["commit"].dropna().astype(str))),
-        "command": f"python -m harness run {suite['path']}",
+        "seconds": float(telemetry[["seconds_train", "seconds_eval"]].astype("float64").sum().sum()),
+        "commits": sorted(set(telemetry["commit"].dropna().astype(str))),
+        "commands": _commands(suite, telemetry),
     }
 
 
-def _rows(trials: pd.DataFrame, suite: Mapping[str, Any]) -> dict[str, Any]:
-    """Trials as a table of texts, with a number beside each by which it sorts."""
-    columns = ["key", *suite["axes"], *OUTCOMES]
-    shown = trials[columns].head(MOST_ROWS)
-    rows = [[(_cell(value), _sort_key(value)) for value in row] for row in shown.itertuples(index=False)]
-    return {
-        "columns": [column.replace("_", " ") for column in columns],
-        "rows": rows,
-        "left_out": len(trials) - len(shown),
-    }
-
-
-def _cell(value: Any) -> str:
-    return "" if pd.isna(value) else words.value(value.item() if hasattr(value, "item") else value)
-
-
-def _sort_key(value: Any) -> str:
-    number = not pd.isna(value) and not isinstance(value, str)
-    return repr(float(value)) if number else ""
-
-
-def _failures(failed: pd.DataFrame, suite: Mapping[str, Any]) -> list[tuple[str, str, int, str]]:
-    """Failures by arm and status: how many, and at which grid points."""
-    over = grid.axes(suite)
-    found = []
-    for (arm, status), rows in failed.groupby([suite["compare"], "status"], sort=False):
-        points = [f"{words.point(point) or 'everywhere'} ({len(some)})" for point, some in grid.by_point(rows, over)]
-        found.append((words.value(arm), str(status), len(rows), "; ".join(points)))
-    return found
-
-
-def _numbers(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:
-    """Comparisons as rows of texts, in the columns of the page's tables of numbers."""
-    return [
-        (
-            c.point or "all",
-            f"{c.arm} against {c.than}",
-            METRICS[c.metric].words,
-            str(c.n),
-            words.bare(c.arm_mean, METRICS[c.metric].unit),
-            words.bare(c.than_mean, METRICS[c.metric].unit),
-            words.amount(c.estimate, METRICS[c.metric].unit),
-            "" if np.isnan(c.low) else words.span(c.low, c.high, METRICS[c.metric].unit),
-            "" if np.isnan(c.p_adjusted) else words.p_value(c.p_adjusted),
-            _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),
-            _rate(c.than_failed, c.than_finished, c.than_failed_low, c.than_failed_high),
-            "" if np.isnan(c.failures_p_adjusted) else words.p_value(c.failures_p_adjusted),
-        )
-        for c in comparisons
-    ]
-
-
-def _rate(failed: int, of: int, low: float, high: float) -> str:
-    interval = f" ({100 * low:.0f} to {100 * high:.0f} %)" if of else ""
-    return f"{failed} of {of}{interval}"
+def _commands(suite: Mapping[str, Any], telemetry: pd.DataFrame) -> list[str]:
+    """What to type in a checkout to get these results; with the commit, where one commit made all of them."""
+    commits = set(telemetry["commit"].dropna().astype(str))
+    changed = telemetry["dirty"].fillna(False).astype(str).str.lower().eq("true").any()
+    checkout = [f"git checkout {commits.pop()}"] if len(commits) == 1 and not changed else []
+    return [*checkout, f"python -m harness run {shlex.quote(suite['path'])}"]
 
 
 def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
@@ -160,7 +111,7 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
         lstrip_blocks=True,
         finalize=finalize,
     )
-    made.filters |= {"words": words.value, "numbers": _numbers}
+    made.filters |= {"words": words.value}
     return made
 
 
@@ -170,16 +121,23 @@ def _plain(text: Any) -> str:
 
 
 def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> str:
-    style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    shown = {
-        kind: [picture and _embedded(picture, images) for picture in facts[kind]]
-        for kind in ("verdict_pictures", "pictures")
-    }
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(**{**facts, **shown}, style=style, script=script, digest=digest, policy=_policy(style, script))
-    )
+    verdicts = [
+        (verdict, picture and _embedded(picture, images), _numbers(f"claim-{i}", verdict.statement, verdict))
+        for i, (verdict, picture) in enumerate(facts["verdicts"], start=1)
+    ]
+    shown = [(_embedded(of, images), _numbers(of.name, of.title, of)) for of in facts["pictures"]]
+    return render("page.html", {**facts, "verdicts": verdicts, "pictures": shown, "digest": digest})
+
+
+def _numbers(name: str, title: str, of: Verdict | Picture) -> Table:
+    return comparisons_table(f"numbers-{name}", f"Numbers: {title}", of.comparisons)
+
+
+def render(name: str, facts: Mapping[str, Any]) -> str:
+    """A page made of a template, its style and its script, that may do nothing else."""
+    style, script = ((TEMPLATES / file).read_text("utf-8") for file in ("page.css", "page.js"))
+    template = _environment().get_template(name)
+    return template.render(**facts, style=style, script=script, policy=_policy(style, script))
 
 
 def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, Any]:
@@ -190,7 +148,6 @@ def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, Any]:
         "title": picture.title,
         "caption": picture.caption,
         "alt": picture.alt,
-        "comparisons": picture.comparisons,
         "source": f"data:image/svg+xml;base64,{data}",
     }
 

@@ -1,15 +1,19 @@
 """The page in a real browser."""
 
+import csv
+import io
 import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import axe_playwright_python
 import pytest
 
 from harness.reporting.report import write_report
 from tests.reporting.simulated import simulate
 from tests.reporting.test_report import AXES, CLAIMS, on_disk
 
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text("utf-8")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.browser,
@@ -39,7 +43,8 @@ def opened(browser, address):
     said, contexts = [], []
 
     def open_at(width, scheme="light"):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+        contexts.append(browser.new_context(**options, permissions=["clipboard-read", "clipboard-write"]))
         page = contexts[-1].new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -72,35 +77,86 @@ def test_the_page_is_whole_and_fits(opened, address, width, scheme):
     assert smallest >= 12
 
 
-def column(page, name):
+def column(page, name, table="trials"):
+    rows = f"#table-{table} table"
     number = page.evaluate(
-        "name => [...document.querySelectorAll('#table th')].findIndex(head => head.textContent === name) + 1", name
+        "([rows, name]) => [...document.querySelectorAll(rows + ' th')].findIndex(h => h.textContent === name) + 1",
+        [rows, name],
     )
-    return page.locator(f"#table tbody tr:not([hidden]) td:nth-child({number})").all_text_contents()
+    return page.locator(f"{rows} tbody tr:not([hidden]) td:nth-child({number})").all_text_contents()
+
+
+def numbers(texts):
+    return [float(text.replace("\N{MINUS SIGN}", "-")) for text in texts if text]
 
 
 def test_the_table_sorts_by_number_both_ways_and_keeps_missing_values_last(opened):
     page = opened(1200)
-    button = page.get_by_role("button", name="train loss")
+    button = page.locator("#table-trials").get_by_role("button", name="train loss")
     button.click()
     up = column(page, "train loss")
-    present = [float(text) for text in up if text]
+    present = numbers(up)
     assert present == sorted(present)
     assert "" in up
     assert up[len(present) :] == [""] * (len(up) - len(present))
     button.focus()
     page.keyboard.press("Enter")
     down = column(page, "train loss")
-    assert [float(text) for text in down if text] == sorted(present, reverse=True)
+    assert numbers(down) == sorted(present, reverse=True)
     assert down[len(present) :] == [""] * (len(up) - len(present))
+
+
+def test_every_table_sorts_and_says_how(opened):
+    page = opened(1200)
+    page.locator("summary").evaluate_all("all => all.forEach(summary => summary.click())")
+    for table in page.locator(".table").all():
+        head = table.locator("th").first
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == "ascending"
+        first = table.locator("tbody tr td:first-child").all_text_contents()
+        assert first == sorted(first)
 
 
 def test_the_filter_keeps_the_rows_with_all_its_words(opened):
     page = opened(1200)
-    page.get_by_label("Show rows with").fill("none nonfinite")
+    page.get_by_label("Show rows with these words: Trials", exact=True).fill("none nonfinite")
     arms, statuses = column(page, "norm"), column(page, "status")
     assert set(zip(arms, statuses, strict=True)) == {("none", "nonfinite")}
-    assert page.locator("#shown").text_content() == f"{len(arms)} of 96 rows"
+    assert page.locator("#table-trials [role=status]").text_content() == f"{len(arms)} of 96 rows"
+    assert len(column(page, "where", "comparisons")) > 5  # other tables are left alone
+
+
+@pytest.mark.parametrize(("form", "delimiter"), [("CSV", ","), ("TSV", "\t")])
+def test_what_is_shown_can_be_copied_by_keyboard_as_a_table(opened, form, delimiter):
+    page = opened(1200)
+    page.get_by_label("Show rows with these words: Trials", exact=True).fill("none nonfinite")
+    page.keyboard.press("Tab")
+    if form == "TSV":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#table-trials [role=status]').textContent.includes('copied')")
+    names, *rows = csv.reader(io.StringIO(page.evaluate("navigator.clipboard.readText()")), delimiter=delimiter)
+    assert names[:3] == ["key", "norm", "lr"]
+    assert len(rows) == len(column(page, "key")) > 0
+    assert {row[1] for row in rows} == {"none"}
+    assert all(len(row) == len(names) for row in rows)
+
+
+def test_copied_numbers_are_numbers_and_nothing_copied_is_a_formula(opened):
+    page = opened(1200)
+    fields = page.evaluate("""['\u22120.5', '=1+1', '-x', 'a,"b"', '-1', '@a'].map(shown => field(shown, ','))""")
+    assert fields == ["-0.5", "'=1+1", "'-x", '"a,""b"""', "-1", "'@a"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1200])
+def test_axe_finds_no_serious_fault(opened, width, scheme):
+    page = opened(width, scheme)
+    page.locator("summary").evaluate_all("all => all.forEach(summary => summary.click())")
+    page.evaluate(AXE)
+    found = page.evaluate("async () => (await axe.run()).violations")
+    grave = [fault for fault in found if fault["impact"] in ("serious", "critical")]
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in grave] == []
 
 
 def test_headings_make_an_outline(opened):
@@ -126,3 +182,5 @@ def test_printed_it_shows_every_row(opened):
     page = opened(1200)
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"
+    assert not page.locator(".tools, nav").first.is_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF")

@@ -1,0 +1,100 @@
+"""The tables of the page: texts as a reader wants them, with numbers beside them by which they sort."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.reporting import grid, words
+from harness.reporting.comparison import Comparison
+from harness.reporting.metrics import METRICS
+
+MOST_ROWS = 2000  # of a table on the page
+OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
+COMPARED = (
+    *("shown in", "where", "arms", "metric", "pairs", "mean", "mean of the other", "better by", "95 % interval"),
+    *("p (Holm)", "failed (95 % Wilson)", "other failed (95 % Wilson)", "p of failures (McNemar, Holm)", "verdict"),
+)
+
+Cell = tuple[str, str]  # what is shown, and the number that it sorts by, empty where it sorts as text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of a page; `label` says what it holds to those who can't see it."""
+
+    name: str  # of its place on the page
+    label: str
+    columns: tuple[str, ...]
+    rows: list[list[Cell]]
+    left_out: int = 0
+
+
+def trials_table(name: str, label: str, trials: pd.DataFrame, suite: Mapping[str, Any]) -> Table:
+    """Trials with what varies between them and what came of them."""
+    columns = ["key", *suite["axes"], *OUTCOMES]
+    shown = trials[columns].head(MOST_ROWS)
+    return Table(
+        name=name,
+        label=label,
+        columns=tuple(column.replace("_", " ") for column in columns),
+        rows=[[_cell(value) for value in row] for row in shown.itertuples(index=False)],
+        left_out=len(trials) - len(shown),
+    )
+
+
+def failures_table(failed: pd.DataFrame, suite: Mapping[str, Any]) -> Table:
+    """Failures by arm and status: how many, and at which grid points."""
+    over, rows = grid.axes(suite), []
+    for (arm, status), some in failed.groupby([suite["compare"], "status"], sort=False):
+        points = [f"{words.point(point) or 'everywhere'} ({len(here)})" for point, here in grid.by_point(some, over)]
+        count = len(some)
+        rows.append([_cell(words.value(arm)), _cell(str(status)), _cell(count), _cell("; ".join(points))])
+    columns = (suite["compare"].replace("_", " "), "status", "trials", "where (trials)")
+    return Table(name="failed", label="Trials that failed to train", columns=columns, rows=rows)
+
+
+def comparisons_table(name: str, label: str, comparisons: Iterable[Comparison]) -> Table:
+    """Comparisons with the numbers that a verdict or a figure rests on."""
+    found = list(comparisons)
+    rows = [_compared(comparison) for comparison in found[:MOST_ROWS]]
+    return Table(name=name, label=label, columns=COMPARED, rows=rows, left_out=len(found) - len(rows))
+
+
+def _compared(c: Comparison) -> list[Cell]:
+    unit = METRICS[c.metric].unit
+    return [
+        (c.shown_in, ""),
+        (c.point or "all", ""),
+        (f"{c.arm} against {c.than}", ""),
+        (METRICS[c.metric].words, ""),
+        _cell(c.n),
+        _keyed(words.bare(c.arm_mean, unit), c.arm_mean),
+        _keyed(words.bare(c.than_mean, unit), c.than_mean),
+        _keyed(words.amount(c.estimate, unit), c.estimate),
+        _keyed(words.span(c.low, c.high, unit), c.low),
+        _keyed(words.p_value(c.p_adjusted), c.p_adjusted),
+        _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),
+        _rate(c.than_failed, c.than_finished, c.than_failed_low, c.than_failed_high),
+        _keyed(words.p_value(c.failures_p_adjusted), c.failures_p_adjusted),
+        (c.verdict, ""),
+    ]
+
+
+def _cell(value: Any) -> Cell:
+    if pd.isna(value):
+        return "", ""
+    plain = value.item() if hasattr(value, "item") else value
+    return words.value(plain), "" if isinstance(plain, str) else repr(float(plain))
+
+
+def _keyed(text: str, number: float) -> Cell:
+    """A text that sorts by a number; nothing where there is none."""
+    return ("", "") if np.isnan(number) else (text, repr(float(number)))
+
+
+def _rate(failed: int, of: int, low: float, high: float) -> Cell:
+    interval = f" ({100 * low:.0f} to {100 * high:.0f} %)" if of else ""
+    return f"{failed} of {of}{interval}", repr(failed / of) if of else ""
