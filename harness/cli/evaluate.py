@@ -13,6 +13,7 @@ from harness.execution.survey import resolve_device
 from harness.training.datasets import DATASETS, load_dataset
 from harness.training.judging import labelled, loss_and_accuracy, scores, shaped
 from harness.training.loading import load_with_facts
+from harness.training.sources import OPENML
 from harness.training.statistics import STATISTICS, batch_norms, batches
 from harness.training.trained import Functions, trial_of
 
@@ -55,7 +56,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _own_dataset(name: str, own: Functions) -> str:
     """The dataset that the model was trained on, where that is known by its name: a file's word is no path."""
-    if name not in DATASETS and name not in own:
+    if name not in DATASETS and name not in own and not name.startswith(OPENML):
         raise UsageError(
             f"the model's dataset {name!r:.50} is a file or a function of its suite: name it with --dataset or --suite"
         )

@@ -1,10 +1,13 @@
 """What torch can do on this machine."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.distributed
 
 from harness.execution.messages import Inspected
 from harness.execution.survey import cpu_name
+from harness.training.sources import SOURCES
 
 
 def inspect() -> Inspected:
@@ -15,8 +18,15 @@ def inspect() -> Inspected:
         ("cuda", *_cuda()),
         ("mps", "available" if torch.backends.mps.is_available() else "none", ""),
         ("backends of torch.distributed", ", ".join(_backends()) or "none", ""),
+        *((f"dataset {name}", where, "") for name, where in _datasets()),
     ]
     return Inspected(findings=findings)
+
+
+def _datasets() -> Iterator[tuple[str, str]]:
+    """Where each dataset is that has to be got, or how to get it: what no suite asks for is not missing."""
+    for name, source in SOURCES.items():
+        yield name, source.found() or f"not here; where a suite needs it: {source.remedy}"
 
 
 def _cuda() -> tuple[str, str]:

@@ -1,11 +1,13 @@
 """The data: arrays, cut once into training, validation and test examples, the same for every trial and seed.
 
-To add a dataset: one entry in DATASETS, a function without arguments that returns splits. A suite brings its own as a
-function or as an .npz file, with x and y, or with x_train, y_train, x_test, y_test and, if it likes, x_val and y_val.
+To add a dataset: one entry in DATASETS, a function without arguments that returns splits; those that have to be got
+from somewhere are in sources.py. A suite brings its own as a function or as an .npz file, with x and y, or with
+x_train, y_train, x_test, y_test and, if it likes, x_val and y_val. What OpenML calls NAME is `openml:NAME`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,7 @@ from sklearn.model_selection import train_test_split
 from harness.errors import SuiteError, lookup
 from harness.files import write_atomically
 from harness.training.arrays import read_npz
-
-Arrays = Mapping[str, NDArray[Any]]  # x_train, y_train, x_val, ...
+from harness.training.sources import OPENML, SOURCES, Arrays, from_openml, home
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data bring no split
 SPLIT_SEED = 42
@@ -45,7 +46,7 @@ class Dataset:
 
 
 def load_dataset(name: str, folder: Path, own: Mapping[str, Callable[[], Any]]) -> Dataset:
-    """The dataset of that name: a function of the suite's own, an .npz file in its folder, or one of DATASETS."""
+    """The dataset of that name: a function of the suite's own, an .npz in its folder, one of DATASETS or of OpenML."""
     if name in own:
         made = own[name]()
         arrays = dict(zip(("x", "y"), made, strict=True)) if isinstance(made, tuple) and len(made) == 2 else made
@@ -56,8 +57,19 @@ def load_dataset(name: str, folder: Path, own: Mapping[str, Callable[[], Any]]) 
     elif name.endswith(".npz"):
         arrays = read_npz(folder / name)
     else:
-        arrays = lookup(DATASETS, name, "dataset")()
+        return _known(name, home())
     return _checked(name, _split(name, arrays))
+
+
+@lru_cache(maxsize=4)
+def _known(name: str, home: Path) -> Dataset:  # noqa: ARG001 (other files, another dataset)
+    if not name.startswith(OPENML):
+        return _checked(name, _split(name, lookup(DATASETS, name, "dataset")()))
+    arrays = dict(_split(name, from_openml(name)))
+    mean, deviation = arrays["x_train"].mean(0), arrays["x_train"].std(0)
+    for split in ("train", "val", "test"):  # features come in any unit
+        arrays[f"x_{split}"] = (arrays[f"x_{split}"] - mean) / np.where(deviation > 0, deviation, 1.0)
+    return _checked(name, arrays)
 
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
@@ -85,7 +97,11 @@ def _circles() -> Arrays:
     return {"x_train": x_train, "y_train": y_train, "x_val": x_val, "y_val": y_val, "x_test": x_test, "y_test": y_test}
 
 
-DATASETS: dict[str, Callable[[], Arrays]] = {"digits": _digits, "circles": _circles}
+DATASETS: dict[str, Callable[[], Arrays]] = {
+    "digits": _digits,
+    "circles": _circles,
+    **{name: source.load for name, source in SOURCES.items()},
+}
 
 
 def _split(name: str, arrays: Arrays) -> Arrays:

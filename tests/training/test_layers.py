@@ -91,7 +91,7 @@ def test_what_reworks_a_model_is_a_norm():
         ("cnn-4-6", (1, 11)),
         ("cnn-4-6", (1, 6, 5)),
         ("resnet-8x2", (3, 6, 5)),
-        ("vgg-11x2", (3, 18, 20)),
+        ("vgg-11x2", (3, 32, 34)),
     ],
 )
 def test_every_norm_trains_stacked(norm, model, inputs):
