@@ -66,6 +66,15 @@ def test_choosing_on_the_scored_data_would_flatter_and_the_cross_fitted_choice_d
     assert np.mean(flattered) > 0.81
 
 
+def test_no_copy_of_a_seed_in_a_resample_chooses_its_own_lr():
+    rng, nothing, middles = np.random.default_rng(5), np.zeros((SEEDS, 10)), []
+    for _ in range(60):
+        scores = rng.normal(0.8, 0.02, (SEEDS, 10))  # validation is the test: whoever chooses its own is flattered
+        found = stats.tuned_difference((scores, scores), (nothing, nothing), rng)
+        middles.append((found.low + found.high) / 2)
+    assert np.mean(middles) == pytest.approx(0.8, abs=0.004)
+
+
 @pytest.mark.parametrize("n", [6, 10])
 def test_the_interval_of_a_tuned_difference_covers_the_truth_at_the_nominal_rate(n):
     rng = np.random.default_rng(n)
