@@ -60,6 +60,8 @@ def _lines(of: Changes) -> list[str]:
     shown = [c for c in of.comparisons if c.point.endswith("over all points") or c in of.beyond_noise]
     lines += [f"  {sentences.finding(c, equivalence=False)}" for c in shown]
     lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in of.verdicts]
+    if of.claims_apart:
+        lines.append(f"  left out, made by one of both suites: {words.count(of.claims_apart, 'claim')}")
     return [*lines, f"  {_conclusion(of)}"]
 
 

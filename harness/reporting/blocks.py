@@ -74,11 +74,10 @@ def _by_seed(rows: pd.DataFrame, columns: list[str], values: int) -> pd.DataFram
     return units.assign(score=np.where(units["scored"] == values, 0.0, np.nan))
 
 
-def trends(results: Results, claim: Claim) -> Iterator[tuple[grid.Pairs, float]]:
+def trends(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim) -> Iterator[tuple[grid.Pairs, float]]:
     """Pairs of slopes over log2 of the claim's axis, with the p of Page's test that the lead grows along it."""
-    trials = grid.matching(results.trials, claim.where)
     sign = METRICS[claim.metric].sign
-    for block in blocks(trials, results.suite, claim, [claim.metric]):
+    for block in blocks(grid.matching(trials, claim.where), suite, claim, [claim.metric]):
         x, (ours,), (theirs,) = np.log2(block.x), block.ours, block.theirs
         metric = f"{claim.metric} per doubling of {claim.along}"
         pairs = block.scored(stats.slopes(x, ours), stats.slopes(x, theirs), metric)

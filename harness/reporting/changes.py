@@ -39,6 +39,7 @@ class Changes:
     statuses: Sequence[tuple[str, str, str]]  # trial in words, status before and after
     comparisons: Sequence[Comparison]  # after against before: arms over all points, then points
     verdicts: Sequence[tuple[str, str, str]]  # claim in words, verdict before and after, where these differ
+    claims_apart: int  # claims that only one of both suites makes
     made_with: Mapping[str, tuple[str, str]]  # what the trials were made with, where that differs
 
     @property
@@ -65,7 +66,7 @@ def changes(before: Results, after: Results) -> Changes:
     both = rows[0].index.intersection(rows[1].index)
     old, new = (frame.loc[both] for frame in rows)
     done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
-    arm = before.suite["compare"]
+    arm, judged = before.suite["compare"], (_verdicts(before), _verdicts(after))
     same = _same(old, new, before.curves, after.curves)[done]
     by_arm = same.groupby(old.loc[done, arm], sort=False)
     return Changes(
@@ -77,7 +78,8 @@ def changes(before: Results, after: Results) -> Changes:
         same_bits={words.value(name): (int(its.sum()), len(its)) for name, its in by_arm},
         statuses=_statuses(old, new, before.suite),
         comparisons=_comparisons(old[done], new[done], before.suite),
-        verdicts=_turned(before, after),
+        verdicts=_turned(*judged),
+        claims_apart=len(judged[0].keys() ^ judged[1].keys()),
         made_with=_made_with(before, after),
     )
 
@@ -145,15 +147,14 @@ def _over_points(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
     return found.assign(score=score.where(found["trials"] == most)).reset_index()
 
 
-def _turned(before: Results, after: Results) -> list[tuple[str, str, str]]:
+def _turned(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, str, str]]:
     """The claims that both suites make and of which the verdicts differ."""
-    old, new = ({repr(v.claim): v for v in _verdicts(results)} for results in (before, after))
-    both = [(old[name], verdict) for name, verdict in new.items() if name in old]
+    both = [(before[name], verdict) for name, verdict in after.items() if name in before]
     return [(now.statement, then.word, now.word) for then, now in both if then.word != now.word]
 
 
-def _verdicts(results: Results) -> list[Verdict]:
-    return verdicts(results, np.random.default_rng(0))
+def _verdicts(results: Results) -> dict[str, Verdict]:
+    return {repr(verdict.claim): verdict for verdict in verdicts(results, np.random.default_rng(0))}
 
 
 def _made_with(before: Results, after: Results) -> dict[str, tuple[str, str]]:

@@ -135,9 +135,14 @@ def _compare_costs(claim: Claim, results: Results, rng: np.random.Generator) -> 
 
 
 def _compare_slopes(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+    return slopes(claim, results.trials, results.suite, rng)
+
+
+def slopes(claim: Claim, trials: pd.DataFrame, suite: Mapping[str, Any], rng: np.random.Generator) -> list[Comparison]:
+    """The comparisons of a trend, with Page's test beside each."""
     return [
         replace(compare(pairs, margin=claim.margin, null=claim.margin, rng=rng), page_p=page_p)
-        for pairs, page_p in blocks.trends(results, claim)
+        for pairs, page_p in blocks.trends(trials, suite, claim)
     ]
 
 

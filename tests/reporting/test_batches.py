@@ -36,6 +36,14 @@ def test_the_slope_is_points_for_each_doubling_and_there_is_a_line_for_each_seed
     np.testing.assert_allclose(steep, np.arange(-1, 6), atol=1e-9)
 
 
+def test_the_slopes_of_the_caption_are_comparisons_too(tmp_path):
+    (picture,) = over_batch_size(sloping(tmp_path, 2))
+    (slope,) = picture.comparisons
+    assert (100 * slope.estimate, 100 * slope.low) == pytest.approx((2, 0.0021), abs=1e-4)
+    assert (slope.n, slope.shown_in, slope.metric) == (7, "batch_size", "test_accuracy per doubling of batch_size")
+    assert "batch 2 points" in picture.caption
+
+
 def test_the_rule_for_the_learning_rate_is_stated(tmp_path):
     results = sloping(tmp_path, 1)
     (fixed,) = over_batch_size(results)

@@ -108,6 +108,13 @@ def test_what_trials_were_made_with_is_told_where_it_differs(tmp_path):
     assert changes(before, after).made_with == {"torch": ("2.13.0", "2.14.0")}
 
 
+def test_claims_that_one_suite_alone_makes_are_counted(tmp_path):
+    before = results(tmp_path)
+    other = {**before.suite["claims"][0], "margin": 0.03}
+    found = changes(before, replace(before, suite={**before.suite, "claims": [other]}))
+    assert (found.claims_apart, found.verdicts) == (2, [])
+
+
 def test_few_seeds_change_nothing_beyond_noise(tmp_path):
     few = [replace(r, trials=r.trials[r.trials["seed"] < 4]) for r in (results(tmp_path), results(tmp_path, 5, 0.3))]
     found = changes(*few)

@@ -1,13 +1,16 @@
 """How does it depend on the batch size? Error over batch size, and the gap between arms with a slope per seed."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from harness.claim import Claim
 from harness.reporting import grid, words
+from harness.reporting.comparison import Comparison, adjusted
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.picture import (
     Picture,
@@ -24,6 +27,7 @@ from harness.reporting.figures.picture import (
     seeds,
     setting,
 )
+from harness.reporting.kinds import slopes as trend_comparisons
 from harness.reporting.metrics import FAILED, score_words
 from harness.reporting.stats import mean_interval, seeds_needed, slopes
 from harness.store import Results
@@ -50,8 +54,9 @@ def over_batch_size(results: Results) -> Iterator[Picture]:
             bottom.axhline(0, lw=0.8, color="#808080")
             bottom.set_ylabel(f"points against {safe(than)}")
             legend(figure, [top], suite["compare"])
+        name = f"batch_size{suffix}"
         yield Picture(
-            name=f"batch_size{suffix}",
+            name=name,
             title="How does it depend on the batch size?" + (f" ({where})" if where else ""),
             figure=figure,
             caption=(
@@ -64,7 +69,16 @@ def over_batch_size(results: Results) -> Iterator[Picture]:
                 f"Two stacked panels over batch size: test error by arm, and the gap to {words.value(than)}. "
                 f"{_listed(said) or 'No pairs to compare yet.'}"
             ).strip(),
+            comparisons=_slopes(trials, suite, name),
         )
+
+
+def _slopes(trials: pd.DataFrame, suite: Any, name: str) -> tuple[Comparison, ...]:
+    """The slopes that the caption gives, as rows of comparisons.csv."""
+    than, rng = reference(suite), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
+    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in grid.arms(suite) if arm != than]
+    found = [comparison for claim in claims for comparison in trend_comparisons(claim, trials, suite, rng)]
+    return tuple(replace(comparison, shown_in=name) for comparison in adjusted(found))
 
 
 def _points(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
