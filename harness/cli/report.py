@@ -23,17 +23,24 @@ CONDITIONS = (*VERDICTS, "failed", "unfinished")  # of --fail-if: verdicts, tria
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write the report of each suite; the exit code."""
+    """Write the report of each suite, and an overview of several; the exit code."""
     asked = parse_fail_if(options.fail_if, CONDITIONS)
     found: dict[str, list[str]] = {name: [] for name in CONDITIONS}
-    for suite in load_suites(options.suites):
+    suites, shown = load_suites(options.suites), []
+    for suite in suites:
         place, manifest, table = refresh(suite, options.results)
         page = page_of_report(place, manifest)
         count = len(table)
         have = count - int((table["status"] == "interrupted").sum())
         print(f"{suite.name}: {have} of {count} trials have ended; the report is {page}")
-        if asked:
-            _look(replace(read_results(place.root), suite=manifest), found)
+        if asked or len(suites) > 1:
+            shown.append(replace(read_results(place.root), suite=manifest))
+    for results in shown if asked else ():
+        _look(results, found)
+    if len(suites) > 1:
+        from harness.reporting.overview import write_overview  # templates take a while to load
+
+        print(f"the overview is {write_overview(options.results, shown)}")
     close_gate(asked, {name: "; ".join(of) for name, of in found.items()})
     return 0
 

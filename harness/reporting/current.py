@@ -51,7 +51,7 @@ def is_whole(page: Path, digest: str) -> bool:
         return False
     found = DIGEST.search(text[:4096])
     names = [f"{name.decode()}.{kind}" for name in SHOWN.findall(text) for kind in FORMATS]
-    beside = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md"]
+    beside = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md", page.parent / "table.tex"]
     files = [*beside, *(page.parent / "figures" / name for name in names)]
     return found is not None and found[1].decode() == digest and all(path.is_file() for path in files)
 

@@ -1,35 +1,28 @@
 """The report: verdicts, figures and tables on one page that needs no network, and the files beside it."""
 
 import base64
-import hashlib
-import html
-import re
 import shlex
-from collections.abc import Callable, Mapping
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from harness.files import write_atomically
-from harness.reporting import comparison, words
+from harness.reporting import comparison, latex, rendering, words
 from harness.reporting.claims import Verdict, verdicts
 from harness.reporting.current import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_left_out
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.metrics import FAILED, FINISHED
+from harness.reporting.sentences import SAME
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
 from harness.store import Results, csv_bytes
 
-TEMPLATES = files("harness.reporting") / "templates"
-MARKUP = re.compile(r"[\\`*\[\]|$]")  # what Markdown or HTML in it would read as more than text
-
 
 def write_report(results: Results) -> Path:
-    """Write comparisons.csv, report.md, and report/ with its page and figures; the path of the page.
+    """Write comparisons.csv, report.md, and report/ with its page, figures and table.tex; the path of the page.
 
     The same results give the same bytes; where the page was made from the same results already, it is left alone.
     """
@@ -49,9 +42,12 @@ def write_report(results: Results) -> Path:
     _remove_others(figures, set(images))
     facts = _facts(results, judged, drawn)
     facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "pictures": drawn}
-    write_atomically(results.folder / "report.md", _markdown(facts).encode("utf-8", "backslashreplace"))
+    write_atomically(results.folder / "report.md", rendering.markdown("report.md", facts))
+    groups = [(v.statement, v.comparisons, v.claim.kind in SAME) for v in judged]
+    groups += [(picture.title, picture.comparisons, False) for picture in drawn]
+    write_atomically(page.parent / "table.tex", latex.table(groups).encode("utf-8", "backslashreplace"))
     # The page comes last: with its digest it vouches for the others.
-    write_atomically(page, _page(facts, images, digest).encode("utf-8", "backslashreplace"))
+    write_atomically(page, _page(facts, images, digest))
     return page
 
 
@@ -97,47 +93,17 @@ def _commands(suite: Mapping[str, Any], telemetry: pd.DataFrame) -> list[str]:
     return [*checkout, f"python -m harness run {shlex.quote(suite['path'])}"]
 
 
-def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
-    """Where templates are filled in: values are escaped in HTML, and go through `finalize` in all."""
-
-    def load(name: str) -> str:
-        return (TEMPLATES / name).read_text("utf-8")
-
-    made = jinja2.Environment(
-        loader=jinja2.FunctionLoader(load),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=finalize,
-    )
-    made.filters |= {"words": words.value}
-    return made
-
-
-def _plain(text: Any) -> str:
-    """A text that Markdown shows as it is, on one line."""
-    return MARKUP.sub(r"\\\g<0>", html.escape(" ".join(str(text).split()), quote=False))
-
-
-def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> str:
+def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> bytes:
     verdicts = [
         (verdict, picture and _embedded(picture, images), _numbers(f"claim-{i}", verdict.statement, verdict))
         for i, (verdict, picture) in enumerate(facts["verdicts"], start=1)
     ]
     shown = [(_embedded(of, images), _numbers(of.name, of.title, of)) for of in facts["pictures"]]
-    return render("page.html", {**facts, "verdicts": verdicts, "pictures": shown, "digest": digest})
+    return rendering.page("page.html", {**facts, "verdicts": verdicts, "pictures": shown, "digest": digest})
 
 
 def _numbers(name: str, title: str, of: Verdict | Picture) -> Table:
     return comparisons_table(f"numbers-{name}", f"Numbers: {title}", of.comparisons)
-
-
-def render(name: str, facts: Mapping[str, Any]) -> str:
-    """A page made of a template, its style and its script, that may do nothing else."""
-    style, script = ((TEMPLATES / file).read_text("utf-8") for file in ("page.css", "page.js"))
-    template = _environment().get_template(name)
-    return template.render(**facts, style=style, script=script, policy=_policy(style, script))
 
 
 def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, Any]:
@@ -150,18 +116,3 @@ def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, Any]:
         "alt": picture.alt,
         "source": f"data:image/svg+xml;base64,{data}",
     }
-
-
-def _policy(style: str, script: str) -> str:
-    """What the page may do: show its own pictures, run its own script, nothing else."""
-    style_hash, script_hash = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
-    )
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _markdown(facts: Mapping[str, Any]) -> str:
-    return _environment(finalize=_plain).get_template("report.md").render(**facts)

@@ -15,7 +15,14 @@ MOST_ROWS = 2000  # of a table on the page
 OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
 COMPARED = (
     *("shown in", "where", "arms", "metric", "pairs", "mean", "mean of the other", "better by", "95 % interval"),
-    *("p (Holm)", "failed (95 % Wilson)", "other failed (95 % Wilson)", "p of failures (McNemar, Holm)", "verdict"),
+    *(
+        "p (Holm)",
+        "p of equivalence (Holm)",
+        "failed (95 % Wilson)",
+        "other failed (95 % Wilson)",
+        "p of failures (McNemar, Holm)",
+        "verdict",
+    ),
 )
 
 Cell = tuple[str, str]  # what is shown, and the number that it sorts by, empty where it sorts as text
@@ -30,6 +37,7 @@ class Table:
     columns: tuple[str, ...]
     rows: list[list[Cell]]
     left_out: int = 0
+    links: tuple[str, ...] = ()  # where the first cell of each row leads to; empty where nowhere
 
 
 def trials_table(name: str, label: str, trials: pd.DataFrame, suite: Mapping[str, Any]) -> Table:
@@ -76,6 +84,7 @@ def _compared(c: Comparison) -> list[Cell]:
         _keyed(words.amount(c.estimate, unit), c.estimate),
         _keyed(words.span(c.low, c.high, unit), c.low),
         _keyed(words.p_value(c.p_adjusted), c.p_adjusted),
+        _keyed(words.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),
         _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),
         _rate(c.than_failed, c.than_finished, c.than_failed_low, c.than_failed_high),
         _keyed(words.p_value(c.failures_p_adjusted), c.failures_p_adjusted),

@@ -17,7 +17,10 @@ def test_all_stands_for_every_suite_of_a_folder_and_each_has_its_own_results(har
     assert alone.code == 0
     assert harness.tables("b") == harness.tables("b", results="alone")
     assert harness.tables("a") != harness.tables("b")
-    assert harness("report", "of/all").out.count("12 of 12 trials have ended") == 2
+    told = harness("report", "of/all").out
+    assert told.count("12 of 12 trials have ended") == 2
+    assert "the overview is" in told
+    assert 'href="b/report/index.html"' in (harness.results / "index.html").read_text("utf-8")
 
 
 def test_what_one_suite_needs_and_this_machine_lacks_leaves_the_others_alone(harness):

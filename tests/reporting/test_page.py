@@ -9,8 +9,10 @@ from pathlib import Path
 import axe_playwright_python
 import pytest
 
+from harness.reporting.overview import write_overview
 from harness.reporting.report import write_report
 from tests.reporting.simulated import simulate
+from tests.reporting.test_overview import suites
 from tests.reporting.test_report import AXES, CLAIMS, on_disk
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text("utf-8")
@@ -42,7 +44,7 @@ def opened(browser, address):
     """Open the page at a width; every complaint of the browser is an error."""
     said, contexts = [], []
 
-    def open_at(width, scheme="light"):
+    def open_at(width, scheme="light", at=address):
         options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
         contexts.append(browser.new_context(**options, permissions=["clipboard-read", "clipboard-write"]))
         page = contexts[-1].new_page()
@@ -51,7 +53,7 @@ def opened(browser, address):
         page.on(
             "request", lambda request: None if request.url.startswith(("file:", "data:")) else said.append(request.url)
         )
-        page.goto(address)
+        page.goto(at)
         return page
 
     open_at.said = said
@@ -153,10 +155,25 @@ def test_copied_numbers_are_numbers_and_nothing_copied_is_a_formula(opened):
 def test_axe_finds_no_serious_fault(opened, width, scheme):
     page = opened(width, scheme)
     page.locator("summary").evaluate_all("all => all.forEach(summary => summary.click())")
+    assert grave_faults(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_overview_fits_sorts_and_has_no_serious_fault(opened, tmp_path, scheme):
+    page = opened(400, scheme, at=f"file://{write_overview(tmp_path, suites(tmp_path))}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.locator("th").nth(1).get_by_role("button").click()
+    verdicts = page.locator("tbody td:nth-child(2)").all_text_contents()
+    assert verdicts == sorted(verdicts)
+    assert grave_faults(page) == []
+
+
+def grave_faults(page):
+    """What axe-core finds serious or critical: the rule, and where."""
     page.evaluate(AXE)
     found = page.evaluate("async () => (await axe.run()).violations")
     grave = [fault for fault in found if fault["impact"] in ("serious", "critical")]
-    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in grave] == []
+    return [(fault["id"], fault["nodes"][0]["html"]) for fault in grave]
 
 
 def test_headings_make_an_outline(opened):

@@ -61,7 +61,7 @@ def files(folder):
 def test_a_report_has_a_page_a_text_a_table_and_every_figure_in_three_formats(written):
     results, page = written
     names = set(files(results.folder))
-    assert {"report/index.html", "report.md", "comparisons.csv"} <= names
+    assert {"report/index.html", "report/table.tex", "report.md", "comparisons.csv"} <= names
     for figure in ("effect", "lr_range", "time_to_target_1", "curves", "failures", "data_digits"):
         assert {f"report/figures/{figure}.{kind}" for kind in ("svg", "png", "pdf")} <= names
     text = page.read_text("utf-8")

@@ -1,0 +1,58 @@
+"""Several suites on one page: a line for each claim, with its verdict and the way to its report."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from harness.files import write_atomically
+from harness.reporting import rendering, words
+from harness.reporting.claims import Verdict, verdicts
+from harness.reporting.kinds import VERDICTS
+from harness.reporting.metrics import FAILED, FINISHED
+from harness.reporting.tables import Table
+from harness.store import Results
+
+NO_CLAIM = "no claim"
+
+
+def write_overview(folder: Path, found: Iterable[Results]) -> Path:
+    """Write index.html and overview.md beside the folders of these results; the path of the page."""
+    judged = [(results, verdicts(results, np.random.default_rng(0))) for results in found]
+    counts = Counter(verdict.word for _, of in judged for verdict in of)
+    facts = {
+        "suites": [_suite(results, of) for results, of in judged],
+        "claims": _claims(judged),
+        "counts": words.listing(f"{counts[word]} {word}" for word in VERDICTS if counts[word]),
+    }
+    write_atomically(folder / "overview.md", rendering.markdown("overview.md", facts))
+    write_atomically(folder / "index.html", rendering.page("overview.html", facts))
+    return folder / "index.html"
+
+
+def _suite(results: Results, judged: list[Verdict]) -> dict[str, Any]:
+    suite, status = results.suite, results.trials["status"]
+    return {
+        "name": suite["name"],
+        "question": suite["question"],
+        "folder": quote(suite["name"]),
+        "ended": int(status.isin(FINISHED).sum()),
+        "total": int(suite["trials"]),
+        "failed": int(status.isin(FAILED).sum()),
+        "verdicts": judged,
+    }
+
+
+def _claims(judged: list[tuple[Results, list[Verdict]]]) -> Table:
+    """A row for each claim; one for a suite without any."""
+    rows, links = [], []
+    for results, of in judged:
+        name = results.suite["name"]
+        said = [(v.word, v.statement, v.sentence) for v in of] or [(NO_CLAIM, results.suite["question"], "")]
+        rows += [[(text, "") for text in (name, *line)] for line in said]
+        links += [f"{quote(name)}/report/index.html"] * len(said)
+    columns = ("suite", "verdict", "claim", "what the data say")
+    return Table(name="claims", label="Claims", columns=columns, rows=rows, links=tuple(links))

@@ -1,0 +1,105 @@
+"""The LaTeX table: what no text may break, checked by its structure."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.claim import Claim
+from harness.reporting.claims import verdicts
+from harness.reporting.latex import COLUMNS, escaped, table
+from tests.reporting.simulated import simulate
+
+HOSTILE = [
+    r"\input{/etc/passwd}",
+    "50 % of $x_1^2$ & more # {a} ~",
+    r"a \\ b",
+    "[1ex] x",
+    "* x",
+    "a\nb\r\tc",
+    "\u202eevil\u200b",
+    "}}\\end{tabular}",
+    "\N{MINUS SIGN}0.5 < 1 > 0 | \"q\" -- ``a''",
+]
+COMMANDS = {
+    *("textbackslash", "textasciitilde", "textasciicircum", "textquotedbl", "multicolumn", "linewidth"),
+    *("toprule", "midrule", "bottomrule", "addlinespace", "begin", "end"),
+}
+
+
+def tokens(text):
+    """Escaped letters, commands and single letters, as TeX reads them."""
+    return re.findall(r"\\[a-zA-Z]+|\\.|.", text, flags=re.DOTALL)
+
+
+def check_balanced(text):
+    depth = 0
+    for token in tokens(text):
+        depth += (token == "{") - (token == "}")
+        assert depth >= 0
+    assert depth == 0
+    assert text.count("$") % 2 == text.count(r"\$") % 2
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_plain_text(text):
+    check_text(escaped(text))
+
+
+@given(st.text())
+def test_any_text_is_plain_text(text):
+    check_text(escaped(text))
+
+
+def check_text(found):
+    check_balanced(found)
+    for token in tokens(found):
+        assert token not in ("&", "%", "#", "_", "~", "^", "\\\\", "\n", "\r")
+        if len(token) > 2:
+            assert token.removeprefix("\\") in COMMANDS
+    assert found[:1] not in ("[", "*")
+    assert found.isprintable()
+
+
+def test_plain_text_is_left_as_it_is():
+    assert escaped("batch norm at lr 0.1") == "batch norm at lr 0.1"
+    assert escaped("50 %") == r"50 \%"
+    assert escaped("sync_batch") == r"sync\_batch"
+
+
+@pytest.mark.parametrize("arm", ["batch", "a & b_c % \\\\ {"])
+def test_every_row_of_the_table_has_all_columns_and_rules_stand_in_place(tmp_path, arm):
+    axes = {"norm": [arm, "none"], "lr": [0.1, 0.3], "seed": range(7)}
+    claims = [Claim.better(arm, than="none"), Claim.equivalent(arm, to="none", within=0.02, lr=0.1)]
+    judged = verdicts(simulate(tmp_path, axes, claims=claims), np.random.default_rng(0))
+    text = table((v.statement, v.comparisons, v.claim.kind == "equivalent") for v in judged)
+    check_balanced(text)
+    lines = [line for line in text.splitlines() if not line.startswith("%")]
+    assert lines[0].startswith(r"\begin{tabular}{@{}llrrrrl@{}}")
+    assert lines[-1] == r"\end{tabular}"
+    assert [line for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    rows = [line for line in lines if line.endswith(r" \\")]
+    assert len(rows) == 1 + 2 + 3  # the head, a title for each claim, a row for each comparison
+    for row in rows:
+        cells = tokens(row.removesuffix(r" \\")).count("&")
+        assert cells == (0 if row.startswith(r"\multicolumn") else len(COLUMNS) - 1)
+        assert "\\\\" not in tokens(row.removesuffix(r"\\"))
+    assert {
+        token.removeprefix("\\") for token in tokens(text) if re.fullmatch(r"\\[a-zA-Z]{2,}", token)
+    } <= COMMANDS | {"usepackage"}
+
+
+def test_where_equality_is_claimed_the_p_is_that_of_equivalence(tmp_path):
+    claims = [Claim.equivalent("batch", to="none", within=0.02)]
+    results = simulate(tmp_path, {"norm": ["batch", "none"], "seed": range(7)}, claims=claims)
+    (verdict,) = verdicts(results, np.random.default_rng(0))
+    made_up = [replace(verdict.comparisons[0], equivalence_p_adjusted=0.0321, p_adjusted=0.0123)]
+    assert " & 0.032 & " in table([("same", made_up, True)])
+    assert " & 0.012 & " in table([("more", made_up, False)])
+
+
+def test_without_comparisons_it_is_empty_and_whole():
+    assert r"\midrule" + "\n" + r"\bottomrule" in table([("nothing", [], False)])
