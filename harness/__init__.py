@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.claim import Claim
 from harness.suite import Suite, log_grid
+from harness.theory import batch_norm_gradient_growth
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.training.loading import load_checkpoint, load_model
 
-__all__ = ["Claim", "Suite", "load_checkpoint", "load_model", "log_grid", "results"]
+__all__ = ["Claim", "Suite", "batch_norm_gradient_growth", "load_checkpoint", "load_model", "log_grid", "results"]
 __version__ = "0.1.0"
 
 

@@ -85,14 +85,28 @@ class Claim:
 
     @classmethod
     def matches(
-        cls, arm: str, *, published: float, within: float, metric: str = "test_accuracy", **where: Any
+        cls,
+        arm: str,
+        *,
+        published: float,
+        within: float,
+        metric: str = "test_accuracy",
+        at: str = "last",
+        **where: Any,
     ) -> "Claim":
         """The mean of the arm's metric is a published figure but for `within`, at each grid point `where`."""
         if not _is_number(published) or not math.isfinite(published):
             raise SuiteError(f"published must be a number in the unit of trials.csv, got {published!r}")
         figure = float(published)
         return cls(
-            kind="matches", arm=arm, than="published", margin=within, metric=metric, published=figure, where=where
+            kind="matches",
+            arm=arm,
+            than="published",
+            margin=within,
+            metric=metric,
+            published=figure,
+            at=at,
+            where=where,
         )
 
     @classmethod

@@ -48,7 +48,7 @@ PROBES: dict[str, Probe] = {
             "dead": lambda layer: layer.nonlinearity is not None and layer.nonlinearity.dies,
         },
     ),
-    "gradients": Probe(gradient_norms, {"gradient_norm": _every}),
+    "gradients": Probe(gradient_norms, {"gradient_norm": _every}, ("gradient_growth",)),
     "landscape": Probe(
         landscape,
         {},

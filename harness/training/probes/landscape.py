@@ -14,8 +14,9 @@ def landscape(view: View) -> Values:
     """How loss and gradient change on the way down the gradient g, on the batch of the next update.
 
     From weights w it looks at w - s g, where s is each of LENGTHS times the learning rate of the next update, whatever
-    the optimizer. `landscape_loss_*` are the least and the largest loss there and how far they are apart, `landscape_gradient_change_*` those of
-    |g(w - s g) - g|, the gradient's predictiveness, and `effective_beta` is the largest |g(w - s g) - g| / |s g|.
+    the optimizer. `landscape_loss_*` are the least and the largest loss there and how far they are apart,
+    `landscape_gradient_change_*` the least and the largest |g(w - s g) - g|, the gradient's predictiveness, and
+    `effective_beta` is the largest |g(w - s g) - g| / |s g|.
     """
     models = view.copy()
     start = {name: weight.detach().clone() for name, weight in models.weights.items()}

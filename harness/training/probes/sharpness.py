@@ -10,15 +10,15 @@ from harness.training.losses import each_loss
 from harness.training.probes.view import Values, View
 from harness.training.streams import generator
 
-ITERATIONS = 20  # products with the Hessian
+ITERATIONS = 16  # products with the Hessian; on nets of this project's suites within a thousandth, mostly
 Product = Callable[[Float[Tensor, "M P"]], Float[Tensor, "M P"]]
 
 
 def sharpness(view: View) -> Values:
     """The largest eigenvalue of the Hessian of the loss by all weights, on the batch of probes, in training mode.
 
-    It is estimated from below by ITERATIONS steps of Lanczos's method, which no power iteration of as many steps
-    comes closer than; products with the Hessian are exact, by differentiating the gradient.
+    It is estimated from below by ITERATIONS steps of Lanczos's method, which comes closer than as many power iterations
+    and looks for the largest, not the largest in size; products with the Hessian are exact, by differentiating twice.
     """
     models = view.copy()
     weights = list(models.weights.values())
@@ -42,22 +42,18 @@ def sharpness(view: View) -> Values:
 def largest_eigenvalue(product: Product, start: Float[Tensor, "M P"], steps: int) -> Float[Tensor, "M"]:
     """The largest eigenvalue of M symmetric matrices, as far as so many steps of Lanczos 1950 show it.
 
-    Every vector is made orthogonal to all before, for rounding would bring the first ones back.
+    Vectors are made orthogonal to the two before alone: what rounding brings back doubles eigenvalues, and moves none.
     """
-    q = start / start.norm(dim=1, keepdim=True)
-    basis, diagonal, beside = [q], [], []
+    before, now = torch.zeros_like(start), start / start.norm(dim=1, keepdim=True)
+    diagonal, beside = [], [torch.zeros_like(start[:, 0])]
     for _ in range(steps):
-        r = product(q)
-        diagonal.append((q * r).sum(1))
-        past = torch.stack(basis, 1)
-        for _ in range(2):
-            r = r - torch.einsum("mkp,mk->mp", past, torch.einsum("mkp,mp->mk", past, r))
-        length = r.norm(dim=1)
-        beside.append(length)
-        q = r / length.clamp_min(torch.finfo(r.dtype).tiny).unsqueeze(1)
-        basis.append(q)
-    inner = torch.stack(beside[:-1], 1) if steps > 1 else diagonal[0].new_zeros(len(start), 0)
-    small = torch.stack(diagonal, 1).diag_embed() + inner.diag_embed(1) + inner.diag_embed(-1)
+        r = product(now) - beside[-1].unsqueeze(1) * before
+        diagonal.append((now * r).sum(1))
+        r = r - diagonal[-1].unsqueeze(1) * now
+        beside.append(r.norm(dim=1))
+        before, now = now, r / beside[-1].clamp_min(torch.finfo(r.dtype).tiny).unsqueeze(1)
+    small, inner = torch.stack(diagonal, 1).diag_embed(), torch.stack(beside[1:], 1)[:, :-1]
+    small = small + inner.diag_embed(1) + inner.diag_embed(-1)
     values = torch.linalg.eigvalsh(small.nan_to_num(0.0, 0.0, 0.0).double()).amax(1)
     found: Tensor = values.masked_fill(~small.isfinite().flatten(1).all(1), torch.nan)
     return found
