@@ -48,20 +48,20 @@ class Comparison:
     p: float  # exact sign-flip
     equivalence_p: float  # two one-sided t tests against the margin
     p_floor: float
-    page_p: float = math.nan  # Page's one-sided test that the lead grows: beside a slope, for reference
+    reference_p: float = math.nan  # for reference: Page's one-sided test beside a slope, log-rank beside times
     bound: str = "exact"  # at least, at most or unknown where the grid ends before a range does, or at an optimum
     family: int = 1  # comparisons that Holm's correction is over
     seeds_needed: int = 0  # pairs without which no p is given
     p_adjusted: float = math.nan
     equivalence_p_adjusted: float = math.nan
     failures_p_adjusted: float = math.nan
-    page_p_adjusted: float = math.nan
+    reference_p_adjusted: float = math.nan
     verdict: str = ""  # empty where the row is told beside the verdict and has no part in it
     shown_in: str = ""  # the claim or the figure that it belongs to
 
 
 COLUMNS = [field.name for field in fields(Comparison)]
-P_VALUES = ("p", "equivalence_p", "failures_p", "page_p")  # columns that are adjusted
+P_VALUES = ("p", "equivalence_p", "failures_p", "reference_p")  # columns that are adjusted
 
 
 def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generator) -> Comparison:

@@ -1,6 +1,6 @@
 """The grid of a suite as the report walks it: arms, points, pairs. Nothing here pools over an axis."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import DamageError
-from harness.reporting.metrics import FAILED, FINISHED, METRICS, TRIAL_METRICS, scores
-from harness.reporting.stats import UsableRange, usable_range
+from harness.reporting.metrics import FAILED, FINISHED, METRICS, scores
+from harness.reporting.stats import UsableRange, lr_sensitivity, usable_range
 from harness.store import Results
 
 Point = dict[str, Any]  # axis -> value
@@ -36,38 +36,6 @@ def values(suite: Mapping[str, Any], axis: str) -> list[Any]:
 def axes(suite: Mapping[str, Any], *without: str) -> list[str]:
     """The axes that make up a grid point: all but the compared one, the seed and those named."""
     return [axis for axis in suite["axes"] if axis not in (suite["compare"], "seed", *without)]
-
-
-OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a claim may be about -> from values by key
-    "mean": lambda values: values.mean(),
-    "range": lambda values: values.max() - values.min(),
-}
-
-
-def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, str]:
-    """The trials with a column for one value of a curve, and its name; as they are where the metric is an outcome.
-
-    A trial that diverged has no last value, no mean and no range: what was measured up to there is of another stage.
-    """
-    if metric in TRIAL_METRICS:
-        return results.trials, metric
-    split, _, name = metric.partition(".")
-    curve = results.curves[(results.curves["split"] == split) & (results.curves["metric"] == name)]
-    curve = curve.sort_values("step", kind="stable")
-    by_key = curve.groupby("key")["value"]
-    if at in OVER_TRAINING:
-        value = OVER_TRAINING[at](by_key).where(by_key.count() == by_key.size())
-    else:
-        value = curve.drop_duplicates("key", keep=at).set_index("key")["value"]  # type: ignore[call-overload]
-    column = with_at(metric, at)
-    found = results.trials["key"].map(value).astype("float64")
-    diverged = (results.trials["status"] == "nonfinite") & (at != "first")
-    return results.trials.assign(**{column: found.mask(diverged)}), column
-
-
-def with_at(metric: str, at: str) -> str:
-    """The name of a metric that is one value of a curve."""
-    return metric if at == "last" else f"{metric} ({at})"
 
 
 def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
@@ -136,7 +104,18 @@ def _range(rows: pd.DataFrame, target: float) -> dict[str, Any]:
         "low_seen": found.low_seen,
         "high_seen": found.high_seen,
         "lrs": tuple(sorted(lrs)),
+        "sensitivity": _sensitivity(rows),
     }
+
+
+def _sensitivity(rows: pd.DataFrame) -> float:
+    """The LR sensitivity in test loss of one seed; NaN until all its learning rates have results."""
+    losses = scores(rows, "test_loss")
+    return (
+        float("nan")
+        if losses.isna().any()
+        else lr_sensitivity(np.asarray(losses, dtype=np.float64), rows["initial_loss"].mean())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +193,12 @@ def _apart(pairs: Pairs) -> Pairs:
 def range_pairs(ranges: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any) -> list[Pairs]:
     """Two arms' usable ranges of lr, paired by seed at every grid point but for lr."""
     return pairs_of(ranges, suite, axes(suite, "lr"), (arm, than, "lr_decades"))
+
+
+def sensitivity_pairs(ranges: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any) -> list[Pairs]:
+    """Two arms' sensitivities to lr, from `range_units`, paired by seed at every grid point but for lr."""
+    units = ranges.assign(score=ranges["sensitivity"])
+    return pairs_of(units, suite, axes(suite, "lr"), (arm, than, "lr_sensitivity"))
 
 
 def pairs_of(

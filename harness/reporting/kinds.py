@@ -14,7 +14,8 @@ import pandas as pd
 from harness.claim import Claim
 from harness.reporting import blocks, grid, stats, words
 from harness.reporting.comparison import Comparison, compare
-from harness.reporting.metrics import METRICS
+from harness.reporting.curves import with_curve
+from harness.reporting.metrics import FAILED, METRICS
 from harness.reporting.stats import ALPHA
 from harness.store import Results
 
@@ -48,13 +49,15 @@ def elsewhere(claim: Claim, suite: Mapping[str, Any]) -> str:
 
 def _units(claim: Claim, results: Results) -> tuple[pd.DataFrame, str]:
     """The trials of both arms, each where it stands, with a score; the name of the metric."""
-    trials, metric = grid.with_curve(results, claim.metric, claim.at)
+    trials, metric = with_curve(results, claim.metric, claim.at)
     than, there = other_arm(claim, results.suite)
     ours = trials[results.suite["compare"]] == claim.arm
     here, elsewhere = (grid.matching(trials, where).index for where in (claim.where, {**claim.where, **there}))
     theirs = (trials[results.suite["compare"]] == than) & trials.index.isin(elsewhere)
     kept = trials[(ours & trials.index.isin(here)) | theirs]
     units = grid.slim(grid.score_units(kept, metric), results.suite)
+    if metric == "steps_to_target":
+        units = units.assign(reached=kept[metric].notna() & ~kept["status"].isin(FAILED))
     if claim.is_ratio:
         positive = units["score"].where(units["score"] > 0)
         units, metric = units.assign(score=np.log(positive)), f"{metric} as a ratio"
@@ -79,6 +82,20 @@ def _named(comparison: Comparison, claim: Claim, results: Results, *, is_turned:
 def _compare_more(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
     found = [compare(p, margin=claim.margin, null=claim.margin, rng=rng) for p in _pairs(claim, results)]
     return [_named(comparison, claim, results) for comparison in found]
+
+
+def _compare_times(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+    """With the log-rank test beside each, which knows that who never got there was only not seen to."""
+    found = zip(_compare_more(claim, results, rng), _pairs(claim, results), strict=True)
+    return [replace(comparison, reference_p=_log_rank_p(pairs)) for comparison, pairs in found]
+
+
+def _log_rank_p(pairs: grid.Pairs) -> float:
+    """NaN where no trial of either arm reached the target: there is nothing to rank."""
+    reached = [side.units["reached"].to_numpy(bool) for side in (pairs.ours, pairs.theirs)]
+    if not any(arm.any() for arm in reached):
+        return math.nan
+    return stats.log_rank_p(pairs.ours.scores, reached[0], pairs.theirs.scores, reached[1])
 
 
 def _compare_direction(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
@@ -122,6 +139,13 @@ def _compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) ->
     return found
 
 
+def _beside_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> list[list[Comparison]]:
+    """How much the choice of a learning rate matters, whatever the target."""
+    ranges = grid.range_units(grid.matching(results.trials, claim.where), results.suite)
+    found = grid.sensitivity_pairs(ranges, results.suite, claim.arm, claim.than)
+    return [[compare(pairs, margin=0.0, null=0.0, rng=rng) for pairs in found]]
+
+
 def _is_open(side: grid.Side) -> bool:
     """Whether the range of a seed goes on beyond the grid."""
     return not side.units[["low_seen", "high_seen"]].all(axis=None)
@@ -141,7 +165,7 @@ def _compare_slopes(claim: Claim, results: Results, rng: np.random.Generator) ->
 def slopes(claim: Claim, trials: pd.DataFrame, suite: Mapping[str, Any], rng: np.random.Generator) -> list[Comparison]:
     """The comparisons of a trend, with Page's test beside each."""
     return [
-        replace(compare(pairs, margin=claim.margin, null=claim.margin, rng=rng), page_p=page_p)
+        replace(compare(pairs, margin=claim.margin, null=claim.margin, rng=rng), reference_p=page_p)
         for pairs, page_p in blocks.trends(trials, suite, claim)
     ]
 
@@ -248,10 +272,10 @@ KINDS = {
     "less": Kind(compare=_compare_direction, judge=_judge_more, takes_curves=True),
     "equivalent": Kind(compare=_compare_same, judge=_judge_same, needs_margin=True, takes_curves=True),
     "matches": Kind(compare=_compare_published, judge=_judge_same, needs_margin=True),
-    "wider_lr_range": Kind(compare=_compare_ranges, judge=_judge_more, over_lr=True),
+    "wider_lr_range": Kind(compare=_compare_ranges, judge=_judge_more, beside=_beside_ranges, over_lr=True),
     "best_tuned": Kind(compare=_compare_tuned, judge=_judge_more),
     "trend": Kind(compare=_compare_slopes, judge=_judge_more),
-    "sooner": Kind(compare=_compare_more, judge=_judge_more),
+    "sooner": Kind(compare=_compare_times, judge=_judge_more),
     "recovers": Kind(compare=_compare_recovered, judge=_judge_more, beside=_beside_recovered),
     "costs": Kind(compare=_compare_costs, judge=_judge_more),
 }

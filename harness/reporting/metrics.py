@@ -115,6 +115,15 @@ METRICS = _Metrics(
     {
         **TRIAL_METRICS,
         "step_time": Metric("time of a step", "a step takes", TIMES_LESS, "shorter", "longer", AS_MEASURED, 1),
+        "lr_sensitivity": Metric(
+            words="LR sensitivity",
+            says="the loss that a random lr of the grid costs against the best is",
+            unit=PLAIN,
+            better="lower",
+            worse="higher",
+            policy=INITIAL_LOSS,
+            sign=-1,
+        ),
         "lr_decades": Metric(
             "usable range of lr", "the usable range of lr is", DECADES, "wider", "narrower", CHANCE, 1
         ),

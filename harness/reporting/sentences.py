@@ -7,7 +7,7 @@ from typing import Any
 from harness.claim import Claim
 from harness.reporting import words
 from harness.reporting.comparison import Comparison
-from harness.reporting.grid import with_at
+from harness.reporting.curves import with_at
 from harness.reporting.kinds import elsewhere
 from harness.reporting.metrics import METRICS
 
@@ -110,8 +110,9 @@ def test(comparison: Comparison, *, equivalence: bool) -> str:
     against = f" against {words.amount(comparison.null, unit)}" if comparison.null else ""
     p, floor = words.p_value(comparison.p_adjusted), words.number(comparison.p_floor)
     says = f"sign-flip test{against}: {p}{correction}, {floor} being the smallest possible"
-    if not math.isnan(comparison.page_p_adjusted):
-        says += f"; for reference, Page's trend test that the lead grows: {words.p_value(comparison.page_p_adjusted)}"
+    if not math.isnan(comparison.reference_p_adjusted):
+        name = "log-rank" if comparison.metric == "steps_to_target" else "Page's trend"
+        says += f"; for reference, {name} test: {words.p_value(comparison.reference_p_adjusted)}"
     return says
 
 

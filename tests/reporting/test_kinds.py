@@ -85,7 +85,7 @@ def test_the_slope_is_that_of_a_line_fitted_for_each_seed_and_the_trend_test_tha
     ends = scipy_stats.ttest_1samp(slopes, 0).confidence_interval(0.95)
     assert (comparison.estimate, comparison.low, comparison.high) == pytest.approx((np.mean(slopes), *ends))
     assert comparison.n == SEEDS
-    assert comparison.page_p == pytest.approx(scipy_stats.page_trend_test(lead).pvalue)
+    assert comparison.reference_p == pytest.approx(scipy_stats.page_trend_test(lead).pvalue)
     assert "Page's trend test" in verdict.sentence
     assert verdict.statement == "the lead of batch over none in test accuracy grows with batch size"
 
@@ -96,6 +96,39 @@ def test_a_seed_without_all_points_of_a_trend_is_left_out_and_counted(tmp_path):
     trials = results.trials.assign(status=results.trials["status"].mask(gone, "crashed"))
     (comparison,) = verdict_on(replace(results, trials=trials)).comparisons
     assert (comparison.n, comparison.unpaired, comparison.unknown) == (SEEDS - 1, 1, 0)
+
+
+# Times, and ranges of learning rates
+
+
+def test_beside_times_stands_the_log_rank_test_for_reference(tmp_path):
+    claim, draws = Claim.sooner("batch", than="none"), np.random.default_rng(8).integers(20, 390, (2, SEEDS))
+    axes = {"norm": NORMS, "seed": range(SEEDS)}
+    steps = lambda row: draws[NORMS.index(row["norm"]), row["seed"]] + 10.0 * (row["norm"] == "none")  # noqa: E731
+    never = lambda row: np.nan if row["norm"] == "none" and row["seed"] < 4 else steps(row)  # noqa: E731
+    verdict = judged(tmp_path, axes, claim, lambda row: 0.9, steps_to_target=never)
+    (comparison,) = verdict.comparisons
+    reached = np.arange(SEEDS) >= 4
+    theirs = np.where(reached, draws[1] + 10.0, 400.0)
+    expected = stats.log_rank_p(draws[0].astype(float), np.ones(SEEDS, bool), theirs, reached)
+    assert comparison.reference_p == pytest.approx(expected)
+    assert comparison.reference_p != comparison.p
+    assert "for reference, log-rank test" in verdict.sentence
+
+
+def test_beside_a_range_stands_the_sensitivity_to_lr(tmp_path):
+    claim = Claim.wider_lr_range("batch", than="none")
+    axes = {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}
+    loss = lambda row: 0.2 + row["lr"] * (1 + row["seed"] / 9) * (row["norm"] == "none")  # noqa: E731
+    verdict = judged(tmp_path, axes, claim, lambda row: 0.95, test_loss=loss, initial_loss=lambda row: 1.0)
+    (beside,) = (c for c in verdict.comparisons if not c.verdict)
+    seeds = [
+        stats.lr_sensitivity(np.array([loss({"norm": "none", "lr": lr, "seed": seed}) for lr in LRS]), 1.0)
+        for seed in range(SEEDS)
+    ]
+    assert (beside.metric, beside.arm_mean) == ("lr_sensitivity", 0.0)
+    assert (beside.than_mean, beside.estimate) == pytest.approx((np.mean(seeds), np.mean(seeds)))
+    assert "a random lr of the grid costs against the best" in verdict.sentence
 
 
 # The best that tuning finds
