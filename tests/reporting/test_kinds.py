@@ -250,7 +250,9 @@ def test_the_three_columns_are_paired_by_seed_across_world_sizes(tmp_path):
 
 
 def test_local_statistics_that_do_better_are_no_loss(tmp_path):
-    assert judged(tmp_path, SYNC, RECOVERS, recovering(1.0, -0.05)).word == "undecided"
+    verdict = judged(tmp_path, SYNC, RECOVERS, recovering(1.0, -0.05))
+    assert verdict.word == "undecided"
+    assert "no loss to recover" in verdict.sentence
 
 
 def test_arms_at_different_grid_points_are_paired_by_seed(tmp_path):
