@@ -14,7 +14,7 @@ from harness.reporting import grid, words
 from harness.reporting.current import data_files, plane_files
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.data import read_arrays, read_data
-from harness.reporting.figures.picture import COLOURS, Picture, canvas, over_lr, points_of, safe, setting
+from harness.reporting.figures.picture import COLOURS, WIDTH, Picture, canvas, over_lr, points_of, safe, setting
 from harness.reporting.metrics import FAILED
 from harness.store import Results
 
@@ -39,7 +39,7 @@ def decision_boundaries(results: Results) -> Iterator[Picture]:
         seed = here["seed"].iloc[0]
         examples = read_data(data[Path(str(here["dataset"].iloc[0])).stem])
         lrs = _columns(trials, here, suite)
-        with canvas(1.0 + 6.2 / max(3, len(lrs)) * len(arms)) as figure:
+        with canvas(1.0 + 0.88 * WIDTH / max(3, len(lrs)) * len(arms)) as figure:
             panels = figure.subplots(len(arms), len(lrs), sharex=True, sharey=True, squeeze=False)
             for row, arm in zip(panels, arms, strict=True):
                 for axes, lr in zip(row, lrs, strict=True):
@@ -48,7 +48,7 @@ def decision_boundaries(results: Results) -> Iterator[Picture]:
                 row[0].set_ylabel(safe(arm))
             for axes, lr in zip(panels[0], lrs, strict=True):
                 title = axes.get_title()
-                axes.set_title(title if lr is None else f"lr {words.value(lr)}\n{title}", fontsize=9)
+                axes.set_title(title if lr is None else f"lr {words.value(lr)}\n{title}")
         yield Picture(
             name=f"boundaries{suffix}",
             title="Where do the nets draw the line?" + (f" ({where})" if where else ""),
@@ -82,7 +82,7 @@ def _panel(axes: Axes, trials: pd.DataFrame, planes: Mapping[str, Path], example
     colours = to_rgba_array([COLOURS[label % len(COLOURS)] for label in labels])
     axes.scatter(points[:, 0], points[:, 1], s=3, c=colours, linewidths=0, rasterized=True)
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
-    axes.set_title(_outcome(trial), fontsize=9)
+    axes.set_title("failed" if trial["status"] in FAILED else _outcome(trial))
 
 
 def _outcome(trial: Any) -> str:

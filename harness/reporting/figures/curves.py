@@ -95,7 +95,7 @@ def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
 
 def _label(panels: Any, titles: list[str], guess: float, highest: float) -> None:
     for column, title in enumerate(titles):
-        panels[0][column].set_title(title, fontsize=9)
+        panels[0][column].set_title(title)
         panels[0][column].set_yscale("log")
         plain_numbers(panels[0][column].yaxis)
         _, top = panels[0][column].get_ylim()

@@ -54,7 +54,7 @@ def lr_and_batch_size(results: Results) -> Iterator[Picture]:
                 _maps(places[1], gaps, (GAPS, _both_ways(gaps.values())), f"points against {safe(than)}")
             _name_cells(panels, cells)
             for arm, axes in places[0].items():
-                axes.set_title(safe(arm), fontsize=9)
+                axes.set_title(safe(arm))
         left_out = len(grid.arms(suite)) - len(arms)
         shown = f"Shown: {len(arms)} of {len(arms) + left_out} arms. " if left_out else ""
         yield Picture(

@@ -21,10 +21,10 @@ from harness.reporting.current import FORMATS
 from harness.reporting.metrics import FAILED, FINISHED
 from harness.store import Results
 
-WIDTH = 7.0  # inches: two columns of a paper; text stays readable at one
+WIDTH = 5.2  # inches: in a column of 3.35, as most papers have, the text is of 6 points
 MOST_POINTS = 6  # grid points that get a picture of their own; the tables have all of them
 MOST_LETTERS = 40  # of a name in a figure
-LETTERS = 100  # that stand in a row as wide as a figure
+LETTERS = 72  # that stand in a row as wide as a figure
 MOST_TICKS = 7  # learning rates that each have a number below them
 
 # Okabe & Ito 2008: told apart by colour-blind eyes. Norms keep their colour in every report.
@@ -44,6 +44,7 @@ STYLE: Any = {
     **{name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")},
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "axes.titlesize": 9,
     "text.parse_math": False,  # names come from suites: a `$` or a backslash in one is text, not a formula
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -75,7 +75,7 @@ def activation_percentiles(results: Results) -> Iterator[Picture]:
                     _percentiles(axes, here[here[results.suite["compare"]] == arm], colour(arm, arms))
                 panels[row][0].set_ylabel(f"layer {layer}")
             for axes, arm in zip(panels[0], arms, strict=True):
-                axes.set_title(safe(arm), fontsize=9)
+                axes.set_title(safe(arm))
             for axes in panels[-1]:
                 axes.set_xlabel("step")
         yield Picture(
@@ -116,7 +116,6 @@ def probes_by_layer(results: Results) -> Iterator[Picture]:
                 for axes, step in zip(panels, steps, strict=True):
                     _profile(axes, here[here["step"] == step], suite)
                     axes.set(title=f"step {step}", xlabel="layer")
-                    axes.title.set_fontsize(9)
                     axes.xaxis.get_major_locator().set_params(integer=True)
                 _scale(panels[0], here["value"], quantity.scale)
                 panels[0].set_ylabel(quantity.words)

@@ -131,7 +131,7 @@ def failure_map(results: Results) -> Iterator[Picture]:
         axes = figure.subplots()
         for y, (_, mine) in enumerate(shown):
             for x, lr in enumerate(lrs):
-                _cell(axes, x, y, mine.loc[mine["lr"] == lr, "status"])
+                _cell(axes, (x, y), mine.loc[mine["lr"] == lr, "status"], 8 if len(lrs) <= 10 else 6.5)
         axes.set_xticks(range(len(lrs)), [words.value(lr) for lr in lrs], rotation=0 if len(lrs) <= 10 else 45)
         axes.set_yticks(range(len(shown)), [safe(name) for name, _ in shown])
         axes.set(xlim=(-0.55, len(lrs) - 0.45), ylim=(len(shown) - 0.45, -0.55), xlabel="learning rate")
@@ -156,10 +156,11 @@ def failure_map(results: Results) -> Iterator[Picture]:
     )
 
 
-def _cell(axes: Axes, x: int, y: int, statuses: "pd.Series[str]") -> None:
+def _cell(axes: Axes, at: tuple[int, int], statuses: "pd.Series[str]", size: float) -> None:
     """How many failed, in figures, and below it a bar of their share by how they failed."""
     if statuses.empty:
         return
+    x, y = at
     axes.barh(y + 0.2, 0.9, height=0.26, left=x - 0.45, color="#e9e9e9")
     left, failed = x - 0.45, 0
     for status, grey in GREYS.items():
@@ -168,7 +169,7 @@ def _cell(axes: Axes, x: int, y: int, statuses: "pd.Series[str]") -> None:
         axes.barh(y + 0.2, width, height=0.26, left=left, color=grey)
         left, failed = left + width, failed + count
     weight, ink = ("bold", "#000000") if failed else ("normal", "#767676")
-    axes.text(x, y - 0.14, f"{failed}/{len(statuses)}", ha="center", va="center", size=8, weight=weight, color=ink)
+    axes.text(x, y - 0.14, f"{failed}/{len(statuses)}", ha="center", va="center", size=size, weight=weight, color=ink)
 
 
 def _alt(rows: list[tuple[str, pd.DataFrame]]) -> str:

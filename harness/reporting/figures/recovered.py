@@ -33,7 +33,7 @@ def recovered(results: Results) -> Iterator[Picture]:
                 _slopes(axes, of, suite)
                 names = [safe(of.local.than), safe(of.local.arm), safe(elsewhere(claim, suite))]
                 axes.set_xticks(range(3), names, rotation=20, ha="right")
-                axes.set_title(safe(words.point(of.local.point)), fontsize=9)
+                axes.set_title(safe(words.point(of.local.point)))
             panels[0].set_ylabel(METRICS[claim.metric].words)
         left_out = f"Shown: {len(shown)} of {len(found)} grid points. " if len(found) > len(shown) else ""
         seeds = sorted({len(of.local.differences) for of in shown})

@@ -16,7 +16,7 @@ from harness.reporting.words import Unit
 
 ROW = 0.26  # inches
 MOST_ROWS = 24
-LETTERS = 80  # of the axis label on a line
+LETTERS = 62  # of the axis label on a line
 INK = "#1b1b1b"
 MARKS = {"supported": ("o", INK), "refuted": ("X", INK), "undecided": ("o", "white"), "descriptive": ("o", "white")}
 
