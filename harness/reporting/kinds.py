@@ -253,12 +253,11 @@ def _judge_more(comparison: Comparison) -> str:
 
 
 def _judge_same(comparison: Comparison) -> str:
-    """The same but for the margin; arms that never trained at all are not the same, they are unknown."""
+    """The same but for the margin; arms that never trained at all are not equally good, that is unknown."""
     if comparison.n < comparison.seeds_needed:
         return DESCRIPTIVE
-    if comparison.arm_failed == comparison.arm_finished and comparison.than_failed == comparison.than_finished:
-        return UNDECIDED
-    if comparison.unknown:
+    failed = comparison.arm_failed == comparison.arm_finished and comparison.than_failed == comparison.than_finished
+    if comparison.unknown or (failed and METRICS[comparison.metric].is_directed):
         return UNDECIDED
     if comparison.equivalence_p_adjusted < ALPHA:
         return SUPPORTED
@@ -271,7 +270,7 @@ KINDS = {
     "more": Kind(compare=_compare_direction, judge=_judge_more, takes_curves=True),
     "less": Kind(compare=_compare_direction, judge=_judge_more, takes_curves=True),
     "equivalent": Kind(compare=_compare_same, judge=_judge_same, needs_margin=True, takes_curves=True),
-    "matches": Kind(compare=_compare_published, judge=_judge_same, needs_margin=True),
+    "matches": Kind(compare=_compare_published, judge=_judge_same, needs_margin=True, takes_curves=True),
     "wider_lr_range": Kind(compare=_compare_ranges, judge=_judge_more, beside=_beside_ranges, over_lr=True),
     "best_tuned": Kind(compare=_compare_tuned, judge=_judge_more),
     "trend": Kind(compare=_compare_slopes, judge=_judge_more),

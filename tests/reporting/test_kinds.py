@@ -327,6 +327,13 @@ def test_a_claim_is_about_the_last_the_first_or_the_mean_value_of_a_curve_or_its
     assert "share of saturated units in layer 8" in verdict.statement
 
 
+@pytest.mark.parametrize(("at", "word"), [("first", "supported"), ("last", "refuted")])
+def test_a_value_of_a_curve_matches_a_figure_whether_or_not_the_net_has_trained(tmp_path, at, word):
+    claim = Claim.matches("none", published=0.1, within=0.02, metric="probe.saturated/8", at=at)
+    verdict = probed(tmp_path, claim, saturating, status=lambda row: "no_better_than_init")
+    assert verdict.word == word
+
+
 def test_less_is_more_of_the_other_arm(tmp_path):
     less = probed(tmp_path, Claim.less("batch", than="none", by=0.2, metric="probe.saturated/8"), saturating)
     more = probed(tmp_path, Claim.more("none", than="batch", by=0.2, metric="probe.saturated/8"), saturating)
