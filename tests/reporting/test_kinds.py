@@ -310,6 +310,15 @@ def saturating(norm, seed):
     return np.array([0.1, 0.3, 0.8]) + noise if norm == "none" else np.array([0.1, 0.2, 0.4]) + noise / 2
 
 
+def test_what_theory_foretells_of_the_start_is_judged_though_no_net_trains(tmp_path):
+    claim = Claim.matches("batch", published=1.5, within=0.1, metric="probe.saturated/8", at="first")
+    noise = luck(0.01, (SEEDS,))
+    verdict = probed(
+        tmp_path, claim, lambda norm, seed: [1.5 + noise[seed]] * 3, status=lambda row: "no_better_than_init"
+    )
+    assert verdict.word == "supported"
+
+
 @pytest.mark.parametrize(
     ("at", "estimate", "word"),
     [
