@@ -57,11 +57,22 @@ def test_no_cohort_is_larger_than_it_may_be_and_none_much_smaller_than_another(c
     assert len(sizes) == -(-count // MAX_COHORT)
 
 
+CHOICES = {  # of axes that can't have any value
+    **{"accumulate": 3, "eval_buffers": "mean", "eval_statistics": "batch", "norm_batch": 3, "sync_bn": "portable"},
+    "world_size": 3,
+}
+NEEDED = {  # what an axis needs beside it
+    "epochs": {"epochs": 3, "steps": None},
+    "norm_batch": {"norm": "ghost_batch"},
+    "probe_every": {"probes": "gradients"},
+}
+
+
 @pytest.mark.parametrize("axis", sorted(set(axis_types()) - PER_MODEL))
 def test_an_axis_that_changes_the_program_parts_trials(axis):
     other = {str: "other", bool: axis == "nesterov", int: 99, float: 0.7}
-    change = {axis: other[axis_types()[axis][0]]}
-    settings = {"momentum": 0.9, **({"epochs": 3, "steps": None} if axis == "epochs" else {})}
+    change = {axis: CHOICES.get(axis, other[axis_types()[axis][0]])}
+    settings = {"momentum": 0.9, **NEEDED.get(axis, {})}
     pair = [a_trial(**settings), a_trial(**{**settings, **change})]
     if pair[0] == pair[1]:
         pytest.fail(f"{change} changes nothing")

@@ -29,6 +29,8 @@ WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "init_scale": [0.0, -1.0, math.nan, math.inf],
     "momentum": [-0.1, 1.0, math.nan, math.inf],
     "weight_decay": [-1e-9, math.nan, math.inf],
+    "clip_norm": [0.0, -1.0, math.nan, math.inf],
+    "label_noise": [-1e-9, 1.1, math.nan],
     "warmup_steps": [-1, 2**31],
     "decay_every": [0, -3, 2**31],
     "decay_factor": [0.0, -0.1, math.nan, math.inf],

@@ -11,7 +11,7 @@ from harness.cli.export import functions_of
 from harness.errors import UsageError
 from harness.execution.survey import resolve_device
 from harness.training.datasets import DATASETS, load_dataset
-from harness.training.judging import labelled, loss_and_accuracy, scores, shaped
+from harness.training.judging import as_taken, labelled, loss_and_accuracy, scores, shaped
 from harness.training.loading import load_with_facts
 from harness.training.sources import OPENML
 from harness.training.statistics import STATISTICS, batch_norms, batches
@@ -34,7 +34,7 @@ def evaluate(options: argparse.Namespace) -> int:
     impossible: list[str] = []
     for name in names:
         try:
-            chosen = STATISTICS[name](model, batches(train.to(device), trial.batch_size))
+            chosen = STATISTICS[name](model, batches(as_taken(model, train), trial.batch_size))
             out = scores(chosen, x, classes, options.batch_size)
         except UsageError as error:
             table.add_row(name, "", "", "")

@@ -66,15 +66,19 @@ def labelled(data: str, y: NDArray[Any], examples: int, classes: int) -> Tensor:
     return torch.from_numpy(y.astype(np.int64))
 
 
+def as_taken(model: nn.Module, x: Tensor) -> Tensor:
+    """The examples on the model's device, in the type of its weights."""
+    return x.to(next((tensor for tensor in model.state_dict().values() if tensor.is_floating_point()), x))
+
+
 @torch.no_grad()
 def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = CHUNK) -> Float[Tensor, "N K"]:
     """The model's output for each example, on the CPU.
 
     UsageError where a batch norm is left without a variance, ModelError where the model is not one of `classes`.
     """
-    like = next((tensor for tensor in model.state_dict().values() if tensor.is_floating_point()), x)
     try:
-        out = torch.cat([model(some.to(like)).cpu() for some in batches(x, batch_size)])
+        out = torch.cat([model(some).cpu() for some in batches(as_taken(model, x), batch_size)])
     except ValueError as error:
         raise UsageError("a batch with one value per channel has no variance") from error
     except Exception as error:  # a module of somebody's own may raise anything

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from harness.training import chain, stacking
 from harness.training.fusion import MODES, choose_mode, fuse, fuse_fastest, kept_bytes
 from harness.training.layers import STANDARDISED, RMSNorm, StandardisedLinear
+from harness.training.standardise import standardise
 
 CPU = torch.device("cpu")
 
@@ -277,5 +278,5 @@ def test_the_probe_changes_nothing_of_the_models():
 def test_a_stacked_norm_can_be_differentiated_twice():
     x = torch.randn(3, 2, 5, 4, dtype=torch.float64, requires_grad=True)
     check = {"check_undefined_grad": False}
-    assert torch.autograd.gradcheck(lambda x: stacking._standardise(x, 0.01), x, **check)
-    assert torch.autograd.gradgradcheck(lambda x: stacking._standardise(x, 0.01), x, **check)
+    assert torch.autograd.gradcheck(lambda x: standardise(x, 0.01), x, **check)
+    assert torch.autograd.gradgradcheck(lambda x: standardise(x, 0.01), x, **check)
