@@ -46,7 +46,7 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
         lstrip_blocks=True,
         finalize=finalize,
     )
-    made.filters |= {"words": words.value}
+    made.filters |= {"words": words.value, "counted": words.count}
     return made
 
 

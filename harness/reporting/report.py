@@ -71,6 +71,7 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dic
         "ended": int(ended.sum()),
         "total": int(suite["trials"]),
         "failed": int(failed.sum()),
+        "limits": _limits(trials[ended], suite, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
         "trials": trials_table("trials", "Trials", trials, suite),
         "comparisons": comparisons_table("comparisons", "All comparisons", found),
         "failures": failures_table(trials[failed], suite),
@@ -83,6 +84,18 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dic
         "commits": sorted(set(telemetry["commit"].dropna().astype(str))),
         "commands": _commands(suite, telemetry),
     }
+
+
+def _limits(ended: pd.DataFrame, suite: Mapping[str, Any], *, all_failed: bool) -> list[str]:
+    """What these results can't show, as sentences for the top of the page."""
+    arms, seeds = ended[suite["compare"]].nunique(), ended["seed"].nunique()
+    said = {
+        "Nothing has been trained yet.": ended.empty,
+        "One arm alone has results: nothing can be compared.": arms == 1,
+        "All results are of one seed: they are descriptive, and say nothing of other seeds.": seeds == 1,
+        "Every trial that ended has failed to train.": all_failed,
+    }
+    return [sentence for sentence, holds in said.items() if holds]
 
 
 def _commands(suite: Mapping[str, Any], telemetry: pd.DataFrame) -> list[str]:

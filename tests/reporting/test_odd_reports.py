@@ -1,0 +1,119 @@
+"""Reports of next to nothing, of nothing good, and of very much: each is right and says what it is."""
+
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from harness.claim import Claim
+from harness.reporting.figures.picture import Picture
+from harness.reporting.report import write_report
+from harness.reporting.tables import MOST_ROWS
+from tests.reporting.simulated import simulate
+from tests.reporting.test_report import on_disk
+
+AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.03, 0.1, 0.3, 1.0], "seed": list(range(7))}
+CLAIMS = [
+    Claim.better("batch", than="none", lr=1.0),
+    Claim.wider_lr_range("batch", than="none"),
+    Claim.best_tuned("batch", than="none"),
+    Claim.sooner("batch", than="none", lr=0.1),
+]
+
+
+@pytest.fixture(autouse=True)
+def _without_files_of_figures(monkeypatch):
+    """Figures are made, as everywhere, but not written in three formats: that takes most of the time."""
+    blank = {"svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "png": b"", "pdf": b""}
+    monkeypatch.setattr(
+        Picture, "files", lambda picture: {f"{picture.name}.{kind}": data for kind, data in blank.items()}
+    )
+
+
+def report(folder, axes=AXES, claims=CLAIMS, **options):
+    """The text of the page, that of report.md, and the table of comparisons."""
+    results = on_disk(simulate(folder / "s", axes, claims=claims, **options))
+    text = write_report(results).read_text("utf-8")
+    return text, (folder / "s" / "report.md").read_text("utf-8"), pd.read_csv(folder / "s" / "comparisons.csv")
+
+
+def words_of(page):
+    return re.findall(r'class="badge">(\w+)<', page)
+
+
+def test_a_report_of_nothing_says_so_and_claims_nothing(tmp_path):
+    page, text, comparisons = report(tmp_path, keep=0.0)
+    assert "Unfinished: 0 of 70 trials have a result." in page
+    assert "Nothing has been trained yet." in page
+    assert "Nothing has been trained yet." in text
+    assert "There is nothing to draw yet." in page
+    assert set(words_of(page)) <= {"descriptive", "undecided"}
+    assert (comparisons["n"] == 0).all()
+    assert comparisons[["p", "p_adjusted", "low", "high"]].isna().all(axis=None)
+
+
+def test_a_report_of_one_trial_compares_nothing(tmp_path):
+    axes = {"norm": ["batch"], "seed": [0]}
+    page, _, comparisons = report(tmp_path, axes, [])
+    assert "All 1 trials have a result." not in page
+    assert "The only trial has a result." in page
+    assert "One arm alone has results: nothing can be compared." in page
+    assert "one seed" in page
+    assert comparisons.empty
+    assert page.count("<tr>") >= 2
+
+
+def test_a_report_of_one_seed_is_descriptive_throughout(tmp_path):
+    page, _, comparisons = report(tmp_path, {**AXES, "seed": [3]})
+    assert "All results are of one seed" in page
+    assert set(words_of(page)) == {"descriptive"}
+    assert comparisons[["p", "p_adjusted", "low", "high"]].isna().all(axis=None)
+    assert not re.search(r"p (=|&lt;) 0", page)
+
+
+@pytest.mark.parametrize("status", ["nonfinite", "no_better_than_init"])
+def test_a_report_of_failures_only_says_so_and_finds_no_arm_better(tmp_path, status):
+    page, text, comparisons = report(tmp_path, status=status)
+    assert "Every trial that ended has failed to train." in page
+    assert "Every trial that ended has failed to train." in text
+    assert "70 of these failed to train" in page
+    assert "supported" not in words_of(page)
+    assert (comparisons["arm_failed"] == comparisons["arm_finished"]).all()
+
+
+def test_a_report_of_half_a_grid_says_how_much_and_counts_what_it_has(tmp_path):
+    page, text, comparisons = report(tmp_path, keep=0.5)
+    assert "Unfinished: 35 of 70 trials have a result." in page
+    assert "35 of 70 trials have a result" in text
+    assert "So far" in page
+    assert (comparisons["n"] <= 4).all()
+    assert set(words_of(page)) == {"descriptive"}
+
+
+@pytest.mark.slow
+def test_a_report_of_ten_thousand_trials_is_whole_and_of_a_size_to_open(tmp_path):
+    axes = {
+        "norm": ["batch", "none"],
+        "model": [f"mlp-{width}" for width in (8, 16, 32, 64)],
+        "lr": [round(0.001 * 1.7**i, 5) for i in range(25)],
+        "seed": range(50),
+    }
+    results = on_disk(simulate(tmp_path / "s", axes, claims=CLAIMS[1:3], evaluations=3))
+    assert len(results.trials) == 10_000
+    page = write_report(results)
+    text = page.read_text("utf-8")
+    assert "All 10 000 trials have a result." in text
+    assert f"These are the first {MOST_ROWS}; {10_000 - MOST_ROWS} more" in text
+    assert text.count("<article") == 2
+    assert page.stat().st_size < 4 * 2**20
+
+
+def test_a_report_of_trials_that_crashed_lists_them(tmp_path):
+    results = on_disk(simulate(tmp_path / "s", AXES, claims=CLAIMS))
+    crashed = results.trials["seed"] == 6
+    trials = results.trials.assign(status=results.trials["status"].mask(crashed, "crashed"))
+    page = write_report(on_disk(replace(results, trials=trials))).read_text("utf-8")
+    assert "Unfinished: 60 of 70 trials have a result." in page
+    assert "These ended without a result, and are in no figure:" in page
+    assert page.partition('id="table-missing"')[2].partition("</table>")[0].count(">crashed<") == 10
