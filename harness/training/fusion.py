@@ -6,7 +6,7 @@ other. Models are written once, as plain modules; the other ways are held agains
 precision, before they are trusted.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -19,6 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.training.chain import Chain
+from harness.training.ranks import Ranks
+from harness.training.replica import Replica
 from harness.training.stacking import NotStackableError, lay_out, spread, stack_layers
 
 FEWEST = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
@@ -45,6 +47,7 @@ class Stack:
     cumulative: tuple[_BatchNorm, ...]  # layers of `base` whose running statistics average all batches
     draws: bool  # whether the forward pass draws random numbers (dropout)
     autocast: torch.dtype | None = None  # what forward and backward passes compute in, as torch.autocast does
+    replica: Replica | None = None  # what trains in place of `base` where several ranks train one model
 
     @property
     def size(self) -> int:
@@ -65,8 +68,22 @@ class Stack:
             return self
         return replace(self, mode="stacked" if self.mode == "chain" else self.mode, chain=None, autocast=dtype)
 
-    def gradients(self, x: Tensor, *, shared: bool, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
-        """Each model's losses and the gradients of its weights, in training; the latter hold until the next call."""
+    def gradients(
+        self, x: Tensor, *, shared: bool, head: Head, before: Mapping[str, Tensor] | None = None, last: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Each model's losses and the gradients of its weights, in training; the latter hold until the next call.
+
+        Where a batch goes through in parts, gradients of the parts `before` are added, and hold until the `last`.
+        """
+        if self.replica is not None:
+            examples, begin = x if shared else x[:, 0], before is None
+            return self.replica.gradients(examples, head, begin=begin, last=last, autocast=self.autocast)
+        losses, grads = self._gradients(x, shared, head)
+        if before is not None:
+            return losses, {name: before[name] + grad for name, grad in grads.items()}
+        return losses, grads if last else {name: grad.clone() for name, grad in grads.items()}
+
+    def _gradients(self, x: Tensor, shared: bool, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
         if self.chain is not None:
             with torch.no_grad():
                 losses, grad = head(self.chain.forward(x, shared=shared))
@@ -136,6 +153,7 @@ MODES: dict[str, Callable[[Stack, Tensor, bool], Tensor]] = {
     "stacked": _stacked,
     "vmap": _mapped,
     "alone": _one_by_one,
+    "ddp": _one_by_one,  # in evaluation; nothing is faster than one model alone, so it is never chosen, but asked for
 }
 SLOW = {"vmap": "mapped over the models", "alone": "one model after the other"}
 NOT = {"stacked": "its layers can't be stacked", "vmap": "it can't be mapped"}
@@ -171,6 +189,13 @@ def _assemble(
         tuple(layer for layer in layers if isinstance(layer, _BatchNorm) and layer.momentum is None),
         any(isinstance(layer, _DropoutNd) for layer in layers),
     )
+
+
+def distribute(model: nn.Module, inputs: tuple[int, ...], device: torch.device, ranks: Ranks) -> Stack:
+    """The model on a device of this rank, as one of several that train it together."""
+    alone = fuse([model], inputs, device, "alone")
+    replica = Replica(alone.base, alone.weights, alone.buffers, ranks)
+    return replace(alone, mode="ddp", replica=replica)
 
 
 def fuse_fastest(models: Sequence[nn.Module], inputs: tuple[int, ...], batch_size: int, device: torch.device) -> Stack:

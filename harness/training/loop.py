@@ -18,6 +18,7 @@ from harness.training.optim import clipped, lr_factor, update
 from harness.training.probes.view import Batch
 from harness.training.probing import measure
 from harness.training.program import RECENT, Program
+from harness.training.ranks import settle
 from harness.training.statistics import JUDGED, edges
 from harness.training.streams import generator, sub_seed
 
@@ -91,20 +92,22 @@ def _learn(program: Program, step: int, seen: Epoch | None, batch: int) -> None:
 def _gradients(
     program: Program, step: int, seen: Epoch | None, batch: int
 ) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
-    """The models' mean losses over a batch and their gradients, gathered over the parts that it is cut into."""
-    first, stack = program.trials[0], program.stack
+    """The models' mean losses over a batch and their gradients, gathered over the parts that it is cut into.
+
+    On several ranks the losses are those of this rank's examples; the mean over the ranks is that over the batch.
+    """
+    first, stack, parts = program.trials[0], program.stack, program.trials[0].accumulate
     _seed_noise(program, step)
-    total, gathered = torch.zeros_like(program.recent[0]), dict[str, Tensor]()
-    for part in range(first.accumulate):
-        x, y, shared = _batch(program, seen, batch, part=part, parts=first.accumulate)
-        stack.count_batches(step * first.accumulate + part)
-        head = partial(cross_entropy, y=y, of=first.batch_size)
-        losses, grads = stack.gradients(x, shared=shared, head=head)
-        if first.accumulate == 1:
-            return losses, grads
-        total += losses
-        gathered = {name: gathered[name] + grad if part else grad.clone() for name, grad in grads.items()}
-    return total, gathered
+    losses, grads = None, None
+    for part in range(parts):
+        x, y, shared = _batch(program, seen, batch, part=part, parts=parts)
+        stack.count_batches(step * parts + part)
+        head = partial(cross_entropy, y=y, of=first.batch_size / program.ranks.size)
+        more, grads = stack.gradients(x, shared=shared, head=head, before=grads, last=part + 1 == parts)
+        losses = more if losses is None else losses + more
+    assert losses is not None
+    assert grads is not None
+    return losses, grads
 
 
 def _batch(
@@ -112,13 +115,14 @@ def _batch(
 ) -> tuple[Tensor, Tensor, bool]:
     """The examples "N M ..." and labels "M N" of each model's batch, or what all models share, and whether they do.
 
-    Where a batch goes through the model in parts, one of them.
+    Where a batch goes through the model in parts, one of them; of that, what is this rank's.
     """
-    x, y = program.data["train"]
+    (x, y), ranks = program.data["train"], program.ranks
     if seen is None:
-        return x.tensor_split(parts)[part], y.tensor_split(parts, -1)[part], True
+        some_x, some_y = x.tensor_split(parts)[part], y.tensor_split(parts, -1)[part]
+        return ranks.share(some_x), ranks.share(some_y, -1), True
     size = program.trials[0].batch_size
-    picked = seen.order[:, batch * size : (batch + 1) * size].tensor_split(parts, 1)[part]
+    picked = ranks.share(seen.order[:, batch * size : (batch + 1) * size].tensor_split(parts, 1)[part], 1)
     mine = x[picked.T] if seen.moves is None else moved(x[picked.T], seen.moves.of(picked))
     return mine, labels_of(y, picked), False
 
@@ -139,6 +143,10 @@ def _gather_losses(program: Program, done: int) -> None:
     """Add up the losses since the last time, and remember the first step at which each model's was not finite."""
     since = max((done - 1) // RECENT * RECENT, program.marks[_marks_before(program, done) - 1])
     losses = program.recent[since % RECENT : (done - 1) % RECENT + 1]
+    if program.ranks.size > 1:
+        losses = losses.clone()
+        program.ranks.add_up(losses)
+        losses /= program.ranks.size
     program.batch_loss.add_(losses.sum(0, dtype=program.batch_loss.dtype))
     failed = ~losses.isfinite()
     _note_failures(program, failed.any(0), since + 1 + failed.int().argmax(0))
@@ -158,6 +166,7 @@ def _note_failures(program: Program, failed: Bool[Tensor, "M"], step: Int[Tensor
 def _evaluate(program: Program, done: int) -> None:
     """Write a row of the curves: validation and test examples always, training examples at both ends."""
     mark = _marks_before(program, done)
+    settle(list(program.stack.buffers.values()), program.trials[0].eval_buffers, program.ranks)
     program.curves["batch.loss"][mark] = program.batch_loss
     ends = done in (0, program.steps)
     first, train = program.trials[0], program.data["train"][0]
@@ -172,17 +181,22 @@ def _evaluate(program: Program, done: int) -> None:
 
 
 def _score(program: Program, judged: Stack, split: str) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
-    """Mean loss and accuracy of every model in evaluation mode."""
+    """Mean loss and accuracy of every model in evaluation mode; several ranks take turns with the pieces."""
     x, y = program.data[split]
     examples = y.shape[-1]
     pieces = _pieces(program, examples)
     loss = torch.zeros_like(program.batch_loss)
     right = torch.zeros_like(program.fail_step)
+    counted = torch.zeros_like(right[0])
     with judged.evaluating():
-        for some_x, some_y in zip(x.tensor_split(pieces), y.tensor_split(pieces, -1), strict=True):
+        all_pieces = list(zip(x.tensor_split(pieces), y.tensor_split(pieces, -1), strict=True))
+        for some_x, some_y in program.ranks.deal(all_pieces):
             out = judged(some_x, shared=True)
             loss += each_loss(out, some_y).sum(1, dtype=loss.dtype)
             right += (out.max(1).indices == some_y).sum(1)  # ten times as fast as argmax, which does the same
+            counted += len(some_x)
+    program.ranks.add_up(loss, right, counted)
+    assert program.ranks.size == 1 or counted.item() == examples
     return loss / examples, right.to(loss.dtype) / examples
 
 

@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.training.synchronised import SyncBatchNorm
+
+SYNCHRONISED = (nn.SyncBatchNorm, SyncBatchNorm)  # torch's, and that of every device
 WRAPPED = "module."  # what DistributedDataParallel puts before the names of a model's tensors
 BATCH_NORMS: dict[int, type[nn.Module]] = {  # dimensions of a batch -> layer
     2: nn.BatchNorm1d,
@@ -22,11 +25,11 @@ def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unsynchronised(model: nn.Module, inputs: tuple[int, ...]) -> nn.Module:
-    """The model with BatchNorm in the place of SyncBatchNorm, with the same tensors; `inputs` is an example's shape.
+    """The model with BatchNorm in the place of a SyncBatchNorm, with the same tensors; `inputs` is an example's shape.
 
     A SyncBatchNorm doesn't tell how many dimensions its batches have, so one batch is sent through the model.
     """
-    synchronised = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.SyncBatchNorm)}
+    synchronised = {name: layer for name, layer in model.named_modules() if isinstance(layer, SYNCHRONISED)}
     if not synchronised:
         return model
     dims: dict[nn.Module, int] = {}
@@ -50,7 +53,7 @@ def unsynchronised(model: nn.Module, inputs: tuple[int, ...]) -> nn.Module:
     return model
 
 
-def _single(layer: nn.SyncBatchNorm, kind: Any) -> nn.Module:
+def _single(layer: nn.SyncBatchNorm | SyncBatchNorm, kind: Any) -> nn.Module:
     with torch.device("meta"):
         single: nn.Module = kind(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
     single.load_state_dict(layer.state_dict(keep_vars=True), assign=True)

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from harness.errors import SuiteError, lookup
 from harness.training.augment import check_augment, noisy_labels
 from harness.training.datasets import Dataset
-from harness.training.fusion import Stack, fuse, fuse_fastest
+from harness.training.fusion import Stack, distribute, fuse, fuse_fastest
 from harness.training.models import build
 from harness.training.norms import norm_weights
 from harness.training.optim import OPTIMIZERS, Kind, Optimizer, Settings, clip_limits, settings_of
 from harness.training.precision import PRECISIONS
 from harness.training.probes import curves_of, probes_of
 from harness.training.probes.layers import Layer, layers_of
+from harness.training.ranks import ALONE, Ranks
 from harness.trial import Trial
 
 RECENT = 64  # steps whose losses are kept before they are added up: one at a time costs more than the rest of a step
@@ -53,6 +54,7 @@ class Program:
         Tensor  # "RECENT M": training losses of the last steps, in a ring; `batch_loss` has all but those since a mark
     )
     batch_loss: Tensor  # "M": training losses of all steps, added up in double precision
+    ranks: Ranks = ALONE  # the processes that train the model, where it is one and they are several
     best: Mapping[str, Tensor] = field(default_factory=dict)  # of each model: see best.py; empty unless asked for
 
     part: list[tuple["Program", list[int]]] = field(
@@ -102,14 +104,18 @@ class Program:
 
 
 def prepare(
-    trials: Sequence[Trial], dataset: Dataset, device: torch.device, own: Mapping[str, Callable[..., Any]]
-) -> Program:
-    """The program that trains these trials, which differ in PER_MODEL alone, at its first step."""
+    trials: Sequence[Trial], dataset: Dataset, device: torch.device, own: Mapping[str, Callable[..., Any]],
+    ranks: Ranks = ALONE,
+) -> Program:  # fmt: skip
+    """The program that trains these trials, which differ in PER_MODEL alone, at its first step.
+
+    Where several ranks train, there is one trial, and each rank has a program of it.
+    """
     first, steps = trials[0], total_steps(trials[0], dataset)
     check_augment(first, dataset.inputs)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
     models = [build(trial, dataset.inputs, dataset.classes, own).to(dtype) for trial in trials]
-    stack = _fused(models, first, dataset.inputs, device)
+    stack = _fused(models, first, dataset.inputs, device, ranks)
     padded = [*trials, *[trials[-1]] * (stack.size - len(trials))]
     layers = layers_of(models[0], dataset.inputs) if first.probes else ()
     norms = norm_weights(models[0])
@@ -139,11 +145,16 @@ def prepare(
         fail_step=torch.full((stack.size,), -1, device=device),
         recent=torch.zeros(RECENT, stack.size, device=device, dtype=like.dtype),
         batch_loss=torch.zeros(stack.size, device=device, dtype=_precise(device)),
+        ranks=ranks,
     )
 
 
-def _fused(models: Sequence[nn.Module], trial: Trial, inputs: tuple[int, ...], device: torch.device) -> Stack:
-    if trial.together == 1:  # what is asked for is the model as it is
+def _fused(
+    models: Sequence[nn.Module], trial: Trial, inputs: tuple[int, ...], device: torch.device, ranks: Ranks
+) -> Stack:
+    if ranks.size > 1:
+        stack = distribute(models[0], inputs, device, ranks)
+    elif trial.together == 1:  # what is asked for is the model as it is
         stack = fuse(models, inputs, device, "alone")
     else:
         stack = fuse_fastest(models, inputs, trial.batch_size, device)

@@ -54,9 +54,9 @@ class _Synchronise(torch.autograd.Function):
         var = squares / count
         inverse = (var + eps).rsqrt()
         kind = torch.promote_types(x.dtype, torch.float32)
-        ctx.save_for_backward(x, weight, mean.to(kind), inverse.to(kind), count)
+        ctx.save_for_backward(x, weight, mean, inverse, count)
         ctx.group, ctx.has_bias = group, bias is not None
-        out = (x.to(kind) - _wide(mean.to(kind), x)) * _wide(inverse.to(kind), x)
+        out = _normal(x, mean, inverse).to(kind)
         if weight is not None and bias is not None:
             out = torch.addcmul(_wide(bias.to(kind), x), out, _wide(weight.to(kind), x))
         ctx.mark_non_differentiable(mean, var, count)
@@ -67,13 +67,13 @@ class _Synchronise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         """The gradient of x needs sums over all ranks; those of weight and bias are this rank's part alone."""
         x, weight, mean, inverse, count = ctx.saved_tensors
-        kind, dims = mean.dtype, _all_but_channels(x)
-        grad, normal = grad.to(kind), (x.to(kind) - _wide(mean, x)) * _wide(inverse, x)
-        sums = torch.stack([grad.sum(dims, dtype=torch.float64), (grad * normal).sum(dims, dtype=torch.float64)])
-        own = sums.to(kind)
+        kind, dims = torch.promote_types(x.dtype, torch.float32), _all_but_channels(x)
+        grad, normal = grad.to(kind), _normal(x, mean, inverse)
+        sums = torch.stack([grad.sum(dims, dtype=torch.float64), (grad * normal).sum(dims)])
+        own = sums.to(kind, copy=True)
         dist.all_reduce(sums, group=ctx.group)
-        total, along = (sums / count).to(kind)
-        scale = inverse if weight is None else inverse * weight.to(kind)
+        total, along = sums / count
+        scale = inverse if weight is None else inverse * weight
         before = (grad - _wide(total, x) - normal * _wide(along, x)) * _wide(scale, x)
         return before.to(x.dtype), own[1] if weight is not None else None, own[0] if ctx.has_bias else None, None, None
 
@@ -84,9 +84,8 @@ def _combined(x: Tensor, group: Any) -> tuple[Tensor, Tensor, Tensor]:
     Pairs are put together as in Chan, Golub & LeVeque 1983, equation 1.5.
     """
     channels, dims, count = x.shape[1], _all_but_channels(x), x.numel() // x.shape[1]
-    precise = x.double()
-    own_mean = precise.sum(dims) / max(1, count)
-    own_squares = (precise - _wide(own_mean, x)).square().sum(dims)
+    own_mean = x.sum(dims, dtype=torch.float64) / max(1, count)
+    own_squares = (x.double() - _wide(own_mean, x)).square_().sum(dims)
     own = torch.cat([own_mean, own_squares, own_mean.new_tensor([count])])
     ranks = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
     dist.all_gather(ranks, own, group=group)
@@ -99,6 +98,11 @@ def _combined(x: Tensor, group: Any) -> tuple[Tensor, Tensor, Tensor]:
         squares = squares + its_squares + apart.square() * total * share
         mean, total = mean + apart * share, both
     return mean, squares, total
+
+
+def _normal(x: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+    """The examples less their mean and over their deviation, in double precision, where nothing is lost to a mean."""
+    return (x.double() - _wide(mean, x)).mul_(_wide(inverse, x))
 
 
 def _all_but_channels(x: Tensor) -> tuple[int, ...]:

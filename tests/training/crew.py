@@ -1,0 +1,130 @@
+"""What several ranks do in tests: run in processes of their own, one group of processes for all cases.
+
+It is imported by each rank, so it imports little.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from harness.training.datasets import Dataset
+from harness.training.loop import train
+from harness.training.outcomes import outcomes
+from harness.training.program import Program, prepare
+from harness.training.ranks import Ranks
+from harness.training.synchronised import SyncBatchNorm
+from harness.training.whole import restore, whole
+from harness.trial import Trial
+
+C = 3
+
+
+def small_images(dtype: str) -> Dataset:
+    """Noisy images of three kinds, 1 x 6 x 5 pixels."""
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    x = rng.standard_normal((300, 1, 6, 5)) + 0.5 * y[:, None, None, None]
+    x = x.astype(dtype)
+    parts = {"train": slice(0, 61), "val": slice(61, 98), "test": slice(98, None)}
+    return Dataset(
+        name="small",
+        x={s: x[p] for s, p in parts.items()},
+        y={s: y[p].astype(np.int64) for s, p in parts.items()},
+        classes=3,
+    )
+
+
+def program_of(trial: Trial, ranks: Ranks, dtype: str = "float64") -> Program:
+    return prepare([replace(trial, precision=dtype)], small_images(dtype), torch.device("cpu"), {}, ranks)
+
+
+def learn(trial: Trial, dtype: str, until: int | None, saved: Any, done: int, ranks: Ranks) -> Any:
+    """Train a trial, up to a step where told; everything that is then known of it, and its outcome."""
+    program = program_of(trial, ranks, dtype)
+    if saved is not None:
+        restore(program, saved)
+    for at, _ in train(program, done):
+        if at == until:
+            break
+    found = {name: tensor.detach().clone() for name, tensor in whole(program).items()}
+    (outcome,) = outcomes(program)
+    return found, (dict(outcome.facts), dict(outcome.curves))
+
+
+def batches(shards: list[int], dims: int, dtype: torch.dtype, step: int) -> list[torch.Tensor]:
+    """The examples of each rank: far from zero, where a careless variance loses its digits."""
+    rng = torch.Generator().manual_seed(step)
+    whole = 3 + 2 * torch.randn((sum(shards), C, *(4, 5)[:dims]), generator=rng, dtype=torch.float64)
+    return list(whole.to(dtype).split(shards))
+
+
+def layer_of(options: dict[str, Any], dtype: torch.dtype, kind: Callable[..., nn.Module]) -> nn.Module:
+    layer = kind(C, **options).double()
+    for tensor in layer.parameters():
+        nn.init.uniform_(tensor, 0.5, 1.5, torch.Generator().manual_seed(len(tensor)))
+    return layer.to(dtype)
+
+
+def normalise(
+    shards: list[int], dims: int, options: dict[str, Any], dtype: torch.dtype, autocast: bool, ranks: Ranks
+) -> list[dict[str, torch.Tensor]]:
+    """What our layer makes of this rank's examples in two steps of training and one of evaluation."""
+    layer = layer_of(options, dtype, SyncBatchNorm)
+    layer.process_group = ranks.group
+    steps = []
+    for step in range(3 if layer.track_running_stats else 2):
+        layer.train(step < 2)
+        x = batches(shards, dims, dtype, step)[ranks.rank].requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            out = layer(x * 1)
+        if step == 2:
+            steps.append({"out": out.detach()})
+            break
+        out.backward(batches(shards, dims, out.dtype, 9 + step)[ranks.rank])
+        grads = {f"grad {n}": p.grad.clone() for n, p in layer.named_parameters()}
+        steps.append({"out": out.detach(), "grad": x.grad, **grads, **deepcopy(layer.state_dict())})
+    return steps
+
+
+def raises_alike(shards: list[int], ranks: Ranks) -> str:
+    """What the layer says of a batch without a variance."""
+    layer = SyncBatchNorm(C)
+    layer.process_group = ranks.group
+    try:
+        layer(torch.ones(shards[ranks.rank], C))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def serve(rank: int, size: int, path: str, pipe: Any) -> None:
+    """Do what comes through the pipe, in groups of two ranks and of all."""
+    torch.set_num_threads(1)
+    # A rank that raises would leave the others waiting for it.
+    patience = timedelta(seconds=60)
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=size, timeout=patience)
+    groups = {count: dist.new_group(list(range(count))) for count in range(2, size + 1)}
+    while True:
+        try:
+            function, count, arguments = pipe.recv()
+        except EOFError:
+            return
+        group = groups[count]
+        try:
+            pipe.send((True, function(*arguments, Ranks(rank=rank, size=count, group=group, control=group))))
+        except Exception as error:  # noqa: BLE001 (told to the test)
+            pipe.send((False, repr(error)))
+
+
+def trial_of(**changes: Any) -> Trial:
+    base = Trial(
+        dataset="small", model="mlp-12-8", lr=0.1, batch_size=12, steps=9, norm_groups=2, eval_every=4, device="cpu"
+    )
+    return replace(base, **changes)

@@ -1,0 +1,116 @@
+"""A trial on several ranks against the same trial in one process, through the one training loop."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harness.errors import DamageError
+from harness.training.ranks import ALONE
+from tests.training import crew
+from tests.training.crew import trial_of
+
+OWN = ("buffer/", "rank", "recent")
+
+
+def learn(ranks, trial, dtype="float64", until=None, saved=None, done=0):
+    """What the ranks of a trial know of it after training, each."""
+    if trial.world_size == 1:
+        return [crew.learn(replace(trial, together=1), dtype, until, saved, done, ALONE)]
+    return ranks(trial.world_size, crew.learn, trial, dtype, until, saved, done)
+
+
+def alone(trial, dtype="float64"):
+    return learn(None, replace(trial, world_size=1), dtype)[0]
+
+
+def assert_same_result(found, expected, tolerance, but=()):
+    tensors, (facts, curves) = found
+    for name, value in expected[0].items():
+        if not name.startswith(("recent", *but)):
+            torch.testing.assert_close(
+                tensors[name], value, rtol=tolerance, atol=tolerance, equal_nan=True, msg=lambda text, n=name: n + text
+            )
+    assert facts.items() >= {n: v for n, v in expected[1][0].items() if n != "norm_batch"}.items()
+    for name, curve in expected[1][1].items():
+        assert curves[name]["step"] == curve["step"]
+        assert curves[name]["value"] == pytest.approx(curve["value"], rel=100 * tolerance)
+
+
+TRIALS = [
+    {"norm": "none", "batch_size": 13},
+    {"norm": "none", "optimizer": "adamw", "schedule": "cosine", "accumulate": 2},
+    {"norm": "group", "model": "cnn-4-8", "batch_size": 10, "momentum": 0.9},
+    {"norm": "layer", "batch_size": 61, "weight_decay": 0.01},
+    {"norm": "sync_batch", "batch_size": 13},
+    {"norm": "sync_batch", "model": "cnn-4-8", "momentum": 0.9},
+    {"norm": "sync_batch", "accumulate": 2, "norm_momentum": "cumulative"},
+    {"norm": "sync_batch", "norm_affine": False, "batch_size": 3},
+    {"norm": "sync_batch", "norm_track_running_stats": False},
+]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("options", TRIALS, ids=str)
+def test_any_number_of_ranks_learns_what_one_process_learns(ranks, options, size):
+    trial = trial_of(world_size=size, **options)
+    found = learn(ranks, trial)
+    assert_same_result(found[0], alone(trial), 1e-10)
+    for other in found[1:]:
+        assert other[1] == found[0][1]
+        assert all(torch.equal(value.nan_to_num(), found[0][0][name].nan_to_num()) for name, value in other[0].items()
+                   if not name.startswith(OWN))  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", ["none", "sync_batch"])
+def test_in_single_precision_it_is_the_same_within_rounding(ranks, norm):
+    trial = trial_of(world_size=2, norm=norm)
+    assert_same_result(learn(ranks, trial, "float32")[0], alone(trial, "float32"), 2e-6)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_ranks_with_statistics_of_their_own_are_ghost_batches_of_one_process(ranks, size):
+    trial = trial_of(norm="batch", model="cnn-4-8", world_size=size, eval_buffers="mean")
+    ghost = replace(trial, norm="ghost_batch", norm_batch=12 // size, eval_buffers="rank0")
+    found = learn(ranks, trial)[0]
+    assert_same_result(found, alone(ghost), 1e-10)
+    assert found[1][0]["norm_batch"] == 12 // size
+
+
+def test_running_statistics_of_the_first_rank_are_evaluated_unless_their_mean_is_asked_for(ranks):
+    first, mean = (learn(ranks, trial_of(norm="batch", world_size=2, eval_buffers=how))[0] for how in ("rank0", "mean"))
+    assert first[1][1]["train.loss"]["value"] != mean[1][1]["train.loss"]["value"]
+    for name, weight in first[0].items():
+        if name.startswith("weight/"):
+            torch.testing.assert_close(weight, mean[0][name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("norm", "how"), [("none", "rank0"), ("batch", "rank0"), ("batch", "mean"), ("sync_batch", "rank0")]
+)
+@pytest.mark.parametrize("stop", [3, 4, 7])
+def test_resumed_on_as_many_ranks_equals_uninterrupted_to_the_bit(ranks, norm, how, stop):
+    trial = trial_of(norm=norm, world_size=3, momentum=0.9, eval_buffers=how)
+    whole = learn(ranks, trial, "float32")
+    saved, _ = learn(ranks, trial, "float32", stop)[0]
+    resumed = learn(ranks, trial, "float32", None, saved, stop)
+    for one, other in zip(whole, resumed, strict=True):
+        for name, value in one[0].items():
+            assert torch.equal(value.nan_to_num(7e30), other[0][name].nan_to_num(7e30)), name
+        assert one[1] == other[1]
+
+
+@pytest.mark.parametrize("norm", ["group", "sync_batch"])
+def test_a_snapshot_goes_on_with_another_number_of_ranks_where_the_result_is_the_same(ranks, norm):
+    trial = trial_of(norm=norm, world_size=2, momentum=0.9)
+    saved, _ = learn(ranks, trial, "float64", 5)[0]
+    for size in (1, 3):
+        other = replace(trial, world_size=size)
+        found = learn(ranks, other, "float64", None, saved, 5)
+        assert_same_result(found[0], alone(trial), 1e-10)
+
+
+def test_a_snapshot_of_ranks_with_statistics_of_their_own_is_refused_by_another_number(ranks):
+    saved, _ = learn(ranks, trial_of(norm="batch", world_size=2), "float64", 5)[0]
+    with pytest.raises(DamageError, match="2 ranks with statistics of their own"):
+        learn(None, trial_of(norm="batch"), "float64", None, saved, 5)
