@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -41,11 +42,10 @@ class Replica:
             device_ids=[device] if device.type == "cuda" else None,
             process_group=ranks.group,
             gradient_as_bucket_view=True,
-            # Without this, gradients are laid out anew after the first step, and three or more ranks add them up in
-            # another order: a run that is resumed would differ in its last bits from one that never stopped.
-            find_unused_parameters=True,
             **KEEP_BUFFERS,
         )
+        if device.type == "cpu":
+            self.wrapped.register_comm_hook(ranks, average_in_order)
         self.weights = dict(model.named_parameters())
         self.kind = next(iter(weights.values())).dtype
 
@@ -70,3 +70,17 @@ class Replica:
 
 def _or_zero(weight: Tensor) -> Tensor:
     return torch.zeros_like(weight) if weight.grad is None else weight.grad
+
+
+def average_in_order(ranks: Ranks, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
+    """The mean of a bucket of gradients, added up in the order of the ranks.
+
+    gloo adds three or more in an order that depends on where in a bucket a gradient lies, and buckets are laid out anew
+    after the first step: a run that is resumed would differ in its last bits from one that never stopped.
+    """
+    first, *others = ranks.gather(bucket.buffer())
+    for other in others:
+        first.add_(other)
+    done: torch.futures.Future[Tensor] = torch.futures.Future()
+    done.set_result(first.div_(ranks.size))
+    return done
