@@ -16,7 +16,7 @@ from harness.cli.summary import end_of_run
 from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.local import ask, execute
 from harness.execution.messages import Kind, Survey, Surveyed
-from harness.execution.pool import pool_of
+from harness.execution.pool import pool_of, ranks_of
 from harness.loader import SuiteFile, load_suites
 from harness.plan import Cohort, Shape, longest_first, plan
 from harness.records import NO_RESULT, TRAINED, WHICH, Place, owned, read_manifest, write_manifest
@@ -150,26 +150,38 @@ def _train(
     suite: SuiteFile, place: Place, todo: Todo, seen: Surveyed, options: argparse.Namespace, stop: Stopping
 ) -> None:
     tally = Tally([trial for cohort in todo.pending for trial in cohort.trials], suite.suite.compare)
-    workers = min(workers_for(options.workers, seen.device), len(todo.pending))
-    with display(options.progress) as shown, pool_of(workers, cuda=seen.device.startswith("cuda")) as pool:
+    with display(options.progress) as shown:
         for error in todo.damaged:
             shown.note(f"{error}; it is trained again")
         for note in dict.fromkeys(kind.note for kind in seen.kinds.values() if kind.note):
             shown.note(note)
-        events = execute(
-            pool,
-            longest_first(todo.pending, {shape: kind.work for shape, kind in seen.kinds.items()}),
-            suite=suite.path.resolve(),
-            root=place.root.resolve(),
-            telemetry=telemetry_of(seen),
-            stopping=stop,
-        )
         shown.show(tally)
-        for event in events:
-            tally.add(event)
-            if event.note:
-                shown.note(event.note)
-            shown.show(tally)
+        order = longest_first(todo.pending, {shape: kind.work for shape, kind in seen.kinds.items()})
+        for size in sorted({_ranks(cohort) for cohort in order}):
+            alike = [cohort for cohort in order if _ranks(cohort) == size]
+            workers = min(workers_for(options.workers, seen.device), len(alike))
+            on_cuda = seen.device.startswith("cuda")
+            if stop():
+                return
+            with ranks_of(size, stop) if size > 1 else pool_of(workers, cuda=on_cuda) as pool:
+                events = execute(
+                    pool,
+                    alike,
+                    suite=suite.path.resolve(),
+                    root=place.root.resolve(),
+                    telemetry=telemetry_of(seen),
+                    stopping=stop,
+                )
+                for event in events:
+                    tally.add(event)
+                    if event.note:
+                        shown.note(event.note)
+                    shown.show(tally)
+
+
+def _ranks(cohort: Cohort) -> int:
+    """How many ranks train the cohort."""
+    return cohort.trials[0].world_size
 
 
 def _remember(

@@ -5,16 +5,18 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from harness.execution.launch import Launched, launch
 from harness.execution.messages import Answer, Failed, Job, Progress, Stop
 
 WORKER = "harness.execution.worker"
 SILENCE = 1800.0  # seconds without a sign of life after which a worker counts as hung
+RANKS_SILENCE = 300.0  # the same of ranks: one that hangs holds up the others
 GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
 # What libraries read when a worker loads them: the number of threads moves bits; memory that goes back to the system
 # after each step and is asked for anew costs a third of the time of small models (glibc alone reads the last two).
@@ -29,7 +31,7 @@ SURROUNDINGS = {
 class Worker:
     """A process, the pipe to it, and the job that it does."""
 
-    process: BaseProcess
+    process: BaseProcess | Launched
     pipe: Connection
     job: Job | None = None
     heard: float = field(default_factory=time.monotonic)
@@ -38,8 +40,9 @@ class Worker:
 class Pool:
     """A number of workers; use it through `pool_of`."""
 
-    def __init__(self, size: int, start: Callable[[], Worker]) -> None:
+    def __init__(self, size: int, start: Callable[[], Worker], silence: float = SILENCE) -> None:
         self._start = start
+        self.silence = silence
         self.size = size
         self.workers: list[Worker] = []
 
@@ -60,7 +63,8 @@ class Pool:
             worker = self._start()
             self.workers.append(worker)
         worker.job, worker.heard = job, time.monotonic()
-        worker.pipe.send(job)
+        with suppress(OSError):  # it has just died; `events` will say so
+            worker.pipe.send(job)
 
     def events(self, timeout: float) -> Iterator[tuple[Job, Progress | Answer]]:
         """What workers have said by now, and which died or hang; waits for the first up to `timeout` seconds."""
@@ -70,9 +74,9 @@ class Pool:
             assert job is not None
             if worker.pipe in ready:
                 yield job, self._hear(worker)
-            elif time.monotonic() - worker.heard > SILENCE:
+            elif time.monotonic() - worker.heard > self.silence:
                 self._bury(worker)
-                error = f"no sign of life for {SILENCE:.0f} s"
+                error = f"no sign of life for {self.silence:.0f} s"
                 yield job, Failed(outcome="timeout", error=error, details=error, again=True)
 
     def _hear(self, worker: Worker) -> Progress | Answer:
@@ -80,7 +84,7 @@ class Pool:
             message: Progress | Answer = worker.pipe.recv()
         except (EOFError, OSError):
             self._bury(worker)
-            error = _cause(worker.process.exitcode)
+            error = _cause(worker.process)
             return Failed(outcome="crashed", error=error, details=error, again=True)
         worker.heard = time.monotonic()
         if not isinstance(message, Progress):
@@ -129,6 +133,17 @@ def pool_of(size: int, *, cuda: bool) -> Iterator[Pool]:
         pool.kill()
 
 
+@contextmanager
+def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
+    """A pool whose one worker is so many ranks, which train one trial at a time together."""
+    os.environ.update(SURROUNDINGS)
+    pool = Pool(1, lambda: Worker(*launch(size, stopping)), silence=RANKS_SILENCE)
+    try:
+        yield pool
+    finally:
+        pool.kill()
+
+
 def _run(pipe: Connection) -> None:
     """The life of a worker. It is imported there, so that this process never loads torch."""
     from harness.execution.worker import serve
@@ -136,7 +151,10 @@ def _run(pipe: Connection) -> None:
     serve(pipe)
 
 
-def _cause(exit_code: int | None) -> str:
+def _cause(process: BaseProcess | Launched) -> str:
+    if isinstance(process, Launched):
+        return process.cause()
+    exit_code = process.exitcode
     if exit_code is not None and exit_code < 0:
         hint = "; the system does this when memory runs out" if -exit_code == signal.SIGKILL else ""
         return f"the worker was killed by {signal.Signals(-exit_code).name}{hint}"

@@ -27,6 +27,7 @@ from harness.training.fusion import SLOW, choose_mode, fuse, kept_bytes
 from harness.training.inits import INITS
 from harness.training.loop import train
 from harness.training.models import MODELS, build
+from harness.training.norms import sync_bn
 from harness.training.optim import OPTIMIZERS, SCHEDULES
 from harness.training.precision import PRECISIONS
 from harness.training.probes import probes_of
@@ -144,7 +145,8 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
     functions = suite.suite.functions
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
-    model = build(trial, dataset.inputs, dataset.classes, functions)
+    one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
+    model = build(one_process, dataset.inputs, dataset.classes, functions)
     what = f"model {trial.model!r} with norm {trial.norm!r}"
     try:
         mode, reason = _mode(model, trial, dataset.inputs)
@@ -158,6 +160,9 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
     if out.shape[1:] != (dataset.classes, 2):
         wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
         raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
+    if trial.world_size > 1:
+        sync_bn(trial)  # says where it can't be had
+        return Kind(at_once=1, work=float(kept * total_steps(trial, dataset)))
     return Kind(
         at_once=trial.together or max(1, min(MAX_COHORT, cache_bytes() // CACHE_SHARE // kept)),
         work=float(kept * total_steps(trial, dataset)),
@@ -185,13 +190,15 @@ def _check_settings(trial: Trial) -> None:
     precision = lookup(PRECISIONS, trial.precision, "precision")
     if resolve_device(trial.device) == "mps" and precision.dtype is torch.float64:
         raise MachineError("precision 'float64' is not on device 'mps'; use the cpu, or float32")
-    if trial.world_size > 1:
-        raise MachineError(f"world_size={trial.world_size}: training over several ranks is not there yet; use 1")
+    if trial.world_size > 1 and trial.together not in (None, 1):
+        raise SuiteError(f"together={trial.together}: a trial on {trial.world_size} ranks trains by itself")
 
 
 def _measure(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> float:
     """A guess at the seconds that a cohort takes, from a few of its steps, which are thrown away."""
     trial = trials[0]
+    if trial.world_size > 1:  # as long, at most, as it would take on one rank
+        trials = [replace(trial, world_size=1)]
     program = prepare(trials, dataset, torch.device(trial.device), suite.suite.functions)
     spent: dict[str, list[float]] = {"train": [], "eval": [], "probe": []}
     last = time.monotonic()

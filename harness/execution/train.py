@@ -1,5 +1,6 @@
 """One cohort from its last snapshot to its records."""
 
+import os
 import resource
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import DamageError
+from harness.errors import DamageError, MachineError
 from harness.execution.messages import Finished, Progress, Stopped, Train
 from harness.execution.survey import fingerprint
 from harness.files import write_atomically
@@ -26,7 +27,10 @@ from harness.training.loop import train
 from harness.training.outcomes import Outcome, outcomes
 from harness.training.planes import planes
 from harness.training.program import Program, prepare
+from harness.training.ranks import ALONE, Ranks
 from harness.training.trained import trained_models
+from harness.training.whole import restore, whole
+from harness.trial import Trial
 
 SAVE_EVERY = 1.0  # seconds, or more where a save takes longer than a twentieth of that
 SAVE_SHARE = 20
@@ -49,13 +53,18 @@ class Clock:
         self.last = now
 
 
-def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable[[], bool]) -> Finished | Stopped:
-    """Train the cohort to its end and write its records, or save it where it is when told to stop."""
+def train_cohort(
+    job: Train, *, tell: Callable[[Progress], None], stop: Callable[[], bool], ranks: Ranks = ALONE
+) -> Finished | Stopped:
+    """Train the cohort to its end and write its records, or save it where it is when told to stop.
+
+    Where several ranks train, all of them call this, and the first one writes.
+    """
     suite, trials, place = _suite(job.suite), job.cohort.trials, Place(job.root)
     dataset = _dataset(job.suite, trials[0].dataset)
-    device = torch.device(trials[0].device)
+    device = device_of(trials[0], ranks)
     torch.set_num_threads(trials[0].threads)
-    program = prepare(trials, dataset, device, suite.suite.functions)
+    program = prepare(trials, dataset, device, suite.suite.functions, ranks)
     if suite.suite.save_models:
         program = keep_best(program)
     about = {
@@ -70,15 +79,23 @@ def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable
     saving = 0.0
     for done, work in train(program, start):
         clock.charge(work)
-        if stop():
+        due = clock.last - saved > max(SAVE_EVERY, SAVE_SHARE * saving) and done < program.steps and ranks.rank == 0
+        halt, save = ranks.agree(stop(), due)
+        if halt:
             _save(program, place, about, done, clock)
             return Stopped()
         if clock.last - told > TELL_EVERY:
             told = clock.last
             tell(Progress(done=done / program.steps, failed=_not_finite(program)))
-        if clock.last - saved > max(SAVE_EVERY, SAVE_SHARE * saving) and done < program.steps:
+        if save:
             saving = _save(program, place, about, done, clock)
             saved = clock.last
+    return _finish(program, job, clock) if ranks.rank == 0 else Finished(failed=())
+
+
+def _finish(program: Program, job: Train, clock: Clock) -> Finished:
+    """Write what is known of a cohort that has been trained to its end; its snapshots are of no use then."""
+    suite, place = _suite(job.suite), Place(job.root)
     telemetry = {**_telemetry(program, clock), **job.telemetry, "attempts": job.attempt}
     records = [_record(outcome, telemetry) for outcome in outcomes(program)]
     if suite.suite.save_models:
@@ -88,6 +105,13 @@ def train_cohort(job: Train, *, tell: Callable[[Progress], None], stop: Callable
         write_record(place, record)
     checkpoint.discard(place.checkpoints, job.cohort.id)
     return Finished(failed=tuple(record.key for record in records if failure(record)))
+
+
+def device_of(trial: Trial, ranks: Ranks) -> torch.device:
+    """Where a rank trains: on a GPU of its own, as far as the machine has so many."""
+    if ranks.size == 1 or not trial.device.startswith("cuda"):
+        return torch.device(trial.device)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", ranks.rank)) % torch.cuda.device_count())
 
 
 @lru_cache(maxsize=4)
@@ -105,11 +129,14 @@ def _resume(
 ) -> tuple[int, Clock]:
     """The step to go on from: that of the newest whole snapshot written under the same conditions, else 0."""
     snapshot, refused = checkpoint.newest(place.checkpoints, about["cohort"], about)
+    steps = {int(step) for step in program.ranks.gather(torch.tensor(snapshot.about["step"] if snapshot else 0))}
+    if len(steps) > 1:
+        raise MachineError(f"ranks see different snapshots in {place.checkpoints}: all need the same results folder")
     for reason in refused:
         tell(Progress(done=0.0, note=f"{reason}; not used"))
     if snapshot is None:
         return 0, Clock(started=_now())
-    program.restore(snapshot.tensors)
+    restore(program, snapshot.tensors)
     kept = snapshot.about
     return kept["step"], Clock(started=kept["started"], resumes=kept["resumes"] + 1, seconds=dict(kept["seconds"]))
 
@@ -118,7 +145,9 @@ def _save(program: Program, place: Place, about: Mapping[str, Any], done: int, c
     """Write a snapshot; return the seconds that it took."""
     before = time.monotonic()
     facts = {**about, "step": done, "started": clock.started, "resumes": clock.resumes, "seconds": clock.seconds}
-    checkpoint.save(place.checkpoints, about["cohort"], Snapshot(facts, program.tensors))
+    tensors = whole(program)
+    if program.ranks.rank == 0:
+        checkpoint.save(place.checkpoints, about["cohort"], Snapshot(facts, tensors))
     clock.charge("checkpoint")
     return time.monotonic() - before
 

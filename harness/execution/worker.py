@@ -25,12 +25,13 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     torch.set_num_threads(1)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, jobs, stop), daemon=True).start()
+    threading.Thread(target=listen, args=(connection, jobs, stop), daemon=True).start()
     while True:
         connection.send(_do(jobs.get(), connection, stop))
 
 
-def _listen(connection: Connection, jobs: "queue.SimpleQueue[Job]", stop: threading.Event) -> None:
+def listen(connection: Connection, jobs: "queue.SimpleQueue[Job]", stop: threading.Event) -> None:
+    """Put jobs into the queue as they come, and heed a call to stop; end this process when the supervisor is gone."""
     while True:
         try:
             message = connection.recv()
@@ -52,10 +53,11 @@ def _do(job: Job, connection: Connection, stop: threading.Event) -> Answer:
     except HarnessError as error:
         return Refused(kind=type(error).__name__, error=str(error))
     except Exception as error:  # noqa: BLE001 (whatever a model raises is what came of its cohort)
-        return _failed(error)
+        return failed(error)
 
 
-def _failed(error: Exception) -> Failed:
+def failed(error: Exception) -> Failed:
+    """What a job comes to that raised."""
     line = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in line for said in OUT_OF_MEMORY)
     return Failed(

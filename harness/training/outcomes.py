@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.training.norms import sync_bn
 from harness.training.program import PROBE, Program
 from harness.trial import Trial
 
@@ -43,6 +44,7 @@ def _facts(program: Program, i: int, trial: Trial) -> dict[str, Any]:
         "steps": program.steps,
         "steps_per_epoch": program.steps_per_epoch,
         "norm_batch": trial.statistics_batch,
+        **({"sync_bn": sync_bn(trial)} if trial.norm == "sync_batch" and trial.world_size > 1 else {}),
         "train_examples": program.dataset.size("train"),
         "test_examples": program.dataset.size("test"),
         "classes": program.dataset.classes,

@@ -120,7 +120,6 @@ def prepare(
     layers = layers_of(models[0], dataset.inputs) if first.probes else ()
     norms = norm_weights(models[0])
     optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
-    remembered = optimizer.slots(padded)
     like = next(iter(stack.weights.values()))
     return Program(
         trials=tuple(trials),
@@ -131,10 +130,7 @@ def prepare(
         settings=settings_of(padded, stack.weights, norms),
         norms=norms,
         limits=clip_limits(padded, like),
-        slots={
-            name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in remembered}
-            for name, weight in stack.weights.items()
-        },
+        slots=_empty_slots(optimizer.slots(padded), stack),
         chunk=max(FEWEST_EXAMPLES, BATCHES * first.batch_size),
         steps=steps,
         steps_per_epoch=epoch_length(first, dataset),
@@ -147,6 +143,13 @@ def prepare(
         batch_loss=torch.zeros(stack.size, device=device, dtype=_precise(device)),
         ranks=ranks,
     )
+
+
+def _empty_slots(remembered: Sequence[str], stack: Stack) -> dict[str, dict[str, Tensor]]:
+    return {
+        name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in remembered}
+        for name, weight in stack.weights.items()
+    }
 
 
 def _fused(

@@ -82,7 +82,6 @@ FOR_THE_SURVEY = [  # what only torch knows
     ('"norm": "group", "norm_groups": 3', 2, "must divide"),
     ('"device": "gpu"', 2, "unknown device 'gpu'"),
     ('"device": "cuda:77"', 4, "not on this machine"),
-    ('"world_size": 2', 4, "world_size=2"),
 ]
 
 

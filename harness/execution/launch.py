@@ -1,0 +1,117 @@
+"""Ranks on this machine: started by torch's elastic launcher, one launch for many trials, gone when this process is.
+
+The supervisor speaks to the first rank through a socket in a folder that is its user's alone.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO
+
+from harness.errors import MachineError
+
+LAUNCHES = 3  # before a launch that fails counts as something that this machine can't do
+LAUNCH_WAIT = 300.0  # seconds for a launch on a busy machine
+SHUTDOWN = 3  # seconds that ranks have to end before they are killed
+SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # that the launcher passes on: ranks that it forgets would train on
+RANKS = "harness.execution.ranks"
+
+
+class Launched:
+    """A launcher and its ranks, as a worker process is seen."""
+
+    def __init__(self, command: list[str], log: IO[bytes]) -> None:
+        self._log = log
+        # Its own session: Ctrl-C reaches the supervisor alone, which decides.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+        )  # fmt: skip
+
+    @property
+    def exitcode(self) -> int | None:
+        """How the launcher ended, None while it runs."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """End all ranks, and let the launcher take leave of them, so that none is left as a zombie."""
+        self._process.terminate()
+        try:
+            self._process.wait(2 * SHUTDOWN + 4)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # the ranks follow: see ranks.py
+
+    def join(self) -> None:
+        """Wait for the end of the launcher."""
+        self._process.wait()
+
+    def cause(self) -> str:
+        """Why the ranks ended, as far as the launcher saw it."""
+        said = self.said()
+        if killed := re.search(r"Signal \d+ \((SIG\w+)\) received by PID", said):
+            return f"a rank was killed by {killed[1]}"
+        return "a rank ended" if self.exitcode is not None else "the first rank is gone"
+
+    def said(self) -> str:
+        """The last that launcher and ranks wrote."""
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - 10_000))
+        return self._log.read().decode("utf-8", "replace")
+
+
+def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connection]:
+    """So many ranks, ready for jobs, and a pipe to the first one; MachineError where they can't be started.
+
+    Where the run is stopped before they are ready, the pipe is closed.
+    """
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder, socket.socket(socket.AF_UNIX) as listening:
+        address = str(Path(folder) / "ranks")
+        listening.bind(address)
+        listening.listen()
+        listening.settimeout(0.2)
+        for _ in range(LAUNCHES):
+            launched = Launched(_command(size, address), tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
+            if (found := _answer(listening, launched, stopping)) is not None:
+                return launched, found
+            launched.kill()
+            launched.join()
+    last = (launched.said().strip().splitlines() or ["no word of why"])[-1]
+    raise MachineError(f"{size} ranks could not be started on this machine: {last[:300]}")
+
+
+def _command(size: int, address: str) -> list[str]:
+    options = ["--standalone", f"--nproc-per-node={size}", "--max-restarts=0", f"--shutdown-timeout={SHUTDOWN}"]
+    return [sys.executable, "-m", RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", "-m", RANKS, address]
+
+
+def _answer(listening: socket.socket, launched: Launched, stopping: Callable[[], bool]) -> Connection | None:
+    """The pipe to the first rank; None where the launch came to nothing."""
+    deadline = time.monotonic() + LAUNCH_WAIT
+    while launched.exitcode is None and time.monotonic() < deadline:
+        if stopping():
+            launched.kill()
+            ours, theirs = socket.socketpair()
+            theirs.close()
+            return Connection(ours.detach())
+        try:
+            accepted, _ = listening.accept()
+        except TimeoutError:
+            continue
+        return Connection(accepted.detach())
+    return None
+
+
+def die_with_parent() -> None:
+    """Let the system end this process when its parent is gone, however that went; Linux alone can."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
