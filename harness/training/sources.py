@@ -75,7 +75,10 @@ def _idx(folder: Path, split: str, kind: str) -> Path:
 
 
 def _cifar10() -> Arrays:
-    """CIFAR-10 (Krizhevsky 2009): 60 000 images of 3 x 32 x 32, each channel less its mean over its deviation."""
+    """CIFAR-10 (Krizhevsky 2009): 60 000 images of 3 x 32 x 32, each channel less its mean over its deviation.
+
+    OpenML's rows are taken to be in the order of the files; its own checksum is all that they are held to.
+    """
     if folder := _cifar_folder():
         parts = [read_cifar(sorted(folder.glob(name))) for name in ("data_batch_*.bin", "test_batch.bin")]
         images, labels = [x for x, _ in parts], [y for _, y in parts]
