@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +15,10 @@ from harness.cli.provenance import telemetry_of
 from harness.cli.stopping import INTERRUPTED, TEMPORARY, Stopping, stopping
 from harness.cli.summary import end_of_run
 from harness.errors import DamageError, EmptySelection, MachineError
-from harness.execution.local import ask, execute
+from harness.execution.launch import world
+from harness.execution.local import Event, ask, deal, execute, skip
 from harness.execution.messages import Kind, Survey, Surveyed
-from harness.execution.pool import pool_of, ranks_of
+from harness.execution.pool import Pool, pool_of, ranks_of
 from harness.loader import SuiteFile, load_suites
 from harness.plan import Cohort, Shape, longest_first, plan
 from harness.records import NO_RESULT, TRAINED, WHICH, Place, owned, read_manifest, write_manifest
@@ -44,31 +46,37 @@ WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a sele
 
 def run(options: argparse.Namespace) -> int:
     """Train what has no result yet, suite by suite, and write tables and reports; the exit code."""
+    here = world()
+    if here is not None and here[0] > 0:  # this is one of torchrun's processes, of which the first one speaks
+        from harness.execution.ranks import serve
+
+        serve()
+        return 0
     suites = load_suites(options.suites)
     for suite in suites:
         check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
-    with stopping(options.time_budget) as stop:
+    with stopping(options.time_budget) as stop, nullcontext() if here is None else ranks_of(here[1], stop) as ranks:
         if len(suites) == 1:
-            return _run(suites[0], options, stop)
+            return _run(suites[0], options, stop, ranks)
         codes = []
         for suite in suites:
-            codes.append(_one_of_many(suite, options, stop))
+            codes.append(_one_of_many(suite, options, stop, ranks))
             if codes[-1] in STOPPED:
                 return codes[-1]
     return min(codes, key=WORST_FIRST.index)
 
 
-def _one_of_many(suite: SuiteFile, options: argparse.Namespace, stop: Stopping) -> int:
+def _one_of_many(suite: SuiteFile, options: argparse.Namespace, stop: Stopping, ranks: Pool | None) -> int:
     """Run one suite; where this machine can't, or nothing of it is selected, say so and leave it to the others."""
     print(f"{suite.name}: {suite.question}", flush=True)
     try:
-        return _run(suite, options, stop)
+        return _run(suite, options, stop, ranks)
     except (MachineError, DamageError, EmptySelection) as error:
         print(f"{suite.name}: {error}", file=sys.stderr)
         return error.exit_code
 
 
-def _run(suite: SuiteFile, options: argparse.Namespace, stop: Stopping) -> int:
+def _run(suite: SuiteFile, options: argparse.Namespace, stop: Stopping, ranks: Pool | None) -> int:
     stop.at_once = False
     only = parse_only(options.only)
     select(suite.trials(device="cpu"), {axis: wanted for axis, wanted in only.items() if axis not in ("device", "key")})
@@ -85,7 +93,7 @@ def _run(suite: SuiteFile, options: argparse.Namespace, stop: Stopping) -> int:
                 return end_of_run(suite, place, [], stop)
             todo = find_work(suite, place, seen.device, only, retry=options.retry, kinds=seen.kinds)
             _remember(suite, place, before, todo, seen)
-            _train(suite, place, todo, seen, options, stop)
+            _train(suite, place, todo, seen, options, stop, ranks)
         else:
             _remember(suite, place, before, todo, None)
         return end_of_run(suite, place, todo.selected, stop, trials=todo.trials)
@@ -108,7 +116,7 @@ def find_work(
     selected = select(trials, only)
     outcomes, damaged = read_outcomes(place, [trial.key for trial in trials], suite.suite.target_accuracy)
     whole = {key: outcome for key, outcome in outcomes.items() if _is_whole(suite, place, key, outcome)}
-    ended = {key for key, outcome in whole.items() if outcome not in retry}
+    ended = {key for key, outcome in whole.items() if outcome not in (*retry, "skipped")}
     missing = {trial.key for trial in selected} - ended
     at_once = {shape: kind.at_once for shape, kind in (kinds or {}).items()}
     cohorts = plan(trials, before["cohorts"] if before else (), at_once)
@@ -147,8 +155,9 @@ def workers_for(asked: int | str, device: str) -> int:
 
 
 def _train(
-    suite: SuiteFile, place: Place, todo: Todo, seen: Surveyed, options: argparse.Namespace, stop: Stopping
-) -> None:
+    suite: SuiteFile, place: Place, todo: Todo, seen: Surveyed, options: argparse.Namespace, stop: Stopping,
+    ranks: Pool | None,
+) -> None:  # fmt: skip
     tally = Tally([trial for cohort in todo.pending for trial in cohort.trials], suite.suite.compare)
     with display(options.progress) as shown:
         for error in todo.damaged:
@@ -156,27 +165,33 @@ def _train(
         for note in dict.fromkeys(kind.note for kind in seen.kinds.values() if kind.note):
             shown.note(note)
         shown.show(tally)
-        order = longest_first(todo.pending, {shape: kind.work for shape, kind in seen.kinds.items()})
-        for size in sorted({_ranks(cohort) for cohort in order}):
-            alike = [cohort for cohort in order if _ranks(cohort) == size]
-            workers = min(workers_for(options.workers, seen.device), len(alike))
-            on_cuda = seen.device.startswith("cuda")
-            if stop():
-                return
-            with ranks_of(size, stop) if size > 1 else pool_of(workers, cuda=on_cuda) as pool:
-                events = execute(
-                    pool,
-                    alike,
-                    suite=suite.path.resolve(),
-                    root=place.root.resolve(),
-                    telemetry=telemetry_of(seen),
-                    stopping=stop,
-                )
-                for event in events:
-                    tally.add(event)
-                    if event.note:
-                        shown.note(event.note)
-                    shown.show(tally)
+        for event in _events(suite, place, todo, seen, options.workers, stop, ranks):
+            tally.add(event)
+            if event.note:
+                shown.note(event.note)
+            shown.show(tally)
+
+
+def _events(
+    suite: SuiteFile, place: Place, todo: Todo, seen: Surveyed, workers: int | str, stop: Stopping, ranks: Pool | None
+) -> Iterator[Event]:
+    """Train the cohorts of each world size in turn: with processes of our own, or with those that torchrun started."""
+    order = longest_first(todo.pending, {shape: kind.work for shape, kind in seen.kinds.items()})
+    about: dict[str, Any] = {"suite": suite.path.resolve(), "root": place.root.resolve()}
+    about |= {"telemetry": telemetry_of(seen), "stopping": stop}
+    there = None if ranks is None else (world() or (0, 1))[1]
+    for size in sorted({_ranks(cohort) for cohort in order}):
+        alike = [cohort for cohort in order if _ranks(cohort) == size]
+        if stop():
+            return
+        if ranks is not None and size in (1, there):
+            yield from (deal if size == 1 else execute)(ranks, alike, **about)
+        elif ranks is not None:
+            yield from skip(place, alike, f"needs {size} ranks, and torchrun started {there}")
+        else:
+            count, on_cuda = min(workers_for(workers, seen.device), len(alike)), seen.device.startswith("cuda")
+            with ranks_of(size, stop) if size > 1 else pool_of(count, cuda=on_cuda) as pool:
+                yield from execute(pool, alike, **about)
 
 
 def _ranks(cohort: Cohort) -> int:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from harness.cli.report import page_of_report
 from harness.cli.stopping import Stopping
+from harness.errors import MachineError
 from harness.loader import SuiteFile
 from harness.records import NO_RESULT, Place, read_manifest
 from harness.reporting.metrics import FAILED, FINISHED
@@ -42,7 +43,7 @@ def end_of_run(
     counts = ", ".join(f"{count} {status}" for status, count in Counter(without["status"]).items())
     retry = ",".join(sorted(set(without["status"])))
     print(f"{said}, {counts}; the report is {page}; try again with: {again} --retry {retry}")
-    return 1
+    return MachineError.exit_code if (rows["status"] == "skipped").all() else 1
 
 
 def _list(rows: pd.DataFrame) -> None:

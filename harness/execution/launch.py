@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
@@ -49,9 +50,10 @@ class Launched:
         except subprocess.TimeoutExpired:
             self._process.kill()  # the ranks follow: see ranks.py
 
-    def join(self) -> None:
-        """Wait for the end of the launcher."""
-        self._process.wait()
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of the launcher, or until the time is up."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
 
     def cause(self) -> str:
         """Why the ranks ended, as far as the launcher saw it."""
@@ -77,7 +79,7 @@ def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connectio
         listening.bind(address)
         listening.listen()
         listening.settimeout(0.2)
-        for _ in range(LAUNCHES):
+        for _ in range(LAUNCHES if world() is None else 1):
             launched = Launched(_command(size, address), tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
             if (found := _answer(listening, launched, stopping)) is not None:
                 return launched, found
@@ -87,7 +89,16 @@ def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connectio
     raise MachineError(f"{size} ranks could not be started on this machine: {last[:300]}")
 
 
+def world() -> tuple[int, int] | None:
+    """The number of this process and of all, where torchrun started it; None where it was started plainly."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
 def _command(size: int, address: str) -> list[str]:
+    if world() is not None:  # the others are there already, and this process speaks for the first one
+        return [sys.executable, "-m", RANKS, address]
     options = ["--standalone", f"--nproc-per-node={size}", "--max-restarts=0", f"--shutdown-timeout={SHUTDOWN}"]
     return [sys.executable, "-m", RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", "-m", RANKS, address]
 

@@ -10,6 +10,8 @@ from typing import Any
 from harness import errors
 from harness.errors import HarnessError
 from harness.execution.messages import (
+    Deal,
+    Dealt,
     Failed,
     Finished,
     Inspect,
@@ -76,6 +78,39 @@ def execute(
         for job, answer in pool.events(POLL):
             assert isinstance(job, Train)
             yield from _digest(job, answer, waiting)
+
+
+def deal(
+    pool: Pool, cohorts: Iterable[Cohort], *, suite: Path, root: Path, telemetry: Mapping[str, Any],
+    stopping: Callable[[], bool],
+) -> Iterator[Event]:  # fmt: skip
+    """The same, dealt out over ranks that were started for us, each of which trains its share by itself."""
+    waiting = deque((cohort, 1) for cohort in cohorts)
+    while waiting and not stopping():
+        jobs = [
+            Train(suite=suite, cohort=cohort, root=root, telemetry=telemetry, attempt=attempt)
+            for cohort, attempt in waiting
+        ]
+        waiting.clear()
+        pool.give(Deal(tuple(jobs)))
+        stopped = False
+        while pool.busy:
+            if stopping() and not stopped:
+                pool.stop()
+                stopped = True
+            for _, answer in pool.events(POLL):
+                if isinstance(answer, Failed):
+                    raise errors.MachineError(f"{answer.error}; what was saved stays, the same command goes on")
+                for job, result in zip(jobs, answer.answers if isinstance(answer, Dealt) else (), strict=False):
+                    yield from _digest(job, result, waiting)
+
+
+def skip(place: Place, cohorts: Iterable[Cohort], reason: str) -> Iterator[Event]:
+    """Record that trials can't be trained here; elsewhere they can, so a later run tries them again."""
+    for trial in (trial for cohort in cohorts for trial in cohort.trials):
+        write_record(place, Record(key=trial.key, trial=trial.content, outcome="skipped", error=reason))
+        yield Event(keys=(trial.key,), done=1.0)
+    yield Event(keys=(), note=f"skipped: {reason}")
 
 
 def _has_room(pool: Pool, cohort: Cohort) -> bool:

@@ -35,6 +35,18 @@ class Train:
 
 
 @dataclass(frozen=True, slots=True)
+class Deal:
+    """Cohorts that ranks train each by itself, one after the other: answered by Dealt."""
+
+    jobs: tuple[Train, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """There is nothing more to do: ranks go home. Not answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Save at the next step and say Stopped."""
 
@@ -105,5 +117,12 @@ class Refused:
     error: str
 
 
-Job = Survey | Inspect | Train
-Answer = Surveyed | Inspected | Finished | Stopped | Failed | Refused  # each ends a job
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """What came of each job that was dealt out, in their order."""
+
+    answers: tuple[Finished | Stopped | Failed | Refused, ...]
+
+
+Job = Survey | Inspect | Train | Deal | End
+Answer = Surveyed | Inspected | Finished | Stopped | Failed | Refused | Dealt  # each ends a job

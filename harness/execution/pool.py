@@ -1,5 +1,6 @@
 """Worker processes: started once, given jobs, watched, replaced where they die."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -11,8 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from harness.execution.launch import Launched, launch
-from harness.execution.messages import Answer, Failed, Job, Progress, Stop
+from harness.execution.launch import Launched, launch, world
+from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
 
 WORKER = "harness.execution.worker"
 SILENCE = 1800.0  # seconds without a sign of life after which a worker counts as hung
@@ -137,10 +138,15 @@ def pool_of(size: int, *, cuda: bool) -> Iterator[Pool]:
 def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
     """A pool whose one worker is so many ranks, which train one trial at a time together."""
     os.environ.update(SURROUNDINGS)
-    pool = Pool(1, lambda: Worker(*launch(size, stopping)), silence=RANKS_SILENCE)
+    under_torchrun = world() is not None
+    silence = math.inf if under_torchrun else RANKS_SILENCE  # a rank may have done its share while others are at theirs
+    pool = Pool(1, lambda: Worker(*launch(size, stopping)), silence=silence)
     try:
         yield pool
     finally:
+        if under_torchrun:
+            pool.give(End())
+            pool.workers[0].process.join(GRACE)
         pool.kill()
 
 

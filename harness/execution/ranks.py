@@ -1,14 +1,17 @@
 """One of several ranks: a process that does jobs together with the others, until its launcher or supervisor is gone.
 
 The first rank hears of jobs from the supervisor and passes them on. `launch` as first word makes this process the
-launcher instead: torch's own, which ends with the supervisor.
+launcher instead: torch's own, which ends with the supervisor. Under torchrun all but the first process of the world
+become ranks themselves.
 """
 
 import os
 import queue
+import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,12 +20,13 @@ import torch
 import torch.distributed as dist
 
 from harness.errors import HarnessError
-from harness.execution.launch import die_with_parent
-from harness.execution.messages import Answer, Failed, Progress, Refused, Train
+from harness.execution.launch import die_with_parent, world
+from harness.execution.messages import Deal, Dealt, End, Failed, Finished, Progress, Refused, Stopped, Train
 from harness.execution.train import train_cohort
 from harness.execution.worker import failed, listen
-from harness.training.ranks import Ranks
+from harness.training.ranks import ALONE, Ranks
 
+Result = Finished | Stopped | Failed | Refused
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
 STEP = timedelta(minutes=30)  # that a rank waits for the others in a step
 
@@ -38,17 +42,24 @@ def main(arguments: list[str]) -> None:
         serve(arguments[0])
 
 
-def serve(address: str) -> None:
-    """Do jobs as they come."""
+def serve(address: str | None = None) -> None:
+    """Do jobs as they come, until there are no more. The first rank hears of them at `address`."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()
+    if world() is not None and address is None:  # torchrun tells all of its processes to stop; what is said is agreed
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+            signal.signal(number, lambda *_: stop.set())
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    pipe = _pipe(address, jobs, stop) if dist.get_rank() == 0 else None
+    pipe = _pipe(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None
     while True:
         box: list[Any] = [jobs.get() if pipe is not None else None]
         dist.broadcast_object_list(box)
-        answer = _do(box[0], pipe, stop)
+        job = box[0]
+        if isinstance(job, End):
+            dist.destroy_process_group()
+            return
+        answer = _do(job, pipe, stop) if isinstance(job, Train) else _deal(job, stop)
         if pipe is not None:
             pipe.send(answer)
 
@@ -61,20 +72,14 @@ def _pipe(address: str, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -
     return pipe
 
 
-def _do(job: Train, pipe: Connection | None, stop: threading.Event) -> Answer:
+def _do(job: Train, pipe: Connection | None, stop: threading.Event) -> Result:
     """What comes of a job, for all ranks the same."""
     everyone = list(range(dist.get_world_size()))
     control = dist.new_group(everyone, timeout=STEP)
     backend = _backend(job)
     group = control if backend == "gloo" else dist.new_group(everyone, timeout=STEP, backend=backend)
     ranks = Ranks(rank=dist.get_rank(), size=len(everyone), group=group, control=control)
-    answer: Answer
-    try:
-        answer = train_cohort(job, tell=pipe.send if pipe else _keep_quiet, stop=stop.is_set, ranks=ranks)
-    except HarnessError as error:
-        answer = Refused(kind=type(error).__name__, error=str(error))
-    except Exception as error:  # noqa: BLE001 (whatever a model raises is what came of its trial)
-        answer = failed(error)
+    answer = _try(job, pipe.send if pipe else _keep_quiet, stop, ranks)
     # Where this rank alone has failed, the others wait for it in a step: now they are told that it is gone.
     for used in {id(group): group, id(control): control}.values():
         dist.destroy_process_group(used)
@@ -83,11 +88,29 @@ def _do(job: Train, pipe: Connection | None, stop: threading.Event) -> Answer:
     return _first(answers)
 
 
+def _deal(job: Deal, stop: threading.Event) -> Dealt:
+    """What comes of jobs that each rank does by itself, every rank its share of them."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    own = [_try(one, _keep_quiet, stop, ALONE) for one in job.jobs[rank::size]]
+    shares: list[Any] = [None] * size
+    dist.all_gather_object(shares, own)
+    return Dealt(tuple(shares[i % size][i // size] for i in range(len(job.jobs))))
+
+
+def _try(job: Train, tell: Callable[[Progress], None], stop: threading.Event, ranks: Ranks) -> Result:
+    try:
+        return train_cohort(job, tell=tell, stop=stop.is_set, ranks=ranks)
+    except HarnessError as error:
+        return Refused(kind=type(error).__name__, error=str(error))
+    except Exception as error:  # noqa: BLE001 (whatever a model raises is what came of its trial)
+        return failed(error)
+
+
 def _keep_quiet(progress: Progress) -> None:
     """The first rank speaks for all."""
 
 
-def _first(answers: list[Answer]) -> Answer:
+def _first(answers: list[Result]) -> Result:
     """What went wrong first, where something did: that peers were lost follows from it."""
     wrong = [answer for answer in answers if isinstance(answer, Failed | Refused)]
     causes = [answer for answer in wrong if "onnection" not in answer.error]

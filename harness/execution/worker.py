@@ -11,7 +11,7 @@ import torch
 
 from harness.errors import HarnessError
 from harness.execution.inspect import inspect
-from harness.execution.messages import Answer, Failed, Inspect, Job, Refused, Stop, Survey
+from harness.execution.messages import Answer, Failed, Inspect, Job, Refused, Stop, Survey, Train
 from harness.execution.survey import survey
 from harness.execution.train import train_cohort
 
@@ -49,6 +49,7 @@ def _do(job: Job, connection: Connection, stop: threading.Event) -> Answer:
             return survey(job)
         if isinstance(job, Inspect):
             return inspect()
+        assert isinstance(job, Train)
         return train_cohort(job, tell=connection.send, stop=stop.is_set)
     except HarnessError as error:
         return Refused(kind=type(error).__name__, error=str(error))

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,8 @@ def disturb(harness, seed, number=signal.SIGKILL):
             )
         )
     time.sleep(rng.random())
-    try:
+    with suppress(ProcessLookupError):  # the run was sooner
         os.kill(rng.choice(ranks), number)
-    except ProcessLookupError:
-        pass  # the run was sooner
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err, ranks
 
@@ -123,7 +122,7 @@ def test_a_stopped_run_is_saved_by_all_ranks_together_and_goes_on(harness, undis
         )
     )
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     ran = harness("run", "tiny", "--progress", "none")
     assert ran.code == 0, ran.err
