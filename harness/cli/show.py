@@ -2,15 +2,19 @@
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from harness.errors import UsageError
-from harness.records import Place, Record, read_manifest, read_record
+from harness.records import Place, read_manifest, read_record
 
 MOST_ROWS = 12  # of a curve; the table has all of them
+MOST_COLUMNS = 3  # of a curve that stands in a row: more don't fit beside the longest name
+Curves = Mapping[str, Mapping[str, list[Any]]]  # name -> step, value
 
 
 def show(options: argparse.Namespace) -> int:
@@ -25,8 +29,12 @@ def show(options: argparse.Namespace) -> int:
     console = Console()
     console.print(_pairs("setting", record.trial))
     console.print(_pairs("outcome", record.facts))
-    if record.curves:
-        console.print(_curves(record))
+    probed = {name: curve for name, curve in record.curves.items() if name.startswith("probe.")}
+    judged = {name: curve for name, curve in record.curves.items() if name not in probed}
+    if judged:
+        console.print(_curves(judged))
+    if probed:
+        console.print(_probes(probed))
     console.print(_pairs("measured", record.telemetry))
     manifest = read_manifest(place)
     suite = manifest["path"] if manifest else f"suites/{place.root.name}.py"
@@ -57,13 +65,29 @@ def _pairs(kind: str, values: object) -> Table:
     return table
 
 
-def _curves(record: Record) -> Table:
+def _curves(curves: Curves) -> Table:
     """The curves at some of their steps, the first and the last included."""
-    steps = sorted({step for curve in record.curves.values() for step in curve["step"]})
-    shown = [steps[round(i * (len(steps) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
-    table = Table("step", *(name.replace(".", "\n") for name in record.curves), title="curves")
-    values = {name: dict(zip(curve["step"], curve["value"], strict=True)) for name, curve in record.curves.items()}
-    for step in dict.fromkeys(shown):
-        cells = [values[name].get(step) for name in record.curves]
-        table.add_row(str(step), *("" if cell is None else f"{cell:.4g}" for cell in cells))
+    table = Table("step", *(name.replace(".", "\n") for name in curves), title="curves")
+    for step in _some_steps(curves, MOST_ROWS):
+        table.add_row(str(step), *(_cell(curve, step) for curve in curves.values()))
     return table
+
+
+def _probes(curves: Curves) -> Table:
+    """The curves of probes, which are many, each in a row."""
+    steps = _some_steps(curves, MOST_COLUMNS)
+    table = Table(Column("probe", no_wrap=True), *(f"step {step}" for step in steps))
+    for name, curve in curves.items():
+        table.add_row(name.partition(".")[2], *(_cell(curve, step) for step in steps))
+    return table
+
+
+def _some_steps(curves: Curves, most: int) -> list[int]:
+    """At most so many of the steps, the first and the last included."""
+    steps = sorted({step for curve in curves.values() for step in curve["step"]})
+    return list(dict.fromkeys(steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)))
+
+
+def _cell(curve: Mapping[str, list[Any]], step: int) -> str:
+    value = dict(zip(curve["step"], curve["value"], strict=True)).get(step)
+    return "" if value is None else f"{value:.4g}"

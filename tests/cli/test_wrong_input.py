@@ -78,6 +78,7 @@ FOR_THE_SURVEY = [  # what only torch knows
     ('"schedule": "cos"', 2, "did you mean 'cosine'"),
     ('"init": "heh"', 2, "did you mean 'he'"),
     ('"activation": "rel"', 2, "did you mean 'relu'"),
+    ('"probes": ["weights", "gradiens"]', 2, "did you mean 'gradients'"),
     ('"norm": "instance"', 2, "pixels"),
     ('"norm": "group", "norm_groups": 3', 2, "must divide"),
     ('"device": "gpu"', 2, "unknown device 'gpu'"),
