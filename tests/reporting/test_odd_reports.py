@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from harness.claim import Claim
-from harness.reporting.figures.picture import Picture
 from harness.reporting.report import write_report
 from harness.reporting.tables import MOST_ROWS
 from tests.reporting.simulated import simulate
@@ -22,13 +21,7 @@ CLAIMS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _without_files_of_figures(monkeypatch):
-    """Figures are made, as everywhere, but not written in three formats: that takes most of the time."""
-    blank = {"svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "png": b"", "pdf": b""}
-    monkeypatch.setattr(
-        Picture, "files", lambda picture: {f"{picture.name}.{kind}": data for kind, data in blank.items()}
-    )
+pytestmark = pytest.mark.usefixtures("unwritten_figures")
 
 
 def report(folder, axes=AXES, claims=CLAIMS, **options):

@@ -89,6 +89,7 @@ def test_the_same_results_give_the_same_bytes(written, tmp_path):
     assert files(other) == files(results.folder)
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 def test_a_report_of_unchanged_results_is_left_alone_and_of_changed_ones_is_not(written, tmp_path):
     results, _ = written
     other = tmp_path / "lr_sweep"
@@ -113,6 +114,7 @@ def test_a_report_that_was_torn_is_made_again(written, tmp_path):
     assert files(other) == files(results.folder)
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 def test_a_partial_grid_says_how_much_of_it_there_is(tmp_path):
     results = on_disk(simulate(tmp_path / "lr_sweep", AXES, claims=CLAIMS, keep=0.5))
     text = write_report(results).read_text("utf-8")
@@ -120,6 +122,7 @@ def test_a_partial_grid_says_how_much_of_it_there_is(tmp_path):
     assert "So far" in text
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_shown_and_does_nothing(tmp_path, text):
     claims = [Claim.better(text, than="none", lr=1.0)]
@@ -147,6 +150,7 @@ ODD_GRIDS = {
 }
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 @pytest.mark.parametrize("status", [None, "nonfinite"])
 @pytest.mark.parametrize("axes", ODD_GRIDS.values(), ids=ODD_GRIDS)
 def test_any_grid_has_a_report(tmp_path, axes, status):
@@ -162,6 +166,7 @@ def test_with_one_seed_figures_are_descriptive_and_show_no_p(tmp_path):
     assert all(np.isnan(comparison.p) for comparison in drawn["effect"].comparisons)
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 def test_nothing_trained_yet_has_a_report_too(tmp_path):
     results = on_disk(simulate(tmp_path / "s", AXES, keep=0.0, claims=CLAIMS))
     assert "0 of 96 trials" in write_report(results).read_text("utf-8")
@@ -187,6 +192,7 @@ def test_captions_say_n_failures_policy_test_correction_and_init(written):
         assert word in effect.caption
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 def test_claims_declared_after_results_are_marked(tmp_path):
     results = on_disk(simulate(tmp_path / "s", AXES))
     late = {**asdict(CLAIMS[1]), "declared_after": 77}
@@ -194,6 +200,7 @@ def test_claims_declared_after_results_are_marked(tmp_path):
     assert "Declared after 77 trials had results." in write_report(results).read_text("utf-8")
 
 
+@pytest.mark.usefixtures("unwritten_figures")
 def test_an_axis_that_follows_another_is_named_with_it(tmp_path):
     results = on_disk(simulate(tmp_path, {"norm": ["batch", "none"], "batch_size": [16, 64], "seed": range(3)}))
     results = replace(results, suite={**results.suite, "following": {"lr": "batch_size"}})

@@ -13,6 +13,7 @@ from harness.reporting.figures.picture import MOST_POINTS, Picture, points_left_
 from harness.reporting.figures.probes import activation_percentiles, landscape, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
 from harness.reporting.figures.recovered import recovered
+from harness.reporting.figures.tasks import task_profile
 from harness.reporting.figures.tuning import best_of_k
 from harness.store import Results
 
@@ -22,6 +23,7 @@ FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing
     effect_at_each_point,
     usable_ranges,
     best_of_k,
+    task_profile,
     over_batch_size,
     lr_and_batch_size,
     recovered,

@@ -128,7 +128,7 @@ def time_to_target(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"The share of seeds whose validation accuracy has reached {words.percent(suite['target_accuracy'])}, "
-                f"over training (Kaplan-Meier; a cross at the end marks seeds that never did, counted as the whole "
+                f"over training (Kaplan-Meier; a tick at the budget marks seeds that never did, counted as the whole "
                 f"budget). {left_out}{seeds(trials)} {counted(trials, suite)} {setting(results)}"
             ),
             alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
@@ -147,5 +147,5 @@ def _reached(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
         steps, share = np.array([0.0, *at, budget]), 1 - np.array([1.0, *missing, missing[-1]])
         axes.step(steps, share, where="post", lw=1.6, label=safe(arm), **line(arm, arms))
         if np.isnan(times).any():
-            axes.plot([budget], [share[-1]], "x", ms=5, mew=1.6, color=colour(arm, arms))
+            axes.plot([budget], [share[-1]], "|", ms=9, mew=1.6, color=colour(arm, arms))
     axes.set_ylim(-0.03, 1.03)

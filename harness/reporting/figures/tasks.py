@@ -1,0 +1,99 @@
+"""Over several tasks: how large a share of them does each arm solve how well? The tasks are the unit."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.reporting import grid, words
+from harness.reporting.figures.picture import Picture, canvas, colour, counted, legend, line, over_lr, points_of, safe
+from harness.reporting.metrics import score_words
+from harness.reporting.stats import cross_fitted, iqm, mean_ranks, normalised, performance_profile
+from harness.store import Results
+
+METRIC = "test_accuracy"
+FEWEST = 3  # tasks: a share of fewer says nothing
+THRESHOLDS = np.linspace(0, 1, 101)
+
+Array = NDArray[np.float64]
+
+
+def task_profile(results: Results) -> Iterator[Picture]:
+    """The share of data sets on which an arm's normalised accuracy exceeds each level (Agarwal et al. 2021)."""
+    suite = results.suite
+    if suite["compare"] == "dataset" or len(grid.values(suite, "dataset")) < FEWEST:
+        return
+    rng = np.random.default_rng(0)  # resamples of seeds: the same every time
+    for suffix, where, trials in points_of(results, "dataset", *(["lr"] if over_lr(suite) else [])):
+        scores = _scores(trials, suite)
+        tasks = len(next(iter(scores.values()))) if scores else 0
+        if tasks < FEWEST:
+            continue
+        arms = grid.arms(suite)
+        with canvas(3.0) as figure:
+            axes = figure.subplots()
+            for arm, of in scores.items():
+                share, low, high = performance_profile(of, THRESHOLDS, rng)
+                axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=colour(arm, arms))
+                axes.step(THRESHOLDS, share, where="post", lw=1.6, label=safe(arm), **line(arm, arms))
+            axes.set(xlabel="normalised test accuracy, above", ylabel="share of tasks", ylim=(-0.03, 1.03))
+            legend(figure, [axes], suite["compare"])
+        chosen = ", each at the learning rate that validation on the other seeds chooses" if over_lr(suite) else ""
+        yield Picture(
+            name=f"tasks{suffix}",
+            title="How do the arms do over all tasks?" + (f" ({where})" if where else ""),
+            figure=figure,
+            caption=(
+                f"The share of {words.count(tasks, 'task')} on which the mean over seeds of (accuracy - chance) / "
+                f"(1 - chance) exceeds each level{chosen}; bands are 95 % bootstrap intervals over seeds within each "
+                f"task, and say nothing of other tasks. {_summary(scores)} Tasks that an arm lacks are left out of "
+                f"all. No test is made here. {counted(trials, suite)} {score_words(METRIC)}"
+            ),
+            alt=f"Falling step curves by arm of the share of tasks over normalised accuracy. {_summary(scores)}",
+        )
+
+
+def _scores(trials: pd.DataFrame, suite: Any) -> dict[Any, Array]:
+    """Per arm its normalised scores [task, seed], NaN where a seed has none; of the tasks that all arms have."""
+    found = {
+        arm: {task: _task(mine, suite) for (task,), mine in of.groupby(["dataset"], sort=False)}
+        for arm in grid.arms(suite)
+        if not (of := trials[trials[suite["compare"]] == arm]).empty
+    }
+    known = {arm: {task for task, scores in tasks.items() if len(scores)} for arm, tasks in found.items()}
+    shared = [t for t in grid.values(suite, "dataset") if all(t in tasks for tasks in known.values())]
+    return {arm: _stacked([tasks[task] for task in shared]) for arm, tasks in found.items()} if shared else {}
+
+
+def _task(trials: pd.DataFrame, suite: Any) -> Array:
+    """The normalised score of each seed at one task."""
+    guess = (1 / trials["classes"].astype("float64")).min()
+    if not over_lr(suite):
+        scored = grid.score_units(trials, METRIC)["score"].dropna().to_numpy("float64")
+        return normalised(scored, np.full(len(scored), guess))
+    validation, test = (
+        grid.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").to_numpy("float64")
+        for metric in ("val_accuracy", METRIC)
+    )
+    whole = ~(np.isnan(validation) | np.isnan(test)).any(axis=1)
+    if whole.sum() < 2:
+        return np.empty(0)
+    scored = cross_fitted(validation[whole], test[whole])
+    return normalised(scored, np.full(len(scored), guess))
+
+
+def _stacked(scores: list[Array]) -> Array:
+    longest = max(map(len, scores))
+    return np.array([np.pad(of, (0, longest - len(of)), constant_values=np.nan) for of in scores])
+
+
+def _summary(scores: Mapping[Any, Array]) -> str:
+    means = {arm: np.nanmean(of, axis=1) for arm, of in scores.items()}
+    ranks = mean_ranks(np.stack(list(means.values()), axis=1))
+    said = [
+        f"{words.value(arm)} {iqm(mean):.2f} and {rank:.1f}"
+        for (arm, mean), rank in zip(means.items(), ranks, strict=True)
+    ]
+    return f"Interquartile mean and mean rank: {words.listing(said)}."

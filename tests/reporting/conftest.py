@@ -1,0 +1,15 @@
+"""What tests of reports share."""
+
+import pytest
+
+from harness.reporting.figures.picture import Picture
+
+BLANK = {"svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "png": b"", "pdf": b""}
+
+
+@pytest.fixture
+def unwritten_figures(monkeypatch):
+    """Figures are drawn and laid out, but not written in three formats: that takes most of the time of a report."""
+    monkeypatch.setattr(
+        Picture, "files", lambda picture: {f"{picture.name}.{kind}": data for kind, data in BLANK.items()}
+    )
