@@ -162,13 +162,15 @@ def _train(
     with display(options.progress) as shown:
         for error in todo.damaged:
             shown.note(f"{error}; it is trained again")
-        for note in dict.fromkeys(kind.note for kind in seen.kinds.values() if kind.note):
+        told = {kind.note for kind in seen.kinds.values() if kind.note}
+        for note in sorted(told):
             shown.note(note)
         shown.show(tally)
         for event in _events(suite, place, todo, seen, options.workers, stop, ranks):
             tally.add(event)
-            if event.note:
+            if event.note and event.note not in told:
                 shown.note(event.note)
+                told.add(event.note)
             shown.show(tally)
 
 

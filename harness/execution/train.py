@@ -79,6 +79,8 @@ def train_cohort(
     saving = 0.0
     for done, work in train(program, start):
         clock.charge(work)
+        while program.notes:
+            tell(Progress(done=done / program.steps, note=program.notes.pop()))
         due = clock.last - saved > max(SAVE_EVERY, SAVE_SHARE * saving) and done < program.steps and ranks.rank == 0
         halt, save = ranks.agree(stop(), due)
         if halt:

@@ -146,6 +146,12 @@ class Chain:
         if not re.fullmatch(f"{'F' if len(inputs) > 1 else 'F?'}(LB?A?)*L", letters):
             raise NotStackableError("it is not a row of linear layers, batch norms and activations")
 
+    def forget_room(self) -> None:
+        """Allocate anew at the next step: a recording must own the memory that it writes to."""
+        for step in self.steps:
+            if not isinstance(step, tuple):
+                step.shape = ()
+
     def forward(self, x: Tensor, *, shared: bool) -> Tensor:
         """The output "M K N" for each model's own examples "N M ...", or for examples "N ..." that all share."""
         x = x.flatten(1) if shared else x.flatten(2).permute(1, 2, 0)

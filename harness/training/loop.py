@@ -2,23 +2,24 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from harness.training.augment import Moves, draw_moves, labels_of, moved
+from harness.training.augment import draw_moves, labels_of, moved
 from harness.training.best import note_best
 from harness.training.compact import go_on
 from harness.training.fusion import Stack
 from harness.training.losses import cross_entropy, each_loss
+from harness.training.now import Now, Seen
 from harness.training.optim import clipped, lr_factor, update
 from harness.training.probes.view import Batch
 from harness.training.probing import measure
 from harness.training.program import RECENT, Program
 from harness.training.ranks import settle
+from harness.training.replay import Advance, fastest
 from harness.training.statistics import JUDGED, edges
 from harness.training.streams import generator, sub_seed
 
@@ -29,7 +30,7 @@ def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
     That is "train", "eval" or "probe". Between two pieces the program can be saved: its tensors and the number of steps
     are all there is to know, for what is measured again writes the same row again.
     """
-    seen: Epoch | None = None
+    seen: Seen | None = None
     begin = True
     marks = frozenset(program.marks)
     program.part.clear()
@@ -49,22 +50,16 @@ def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:
         if step == program.steps:
             return
         epoch, batch = divmod(step, program.steps_per_epoch)
+        if begin:
+            advance = fastest(active, partial(_advance, active))
         if batch == 0 or begin:
             seen, begin = _epoch(active, epoch), False
-        _learn(active, step, seen, batch)
+        _learn(active, advance, _now(active, step, seen))
         yield step + 1, "train"
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """How each model sees the training examples in one epoch, the same for all models of one seed."""
-
-    order: Int[Tensor, "M N"]
-    moves: Moves | None
-
-
-def _epoch(program: Program, epoch: int) -> Epoch | None:
-    """What is drawn for this epoch; None where every batch has all examples as they are: it needs no copies."""
+def _epoch(program: Program, epoch: int) -> Seen | None:
+    """The examples as drawn for this epoch; None where each batch is all of them as they are: it needs no copies."""
     first, examples, device = program.trials[0], program.dataset.size("train"), program.fail_step.device
     if first.batch_size == examples and first.augment == "none":
         return None
@@ -72,36 +67,51 @@ def _epoch(program: Program, epoch: int) -> Epoch | None:
     seeds += seeds[-1:] * (program.stack.size - len(seeds))
     orders = {s: torch.randperm(examples, generator=generator(s, "order", epoch)) for s in dict.fromkeys(seeds)}
     order = torch.stack([orders[seed] for seed in seeds]).to(device)
-    return Epoch(order, draw_moves(first.augment, seeds, examples, epoch, device))
+    return Seen(order, draw_moves(first.augment, seeds, examples, epoch, device))
 
 
-def _learn(program: Program, step: int, seen: Epoch | None, batch: int) -> None:
+def _now(program: Program, step: int, seen: Seen | None, parts: int | None = None) -> Now:
+    """What the next step is told, its batch in parts; `parts` in the place of the trial's own number of them."""
+    first = program.trials[0]
+    cut: tuple[Seen, ...] = ()
+    if seen is not None:
+        low = step % program.steps_per_epoch * first.batch_size
+        picked = seen.picked[:, low : low + first.batch_size]
+        pieces = picked.tensor_split(parts or first.accumulate, 1)
+        cut = tuple(seen.of(program.ranks.share(piece, 1)) for piece in pieces)
+    return Now(step, cut, lr_factor(first, step, program.steps), program.optimizer.corrections(step))
+
+
+def _learn(program: Program, advance: Advance, now: Now) -> None:
     """One update of every model."""
-    first, stack = program.trials[0], program.stack
-    losses, grads = _gradients(program, step, seen, batch)
-    factor = lr_factor(first, step, program.steps)
-    now = {kind: of.times(factor) for kind, of in program.settings.items()}
-    settings = {name: now[weight.ndim, name in program.norms] for name, weight in stack.weights.items()}
+    program.recent[now.step % RECENT] = advance(now)
+    done = now.step + 1
+    if done % RECENT == 0 or done == program.marks[_marks_before(program, done)]:
+        _gather_losses(program, done)
+
+
+def _advance(program: Program, now: Now) -> Float[Tensor, "M"]:
+    """One update of every model, and the losses before it, by nothing but `now` and tensors: it may be recorded."""
+    losses, grads = _gradients(program, now)
+    scaled = {kind: of.times(now.factor) for kind, of in program.settings.items()}
+    weights = program.stack.weights
+    settings = {name: scaled[weight.ndim, name in program.norms] for name, weight in weights.items()}
     grads = grads if program.limits is None else clipped(grads, program.limits)
-    update(program.optimizer, stack.weights, grads, program.slots, settings, step)
-    program.recent[step % RECENT] = losses
-    if (step + 1) % RECENT == 0 or step + 1 == program.marks[_marks_before(program, step + 1)]:
-        _gather_losses(program, step + 1)
+    update(program.optimizer, weights, grads, program.slots, settings, now.corrections)
+    return losses
 
 
-def _gradients(
-    program: Program, step: int, seen: Epoch | None, batch: int
-) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
+def _gradients(program: Program, now: Now) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
     """The models' mean losses over a batch and their gradients, gathered over the parts that it is cut into.
 
     On several ranks the losses are those of this rank's examples; the mean over the ranks is that over the batch.
     """
     first, stack, parts = program.trials[0], program.stack, program.trials[0].accumulate
-    _seed_noise(program, step)
+    _seed_noise(program, now.step)
     losses, grads = None, None
     for part in range(parts):
-        x, y, shared = _batch(program, seen, batch, part=part, parts=parts)
-        stack.count_batches(step * parts + part)
+        x, y, shared = _batch(program, now, part, parts)
+        stack.count_batches(now.step * parts + part)
         head = partial(cross_entropy, y=y, of=first.batch_size / program.ranks.size)
         more, grads = stack.gradients(x, shared=shared, head=head, before=grads, last=part + 1 == parts)
         losses = more if losses is None else losses + more
@@ -110,27 +120,24 @@ def _gradients(
     return losses, grads
 
 
-def _batch(
-    program: Program, seen: Epoch | None, batch: int, *, part: int = 0, parts: int = 1
-) -> tuple[Tensor, Tensor, bool]:
+def _batch(program: Program, now: Now, part: int, parts: int) -> tuple[Tensor, Tensor, bool]:
     """The examples "N M ..." and labels "M N" of each model's batch, or what all models share, and whether they do.
 
     Where a batch goes through the model in parts, one of them; of that, what is this rank's.
     """
     (x, y), ranks = program.data["train"], program.ranks
-    if seen is None:
+    if not now.parts:
         some_x, some_y = x.tensor_split(parts)[part], y.tensor_split(parts, -1)[part]
         return ranks.share(some_x), ranks.share(some_y, -1), True
-    size = program.trials[0].batch_size
-    picked = ranks.share(seen.order[:, batch * size : (batch + 1) * size].tensor_split(parts, 1)[part], 1)
-    mine = x[picked.T] if seen.moves is None else moved(x[picked.T], seen.moves.of(picked))
-    return mine, labels_of(y, picked), False
+    seen = now.parts[part]
+    mine = x[seen.picked.T] if seen.moves is None else moved(x[seen.picked.T], seen.moves)
+    return mine, labels_of(y, seen.picked), False
 
 
 def _probe(program: Program, step: int) -> None:
     """Write a row of the probes' curves: before the update after this step, with the batch of that update at hand."""
-    epoch, batch = divmod(step, program.steps_per_epoch)
-    measure(program, step, Batch(*_batch(program, _epoch(program, epoch), batch)))
+    now = _now(program, step, _epoch(program, step // program.steps_per_epoch), parts=1)
+    measure(program, step, Batch(*_batch(program, now, 0, 1)))
 
 
 def _seed_noise(program: Program, step: int) -> None:

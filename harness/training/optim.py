@@ -48,9 +48,10 @@ class Settings:
         }
         return cls(**columns, decays=any(decays), nesterov=trials[0].nesterov)
 
-    def times(self, factor: float) -> "Settings":
+    def times(self, factor: float | Tensor) -> "Settings":
         """The same with all learning rates multiplied."""
-        return self if factor == 1.0 else replace(self, lr=self.lr * factor)
+        is_one = isinstance(factor, float) and factor == 1.0
+        return self if is_one else replace(self, lr=self.lr * factor)
 
 
 Kind = tuple[int, bool]  # of a weight: its dimensions, and whether it belongs to a norm layer
@@ -84,10 +85,11 @@ def clipped(grads: Mapping[str, Tensor], limits: Float[Tensor, "M"]) -> dict[str
 
 
 Slots = Mapping[str, Tensor]  # what the optimizer remembers of one parameter
-Update = Callable[[Tensor, Tensor, Slots, Settings, int], None]
+Corrections = Sequence[float | Tensor]  # what an update reads of the step: a number, or a tensor that holds it
+Update = Callable[[Tensor, Tensor, Slots, Settings, Corrections], None]
 
 
-def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:  # noqa: ARG001
+def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, _: Corrections) -> None:
     """Sutskever et al. 2013 in torch's form: the momentum buffer gathers gradients, lr multiplies it."""
     if settings.decays:
         grad = grad + settings.weight_decay * weight
@@ -97,26 +99,32 @@ def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: i
     weight.addcmul_(settings.lr, grad, value=-1)
 
 
-def _adamw(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, step: int) -> None:
-    """Loshchilov & Hutter 2019, algorithm 2; `step` counts from 0."""
+def _adamw(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, corrections: Corrections) -> None:
+    """Loshchilov & Hutter 2019, algorithm 2."""
     weight.mul_(1 - settings.lr * settings.weight_decay)
     mean = slots["mean"].lerp_(grad, 1 - BETAS[0])
     square = slots["square"].mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
-    corrections = [1 - beta ** (step + 1) for beta in BETAS]
-    weight.sub_(settings.lr / corrections[0] * mean / (square.sqrt() / math.sqrt(corrections[1]) + EPS))
+    of_mean, of_root = corrections
+    weight.sub_(settings.lr / of_mean * mean / (square.sqrt() / of_root + EPS))
+
+
+def _bias_corrections(step: int) -> tuple[float, ...]:
+    """How much of the mean gradient, and of the root of the mean square, is there after a step, counted from 0."""
+    return 1 - BETAS[0] ** (step + 1), math.sqrt(1 - BETAS[1] ** (step + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """An update rule and the names of what it remembers for each parameter, all of it zero at first."""
+    """An update rule, what it remembers of each parameter (by name, zero at first), and what it reads of a step."""
 
     update: Update
     slots: Callable[[Sequence[Trial]], tuple[str, ...]]
+    corrections: Callable[[int], tuple[float, ...]] = lambda step: ()
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(_sgd, lambda trials: ("velocity",) if any(t.momentum for t in trials) else ()),
-    "adamw": Optimizer(_adamw, lambda trials: ("mean", "square")),
+    "adamw": Optimizer(_adamw, lambda trials: ("mean", "square"), _bias_corrections),
 }
 
 TORCH: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, str]]] = {  # and torch's names for the slots
@@ -154,8 +162,8 @@ def update(
     grads: Mapping[str, Tensor],
     slots: Mapping[str, Mapping[str, Tensor]],
     settings: Mapping[str, Settings],
-    step: int,
+    corrections: Corrections,
 ) -> None:
     """One step of every model, in place."""
     for name, weight in weights.items():
-        optimizer.update(weight, grads[name], slots[name], settings[name], step)
+        optimizer.update(weight, grads[name], slots[name], settings[name], corrections)

@@ -60,6 +60,7 @@ class Program:
     part: list[tuple["Program", list[int]]] = field(
         default_factory=list
     )  # what trains on in place of all: see compact.py
+    notes: list[str] = field(default_factory=list)  # what a user should know of how it trains
 
     @property
     def state(self) -> dict[str, Tensor]:
