@@ -54,6 +54,9 @@ class Trial:
     steps: int | None = None  # parameter updates; a suite gives either steps or epochs
     epochs: int | None = None
     precision: str = "float32"  # or "float64"; or "bfloat16": what torch.autocast does of float32 in it
+    tf32: bool = False  # whether CUDA may round what it multiplies to TensorFloat32
+    memory_format: str = "contiguous"  # of images and convolutions; or "channels_last"
+    compile: bool = False  # whether forward and backward passes go through torch.compile
     augment: str = "none"  # of training images: "flip", "crop", "flip+crop"
     label_noise: float = 0.0  # share of training labels that are wrong
     eval_every: int | None = None  # steps; a twentieth of the budget unless told
@@ -169,6 +172,10 @@ RULES: dict[str, Rule] = {
     "eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
     "sync_bn": (lambda value: value in ("auto", "native", "portable"), "be 'auto', 'native' or 'portable'"),
     "init_scale": _POSITIVE,
+    "memory_format": (
+        lambda value: value in ("contiguous", "channels_last"),
+        "be 'contiguous' or 'channels_last'",
+    ),
     "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
     "weight_decay": _NOT_NEGATIVE,
     "clip_norm": _POSITIVE,

@@ -8,6 +8,7 @@ from hypothesis import settings
 
 # As in a worker: the number of threads moves bits, and tests side by side would fight for the cores.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 
 # Training is slow on a busy machine, which says nothing about the code. Under CI, hypothesis draws the same every time.
 settings.register_profile("harness", deadline=None)

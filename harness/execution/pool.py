@@ -23,6 +23,7 @@ GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
 # after each step and is asked for anew costs a third of the time of small models (glibc alone reads the last two).
 SURROUNDINGS = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it matrix products on CUDA are not the same each time
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
 }

@@ -23,6 +23,7 @@ from harness.loader import SuiteFile, load_suite
 from harness.plan import MAX_COHORT, Shape, shape
 from harness.training.augment import check_augment
 from harness.training.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.training.device import check_way
 from harness.training.fusion import SLOW, choose_mode, fuse, kept_bytes
 from harness.training.inits import INITS
 from harness.training.loop import train
@@ -147,6 +148,7 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
     model = build(one_process, dataset.inputs, dataset.classes, functions)
+    check_way(trial, model)
     what = f"model {trial.model!r} with norm {trial.norm!r}"
     try:
         mode, reason = _mode(model, trial, dataset.inputs)

@@ -23,6 +23,7 @@ from harness.training import checkpoint
 from harness.training.best import keep_best
 from harness.training.checkpoint import Snapshot
 from harness.training.datasets import Dataset, load_dataset
+from harness.training.device import make_ready, synchronise
 from harness.training.loop import train
 from harness.training.outcomes import Outcome, outcomes
 from harness.training.planes import planes
@@ -63,21 +64,17 @@ def train_cohort(
     suite, trials, place = _suite(job.suite), job.cohort.trials, Place(job.root)
     dataset = _dataset(job.suite, trials[0].dataset)
     device = device_of(trials[0], ranks)
-    torch.set_num_threads(trials[0].threads)
+    make_ready(trials[0])
     program = prepare(trials, dataset, device, suite.suite.functions, ranks)
     if suite.suite.save_models:
         program = keep_best(program)
-    about = {
-        "cohort": job.cohort.id,
-        "fingerprint": fingerprint(device),
-        "code": job.telemetry["code_hash"],
-        "mode": program.stack.mode,
-        "save_models": suite.suite.save_models,
-    }
+    about = _about(job, program, suite)
     start, clock = _resume(program, place, about, tell)
     saved = told = time.monotonic()
-    saving = 0.0
+    saving, pauses = 0.0, {*program.marks, *program.probe_marks}
     for done, work in train(program, start):
+        if work != "train" or done in pauses:
+            synchronise(device)  # what was started before is done, so that its time is booked where it belongs
         clock.charge(work)
         while program.notes:
             tell(Progress(done=done / program.steps, note=program.notes.pop()))
@@ -114,6 +111,17 @@ def device_of(trial: Trial, ranks: Ranks) -> torch.device:
     if ranks.size == 1 or not trial.device.startswith("cuda"):
         return torch.device(trial.device)
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", ranks.rank)) % torch.cuda.device_count())
+
+
+def _about(job: Train, program: Program, suite: SuiteFile) -> dict[str, Any]:
+    """What a snapshot must have in common with this attempt to be gone on from."""
+    return {
+        "cohort": job.cohort.id,
+        "fingerprint": fingerprint(program.fail_step.device),
+        "code": job.telemetry["code_hash"],
+        "mode": program.stack.mode,
+        "save_models": suite.suite.save_models,
+    }
 
 
 @lru_cache(maxsize=4)

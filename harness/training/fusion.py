@@ -22,6 +22,7 @@ from harness.training.chain import Chain
 from harness.training.ranks import Ranks
 from harness.training.replica import Replica
 from harness.training.stacking import NotStackableError, lay_out, spread, stack_layers
+from harness.training.way import USUAL, Way, compiled
 
 FEWEST = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
 PROBED, EXAMPLES = 3, 5  # models that are held against themselves, and on how many examples
@@ -30,6 +31,7 @@ LARGE = 2**22  # bytes that a step of one model keeps
 TOLERANCE = 1e-8  # of outputs, gradients and running statistics, relative to the largest of each tensor
 
 
+Forward = Callable[["Stack", Tensor, bool], Tensor]
 Head = Callable[[Tensor], tuple[Tensor, Tensor]]  # output -> losses, and the gradient of their sum
 
 
@@ -46,8 +48,9 @@ class Stack:
     chain: Chain | None  # what trains in place of `base`, with the same tensors
     cumulative: tuple[_BatchNorm, ...]  # layers of `base` whose running statistics average all batches
     draws: bool  # whether the forward pass draws random numbers (dropout)
-    autocast: torch.dtype | None = None  # what forward and backward passes compute in, as torch.autocast does
     replica: Replica | None = None  # what trains in place of `base` where several ranks train one model
+    way: Way = USUAL
+    compiled: Forward | None = None  # what trains in place of `base`, where the way asks for it
 
     @property
     def size(self) -> int:
@@ -56,17 +59,26 @@ class Stack:
 
     def __call__(self, x: Tensor, *, shared: bool) -> Float[Tensor, "M K N"]:
         """Each model's output: for its own examples "N M ...", or for examples "N ..." that all of them share."""
-        if self.autocast is None:
-            return MODES[self.mode](self, x, shared)
+        forward = MODES[self.mode] if self.compiled is None or not self.base.training else self.compiled
+        if self.way.autocast is None:
+            return forward(self, x, shared)
         weight = next(iter(self.weights.values()))
-        with torch.autocast(weight.device.type, self.autocast):
-            return MODES[self.mode](self, x, shared).to(weight.dtype)
+        with torch.autocast(weight.device.type, self.way.autocast):
+            return forward(self, x, shared).to(weight.dtype)
 
-    def cast(self, dtype: torch.dtype | None) -> "Stack":
-        """The same under autocast, if any; a chain, which doesn't go through it, becomes a stack of layers."""
-        if dtype is None:
+    def told(self, way: Way) -> "Stack":
+        """The same models on their way: a chain, which knows none but the usual, becomes a stack of layers.
+
+        Models that are mapped can't be told how images lie; they train one after the other.
+        """
+        if way == USUAL:
             return self
-        return replace(self, mode="stacked" if self.mode == "chain" else self.mode, chain=None, autocast=dtype)
+        mode = "stacked" if self.mode == "chain" else self.mode
+        if way.channels_last and mode == "vmap":
+            mode = "alone"
+        weights = {name: way.lay_weights(weight) for name, weight in self.weights.items()}
+        made = _assemble(self.plain, weights, self.buffers, self.inputs, mode)
+        return replace(made, way=way, compiled=compiled(MODES[mode]) if way.compile else None)
 
     def gradients(
         self, x: Tensor, *, shared: bool, head: Head, before: Mapping[str, Tensor] | None = None, last: bool = True
@@ -76,8 +88,8 @@ class Stack:
         Where a batch goes through in parts, gradients of the parts `before` are added, and hold until the `last`.
         """
         if self.replica is not None:
-            examples, begin = x if shared else x[:, 0], before is None
-            return self.replica.gradients(examples, head, begin=begin, last=last, autocast=self.autocast)
+            examples, begin = self.way.lay(x if shared else x[:, 0]), before is None
+            return self.replica.gradients(examples, head, begin=begin, last=last, autocast=self.way.autocast)
         losses, grads = self._gradients(x, shared, head)
         if before is not None:
             return losses, {name: before[name] + grad for name, grad in grads.items()}
@@ -98,11 +110,11 @@ class Stack:
         """The models in these rows as a stack of their own."""
         weights = {name: weight.detach()[rows].requires_grad_() for name, weight in self.weights.items()}
         buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
-        return _assemble(self.plain, weights, buffers, self.inputs, self.mode).cast(self.autocast)
+        return _assemble(self.plain, weights, buffers, self.inputs, self.mode).told(self.way)
 
     def like(self, plain: nn.Module, buffers: dict[str, Tensor]) -> "Stack":
         """The models on the same weights, with other buffers, run as another plain module says."""
-        return _assemble(plain, self.weights, buffers, self.inputs, self.mode).cast(self.autocast)
+        return _assemble(plain, self.weights, buffers, self.inputs, self.mode).told(self.way)
 
     def count_batches(self, step: int) -> None:
         """Tell cumulative batch norms how many batches came before: torch would read a counter, which vmap can't."""
@@ -125,7 +137,7 @@ def _stacked(stack: Stack, x: Tensor, shared: bool) -> Tensor:
         x = lay_out(x)
     elif stack.draws and stack.base.training:
         x = spread(x, stack.size)  # every model draws for itself
-    out: Tensor = stack.base(x)
+    out: Tensor = stack.base(stack.way.lay(x))
     return out
 
 
@@ -144,11 +156,11 @@ def _one_by_one(stack: Stack, x: Tensor, shared: bool) -> Tensor:
     outs = []
     for i in range(stack.size):
         tensors = {name: tensor[i] for name, tensor in apart.items()}
-        outs.append(functional_call(stack.base, tensors, (x if shared else x[:, i],)))
+        outs.append(functional_call(stack.base, tensors, (stack.way.lay(x if shared else x[:, i]),)))
     return torch.stack(outs).transpose(1, 2)
 
 
-MODES: dict[str, Callable[[Stack, Tensor, bool], Tensor]] = {
+MODES: dict[str, Forward] = {
     "chain": _stacked,  # in evaluation
     "stacked": _stacked,
     "vmap": _mapped,
@@ -191,9 +203,9 @@ def _assemble(
     )
 
 
-def distribute(model: nn.Module, inputs: tuple[int, ...], device: torch.device, ranks: Ranks) -> Stack:
+def distribute(model: nn.Module, inputs: tuple[int, ...], device: torch.device, ranks: Ranks, way: Way) -> Stack:
     """The model on a device of this rank, as one of several that train it together."""
-    alone = fuse([model], inputs, device, "alone")
+    alone = fuse([model], inputs, device, "alone").told(way)
     replica = Replica(alone.base, alone.weights, alone.buffers, ranks)
     return replace(alone, mode="ddp", replica=replica)
 

@@ -18,6 +18,7 @@ from harness.training.precision import PRECISIONS
 from harness.training.probes import curves_of, probes_of
 from harness.training.probes.layers import Layer, layers_of
 from harness.training.ranks import ALONE, Ranks
+from harness.training.way import Way
 from harness.trial import Trial
 
 RECENT = 64  # steps whose losses are kept before they are added up: one at a time costs more than the rest of a step
@@ -157,12 +158,12 @@ def _fused(
     models: Sequence[nn.Module], trial: Trial, inputs: tuple[int, ...], device: torch.device, ranks: Ranks
 ) -> Stack:
     if ranks.size > 1:
-        stack = distribute(models[0], inputs, device, ranks)
-    elif trial.together == 1:  # what is asked for is the model as it is
+        return distribute(models[0], inputs, device, ranks, Way.of(trial))
+    if trial.together == 1:  # what is asked for is the model as it is
         stack = fuse(models, inputs, device, "alone")
     else:
         stack = fuse_fastest(models, inputs, trial.batch_size, device)
-    return stack.cast(PRECISIONS[trial.precision].autocast)
+    return stack.told(Way.of(trial))
 
 
 def epoch_length(trial: Trial, dataset: Dataset) -> int:

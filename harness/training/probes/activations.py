@@ -29,7 +29,7 @@ def _of_one(view: View, model: int) -> dict[str, Tensor]:
     stack = view.models
     tensors = {name: tensor[model].clone() for name, tensor in (*stack.weights.items(), *stack.buffers.items())}
     x, _ = view.batch.of(model)
-    cast = torch.autocast(x.device.type, stack.autocast, enabled=stack.autocast is not None)
+    cast = torch.autocast(x.device.type, stack.way.autocast, enabled=stack.way.autocast is not None)
     with cast, seeing_inputs(stack.plain) as seen:
         functional_call(stack.plain, tensors, (x,))
     found: dict[str, Tensor] = {}

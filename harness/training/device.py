@@ -1,0 +1,56 @@
+"""How a device computes: the same bits each time, in full single precision, unless a trial says otherwise."""
+
+import torch
+from torch import nn
+
+from harness.errors import MachineError, SuiteError
+from harness.trial import Trial
+
+TF32_SINCE = (8, 0)  # capability of CUDA devices
+
+
+def check_way(trial: Trial, model: nn.Module) -> None:
+    """SuiteError or MachineError where the trial asks for a way to compute that the model or its device hasn't."""
+    if trial.memory_format == "channels_last" and not any(type(m).__name__.endswith("Conv2d") for m in model.modules()):
+        raise SuiteError(
+            f"memory_format='channels_last' is of convolutions of images, and {trial.model!r} has none; leave it out"
+        )
+    device = torch.device(trial.device)
+    if trial.tf32 and (device.type != "cuda" or torch.cuda.get_device_capability(device) < TF32_SINCE):
+        raise MachineError(
+            f"tf32=True needs a CUDA device of capability 8.0 or more, got device {trial.device!r}; leave it out"
+        )
+    if trial.compile and trial.world_size > 1:
+        raise SuiteError(f"compile=True is for one process, got world_size {trial.world_size}; leave it out")
+    if trial.compile and (fault := _compiler_fault(device)):
+        raise MachineError(f"compile=True: torch.compile doesn't work on this machine: {fault}; leave it out")
+
+
+def _compiler_fault(device: torch.device) -> str:
+    """What is wrong when torch compiles a small function for the device; "" where it can."""
+    try:
+        torch.compile(lambda x: x.square() + 1)(torch.ones(2, device=device))
+    except Exception as error:  # noqa: BLE001 (a compiler that is missing shows in many ways)
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return ""
+
+
+def make_ready(trial: Trial) -> None:
+    """Let this process compute as the trial says, by as many threads; CUDA deterministically, wherever torch can."""
+    torch.set_num_threads(trial.threads)
+    if not trial.device.startswith("cuda"):
+        return
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False  # it would choose by time
+    precision = "tf32" if trial.tf32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
