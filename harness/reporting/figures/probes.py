@@ -83,8 +83,8 @@ def activation_percentiles(results: Results) -> Iterator[Picture]:
             title="How do activations move in training?" + where,
             figure=figure,
             caption=(
-                f"The 15th, 50th and 85th percentile of what the units of a layer put out, the band between the outer "
-                f"two shaded; thin lines are the medians of single seeds, all others means over seeds. "
+                f"The 15th, 50th and 85th percentile of what a layer hands to its nonlinearity, the band between the "
+                f"outer two shaded; thin lines are the medians of single seeds, all others means over seeds. "
                 f"{_about(results, curves)}"
             ),
             alt=f"Percentiles of activations over steps, by arm, for layers {words.listing(map(str, layers))}.",
