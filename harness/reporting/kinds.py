@@ -213,7 +213,7 @@ def _compare_recovered(claim: Claim, results: Results, rng: np.random.Generator)
     for of in recoveries(claim, results):
         gain, loss = of.local.differences, of.lost.differences
         comparison = compare(of.local, margin=claim.margin, null=claim.margin, rng=rng)
-        share = stats.recovered_fraction(np.zeros(len(gain)), gain, loss, rng)
+        share = stats.recovered_fraction(0 * gain, gain, loss, rng, stats.expanded_percentiles(len(gain)))
         found.append(
             replace(
                 comparison,

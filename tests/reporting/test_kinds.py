@@ -231,7 +231,8 @@ def test_the_three_columns_are_paired_by_seed_across_world_sizes(tmp_path):
         np.array([values({**row, **at}) for row in rows])
         for at in ({"norm": "batch"}, {"norm": "sync_batch"}, {"norm": "batch", "world_size": 1})
     )
-    expected = stats.recovered_fraction(local, sync, big, np.random.default_rng(0))
+    wide = stats.expanded_percentiles(SEEDS)
+    expected = stats.recovered_fraction(local, sync, big, np.random.default_rng(0), wide)
     assert shares[1].estimate == pytest.approx(expected.estimate)
     assert (shares[1].low, shares[1].high) == pytest.approx((expected.low, expected.high), abs=0.01)
     beside = [c for c in verdict.comparisons if not c.verdict]

@@ -7,10 +7,9 @@ score of this one: choosing on the scored seed, or on test data, would flatter.
 import math
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
-from harness.reporting.stats.paired import ALPHA, RESAMPLES, Interval
+from harness.reporting.stats.paired import RESAMPLES, Interval, expanded_percentiles
 
 Array = NDArray[np.float64]
 
@@ -43,8 +42,7 @@ def cross_fitted(validation: Array, test: Array) -> Array:
 def tuned_difference(ours: tuple[Array, Array], theirs: tuple[Array, Array], rng: np.random.Generator) -> Interval:
     """The mean cross-fitted difference with its bootstrap interval over seeds; each side is (validation, test).
 
-    Each resample chooses the lr of both sides again. Percentiles are expanded as Hesterberg (2015, "What teachers
-    should know about the bootstrap") proposes, since plain ones are too narrow for few seeds.
+    Each resample chooses the lr of both sides again.
     """
     n = len(ours[0])
     estimate = float(np.mean(cross_fitted(*ours) - cross_fitted(*theirs)))
@@ -54,12 +52,6 @@ def tuned_difference(ours: tuple[Array, Array], theirs: tuple[Array, Array], rng
     draws = _refitted(*ours, counts) - _refitted(*theirs, counts)
     low, high = np.percentile(draws, expanded_percentiles(n))
     return Interval(estimate, float(low), float(high))
-
-
-def expanded_percentiles(n: int) -> list[float]:
-    """The two percentiles of bootstrap means of n values that lie as far apart as the ends of a t interval."""
-    tail = float(scipy.stats.norm.cdf(-math.sqrt(n / (n - 1)) * scipy.stats.t.ppf(1 - ALPHA / 2, n - 1)))
-    return [100 * tail, 100 * (1 - tail)]
 
 
 def _refitted(validation: Array, test: Array, counts: NDArray[np.int64]) -> Array:

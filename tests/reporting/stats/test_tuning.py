@@ -80,9 +80,9 @@ def test_the_interval_of_a_tuned_difference_covers_the_truth_at_the_nominal_rate
     rng = np.random.default_rng(n)
     truth = np.array([0.80, 0.84, 0.87, 0.60])  # lr 2 is best, clearly
     inside = []
-    for _ in range(300):
+    for _ in range(100):
         luck = rng.normal(0, 0.01, (n, 1))
         sides = [truth + luck + rng.normal(0, 0.01, (2, n, LRS)) + better for better in (0.02, 0.0)]
         found = stats.tuned_difference(tuple(sides[0]), tuple(sides[1]), rng)
         inside.append(found.low <= 0.02 <= found.high)
-    assert 0.91 <= np.mean(inside) <= 0.99
+    assert 0.88 <= np.mean(inside) <= 0.99
