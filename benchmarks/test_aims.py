@@ -43,7 +43,7 @@ def whole_run(tmp_path: Path, trial: Trial, seeds: int) -> tuple[float, list[Tri
     fields = ("dataset", "model", "batch_size", "steps", "eval_every")
     path.write_text('"""?"""\n' + GRID.format(seeds=seeds, **{name: getattr(trial, name) for name in fields}))
     trials = list(load_suite(path).trials(device="cpu"))
-    with pool_of(CORES, cuda=False) as pool:
+    with pool_of(CORES) as pool:
         seen = ask(pool, Survey(suite=path, device="cpu"), lambda: False)
         cohorts = plan(trials, at_once={of: kind.at_once for of, kind in seen.kinds.items()})
         cohorts = longest_first(cohorts, {of: kind.work for of, kind in seen.kinds.items()})

@@ -24,7 +24,7 @@ ENOUGH_DISK = 2**30  # bytes
 def doctor(options: argparse.Namespace) -> int:
     """Print what was found; the exit code is 4 where trials can't be trained at all."""
     findings = [*_here(options.results), *_packages()]
-    with stopping(None) as stop, pool_of(1, cuda=False) as pool:
+    with stopping(None) as stop, pool_of(1) as pool:
         answer = ask(pool, Inspect(), stop)
     if answer is None:
         return stop.exit_code

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 from harness.cli.manifest import describe
 from harness.cli.progress import duration
-from harness.cli.run import Todo, find_work, known_device, survey, workers_for
+from harness.cli.run import Todo, find_work, survey, workers_for
 from harness.cli.stopping import stopping
 from harness.execution.messages import Kind
 from harness.loader import SuiteFile, load_suite
 from harness.plan import Cohort, Shape, longest_first, shape
-from harness.records import Place, read_manifest
+from harness.records import Place
 from harness.reporting import grid, words
 from harness.reporting.claims import check, comparisons_of
 from harness.reporting.stats import seeds_needed
@@ -24,17 +24,16 @@ def plan(options: argparse.Namespace) -> int:
     check(suite.suite.claims, description)
     place = Place(options.results / suite.name)
     only = parse_only(options.only)
-    device = known_device(options.device, read_manifest(place)) or options.device
     print(suite.question)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in description["axes"].items()) or "no axis"
     print(f"{description['trials']} trials: {axes}; compared: {suite.suite.compare}")
     _print_seeds(suite, description)
     with stopping(None) as stop:
-        seen = survey(suite, place, device, stop, measure=True)
+        seen = survey(suite, place, options, stop, measure=True)
     if seen is None:
         return stop.exit_code
     todo = find_work(suite, place, seen.device, only, kinds=seen.kinds)
-    return _print_work(suite, todo, seen.kinds, workers_for(options.workers, seen.device), seen.device)
+    return _print_work(suite, todo, seen.kinds, workers_for(options, seen), seen.device)
 
 
 def _print_work(suite: SuiteFile, todo: Todo, kinds: Mapping[Shape, Kind], workers: int, device: str) -> int:

@@ -15,6 +15,7 @@ from harness.cli.provenance import telemetry_of
 from harness.cli.stopping import INTERRUPTED, TEMPORARY, Stopping, stopping
 from harness.cli.summary import end_of_run
 from harness.errors import DamageError, EmptySelection, MachineError
+from harness.execution.gpus import names
 from harness.execution.launch import world
 from harness.execution.local import Event, ask, deal, execute, skip
 from harness.execution.messages import Kind, Survey, Surveyed
@@ -88,7 +89,7 @@ def _run(suite: SuiteFile, options: argparse.Namespace, stop: Stopping, ranks: P
         device = known_device(options.device, before)
         todo = None if device is None else find_work(suite, place, device, only, retry=options.retry)
         if todo is None or todo.pending:
-            seen = survey(suite, place, device or options.device, stop)
+            seen = survey(suite, place, options, stop, cut=todo is None or _is_uncut(todo, before))
             if seen is None:
                 return end_of_run(suite, place, [], stop)
             todo = find_work(suite, place, seen.device, only, retry=options.retry, kinds=seen.kinds)
@@ -136,22 +137,43 @@ def _is_whole(suite: SuiteFile, place: Place, key: str, outcome: str) -> bool:
     return not asked or all(place.model(key, which).is_file() for which in WHICH)
 
 
-def survey(suite: SuiteFile, place: Place, device: str, stop: Stopping, *, measure: bool = False) -> Surveyed | None:
+def _is_uncut(todo: Todo, before: Mapping[str, Any] | None) -> bool:
+    """Whether there are trials that no earlier run has put into a cohort."""
+    cut = {key for keys in (before or {}).get("cohorts", ()) for key in keys}
+    return not cut.issuperset(trial.key for trial in todo.trials)
+
+
+def survey(
+    suite: SuiteFile, place: Place, options: argparse.Namespace, stop: Stopping, *, measure: bool = False,
+    cut: bool = True,
+) -> Surveyed | None:  # fmt: skip
     """What only a worker can know, because it needs torch; None where the run is stopped before it is known."""
-    with pool_of(1, cuda=False) as pool:
-        data = None if measure else place.root.resolve() / "data"
-        job = Survey(suite=suite.path.resolve(), device=device, data=data, measure=measure)
+    with pool_of(1) as pool:
+        job = Survey(
+            suite=suite.path.resolve(),
+            device=known_device(options.device, read_manifest(place)) or options.device,
+            data=None if measure else place.root.resolve() / "data",
+            measure=measure,
+            cut=cut,
+            workers=options.workers if isinstance(options.workers, int) else 1,
+        )
         answer = ask(pool, job, stop)
     assert answer is None or isinstance(answer, Surveyed)
     return answer
 
 
-def workers_for(asked: int | str, device: str) -> int:
-    """How many workers to use: "auto" is one for each core, or one for a GPU."""
-    if isinstance(asked, int):
-        return asked
+def workers_for(options: argparse.Namespace, seen: Surveyed) -> int:
+    """How many workers to use: "auto" is one for each core, or one for each GPU."""
+    if isinstance(options.workers, int):
+        return options.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if device == "cpu" else 1
+    return cores if seen.device == "cpu" else max(1, len(gpus_for(options, seen)))
+
+
+def gpus_for(options: argparse.Namespace, seen: Surveyed) -> tuple[str, ...]:
+    """The GPUs that workers get in turn."""
+    asked = options.device if options.device.startswith("cuda") else seen.device
+    return names(asked, seen.machine.get("gpus", 0), os.environ) if seen.device == "cuda" else ()
 
 
 def _train(
@@ -166,7 +188,7 @@ def _train(
         for note in sorted(told):
             shown.note(note)
         shown.show(tally)
-        for event in _events(suite, place, todo, seen, options.workers, stop, ranks):
+        for event in _events(suite, place, todo, seen, options, stop, ranks):
             tally.add(event)
             if event.note and event.note not in told:
                 shown.note(event.note)
@@ -175,8 +197,9 @@ def _train(
 
 
 def _events(
-    suite: SuiteFile, place: Place, todo: Todo, seen: Surveyed, workers: int | str, stop: Stopping, ranks: Pool | None
-) -> Iterator[Event]:
+    suite: SuiteFile, place: Place, todo: Todo, seen: Surveyed, options: argparse.Namespace, stop: Stopping,
+    ranks: Pool | None,
+) -> Iterator[Event]:  # fmt: skip
     """Train the cohorts of each world size in turn: with processes of our own, or with those that torchrun started."""
     order = longest_first(todo.pending, {shape: kind.work for shape, kind in seen.kinds.items()})
     about: dict[str, Any] = {"suite": suite.path.resolve(), "root": place.root.resolve()}
@@ -191,8 +214,8 @@ def _events(
         elif ranks is not None:
             yield from skip(place, alike, f"needs {size} ranks, and torchrun started {there}")
         else:
-            count, on_cuda = min(workers_for(workers, seen.device), len(alike)), seen.device.startswith("cuda")
-            with ranks_of(size, stop) if size > 1 else pool_of(count, cuda=on_cuda) as pool:
+            count, gpus = min(workers_for(options, seen), len(alike)), gpus_for(options, seen)
+            with ranks_of(size, stop) if size > 1 else pool_of(count, gpus) as pool:
                 yield from execute(pool, alike, **about)
 
 

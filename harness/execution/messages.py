@@ -16,6 +16,8 @@ class Survey:
     device: str
     data: Path | None = None  # folder for the data that a report draws
     measure: bool = False  # also how long cohorts would take
+    cut: bool = True  # whether cohorts are yet to be cut: on a GPU their size is found by trying
+    workers: int = 1  # that will share the GPUs
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Failed:
     error: str  # one line
     details: str  # the traceback, for the log
     again: bool  # whether the same could go well another time: it died from outside, it didn't raise
+    broken: bool = False  # whether its worker can do nothing more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

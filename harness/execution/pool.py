@@ -5,13 +5,14 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.launch import Launched, launch, world
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
 
@@ -37,6 +38,7 @@ class Worker:
     pipe: Connection
     job: Job | None = None
     heard: float = field(default_factory=time.monotonic)
+    gpu: str | None = None  # the only one that it sees
 
 
 class Pool:
@@ -91,6 +93,8 @@ class Pool:
         worker.heard = time.monotonic()
         if not isinstance(message, Progress):
             worker.job = None
+        if isinstance(message, Failed) and message.broken:
+            self._bury(worker)
         return message
 
     def _bury(self, worker: Worker) -> None:
@@ -114,19 +118,23 @@ class Pool:
 
 
 @contextmanager
-def pool_of(size: int, *, cuda: bool) -> Iterator[Pool]:
-    """A pool of up to `size` workers, from a fork server that has torch loaded; a process each where CUDA is used."""
+def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
+    """A pool of up to `size` workers, from a fork server that has torch loaded; where there are GPUs, each sees one.
+
+    It sees no other, so that what it trains is told only "cuda". Such a worker is a process from the ground up.
+    """
     os.environ.update(SURROUNDINGS)
-    context: Any = multiprocessing.get_context("spawn" if cuda else "forkserver")
-    if not cuda:
+    context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
+    if not gpus:
         context.set_forkserver_preload([WORKER])
 
     def start() -> Worker:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_run, args=(theirs,), daemon=True)
+        gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
+        process = context.Process(target=_run, args=(theirs, gpu), daemon=True)
         process.start()
         theirs.close()
-        return Worker(process, ours)
+        return Worker(process, ours, gpu=gpu)
 
     pool = Pool(size, start)
     try:
@@ -151,8 +159,10 @@ def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
         pool.kill()
 
 
-def _run(pipe: Connection) -> None:
+def _run(pipe: Connection, gpu: str | None) -> None:
     """The life of a worker. It is imported there, so that this process never loads torch."""
+    if gpu is not None:
+        os.environ[VISIBLE] = gpu
     from harness.execution.worker import serve
 
     serve(pipe)

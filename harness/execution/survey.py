@@ -2,13 +2,10 @@
 
 import os
 import platform
-import re
 import socket
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +16,31 @@ from torch import nn
 
 from harness.errors import HarnessError, MachineError, SuiteError, lookup
 from harness.execution.messages import Kind, Survey, Surveyed
+from harness.execution.sizes import CACHE_SHARE, cache_bytes, on_cpu, on_gpu, pace_of, timed, worthwhile
 from harness.loader import SuiteFile, load_suite
-from harness.plan import MAX_COHORT, Shape, shape
+from harness.plan import Shape, shape
 from harness.training.augment import check_augment
 from harness.training.datasets import DATASETS, Dataset, load_dataset, save_for_report
-from harness.training.device import check_way
-from harness.training.fusion import SLOW, choose_mode, fuse, kept_bytes
+from harness.training.device import check_way, make_ready
+from harness.training.fusion import SLOW, Stack, choose_mode, fuse, kept_bytes
 from harness.training.inits import INITS
-from harness.training.loop import train
 from harness.training.models import MODELS, build
 from harness.training.norms import sync_bn
 from harness.training.optim import OPTIMIZERS, SCHEDULES
 from harness.training.precision import PRECISIONS
 from harness.training.probes import probes_of
-from harness.training.program import epoch_length, evaluation_steps, prepare, probe_steps, total_steps
+from harness.training.program import Program, epoch_length, evaluation_steps, prepare, probe_steps, total_steps
 from harness.trial import Trial
 
 PROBE_STEPS = 4
-USUAL_CACHE = 2**25  # bytes
-CACHE_SHARE = 4  # a cohort has this part of it: what is kept is written and read again, with as much besides
 FAR_ABOVE = 4  # times that part: a model that keeps more trains alone, whatever the mode makes of it
 
 
 def survey(job: Survey) -> Surveyed:
     """Resolve the device and try each kind of trial on a few examples; SuiteError or MachineError where that fails."""
     device = resolve_device(job.device)
+    if device == "cuda":
+        torch.cuda.set_device(int(job.device.partition(":")[2] or 0))
     suite = load_suite(job.suite)
     alike: dict[Shape, list[Trial]] = {}
     for trial in suite.trials(device=device):
@@ -52,9 +49,12 @@ def survey(job: Survey) -> Surveyed:
         lookup(INITS, init, "init")
     names = dict.fromkeys(trials[0].dataset for trials in alike.values())
     datasets = {name: _dataset(name, suite) for name in names}
-    kinds = {of: _try(trials[0], datasets[trials[0].dataset], suite) for of, trials in alike.items()}
+    kinds = {of: _try(trials[0], datasets[trials[0].dataset], suite, job.workers) for of, trials in alike.items()}
     for dataset in datasets.values():
         save_for_report(dataset, job.data)
+    if device == "cuda" and job.cut:
+        for of, trials in alike.items():
+            kinds[of] = replace(kinds[of], at_once=_worthwhile(trials, kinds[of], suite, datasets[trials[0].dataset]))
     if job.measure:
         for of, trials in alike.items():
             some = trials[: kinds[of].at_once]
@@ -70,7 +70,7 @@ def survey(job: Survey) -> Surveyed:
 def resolve_device(name: str) -> str:
     """The device that the name stands for; "auto" is the best there is. MachineError where this machine lacks it."""
     if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if kind not in found or (index and not index.isdigit()):
@@ -79,7 +79,7 @@ def resolve_device(name: str) -> str:
         raise MachineError(
             f"device {name!r} is not on this machine (it has {found[kind]} of {kind}); try --device auto"
         )
-    return f"{kind}:{index or 0}" if kind == "cuda" else kind
+    return kind  # of several GPUs, no trial depends on which it had
 
 
 def fingerprint(device: torch.device) -> dict[str, Any]:
@@ -102,6 +102,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
+        **({"gpus": torch.cuda.device_count()} if device.type == "cuda" else {}),
     }
 
 
@@ -114,13 +115,6 @@ def cpu_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-@cache
-def cache_bytes() -> int:
-    """The size of the processor's largest cache, where the system tells; else what is usual."""
-    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
-    return max((int(size[:-1]) * 2**10 for size in sizes if re.fullmatch(r"\d+K", size)), default=USUAL_CACHE)
 
 
 def _dataset(name: str, suite: SuiteFile) -> Dataset:
@@ -138,7 +132,7 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
+def _try(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> Kind:
     """Build one model and let a few examples through it, as they will go in training."""
     _check_settings(trial)
     check_augment(trial, dataset.inputs)
@@ -166,10 +160,33 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile) -> Kind:
         sync_bn(trial)  # says where it can't be had
         return Kind(at_once=1, work=float(kept * total_steps(trial, dataset)))
     return Kind(
-        at_once=trial.together or max(1, min(MAX_COHORT, cache_bytes() // CACHE_SHARE // kept)),
+        at_once=trial.together or _at_once(stack, dataset, kept, trial.device, workers),
         work=float(kept * total_steps(trial, dataset)),
         note=f"{what} trains {SLOW[mode]}, which is slower: {reason}" if reason else "",
     )
+
+
+def _at_once(stack: Stack, dataset: Dataset, kept: int, device: str, workers: int) -> int:
+    """How many models of this kind may train together on a device that so many workers use."""
+    if device != "cuda":
+        return on_cpu(kept)
+    if stack.mode == "alone":
+        return 1
+    weights = sum(weight[0].nbytes for weight in stack.weights.values())
+    return on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
+
+
+def _worthwhile(trials: Sequence[Trial], kind: Kind, suite: SuiteFile, dataset: Dataset) -> int:
+    """How many of these models gain from training together on the GPU, of those that it has memory for."""
+    most = min(kind.at_once, len(trials))
+    if trials[0].together or most == 1:
+        return kind.at_once
+    make_ready(trials[0], torch.device("cuda"))
+
+    def prepared(some: Sequence[Trial]) -> Program:
+        return prepare(some, dataset, torch.device("cuda"), suite.suite.functions)
+
+    return worthwhile(most, lambda size: pace_of(trials[:size], prepared))
 
 
 def _mode(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
@@ -190,7 +207,9 @@ def _check_settings(trial: Trial) -> None:
     if trial.optimizer != "sgd" and trial.momentum:
         raise SuiteError(f"momentum is of sgd; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
     precision = lookup(PRECISIONS, trial.precision, "precision")
-    if resolve_device(trial.device) == "mps" and precision.dtype is torch.float64:
+    if resolve_device(trial.device) != trial.device:
+        raise SuiteError(f"a trial trains on any GPU: write device='cuda' for {trial.device!r}, and choose by --device")
+    if trial.device == "mps" and precision.dtype is torch.float64:
         raise MachineError("precision 'float64' is not on device 'mps'; use the cpu, or float32")
     if trial.world_size > 1 and trial.together not in (None, 1):
         raise SuiteError(f"together={trial.together}: a trial on {trial.world_size} ranks trains by itself")
@@ -203,11 +222,8 @@ def _measure(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> flo
         trials = [replace(trial, world_size=1)]
     program = prepare(trials, dataset, torch.device(trial.device), suite.suite.functions)
     spent: dict[str, list[float]] = {"train": [], "eval": [], "probe": []}
-    last = time.monotonic()
-    for _, work in islice(train(program), PROBE_STEPS):
-        now = time.monotonic()
-        spent[work].append(now - last)
-        last = now
+    for seconds, work in timed(program, PROBE_STEPS):
+        spent[work].append(seconds)
     steps = total_steps(trial, dataset)
     often = {"train": steps, "eval": len(evaluation_steps(trial, steps)), "probe": len(probe_steps(trial, steps))}
     return sum(min(spent[work]) * times for work, times in often.items() if times)

@@ -64,7 +64,7 @@ def train_cohort(
     suite, trials, place = _suite(job.suite), job.cohort.trials, Place(job.root)
     dataset = _dataset(job.suite, trials[0].dataset)
     device = device_of(trials[0], ranks)
-    make_ready(trials[0])
+    make_ready(trials[0], device)
     program = prepare(trials, dataset, device, suite.suite.functions, ranks)
     if suite.suite.save_models:
         program = keep_best(program)
@@ -108,9 +108,10 @@ def _finish(program: Program, job: Train, clock: Clock) -> Finished:
 
 def device_of(trial: Trial, ranks: Ranks) -> torch.device:
     """Where a rank trains: on a GPU of its own, as far as the machine has so many."""
-    if ranks.size == 1 or not trial.device.startswith("cuda"):
+    local = os.environ.get("LOCAL_RANK", None if ranks.size == 1 else ranks.rank)
+    if local is None or not trial.device.startswith("cuda"):
         return torch.device(trial.device)
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", ranks.rank)) % torch.cuda.device_count())
+    return torch.device("cuda", int(local) % torch.cuda.device_count())
 
 
 def _about(job: Train, program: Program, suite: SuiteFile) -> dict[str, Any]:

@@ -1,17 +1,21 @@
 """A worker: a process that does jobs, on one thread, until its supervisor is gone. It has torch, the supervisor not."""
 
+import gc
 import os
 import queue
 import signal
 import threading
 import traceback
+import warnings
+from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 
 from harness.errors import HarnessError
 from harness.execution.inspect import inspect
-from harness.execution.messages import Answer, Failed, Inspect, Job, Refused, Stop, Survey, Train
+from harness.execution.messages import Answer, Failed, Inspect, Job, Progress, Refused, Stop, Survey, Train
 from harness.execution.survey import survey
 from harness.execution.train import train_cohort
 
@@ -26,8 +30,10 @@ def serve(connection: Connection) -> None:
     torch.set_num_threads(1)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=listen, args=(connection, jobs, stop), daemon=True).start()
+    warnings.showwarning = partial(_pass_on, connection)
     while True:
         connection.send(_do(jobs.get(), connection, stop))
+        free_memory()
 
 
 def listen(connection: Connection, jobs: "queue.SimpleQueue[Job]", stop: threading.Event) -> None:
@@ -66,4 +72,18 @@ def failed(error: Exception) -> Failed:
         error=line,
         details="".join(traceback.format_exception(error)),
         again=False,
+        broken=isinstance(error, torch.AcceleratorError) and not memory,  # no later call to the device can be trusted
     )
+
+
+def free_memory() -> None:
+    """Give back to a GPU what a job left: of one that raised, tensors hang on the stack that it kept."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _pass_on(connection: Connection, message: Warning | str, *_: Any) -> None:
+    """Let the user know what torch can't do deterministically; other warnings are for those who wrote the model."""
+    if "deterministic" in str(message):
+        connection.send(Progress(done=0.0, note=str(message).partition(".")[0]))

@@ -35,10 +35,10 @@ def _compiler_fault(device: torch.device) -> str:
     return ""
 
 
-def make_ready(trial: Trial) -> None:
+def make_ready(trial: Trial, device: torch.device) -> None:
     """Let this process compute as the trial says, by as many threads; CUDA deterministically, wherever torch can."""
     torch.set_num_threads(trial.threads)
-    if not trial.device.startswith("cuda"):
+    if device.type != "cuda":
         return
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -47,6 +47,7 @@ def make_ready(trial: Trial) -> None:
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
     if torch.cuda.is_available():
+        torch.cuda.set_device(device.index or torch.cuda.current_device())
         torch.cuda.reset_peak_memory_stats()
 
 

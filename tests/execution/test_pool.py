@@ -113,7 +113,7 @@ def test_a_cohort_waits_for_as_many_cores_as_it_has_threads(tmp_path, size, runn
 
 @pytest.fixture(scope="module")
 def pool():
-    with pool_of(2, cuda=False) as made:
+    with pool_of(2) as made:
         yield made
 
 
@@ -160,7 +160,7 @@ def test_a_question_is_dropped_when_the_run_is_stopped(pool):
 
 def test_a_worker_that_is_killed_is_told_by_its_signal_and_replaced(tmp_path):
     (tmp_path / "s.py").write_text(SUITE)
-    with pool_of(1, cuda=False) as pool:
+    with pool_of(1) as pool:
         assert ask(pool, Inspect(), never)
         (worker,) = pool.workers
         pool.give(job(TRIALS, tmp_path))
@@ -174,8 +174,7 @@ def test_a_worker_that_is_killed_is_told_by_its_signal_and_replaced(tmp_path):
         assert pool.workers != [worker]
 
 
-def test_a_worker_that_says_nothing_for_too_long_is_a_timeout(monkeypatch):
-    monkeypatch.setattr("harness.execution.pool.SILENCE", -1.0)
+def test_a_worker_that_says_nothing_for_too_long_is_a_timeout():
     made = []
 
     def start() -> Worker:
@@ -189,7 +188,7 @@ def test_a_worker_that_says_nothing_for_too_long_is_a_timeout(monkeypatch):
         made.append((process, theirs))
         return Worker(process, ours)
 
-    pool = Pool(1, start)
+    pool = Pool(1, start, silence=-1.0)
     pool.give(Inspect())
     ((_, failure),) = list(pool.events(0.0))
     assert failure.outcome == "timeout"
