@@ -3,6 +3,7 @@
 The supervisor speaks to the first rank through a socket in a folder that is its user's alone.
 """
 
+import json
 import os
 import re
 import signal
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import MachineError
+from harness.execution.messages import Failed, Refused
+from harness.records import NO_RESULT
 
 LAUNCHES = 3  # before a launch that fails counts as something that this machine can't do
 LAUNCH_WAIT = 300.0  # seconds for a launch on a busy machine
 SHUTDOWN = 3  # seconds that ranks have to end before they are killed
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # that the launcher passes on: ranks that it forgets would train on
+LEFT = "harness: this rank ends: "  # in the log, before what went wrong on a rank
 RANKS = "harness.execution.ranks"
 
 
@@ -55,12 +59,17 @@ class Launched:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
 
-    def cause(self) -> str:
-        """Why the ranks ended, as far as the launcher saw it."""
+    def cause(self) -> Failed | Refused:
+        """Why the ranks ended, as far as they or their launcher could tell."""
         said = self.said()
-        if killed := re.search(r"Signal \d+ \((SIG\w+)\) received by PID", said):
-            return f"a rank was killed by {killed[1]}"
-        return "a rank ended" if self.exitcode is not None else "the first rank is gone"
+        if left := re.search(f"{LEFT}(.*)", said):
+            kind, error = json.loads(left[1])
+            if kind in NO_RESULT:
+                return Failed(outcome=kind, error=error, details=said, again=False)
+            return Refused(kind=kind, error=error)
+        killed = re.search(r"Signal \d+ \((SIG\w+)\) received by PID", said)
+        error = f"a rank was killed by {killed[1]}" if killed else "a rank ended"
+        return Failed(outcome="crashed", error=error, details=said, again=True)
 
     def said(self) -> str:
         """The last that launcher and ranks wrote."""

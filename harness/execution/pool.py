@@ -88,7 +88,9 @@ class Pool:
             message: Progress | Answer = worker.pipe.recv()
         except (EOFError, OSError):
             self._bury(worker)
-            error = _cause(worker.process)
+            if isinstance(worker.process, Launched):
+                return worker.process.cause()
+            error = _cause(worker.process.exitcode)
             return Failed(outcome="crashed", error=error, details=error, again=True)
         worker.heard = time.monotonic()
         if not isinstance(message, Progress):
@@ -168,10 +170,7 @@ def _run(pipe: Connection, gpu: str | None) -> None:
     serve(pipe)
 
 
-def _cause(process: BaseProcess | Launched) -> str:
-    if isinstance(process, Launched):
-        return process.cause()
-    exit_code = process.exitcode
+def _cause(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         hint = "; the system does this when memory runs out" if -exit_code == signal.SIGKILL else ""
         return f"the worker was killed by {signal.Signals(-exit_code).name}{hint}"

@@ -5,6 +5,7 @@ launcher instead: torch's own, which ends with the supervisor. Under torchrun al
 become ranks themselves.
 """
 
+import json
 import os
 import queue
 import signal
@@ -14,13 +15,13 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 
 from harness.errors import HarnessError
-from harness.execution.launch import die_with_parent, world
+from harness.execution.launch import LEFT, die_with_parent, world
 from harness.execution.messages import Deal, Dealt, End, Failed, Finished, Progress, Refused, Stopped, Train
 from harness.execution.train import train_cohort
 from harness.execution.worker import failed, listen
@@ -28,6 +29,7 @@ from harness.training.ranks import ALONE, Ranks
 
 Result = Finished | Stopped | Failed | Refused
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
+ALONE_FOR = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
 STEP = timedelta(minutes=30)  # that a rank waits for the others in a step
 
 
@@ -80,12 +82,26 @@ def _do(job: Train, pipe: Connection | None, stop: threading.Event) -> Result:
     group = control if backend == "gloo" else dist.new_group(everyone, timeout=STEP, backend=backend)
     ranks = Ranks(rank=dist.get_rank(), size=len(everyone), group=group, control=control)
     answer = _try(job, pipe.send if pipe else _keep_quiet, stop, ranks)
-    # Where this rank alone has failed, the others wait for it in a step: now they are told that it is gone.
+    store, name = dist.distributed_c10d._get_default_store(), f"{job.cohort.id}/{job.attempt}"
+    store.set(f"{name}/{ranks.rank}", "ended")
+    if isinstance(answer, Failed | Refused):
+        try:
+            store.wait([f"{name}/{rank}" for rank in everyone], ALONE_FOR)
+        except dist.DistStoreError:
+            # The others wait for this rank in a step, and nothing but its end will tell them.
+            tell_and_leave(answer)
     for used in {id(group): group, id(control): control}.values():
         dist.destroy_process_group(used)
     answers: list[Any] = [None] * len(everyone)
     dist.all_gather_object(answers, answer)
     return _first(answers)
+
+
+def tell_and_leave(answer: Failed | Refused) -> NoReturn:
+    """End this rank, and with it the others; the supervisor reads in the log what went wrong."""
+    kind = answer.outcome if isinstance(answer, Failed) else answer.kind
+    print(LEFT + json.dumps([kind, answer.error]), file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _deal(job: Deal, stop: threading.Event) -> Dealt:

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from harness.execution.train import device_of
 from harness.training.datasets import Dataset
 from harness.training.loop import train
 from harness.training.outcomes import outcomes
@@ -42,7 +43,7 @@ def small_images(dtype: str) -> Dataset:
 
 
 def program_of(trial: Trial, ranks: Ranks, dtype: str = "float64") -> Program:
-    return prepare([replace(trial, precision=dtype)], small_images(dtype), torch.device("cpu"), {}, ranks)
+    return prepare([replace(trial, precision=dtype)], small_images(dtype), device_of(trial, ranks), {}, ranks)
 
 
 def learn(trial: Trial, dtype: str, until: int | None, saved: Any, done: int, ranks: Ranks) -> Any:
@@ -53,7 +54,7 @@ def learn(trial: Trial, dtype: str, until: int | None, saved: Any, done: int, ra
     for at, _ in train(program, done):
         if at == until:
             break
-    found = {name: tensor.detach().clone() for name, tensor in whole(program).items()}
+    found = {name: tensor.detach().cpu().clone() for name, tensor in whole(program).items()}
     (outcome,) = outcomes(program)
     return found, (dict(outcome.facts), dict(outcome.curves))
 
@@ -104,13 +105,14 @@ def raises_alike(shards: list[int], ranks: Ranks) -> str:
     return ""
 
 
-def serve(rank: int, size: int, path: str, pipe: Any) -> None:
+def serve(rank: int, size: int, path: str, pipe: Any, backend: str = "gloo") -> None:
     """Do what comes through the pipe, in groups of two ranks and of all."""
     torch.set_num_threads(1)
     # A rank that raises would leave the others waiting for it.
     patience = timedelta(seconds=60)
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=size, timeout=patience)
-    groups = {count: dist.new_group(list(range(count))) for count in range(2, size + 1)}
+    groups = {count: dist.new_group(list(range(count)), backend=backend) for count in range(2, size + 1)}
+    controls = groups if backend == "gloo" else {count: dist.new_group(list(range(count))) for count in groups}
     while True:
         try:
             function, count, arguments = pipe.recv()
@@ -118,7 +120,7 @@ def serve(rank: int, size: int, path: str, pipe: Any) -> None:
             return
         group = groups[count]
         try:
-            pipe.send((True, function(*arguments, Ranks(rank=rank, size=count, group=group, control=group))))
+            pipe.send((True, function(*arguments, Ranks(rank=rank, size=count, group=group, control=controls[count]))))
         except Exception as error:  # noqa: BLE001 (told to the test)
             pipe.send((False, repr(error)))
 

@@ -1,0 +1,62 @@
+"""Ranks on GPUs: torch's SyncBatchNorm against ours, and trials through NCCL against one process."""
+
+import multiprocessing
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harness.training.ranks import ALONE
+from tests.training import crew
+from tests.training.crew import trial_of
+
+pytestmark = pytest.mark.cuda
+
+
+def together(tmp_path, function, *arguments, backend, size=2):
+    """What the function comes to on ranks that are started for it."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    for rank in range(size):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=crew.serve, args=(rank, size, str(tmp_path / "store"), theirs, backend))
+        process.start()
+        theirs.close()
+        pipes.append(ours)
+        processes.append(process)
+    for pipe in pipes:
+        pipe.send((function, size, arguments))
+    answers = [pipe.recv() for pipe in pipes]
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.close()
+        process.join(60)
+    assert all(well for well, _ in answers), answers
+    return [answer for _, answer in answers]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_torchs_synchronised_batch_norm_learns_what_ours_does_with_two_gloo_ranks_on_one_gpu(
+    tmp_path, dtype, tolerance
+):
+    trial = trial_of(norm="sync_batch", model="cnn-4-8", world_size=2, steps=5, eval_every=5, device="cuda:0")
+    found = {}
+    for kind in ("native", "portable"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        asked = replace(trial, sync_bn=kind)
+        found[kind] = together(folder, crew.learn, asked, dtype, None, None, 0, backend="gloo")[0][0]
+    for name, tensor in found["portable"].items():
+        theirs = found["native"][name]
+        torch.testing.assert_close(theirs, tensor, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+@pytest.mark.parametrize("norm", ["none", "sync_batch"])
+def test_through_nccl_two_gpus_learn_what_one_process_learns(tmp_path, norm):
+    if torch.cuda.device_count() < 2:
+        pytest.skip(f"needs 2 CUDA devices, and there are {torch.cuda.device_count()}")
+    trial = trial_of(norm=norm, model="cnn-4-8", world_size=2, device="cuda:0")
+    found = together(tmp_path, crew.learn, trial, "float64", None, None, 0, backend="nccl")[0][0]
+    alone, _ = crew.learn(replace(trial, world_size=1, together=1), "float64", None, None, 0, ALONE)
+    for name, tensor in alone.items():
+        if name != "recent":
+            torch.testing.assert_close(found[name].cpu(), tensor.cpu(), rtol=1e-8, atol=1e-8, equal_nan=True)
