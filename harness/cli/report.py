@@ -1,7 +1,7 @@
 """`report`: write tables and report again from what is in the results folder."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,23 +26,26 @@ def report(options: argparse.Namespace) -> int:
     """Write the report of each suite, and an overview of several; the exit code."""
     asked = parse_fail_if(options.fail_if, CONDITIONS)
     found: dict[str, list[str]] = {name: [] for name in CONDITIONS}
-    suites, shown = load_suites(options.suites), []
+    suites = load_suites(options.suites)
     for suite in suites:
         place, manifest, table = refresh(suite, options.results)
         page = page_of_report(place, manifest)
         count = len(table)
         have = count - int((table["status"] == "interrupted").sum())
         print(f"{suite.name}: {have} of {count} trials have ended; the report is {page}")
-        if asked or len(suites) > 1:
-            shown.append(replace(read_results(place.root), suite=manifest))
-    for results in shown if asked else ():
-        _look(results, found)
+        if asked:
+            _look(replace(read_results(place.root), suite=manifest), found)
     if len(suites) > 1:
-        from harness.reporting.overview import write_overview  # templates take a while to load
-
-        print(f"the overview is {write_overview(options.results, shown)}")
+        print(f"the overview is {page_of_overview(options.results, [suite.name for suite in suites])}")
     close_gate(asked, {name: "; ".join(of) for name, of in found.items()})
     return 0
+
+
+def page_of_overview(folder: Path, names: Sequence[str]) -> Path:
+    """The page that tells what the suites of these names have found, made anew."""
+    from harness.reporting.overview import write_overview  # templates take a while to load
+
+    return write_overview(folder, [read_results(folder / name) for name in names])
 
 
 def _look(results: Results, found: dict[str, list[str]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.cli.manifest import describe, with_history
 from harness.cli.progress import Tally, display
 from harness.cli.provenance import telemetry_of
+from harness.cli.report import page_of_overview
 from harness.cli.stopping import INTERRUPTED, TEMPORARY, Stopping, stopping
 from harness.cli.summary import end_of_run
 from harness.errors import DamageError, EmptySelection, MachineError
@@ -64,6 +65,9 @@ def run(options: argparse.Namespace) -> int:
             codes.append(_one_of_many(suite, options, stop, ranks))
             if codes[-1] in STOPPED:
                 return codes[-1]
+    reported = [suite for suite, code in zip(suites, codes, strict=True) if code in (0, 1)]
+    if len(reported) > 1:
+        print(f"the overview is {page_of_overview(options.results, [suite.name for suite in reported])}")
     return min(codes, key=WORST_FIRST.index)
 
 

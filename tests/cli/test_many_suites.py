@@ -13,6 +13,9 @@ def test_all_stands_for_every_suite_of_a_folder_and_each_has_its_own_results(har
     ran = harness("run", "of/all", "--progress", "none")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.index("a: Is a tiny suite") < ran.out.index("b: Is a tiny suite")
+    assert "the overview is results/index.html" in ran.out
+    overview = (harness.results / "overview.md").read_text("utf-8")
+    assert all(f"({name}/report.md)" in overview for name in "ab")
     alone = harness("run", "of/b", "--results", "alone", "--progress", "none")
     assert alone.code == 0
     assert harness.tables("b") == harness.tables("b", results="alone")

@@ -151,7 +151,7 @@ def test_copied_numbers_are_numbers_and_nothing_copied_is_a_formula(opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("width", [400, 1200, 1600])
 def test_axe_finds_no_serious_fault(opened, width, scheme):
     page = opened(width, scheme)
     page.locator("summary").evaluate_all("all => all.forEach(summary => summary.click())")

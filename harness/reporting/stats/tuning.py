@@ -66,7 +66,9 @@ def _votes(validation: Array, counts: NDArray[np.int64], seed: int) -> Array:
     """[resample, lr]: what the other seeds say of each lr; a seed that is alone in a resample speaks for itself."""
     others = counts.copy()
     others[:, seed] = np.where(counts[:, seed] == len(validation), counts[:, seed], 0)
-    return np.asarray(others @ np.where(np.isnan(validation), LOWEST, validation))
+    return np.asarray(
+        others.astype(float) @ np.where(np.isnan(validation), LOWEST, validation)
+    )  # whole numbers are slow
 
 
 def best_of_k(validation: Array, test: Array) -> Array:
