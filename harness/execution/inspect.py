@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 import torch.distributed
 
+from harness.execution.cuda import cuda_findings
 from harness.execution.messages import Inspected
 from harness.execution.survey import cpu_name
 from harness.training.sources import SOURCES
@@ -15,7 +16,7 @@ def inspect() -> Inspected:
     findings = [
         ("processor", f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})", ""),
         ("worker processes", f"start, with {torch.get_num_threads()} thread each", ""),
-        ("cuda", *_cuda()),
+        *cuda_findings(),
         ("mps", "available" if torch.backends.mps.is_available() else "none", ""),
         ("backends of torch.distributed", ", ".join(_backends()) or "none", ""),
         *((f"dataset {name}", where, "") for name, where in _datasets()),
@@ -27,18 +28,6 @@ def _datasets() -> Iterator[tuple[str, str]]:
     """Where each dataset is that has to be got, or how to get it: what no suite asks for is not missing."""
     for name, source in SOURCES.items():
         yield name, source.found() or f"not here; where a suite needs it: {source.remedy}"
-
-
-def _cuda() -> tuple[str, str]:
-    if torch.version.cuda is None:
-        return "none (this torch is built without CUDA)", ""
-    if not torch.cuda.is_available():
-        return f"no device (torch is built for CUDA {torch.version.cuda})", "check the driver with nvidia-smi"
-    devices = []
-    for index in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(index)
-        devices.append(f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, capability {facts.major}.{facts.minor}")
-    return "; ".join(devices), ""
 
 
 def _backends() -> list[str]:

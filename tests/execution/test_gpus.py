@@ -1,6 +1,7 @@
 """Which worker sees which GPU, how many models one trains at once, and what the driver says: all without a GPU."""
 
 import os
+import re
 from argparse import Namespace
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.cli.run import _is_uncut, gpus_for, workers_for
 from harness.execution import pool, sizes
+from harness.execution.cuda import Built, judge
 from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, names, parse
 from harness.execution.messages import Failed
 from harness.execution.pool import Pool, Worker, pool_of
@@ -153,7 +155,7 @@ def test_a_worker_whose_gpu_is_past_use_does_no_other_job():
     assert ended == [lost]
 
 
-SAID = """NVIDIA H100 80GB HBM3, 580.95.05, 9.0, 81559, 80990, Disabled
+SAID = """NVIDIA L4, 580.95.05, 8.9, 23034, 22563, Disabled
 NVIDIA A100-SXM4-40GB, 580.95.05, 8.0, 40960, 40100, Enabled
 Quadro "K2000", old, 470.1, [N/A], 1998, [N/A], [N/A]
 NVIDIA GeForce GTX 1080, 470.1, 6.1, 8119, 7000, [N/A]
@@ -161,9 +163,7 @@ NVIDIA GeForce GTX 1080, 470.1, 6.1, 8119, 7000, [N/A]
 
 
 def test_what_the_driver_says_is_read_and_what_it_doesnt_know_is_missing():
-    large = Gpu(
-        name="NVIDIA H100 80GB HBM3", driver="580.95.05", capability=(9, 0), memory=81559, free=80990, mig=False
-    )
+    large = Gpu(name="NVIDIA L4", driver="580.95.05", capability=(8, 9), memory=23034, free=22563, mig=False)
     found = parse(SAID)
     assert found[0] == large
     assert found[1].mig
@@ -182,3 +182,55 @@ def test_a_machine_without_a_driver_says_nothing(monkeypatch, tmp_path):
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
     program.chmod(0o755)
     assert ask_driver() is None
+
+
+HERE = Built(cuda="13.0", targets=("sm_75", "sm_80", "sm_90"), devices=4, nccl="2.27.5")
+NONE = replace(HERE, devices=0, targets=(), nccl=None)
+
+
+@pytest.mark.parametrize(
+    ("said", "built", "found", "remedy"),
+    [
+        ("", replace(NONE, cuda=None), "built without CUDA", ""),
+        (SAID, replace(NONE, cuda=None), "built without CUDA", "install a torch that is built for CUDA"),
+        ("", NONE, r"no device \(torch is built for CUDA 13.0\)", "install NVIDIA's driver"),
+        (SAID, NONE, "sees no GPU; driver 580.95.05 has 3", "update the driver to one for CUDA 13.0"),
+        (SAID, HERE, "^4 visible to torch, built for CUDA 13.0$", ""),
+    ],
+)
+def test_doctor_says_what_is_missing_to_train_on_gpus(said, built, found, remedy):
+    (what, state, cure), *_ = judge(parse(said), built)
+    assert what == "cuda"
+    assert re.search(found, state)
+    assert (cure == "") == (remedy == "")
+    assert remedy in cure
+
+
+def test_doctor_lists_every_gpu_and_those_that_torch_has_no_kernels_for():
+    found = {what: (state, remedy) for what, state, remedy in judge(parse(SAID), HERE)}
+    assert found["gpu 0"] == (
+        "NVIDIA L4, 22.0 of 22.5 GiB free, capability 8.9, driver 580.95.05", ""
+    )  # fmt: skip
+    assert "MIG" in found["gpu 1"][0]
+
+    assert "sm_75, sm_80, sm_90 alone" in found["gpu 2"][1]
+    assert found["nccl"] == ("2.27.5", "")
+    assert "several GPUs need it" in {w: r for w, _, r in judge(parse(SAID), replace(HERE, nccl=None))}["nccl"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "capability", "runs"),
+    [
+        (("sm_80",), (8, 6), True),
+        (("sm_86",), (8, 0), False),
+        (("sm_80",), (9, 0), False),
+        (("sm_80", "compute_80"), (9, 0), True),
+        (("sm_90a",), (9, 0), True),
+        (("compute_120",), (9, 0), False),
+        (("sm_120",), (12, 0), True),
+    ],
+)
+def test_kernels_run_on_their_generation_and_compiled_ones_on_later(targets, capability, runs):
+    gpu = replace(parse(SAID)[0], capability=capability)
+    remedies = {what: remedy for what, _, remedy in judge([gpu], replace(HERE, targets=targets))}
+    assert (remedies["gpu 0"] == "") == runs
