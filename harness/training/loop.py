@@ -141,9 +141,10 @@ def _probe(program: Program, step: int) -> None:
 
 
 def _seed_noise(program: Program, step: int) -> None:
-    """Make what a model draws in its forward pass (dropout) a function of its cohort and the step."""
+    """Make what a model draws in its forward pass (dropout) a function of its cohort, the step and the rank."""
     if program.stack.draws:
-        torch.manual_seed(sub_seed(program.trials[0].seed, "noise", step))
+        rank = program.ranks.rank
+        torch.manual_seed(sub_seed(program.trials[0].seed, f"noise/{rank}" if rank else "noise", step))
 
 
 def _gather_losses(program: Program, done: int) -> None:

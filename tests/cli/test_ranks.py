@@ -103,6 +103,7 @@ def test_a_rank_killed_at_any_moment_changes_nothing_in_the_end(harness, undistu
     assert not any(rank in processes() for rank in ranks), "a rank is left, if only as a zombie"
 
 
+@pytest.mark.slow
 def test_ranks_are_gone_when_their_supervisor_is_killed_and_the_same_command_goes_on(harness, undisturbed):
     harness.suite(TWO_RANKS)
     process = harness.start("run", "tiny", "--progress", "none")

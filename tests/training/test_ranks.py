@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from harness.errors import DamageError
+from harness.training.models import build
+from harness.training.plain import SYNCHRONISED, unsynchronised
 from harness.training.ranks import ALONE
 from tests.training import crew
 from tests.training.crew import trial_of
@@ -115,3 +117,14 @@ def test_a_snapshot_of_ranks_with_statistics_of_their_own_is_refused_by_another_
     saved, _ = learn(ranks, trial_of(norm="batch", world_size=2), "float64", 5)[0]
     with pytest.raises(DamageError, match="2 ranks with statistics of their own"):
         learn(None, trial_of(norm="batch"), "float64", None, saved, 5)
+
+
+@pytest.mark.parametrize("model", ["mlp-12-8", "cnn-4-8"])
+@pytest.mark.parametrize("options", [{}, {"device": "cuda:0"}], ids=["ours", "torch's"])
+def test_a_model_with_synchronised_statistics_leaves_as_one_with_plain_batch_norm(model, options):
+    trial = trial_of(norm="sync_batch", model=model, world_size=2, **options)
+    many, one = (build(some, (1, 6, 5), 3, {}) for some in (trial, replace(trial, norm="batch", world_size=1)))
+    assert any(isinstance(layer, SYNCHRONISED) for layer in many.modules())
+    alone = unsynchronised(many, (1, 6, 5))
+    assert [type(layer) for layer in alone.modules()] == [type(layer) for layer in one.modules()]
+    torch.testing.assert_close(alone.state_dict(), one.state_dict(), rtol=0, atol=0)
