@@ -34,7 +34,7 @@ class Launched:
     """A launcher and its ranks, as a worker process is seen."""
 
     def __init__(self, command: list[str], log: IO[bytes]) -> None:
-        self._log = log
+        self._log, self._said = log, ""
         # Its own session: Ctrl-C reaches the supervisor alone, which decides.
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -53,6 +53,10 @@ class Launched:
             self._process.wait(2 * SHUTDOWN + 4)
         except subprocess.TimeoutExpired:
             self._process.kill()  # the ranks follow: see ranks.py
+            self._process.wait()
+        if not self._log.closed:
+            self._said = self._read()
+            self._log.close()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the launcher, or until the time is up."""
@@ -73,6 +77,9 @@ class Launched:
 
     def said(self) -> str:
         """The last that launcher and ranks wrote."""
+        return self._said if self._log.closed else self._read()
+
+    def _read(self) -> str:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - 10_000))
         return self._log.read().decode("utf-8", "replace")
