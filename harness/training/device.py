@@ -1,7 +1,7 @@
 """How a device computes: the same bits each time, in full single precision, unless a trial says otherwise."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.errors import MachineError, SuiteError
 from harness.trial import Trial
@@ -49,6 +49,11 @@ def make_ready(trial: Trial, device: torch.device) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(device.index or torch.cuda.current_device())
         torch.cuda.reset_peak_memory_stats()
+
+
+def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, without waiting for what the device is doing."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def synchronise(device: torch.device) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.training.augment import draw_moves, labels_of, moved
 from harness.training.best import note_best
 from harness.training.compact import go_on
+from harness.training.device import uploaded
 from harness.training.fusion import Stack
 from harness.training.losses import cross_entropy, each_loss
 from harness.training.now import Now, Seen
@@ -65,8 +66,9 @@ def _epoch(program: Program, epoch: int) -> Seen | None:
         return None
     seeds = [trial.seed for trial in program.trials]
     seeds += seeds[-1:] * (program.stack.size - len(seeds))
-    orders = {s: torch.randperm(examples, generator=generator(s, "order", epoch)) for s in dict.fromkeys(seeds)}
-    order = torch.stack([orders[seed] for seed in seeds]).to(device)
+    rows = {seed: row for row, seed in enumerate(dict.fromkeys(seeds))}
+    orders = torch.stack([torch.randperm(examples, generator=generator(seed, "order", epoch)) for seed in rows])
+    order = uploaded(orders, device)[uploaded(torch.tensor([rows[seed] for seed in seeds]), device)]
     return Seen(order, draw_moves(first.augment, seeds, examples, epoch, device))
 
 

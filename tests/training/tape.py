@@ -9,9 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 aten = torch.ops.aten
-READS = {  # what waits for the device, which no recording can
-    aten._local_scalar_dense, aten.nonzero, aten.equal, aten.is_nonzero, aten.masked_select, aten._unique2, aten.item
-}  # fmt: skip
+READS = {  # what waits for the device, or copies a number of Python's to it: no recording can
+    *(aten._local_scalar_dense, aten.item, aten.is_nonzero, aten.equal, aten.nonzero, aten.masked_select),
+    *(aten._unique2, aten.lift_fresh, aten.lift_fresh_copy),
+}
 
 
 class Tape(TorchDispatchMode):
