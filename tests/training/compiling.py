@@ -1,6 +1,6 @@
 """Trains with compiled steps and without, in a process where shapes are not checked: a compiler cannot follow that.
 
-Prints the largest difference of any tensor, for each of the settings; `python -m tests.training.compiling BACKEND`.
+Prints the largest difference of any tensor, for each of the settings: python -m tests.training.compiling BACKEND DEVICE
 """
 
 import json
@@ -20,12 +20,12 @@ from harness.trial import Trial
 SETTINGS = [{"together": 1}, {"memory_format": "channels_last"}]
 IMAGES = Trial(
     dataset="digits", model="cnn-4-8", norm="batch", lr=0.1, batch_size=100, momentum=0.9, steps=3, eval_every=2,
-    precision="float64", device="cpu",
+    precision="float64", device=sys.argv[2],
 )  # fmt: skip
 
 
 def trained(trials):
-    program = prepare(trials, load_dataset("digits", Path(), {}), torch.device("cpu"), {})
+    program = prepare(trials, load_dataset("digits", Path(), {}), torch.device(sys.argv[2]), {})
     for _ in train(program):
         pass
     return {name: tensor.detach() for name, tensor in program.tensors.items()}, program.stack.compiled

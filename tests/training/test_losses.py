@@ -1,4 +1,4 @@
-"""The gradient of the cross-entropy: two ways to take one from the right class's share, of which each device has one."""
+"""The gradient of the cross-entropy: two ways to take one from the right share, of which each device has one."""
 
 import torch
 from hypothesis import given

@@ -84,7 +84,7 @@ def test_models_that_would_be_mapped_train_one_after_the_other_by_channels():
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compiled_steps_learn_the_same(backend):
     """Traced as for a compiler, then run by the kernels of torch; with a compiler it takes minutes."""
-    words = [sys.executable, "-m", "tests.training.compiling", backend]
+    words = [sys.executable, "-m", "tests.training.compiling", backend, "cpu"]
     done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     assert max(json.loads(done.stdout)) < 1e-9
 
