@@ -96,8 +96,6 @@ class Trial:
                 f"eval_statistics {self.eval_statistics!r} looks at a model in one process: it must be 'running' at "
                 f"world_size {self.world_size}"
             )
-        if self.probes and self.world_size > 1:
-            raise SuiteError(f"probes look at a model in one process: leave them out at world_size {self.world_size}")
         self._check_batches()
 
     def _check_batches(self) -> None:

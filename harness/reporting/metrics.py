@@ -77,7 +77,13 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
     ),
 }
 CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
-PROBED = {"saturated": "share of saturated units", "dead": "share of dead units"}  # where a name says too little
+PROBED = {  # where a name says too little
+    "saturated": "share of saturated units",
+    "dead": "share of dead units",
+    "activation_p15": "15th percentile of activations",
+    "activation_p50": "median of activations",
+    "activation_p85": "85th percentile of activations",
+}
 DERIVED: dict[
     re.Pattern[str], Callable[..., Metric]
 ] = {  # how the name of a metric reads that several trials make up -> what it is, from the metric below it

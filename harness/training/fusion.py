@@ -112,9 +112,9 @@ class Stack:
         buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
         return _assemble(self.plain, weights, buffers, self.inputs, self.mode).told(self.way)
 
-    def like(self, plain: nn.Module, buffers: dict[str, Tensor]) -> "Stack":
+    def like(self, plain: nn.Module, buffers: dict[str, Tensor], mode: str = "") -> "Stack":
         """The models on the same weights, with other buffers, run as another plain module says."""
-        return _assemble(plain, self.weights, buffers, self.inputs, self.mode).told(self.way)
+        return _assemble(plain, self.weights, buffers, self.inputs, mode or self.mode).told(self.way)
 
     def count_batches(self, step: int) -> None:
         """Tell cumulative batch norms how many batches came before: torch would read a counter, which vmap can't."""

@@ -17,7 +17,7 @@ from harness.training.losses import cross_entropy, each_loss
 from harness.training.now import Now, Seen
 from harness.training.optim import clipped, lr_factor, update
 from harness.training.probes.view import Batch
-from harness.training.probing import measure
+from harness.training.probing import in_one_process, measure
 from harness.training.program import RECENT, Program
 from harness.training.ranks import settle
 from harness.training.replay import Advance, fastest
@@ -138,6 +138,7 @@ def _batch(program: Program, now: Now, part: int, parts: int) -> tuple[Tensor, T
 
 def _probe(program: Program, step: int) -> None:
     """Write a row of the probes' curves: before the update after this step, with the batch of that update at hand."""
+    program = in_one_process(program)
     now = _now(program, step, _epoch(program, step // program.steps_per_epoch), parts=1)
     measure(program, step, Batch(*_batch(program, now, 0, 1)))
 

@@ -1,11 +1,14 @@
 """A model as one process has it, where it was trained by several."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.training.ghost import GhostBatchNorm
 from harness.training.synchronised import SyncBatchNorm
 
 SYNCHRONISED = (nn.SyncBatchNorm, SyncBatchNorm)  # torch's, and that of every device
@@ -40,21 +43,39 @@ def unsynchronised(model: nn.Module, inputs: tuple[int, ...]) -> nn.Module:
     hooks = [layer.register_forward_pre_hook(note) for layer in synchronised.values()]
     training = model.training
     with torch.no_grad():
-        model.eval()(torch.zeros(2, *inputs, device=next(model.parameters()).device))
+        model.eval()(next(model.parameters()).new_zeros(2, *inputs))
     for hook in hooks:
         hook.remove()
     model.train(training)
-    for name, layer in synchronised.items():
-        single = _single(layer, BATCH_NORMS[dims[layer]])
+    return swapped(model, {name: _taking_over(layer, BATCH_NORMS[dims[layer]]) for name, layer in synchronised.items()})
+
+
+def in_groups(model: nn.Module, norm_batch: int) -> nn.Module:
+    """The model with ghost batch norm, over so many examples, in the place of batch norm, with the same tensors."""
+    return swapped(
+        model,
+        {
+            name: _taking_over(layer, partial(GhostBatchNorm, norm_batch=norm_batch))
+            for name, layer in model.named_modules()
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+        },
+    )
+
+
+def swapped(model: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
+    """The model with these layers in the place of those of the same names."""
+    for name, layer in layers.items():
         if not name:
-            return single
+            return layer
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, single)
+        setattr(model.get_submodule(parent), child, layer)
     return model
 
 
-def _single(layer: nn.SyncBatchNorm | SyncBatchNorm, kind: Any) -> nn.Module:
+def _taking_over(layer: _BatchNorm, kind: Any) -> nn.Module:
+    """A layer of another kind, with the settings and the tensors of this one."""
+    options = {name: getattr(layer, name) for name in ("eps", "momentum", "affine", "track_running_stats")}
     with torch.device("meta"):
-        single: nn.Module = kind(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+        single: nn.Module = kind(layer.num_features, **options)
     single.load_state_dict(layer.state_dict(keep_vars=True), assign=True)
     return single.train(layer.training)

@@ -1,15 +1,34 @@
 """Taking the probes of a cohort: what they may see, and where their values go."""
 
+from copy import deepcopy
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from harness.training.augment import labels_of
 from harness.training.optim import lr_factor
+from harness.training.plain import in_groups, unsynchronised
 from harness.training.probes import probes_of
 from harness.training.probes.view import Batch, View
 from harness.training.program import PROBE, Program
+from harness.training.ranks import ALONE
 from harness.training.streams import generator, sub_seed
+
+
+def in_one_process(program: Program) -> Program:
+    """The program as one process has it, so that what probes see needs no other rank: every rank computes the same.
+
+    Statistics that are each rank's own become those of groups of one batch; running ones are the first rank's.
+    """
+    if program.ranks.size == 1:
+        return program
+    stack, trial = program.stack, program.trials[0]
+    plain = unsynchronised(deepcopy(stack.plain), stack.inputs)
+    if trial.norm != "sync_batch" and trial.statistics_batch is not None:
+        plain = in_groups(plain, trial.statistics_batch)
+    return replace(program, ranks=ALONE, stack=stack.like(plain, stack.buffers, "alone"))
 
 
 def measure(program: Program, step: int, coming: Batch) -> None:

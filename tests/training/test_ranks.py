@@ -52,6 +52,37 @@ TRIALS = [
 ]
 
 
+PROBED = {"probes": "activations+gradients+landscape+sharpness+weights", "probe_every": 4}
+
+
+@pytest.mark.parametrize(
+    ("norm", "twin"),
+    [
+        ("layer", {}),
+        ("sync_batch", {"norm": "batch"}),
+        ("batch", {"norm": "ghost_batch", "norm_batch": 6}),
+        ("ghost_batch", {"norm_batch": 6}),
+    ],
+)
+def test_probes_of_several_ranks_see_the_whole_batch_with_the_statistics_that_training_has(ranks, norm, twin):
+    trial = trial_of(norm=norm, world_size=2, model="mlp-12x4", **PROBED)
+    (_, (_, curves)), (_, (_, others)) = learn(ranks, trial)
+    expected = alone(replace(trial, world_size=1, **twin))[1][1]
+    probed = [name for name in expected if name.startswith("probe.")]
+    assert {name for name in curves if name.startswith("probe.")} == set(probed)
+    assert len(probed) > 20
+    for name in probed:
+        assert curves[name]["value"] == others[name]["value"] == pytest.approx(expected[name]["value"], rel=1e-8), name
+
+
+def test_probes_on_several_ranks_move_no_bit_of_what_is_learnt(ranks):
+    trial = trial_of(norm="batch", world_size=2, probes="running+sharpness", probe_every=2)
+    probed, without = learn(ranks, trial), learn(ranks, replace(trial, probes="", probe_every=None))
+    for (ours, _), (theirs, _) in zip(probed, without, strict=True):
+        for name, tensor in theirs.items():
+            torch.testing.assert_close(ours[name], tensor, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("options", TRIALS, ids=str)
 def test_any_number_of_ranks_learns_what_one_process_learns(ranks, options, size):
