@@ -69,10 +69,11 @@ class Launched:
         if left := re.search(f"{LEFT}(.*)", said):
             kind, error = json.loads(left[1])
             if kind in NO_RESULT:
-                return Failed(outcome=kind, error=error, details=said, again=False)
+                return Failed(outcome=kind, error=error, details=said, again=follows(error))
             return Refused(kind=kind, error=error)
-        killed = re.search(r"Signal \d+ \((SIG\w+)\) received by PID", said)
-        error = f"a rank was killed by {killed[1]}" if killed else "a rank ended"
+        signals = re.findall(r"Signal \d+ \((SIG\w+)\) received by PID", said)
+        killed = sorted(signals, key=lambda name: name == "SIGTERM")  # which the launcher sends to those that are left
+        error = f"a rank was killed by {killed[0]}" if killed else "a rank ended"
         return Failed(outcome="crashed", error=error, details=said, again=True)
 
     def said(self) -> str:
@@ -83,6 +84,11 @@ class Launched:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - 10_000))
         return self._log.read().decode("utf-8", "replace")
+
+
+def follows(error: str) -> bool:
+    """Whether an error is but that of losing another rank."""
+    return "connection" in error.lower()
 
 
 def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connection]:

@@ -19,6 +19,7 @@ from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
 WORKER = "harness.execution.worker"
 SILENCE = 1800.0  # seconds without a sign of life after which a worker counts as hung
 RANKS_SILENCE = 300.0  # the same of ranks: one that hangs holds up the others
+LAST_WORDS = 5.0  # seconds that a launcher has to say which rank died
 GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
 # What libraries read when a worker loads them: the number of threads moves bits; memory that goes back to the system
 # after each step and is asked for anew costs a third of the time of small models (glibc alone reads the last two).
@@ -87,6 +88,8 @@ class Pool:
         try:
             message: Progress | Answer = worker.pipe.recv()
         except (EOFError, OSError):
+            if isinstance(worker.process, Launched):
+                worker.process.join(LAST_WORDS)
             self._bury(worker)
             if isinstance(worker.process, Launched):
                 return worker.process.cause()

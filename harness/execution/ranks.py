@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from harness.errors import HarnessError
-from harness.execution.launch import LEFT, die_with_parent, world
+from harness.execution.launch import LEFT, die_with_parent, follows, world
 from harness.execution.messages import Deal, Dealt, End, Failed, Finished, Progress, Refused, Stopped, Train
 from harness.execution.train import train_cohort
 from harness.execution.worker import failed, listen
@@ -129,7 +129,7 @@ def _keep_quiet(progress: Progress) -> None:
 def _first(answers: list[Result]) -> Result:
     """What went wrong first, where something did: that peers were lost follows from it."""
     wrong = [answer for answer in answers if isinstance(answer, Failed | Refused)]
-    causes = [answer for answer in wrong if "onnection" not in answer.error]
+    causes = [answer for answer in wrong if not follows(answer.error)]
     return (causes or wrong or answers)[0]
 
 
