@@ -18,5 +18,6 @@ suite = Suite(
     claims=[
         Claim.better("group", than="batch", by=0.05, batch_size=2),
         Claim.better("batch", than="group", batch_size=32),
+        Claim.trend("batch", than="group", along="batch_size"),
     ],
 )

@@ -19,6 +19,7 @@ suite = Suite(
     claims=[
         Claim.wider_lr_range("batch", than="none", at_least_decades=0.5),
         Claim.equivalent("batch", to="none", within=0.01, lr=[0.0533, 0.0949]),
+        Claim.best_tuned("batch", than="none"),
         Claim.better("batch", than="none", by=0.05, lr=[0.3, 0.533, 0.949, 1.69, 3.0]),
     ],
 )
