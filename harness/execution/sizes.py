@@ -1,5 +1,6 @@
 """How many models train at once: as many as the cache of a CPU holds, or as a GPU has memory for and gains from."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -52,16 +53,21 @@ def worthwhile(most: int, pace: Callable[[int], float]) -> int:
     while best < most:
         size = min(GROWTH * best, most)
         seconds = pace(size)
-        if seconds * GAIN > fastest:
+        if math.isinf(seconds) or seconds * GAIN > fastest:
             break
         best, fastest = size, seconds
     return best
 
 
 def pace_of(trials: Sequence[Trial], prepared: Callable[[Sequence[Trial]], Program]) -> float:
-    """Seconds of one model's step where these trials train together, by a few steps, which are thrown away."""
-    program = prepared(trials)
-    steps = [seconds for seconds, work in timed(program, TIMED) if work == "train"]
+    """Seconds of one model's step where these trials train together, by a few steps, which are thrown away.
+
+    Infinite where they can't, for want of memory or of anything else: training will tell whose fault it is.
+    """
+    try:
+        steps = [seconds for seconds, work in timed(prepared(trials), TIMED) if work == "train"]
+    except Exception:  # noqa: BLE001 (a model of a suite's own may raise anything)
+        return math.inf
     return median(steps[1:] or steps) / len(trials)
 
 

@@ -1,5 +1,6 @@
 """Which worker sees which GPU, how many models one trains at once, and what the driver says: all without a GPU."""
 
+import math
 import os
 import re
 from argparse import Namespace
@@ -128,6 +129,16 @@ def test_a_cohort_is_as_large_as_a_model_gains_from(most, launch):
     assert pace(found) <= fastest * sizes.GAIN
     assert launch < 1e9 or found * sizes.GAIN >= most
     assert launch > 0 or found == min(sizes.FIRST_SIZE, most)
+
+
+def test_a_size_that_fails_is_not_taken_and_the_first_is_left_to_training():
+    assert worthwhile(4096, lambda size: math.inf if size > 256 else 1 / size) == 256
+    assert worthwhile(4096, lambda size: math.inf) == sizes.FIRST_SIZE
+
+    def full(some):
+        raise torch.OutOfMemoryError(f"no room for {len(some)}")
+
+    assert pace_of([BASE], full) == math.inf
 
 
 def test_the_pace_is_that_of_steps_thrown_away():
