@@ -39,13 +39,7 @@ def table() -> str:
     """The rows as a table of Markdown, under the machine and the versions."""
     from harness.execution.survey import cpu_name
 
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    try:
-        import jax
-
-        versions += f", JAX {jax.__version__}"
-    except ImportError:
-        versions += ", without JAX"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, {jax_version()}"
     machine = f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
     lines = [
         f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {versions}; `tox -e bench`.",
@@ -55,6 +49,20 @@ def table() -> str:
         *(f"| {' | '.join(cells)} |" for cells in sorted(ROWS)),
     ]
     return "\n".join(lines)
+
+
+def jax_version() -> str:
+    """What there is of JAX."""
+    try:
+        import jax
+    except ImportError:
+        return "without JAX"
+    return f"JAX {jax.__version__}"
+
+
+def read(name: str) -> str:
+    """The text between the marks of that name in docs/measurements.md."""
+    return PAGE.read_text("utf-8").partition(BEGIN.format(name))[2].partition(END.format(name))[0].strip()
 
 
 def write(name: str, text: str) -> None:

@@ -12,19 +12,20 @@ import torch
 from torch import nn
 
 from harness.training.datasets import Dataset
+from harness.training.device import synchronise
 from harness.training.models import build
 from harness.training.streams import generator
 from harness.trial import Trial
 
 
-def tutorial(trial: Trial, data: Dataset) -> float:
+def tutorial(trial: Trial, data: Dataset, device: str = "cpu") -> float:
     """One trial as a tutorial trains it: a loop, the loss of every step, the test accuracy every so often."""
     started = time.perf_counter()
-    model = build(trial, data.inputs, data.classes, {})
+    model = build(trial, data.inputs, data.classes, {}).to(device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=trial.lr)
     x_train, y_train, x_test, y_test = (
-        torch.from_numpy(a[s]) for s in ("train", "test") for a in (data.x, data.y)
+        torch.from_numpy(a[s]).to(device) for s in ("train", "test") for a in (data.x, data.y)
     )  # fmt: skip
     losses, accuracies = [], []
     per_epoch = len(y_train) // trial.batch_size
@@ -32,7 +33,7 @@ def tutorial(trial: Trial, data: Dataset) -> float:
         epoch, batch = divmod(step, per_epoch)
         if per_epoch > 1:
             if batch == 0:
-                order = torch.randperm(len(y_train), generator=generator(trial.seed, "order", epoch))
+                order = torch.randperm(len(y_train), generator=generator(trial.seed, "order", epoch)).to(device)
             some = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
             x, y = x_train[some], y_train[some]
         else:
@@ -67,13 +68,14 @@ def in_processes(trials: Sequence[Trial], data: Dataset, processes: int) -> floa
         return time.perf_counter() - started
 
 
-def matrix_products(trial: Trial, data: Dataset, models: int, steps: int) -> float:
+def matrix_products(trial: Trial, data: Dataset, models: int, steps: int, device: str = "cpu") -> float:
     """The matrix products of training alone, batched over the models: what no program can go under."""
     sizes = [m for m in build(trial, data.inputs, data.classes, {}).modules() if isinstance(m, nn.Linear)]
     n = trial.batch_size
-    weights = [torch.randn(models, m.out_features, m.in_features) for m in sizes]
-    inputs = [torch.randn(models, m.in_features, n) for m in sizes]
-    grads = [torch.randn(models, m.out_features, n) for m in sizes]
+    weights = [torch.randn(models, m.out_features, m.in_features, device=device) for m in sizes]
+    inputs = [torch.randn(models, m.in_features, n, device=device) for m in sizes]
+    grads = [torch.randn(models, m.out_features, n, device=device) for m in sizes]
+    synchronise(torch.device(device))
     started = time.perf_counter()
     for _ in range(steps):
         for i, (weight, x, grad) in enumerate(zip(weights, inputs, grads, strict=True)):
@@ -81,6 +83,7 @@ def matrix_products(trial: Trial, data: Dataset, models: int, steps: int) -> flo
             torch.bmm(grad, x.transpose(1, 2))
             if i:
                 torch.bmm(weight.transpose(1, 2), grad)
+    synchronise(torch.device(device))
     return time.perf_counter() - started
 
 
