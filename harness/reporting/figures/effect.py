@@ -197,14 +197,18 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
 
 
 def _alt(found: list[Comparison], than: Any) -> str:
-    better = [c for c in found if c.p_adjusted < ALPHA and c.estimate > 0]
-    worse = [c for c in found if c.p_adjusted < ALPHA and c.estimate < 0]
     named = [
-        f"{word} at {words.listing(c.point or 'the one point' for c in some[:MOST_NAMED])}"
-        for word, some in (("better", better), ("worse", worse))
-        if some
+        f"{word} are {_named([c for c in found if c.p_adjusted < ALPHA and c.estimate * sign > 0])}"
+        for word, sign in (("better", 1), ("worse", -1))
     ]
     return (
         f"Two stacked panels: test accuracy of every seed by arm, and paired differences from {words.value(than)}. "
-        f"After correction the other arms are {words.listing(named) if named else 'nowhere better or worse'}."
+        f"After correction, {' and '.join(named)}."
     )
+
+
+def _named(found: list[Comparison]) -> str:
+    """Which arms, and at which grid points."""
+    some = [f"{c.arm} at {c.point}" if c.point else c.arm for c in found[:MOST_NAMED]]
+    more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+    return words.listing([*some, *more]) if found else "no arms"
