@@ -1,12 +1,13 @@
 """What there is of CUDA: what the driver says of the GPUs, held against what torch was built for."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed
 
-from harness.execution.gpus import Gpu, ask_driver, parse
+from harness.execution.gpus import VISIBLE, Gpu, ask_driver, parse
 
 Finding = tuple[str, str, str]  # what, its state, and a remedy where something is missing
 
@@ -23,7 +24,8 @@ class Built:
 
 def cuda_findings() -> list[Finding]:
     """The GPUs, and what is missing to train on them."""
-    return list(judge(parse(ask_driver() or ""), _built()))
+    told = [("visible GPUs", os.environ[VISIBLE], "")] if VISIBLE in os.environ else []
+    return [*told, *judge(parse(ask_driver() or ""), _built())]
 
 
 def _built() -> Built:

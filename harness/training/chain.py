@@ -147,7 +147,7 @@ class Chain:
             raise NotStackableError("it is not a row of linear layers, batch norms and activations")
 
     def forget_room(self) -> None:
-        """Allocate anew at the next step: a recording must own the memory that it writes to."""
+        """Allocate anew in the next step: a recording must own the memory that it writes to."""
         for step in self.steps:
             if not isinstance(step, tuple):
                 step.shape = ()

@@ -43,11 +43,10 @@ def make_ready(trial: Trial, device: torch.device) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False  # it would choose by time
-    precision = "tf32" if trial.tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    # These names and no newer ones: torch's compiler reads them, and refuses a mixture of both.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = trial.tf32
     if torch.cuda.is_available():
-        torch.cuda.set_device(device.index or torch.cuda.current_device())
+        torch.cuda.set_device(torch.cuda.current_device() if device.index is None else device.index)
         torch.cuda.reset_peak_memory_stats()
 
 

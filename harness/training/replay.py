@@ -95,10 +95,14 @@ class Replayed:
     def _record(self, held: Now) -> None:
         """Record a step and take back what it did."""
         state = {name: tensor.detach().clone() for name, tensor in self.program.state.items()}
-        if self.program.stack.chain is not None:
-            self.program.stack.chain.forget_room()
+
+        def work() -> Tensor:
+            if self.program.stack.chain is not None:
+                self.program.stack.chain.forget_room()  # a probe may let it go; what is allocated here is kept
+            return self.advance(held)
+
         try:
-            self.recording = self.recorder(lambda: self.advance(held))
+            self.recording = self.recorder(work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

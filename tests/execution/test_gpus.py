@@ -16,7 +16,8 @@ from harness.cli.run import _is_uncut, gpus_for, workers_for
 from harness.execution import pool, sizes
 from harness.execution.cuda import Built, judge
 from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, names, parse
-from harness.execution.messages import Failed
+from harness.execution.local import ask
+from harness.execution.messages import Failed, Inspect
 from harness.execution.pool import Pool, Worker, pool_of
 from harness.execution.sizes import fitting, pace_of, worthwhile
 from harness.execution.worker import failed
@@ -245,3 +246,9 @@ def test_kernels_run_on_their_generation_and_compiled_ones_on_later(targets, cap
     gpu = replace(parse(SAID)[0], capability=capability)
     remedies = {what: remedy for what, _, remedy in judge([gpu], replace(HERE, targets=targets))}
     assert (remedies["gpu 0"] == "") == runs
+
+
+def test_a_worker_from_the_ground_up_sees_what_it_was_told():
+    with pool_of(1, ("none",)) as made:
+        found = {what: state for what, state, _ in ask(made, Inspect(), lambda: False).findings}
+    assert found["visible GPUs"] == "none"

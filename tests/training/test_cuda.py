@@ -25,15 +25,15 @@ pytestmark = pytest.mark.cuda
 GPU = torch.device("cuda")
 NETS = [("mlp-8", "none"), ("mlp-8", "batch"), ("cnn-4-8", "batch"), ("cnn-4-8", "group"), ("resnet-8x4", "batch")]
 WAYS = [{}, {"memory_format": "channels_last"}, {"precision": "bfloat16"}, {"tf32": True}]
-FLAGS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+FLAGS = (torch.backends.cuda.matmul, torch.backends.cudnn)
 
 
 @pytest.fixture(autouse=True)
 def _as_found():
-    before = [flag.fp32_precision for flag in FLAGS]
+    before = [flag.allow_tf32 for flag in FLAGS]
     yield
-    for flag, precision in zip(FLAGS, before, strict=True):
-        flag.fp32_precision = precision
+    for flag, allowed in zip(FLAGS, before, strict=True):
+        flag.allow_tf32 = allowed
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = True
 

@@ -6,6 +6,7 @@ from itertools import islice
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.loop import train
@@ -13,7 +14,7 @@ from harness.training.norms import NORMS
 from harness.training.program import prepare
 from harness.training.replay import RECORDERS, fastest
 from tests.training.pairs import fits
-from tests.training.tape import on_tape
+from tests.training.tape import Tape, on_tape
 from tests.training.test_loop import CPU, DIGITS, assert_bit_equal, finish
 from tests.training.test_options import SINGLE
 
@@ -83,6 +84,31 @@ def test_a_step_is_recorded_once_and_again_where_the_others_go_on_alone(tape):
     program = trained(cohort())
     assert [rows for _, rows in program.part] == [[0, 2]]
     assert len(tape) == 2
+
+
+def test_a_recording_owns_the_memory_that_it_writes_to(monkeypatch):
+    """A probe may give a row of layers a batch of another size, and with it other memory."""
+    tapes = []
+
+    def record(work):
+        work()
+        with Tape() as tape:
+            result = work()
+        tapes.append(tape)
+        return tape.replay, result
+
+    monkeypatch.setitem(RECORDERS, "cpu", record)
+    program = prepare(cohort()[:2], DIGITS, CPU, {})
+    *_, last = islice(train(program), 3)
+    assert last == (2, "train")
+    owned = {
+        tensor.data_ptr() for *_, made in tapes[0].calls for tensor in tree_leaves(made) if torch.is_tensor(tensor)
+    }
+    layers = [step for step in program.stack.chain.steps if not isinstance(step, tuple)]
+    assert layers
+    assert all(layer.out.data_ptr() in owned for layer in layers)
+    makes = [kernel for kernel, *_ in tapes[0].calls if "empty" in str(kernel)]
+    assert len(makes) >= len(layers)
 
 
 @pytest.mark.usefixtures("tape")

@@ -114,24 +114,24 @@ def test_a_machine_without_a_compiler_says_so_before_it_trains(monkeypatch):
 
 @pytest.fixture
 def _flags():
-    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-    before = (matmul.fp32_precision, conv.fp32_precision, torch.backends.cudnn.benchmark)
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark)
     yield
-    matmul.fp32_precision, conv.fp32_precision, torch.backends.cudnn.benchmark = before
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @pytest.mark.usefixtures("_flags")
 def test_cuda_is_deterministic_and_rounds_to_tf32_where_a_trial_says_so_alone():
-    for tf32, precision in ((True, "tf32"), (False, "ieee")):
-        make_ready(replace(IMAGES, device="cuda", tf32=tf32))
-        assert torch.backends.cuda.matmul.fp32_precision == precision
-        assert torch.backends.cudnn.conv.fp32_precision == precision
+    for tf32 in (True, False):
+        make_ready(replace(IMAGES, device="cuda", tf32=tf32), torch.device("cuda"))
+        assert torch.backends.cuda.matmul.allow_tf32 == tf32
+        assert torch.backends.cudnn.allow_tf32 == tf32
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.backends.cudnn.benchmark
 
 
 def test_a_cpu_is_left_as_it_is():
-    make_ready(IMAGES)
+    make_ready(IMAGES, CPU)
     assert not torch.are_deterministic_algorithms_enabled()
