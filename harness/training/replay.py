@@ -6,7 +6,9 @@ of the recording before it is started: see now.py. All steps but those that warm
 a run that is resumed computes what it would have computed.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -22,17 +24,31 @@ Recording = tuple[Callable[[], None], Tensor]  # does the recorded work again; w
 
 
 def cuda_graph(work: Callable[[], Tensor]) -> Recording:
-    """The work as a CUDA graph; the current device takes none of it, but for warming up."""
+    """The work as a CUDA graph, after warming up on a stream of its own; RuntimeError where it waits for the device."""
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP - 1):
+            work()
+        with _no_waiting():
             work()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = work()
     return graph.replay, result
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Let raise whatever waits for the device: in a recording it would leave torch's allocator in pieces."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this a prototype, which doesn't see all
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 RECORDERS: dict[str, Callable[[Callable[[], Tensor]], Recording]] = {"cuda": cuda_graph}  # type of a device -> how

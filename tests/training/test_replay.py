@@ -1,5 +1,6 @@
 """Replayed steps: whatever is trained, they do what the plain loop does; what can't be recorded is trained as it is."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -12,7 +13,7 @@ from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.loop import train
 from harness.training.norms import NORMS
 from harness.training.program import prepare
-from harness.training.replay import RECORDERS, fastest
+from harness.training.replay import RECORDERS, cuda_graph, fastest
 from tests.training.pairs import fits
 from tests.training.tape import Tape, on_tape
 from tests.training.test_loop import CPU, DIGITS, assert_bit_equal, finish
@@ -193,6 +194,44 @@ def test_running_out_of_memory_while_recording_is_not_hidden(monkeypatch):
     monkeypatch.setitem(RECORDERS, "cpu", full)
     with pytest.raises(torch.OutOfMemoryError):
         trained(cohort())
+
+
+def test_a_graph_is_warmed_up_aside_and_recorded_once(monkeypatch):
+    """The calls to CUDA, with doubles in their places: on a GPU, test_cuda.py has the real ones."""
+    said = []
+
+    class Stream:
+        def wait_stream(self, other):
+            said.append(("wait", self is other))
+
+    class Graph:
+        def replay(self):
+            said.append("replay")
+
+    @contextmanager
+    def within(what):
+        said.append(("enter", type(what)))
+        yield
+        said.append(("leave", type(what)))
+
+    main = Stream()
+    for name, double in {
+        "Stream": Stream, "current_stream": lambda: main, "stream": within, "CUDAGraph": Graph, "graph": within,
+        "set_sync_debug_mode": said.append,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, double)
+
+    def work():
+        said.append("work")
+        return torch.tensor(len(said))
+
+    replay, result = cuda_graph(work)
+    aside = [("enter", Stream), "work", "work", "error", "work", "default", ("leave", Stream)]
+    recorded = [("enter", Graph), "work", ("leave", Graph)]
+    assert said == [("wait", False), *aside, ("wait", False), *recorded]
+    assert result == len(said) - 1
+    replay()
+    assert said[-1] == "replay"
 
 
 def test_on_a_cpu_steps_are_taken_as_they_are():
