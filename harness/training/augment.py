@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from harness.errors import SuiteError, lookup
+from harness.training.device import uploaded
 from harness.training.streams import generator
 from harness.trial import Trial
 
@@ -46,7 +47,7 @@ def draw_moves(kind: str, seeds: Sequence[int], examples: int, epoch: int, devic
     if not steps:
         return None
     drawn = {seed: _moves(steps, seed, examples, epoch) for seed in dict.fromkeys(seeds)}
-    top, left, flip = (torch.stack([drawn[seed][i] for seed in seeds]).to(device) for i in range(3))
+    top, left, flip = (uploaded(torch.stack([drawn[seed][i] for seed in seeds]), device) for i in range(3))
     return Moves(top, left, flip == 1)
 
 

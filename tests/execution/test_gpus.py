@@ -20,7 +20,7 @@ from harness.execution.local import ask
 from harness.execution.messages import Failed, Inspect
 from harness.execution.pool import Pool, Worker, pool_of
 from harness.execution.sizes import fitting, pace_of, worthwhile
-from harness.execution.worker import failed
+from harness.execution.worker import _pass_on, failed
 from harness.training.program import prepare
 from tests.training.test_loop import BASE, CPU, DIGITS
 
@@ -252,3 +252,14 @@ def test_a_worker_from_the_ground_up_sees_what_it_was_told():
     with pool_of(1, ("none",)) as made:
         found = {what: state for what, state, _ in ask(made, Inspect(), lambda: False).findings}
     assert found["visible GPUs"] == "none"
+
+
+def test_the_user_hears_of_what_is_not_deterministic_and_of_no_other_warning():
+    heard = []
+    pipe = SimpleNamespace(send=heard.append)
+    _pass_on(
+        pipe, UserWarning("max_pool2d does not have a deterministic implementation, but you turned it on. You can")
+    )
+    _pass_on(pipe, DeprecationWarning("this will go"), DeprecationWarning, "model.py", 3)
+    (told,) = heard
+    assert told.note == "max_pool2d does not have a deterministic implementation, but you turned it on"
