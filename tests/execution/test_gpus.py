@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli.run import _is_uncut, gpus_for, workers_for
+from harness.errors import MachineError, SuiteError
 from harness.execution import pool, sizes
+from harness.execution import survey as surveying
 from harness.execution.cuda import Built, judge
 from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, names, parse
 from harness.execution.local import ask
-from harness.execution.messages import Failed, Inspect
+from harness.execution.messages import Failed, Inspect, Kind
 from harness.execution.pool import Pool, Worker, pool_of
 from harness.execution.sizes import fitting, pace_of, worthwhile
 from harness.execution.worker import _pass_on, failed
@@ -263,3 +265,45 @@ def test_the_user_hears_of_what_is_not_deterministic_and_of_no_other_warning():
     _pass_on(pipe, DeprecationWarning("this will go"), DeprecationWarning, "model.py", 3)
     (told,) = heard
     assert told.note == "max_pool2d does not have a deterministic implementation, but you turned it on"
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("chain", 5, 2, 3), ("alone", 1, 1, 0)]
+)
+def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, mode, workers, gpus, share):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 10**9, 8 * 10**9))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    stack = SimpleNamespace(mode=mode, weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
+    each = sizes.KEPT_TIMES * 10**6 + sizes.WEIGHTS_TIMES * 4000 + 8 * 987
+    expected = fitting(3 * 10**9 // share, each) if share else 1
+    assert surveying._at_once(stack, DIGITS, 10**6, "cuda", workers) == expected
+    assert surveying._at_once(stack, DIGITS, 10**6, "cpu", workers) == sizes.on_cpu(10**6)
+
+
+def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
+    tried = []
+
+    def on_a_cpu(some, dataset, device, own):
+        assert device.type == "cuda"
+        tried.append(len(some))
+        return prepare(some, dataset, CPU, own)
+
+    monkeypatch.setattr(surveying, "prepare", on_a_cpu)
+    monkeypatch.setattr(surveying, "make_ready", lambda trial, device: None)
+    suite = SimpleNamespace(suite=SimpleNamespace(functions={}))
+    trials = [replace(BASE, seed=seed) for seed in range(5)]
+    for at_once, found in ((100, 5), (3, 3), (1, 1)):
+        kind = Kind(at_once=at_once, work=1.0)
+        assert surveying._worthwhile(trials, kind, suite, DIGITS) == found
+    assert tried == [5, 3]
+    asked = [replace(trial, together=2) for trial in trials]
+    assert surveying._worthwhile(asked, Kind(at_once=2, work=1.0), suite, DIGITS) == 2
+
+
+def test_a_trial_doesnt_say_which_gpu_it_trains_on(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert surveying.resolve_device("cuda:1") == surveying.resolve_device("cuda") == "cuda"
+    with pytest.raises(SuiteError, match="write device='cuda' for 'cuda:1', and choose by --device"):
+        surveying._check_settings(replace(BASE, device="cuda:1"))
+    with pytest.raises(MachineError, match="it has 2 of cuda"):
+        surveying.resolve_device("cuda:2")

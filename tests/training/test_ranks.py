@@ -46,6 +46,7 @@ TRIALS = [
     {"norm": "layer", "batch_size": 61, "weight_decay": 0.01},
     {"norm": "sync_batch", "batch_size": 13},
     {"norm": "sync_batch", "model": "cnn-4-8", "momentum": 0.9},
+    {"norm": "sync_batch", "model": "cnn-4-8", "memory_format": "channels_last"},
     {"norm": "sync_batch", "accumulate": 2, "norm_momentum": "cumulative"},
     {"norm": "sync_batch", "norm_affine": False, "batch_size": 3},
     {"norm": "sync_batch", "norm_track_running_stats": False},
