@@ -188,7 +188,7 @@ def _assemble(
     plain: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: tuple[int, ...], mode: str
 ) -> Stack:
     tensors = {**weights, **buffers}
-    base = deepcopy(plain) if mode in SLOW else stack_layers(plain, tensors, inputs)
+    base = stack_layers(plain, tensors, inputs) if MODES[mode] is _stacked else deepcopy(plain)
     layers = list(base.train().modules())
     return Stack(
         mode,
