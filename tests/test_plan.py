@@ -60,6 +60,7 @@ def test_no_cohort_is_larger_than_it_may_be_and_none_much_smaller_than_another(c
 CHOICES = {  # of axes that can't have any value
     **{"accumulate": 3, "eval_buffers": "mean", "eval_statistics": "batch", "norm_batch": 3, "sync_bn": "portable"},
     "world_size": 3,
+    "memory_format": "channels_last",
 }
 NEEDED = {  # what an axis needs beside it
     "epochs": {"epochs": 3, "steps": None},
@@ -70,7 +71,7 @@ NEEDED = {  # what an axis needs beside it
 
 @pytest.mark.parametrize("axis", sorted(set(axis_types()) - PER_MODEL))
 def test_an_axis_that_changes_the_program_parts_trials(axis):
-    other = {str: "other", bool: axis == "nesterov", int: 99, float: 0.7}
+    other = {str: "other", bool: axis in ("nesterov", "tf32", "compile"), int: 99, float: 0.7}
     change = {axis: CHOICES.get(axis, other[axis_types()[axis][0]])}
     settings = {"momentum": 0.9, **NEEDED.get(axis, {})}
     pair = [a_trial(**settings), a_trial(**{**settings, **change})]

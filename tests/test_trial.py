@@ -25,6 +25,7 @@ WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "norm_batch": [0, -2, 2**31],
     "accumulate": [0, -2, 2**31],
     "eval_buffers": ["", "rank1", "median"],
+    "memory_format": ["", "channels_first", "torch.channels_last"],
     "sync_bn": ["", "torch", "NATIVE"],
     "init_scale": [0.0, -1.0, math.nan, math.inf],
     "momentum": [-0.1, 1.0, math.nan, math.inf],
