@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.execution import survey
+from harness.execution import sizes, survey
 from harness.execution.messages import Survey
 
 SUITE = """
@@ -18,7 +18,8 @@ def test_for_a_model_that_trains_alone_no_faster_mode_is_looked_for(tmp_path, mo
     asked = []
     monkeypatch.setattr(survey, "choose_mode", lambda models, inputs: (asked.append(inputs), ("alone", ""))[1])
     for cache, looked_for in ((2**20, 0), (2**34, 1)):
-        monkeypatch.setattr(survey, "cache_bytes", lambda cache=cache: cache)
+        for module in (survey, sizes):
+            monkeypatch.setattr(module, "cache_bytes", lambda cache=cache: cache)
         (kind,) = survey.survey(Survey(suite=tmp_path / "large.py", device="cpu", measure=False)).kinds.values()
         assert len(asked) == looked_for
         assert (kind.at_once == 1) == (not looked_for)
