@@ -43,5 +43,5 @@ def _git(folder: Path, *words: str) -> str:
 def _code_hash() -> str:
     """A digest of the code that trains: a snapshot of other code is not gone on from."""
     folder = Path(harness.__file__).parent
-    files = sorted([*folder.glob("training/*.py"), folder / "trial.py", folder / "plan.py"])
+    files = sorted([*(folder / "training").rglob("*.py"), folder / "trial.py", folder / "plan.py"])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
