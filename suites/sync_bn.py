@@ -9,9 +9,10 @@ from harness import Claim, Suite
 suite = Suite(
     dataset="digits",
     model="mlp-64x3",
-    norm=["batch", "sync_batch"],
-    world_size=[2, 4],
-    also=[{"norm": "batch", "world_size": 1}],
+    norm="batch",
+    world_size=[1, 2, 4],
+    also=[{"norm": "sync_batch", "world_size": [2, 4]}],
+    compare="norm",
     batch_size=8,
     lr=0.05,
     seed=range(10),

@@ -3,11 +3,16 @@
 It is imported by each rank, so it imports little.
 """
 
-from collections.abc import Callable
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -103,6 +108,44 @@ def raises_alike(shards: list[int], ranks: Ranks) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Processes that do the same thing together, each as one rank."""
+
+    pipes: list[Any]
+
+    def __call__(self, ranks: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """What the function comes to on each rank; a Ranks is its last argument."""
+        for pipe in self.pipes[:ranks]:
+            pipe.send((function, ranks, arguments))
+        answers = [pipe.recv() for pipe in self.pipes[:ranks]]
+        failed = [answer for well, answer in answers if not well]
+        assert not failed, failed
+        return [answer for _, answer in answers]
+
+
+@contextmanager
+def crew_of(size: int, folder: Path, backend: str = "gloo") -> Iterator[Crew]:
+    """So many ranks, which meet by a file in a folder."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    # A new process looks for these tests where this one does; a harness that is installed comes first.
+    with patch.object(sys, "path", [*sys.path, str(Path(__file__).parents[2])]):
+        for rank in range(size):
+            ours, theirs = context.Pipe()
+            arguments = (rank, size, str(folder / "store"), theirs, backend)
+            process = context.Process(target=serve, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            pipes.append(ours)
+            processes.append(process)
+    yield Crew(pipes)
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.close()
+        process.join(10)
+        process.kill()
 
 
 def serve(rank: int, size: int, path: str, pipe: Any, backend: str = "gloo") -> None:

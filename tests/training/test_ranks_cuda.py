@@ -1,6 +1,5 @@
 """Ranks on GPUs: torch's SyncBatchNorm against ours, and trials through NCCL against one process."""
 
-import multiprocessing
 from dataclasses import replace
 
 import pytest
@@ -15,23 +14,8 @@ pytestmark = pytest.mark.cuda
 
 def together(tmp_path, function, *arguments, backend, size=2):
     """What the function comes to on ranks that are started for it."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
-    for rank in range(size):
-        ours, theirs = context.Pipe()
-        process = context.Process(target=crew.serve, args=(rank, size, str(tmp_path / "store"), theirs, backend))
-        process.start()
-        theirs.close()
-        pipes.append(ours)
-        processes.append(process)
-    for pipe in pipes:
-        pipe.send((function, size, arguments))
-    answers = [pipe.recv() for pipe in pipes]
-    for pipe, process in zip(pipes, processes, strict=True):
-        pipe.close()
-        process.join(60)
-    assert all(well for well, _ in answers), answers
-    return [answer for _, answer in answers]
+    with crew.crew_of(size, tmp_path, backend) as ranks:
+        return ranks(size, function, *arguments)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
