@@ -155,7 +155,7 @@ def test_a_second_ctrl_c_ends_at_once(harness):
     process.send_signal(signal.SIGINT)
     time.sleep(0.02)  # two pending signals of a kind are one
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "the same command goes on" in out + err
 
