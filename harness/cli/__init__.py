@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.cli.options import parse
-from harness.cli.stopping import Halted
+from harness.cli.stopping import INTERRUPTED, Halted
 from harness.errors import HarnessError
 
 
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Halted as halted:
         print(f"harness: {halted}", file=sys.stderr)
         return halted.exit_code
+    except KeyboardInterrupt:
+        print("harness: stopped by Ctrl-C", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

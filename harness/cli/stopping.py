@@ -25,23 +25,33 @@ class Stopping:
         self._deadline = None if budget is None else time.monotonic() + budget
         self.reason = ""
         self.exit_code = 0
-        self.at_once = False  # nothing needs saving: the next signal may end the run where it is
+        self.at_once = False  # there are no workers to end: the next signal may end the run where it is
+        self._impatient = False
 
     def __call__(self) -> bool:
-        """Whether the run should save and end."""
+        """Whether the run should save and end; Halted where it should not even save."""
+        if self._impatient:
+            raise self._halted()
         if not self.reason and self._deadline is not None and time.monotonic() > self._deadline:
             self.reason, self.exit_code = "the time budget is used up", TEMPORARY
         return bool(self.reason)
 
     def hear(self, number: int, _: FrameType | None) -> None:
-        """Take a signal: the first asks for saving, a second Ctrl-C for an end."""
+        """Take a signal: the first asks for saving, a second Ctrl-C for an end.
+
+        Where there are workers, that end waits for the next question whether to stop: an exception out of nowhere could
+        come while they are being ended, and this process would wait for those that were not told.
+        """
         interrupt = number == signal.SIGINT
-        impatient = interrupt and self.exit_code == INTERRUPTED
+        self._impatient = self._impatient or (interrupt and self.exit_code == INTERRUPTED)
         if not self.reason or interrupt:
             self.reason = "stopped by Ctrl-C" if interrupt else f"stopped by {signal.Signals(number).name}"
             self.exit_code = INTERRUPTED if interrupt else TEMPORARY
-        if impatient or self.at_once:
-            raise Halted(f"{self.reason}; the same command goes on from what was saved", self.exit_code)
+        if self.at_once:
+            raise self._halted()
+
+    def _halted(self) -> Halted:
+        return Halted(f"{self.reason}; the same command goes on from what was saved", self.exit_code)
 
 
 @contextmanager

@@ -103,10 +103,14 @@ def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connectio
         listening.settimeout(0.2)
         for _ in range(LAUNCHES if world() is None else 1):
             launched = Launched(_command(size, address), tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
-            if (found := _answer(listening, launched, stopping)) is not None:
+            found = None
+            try:
+                found = _answer(listening, launched, stopping)
+            finally:
+                if found is None:
+                    launched.kill()
+            if found is not None:
                 return launched, found
-            launched.kill()
-            launched.join()
     last = (launched.said().strip().splitlines() or ["no word of why"])[-1]
     raise MachineError(f"{size} ranks could not be started on this machine: {last[:300]}")
 
