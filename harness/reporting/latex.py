@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from harness.reporting import words
 from harness.reporting.comparison import Comparison
 from harness.reporting.metrics import METRICS
 
-COLUMNS = ("Where", "Arms", "$n$", "Difference", "95\\,\\% interval", "$p$ (Holm)", "Verdict")
+COLUMNS = ("Where", "$n$", "Difference", "95\\,\\% interval", "$p$ (Holm)", "Verdict")
+LAYOUT = r"@{}>{\raggedright\arraybackslash}p{0.27\linewidth}rrrrl@{}"
 SPECIAL = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": "$<$", ">": "$>$", "|": "$|$", '"': r"\textquotedbl{}", words.MINUS: "$-$"},
+    **{"<": "$<$", ">": "$>$", "|": "$|$", '"': r"{\ttfamily\char34}", words.MINUS: "$-$"},
+    **{"\N{GREATER-THAN OR EQUAL TO}": r"$\geq$", "\N{LESS-THAN OR EQUAL TO}": r"$\leq$"},
     **{"[": "{[}", "]": "{]}", "*": "{*}"},  # after a line's end they would be read as its options
     **{"-": "{-}", "`": "{`}", "'": "{'}", "?": "{?}", "!": "{!}"},  # no ligatures
 }
@@ -30,39 +32,54 @@ Group = tuple[str, Sequence[Comparison], bool]  # a title, what stands below it,
 
 
 def table(groups: Iterable[Group]) -> str:
-    """A tabular: for each group a line with its title, and a row for each of its comparisons."""
-    title = rf"\multicolumn{{{len(COLUMNS)}}}{{@{{}}p{{\linewidth}}@{{}}}}"
-    parts = [
-        [rf"{title}{{{escaped(name)}}} \\", *(_row(c, equivalence=of_equivalence) for c in found)]
-        for name, found, of_equivalence in groups
-        if found
+    """A tabular: for each group and pair of arms a line that names them, and a row for each of its comparisons."""
+    lines = [
+        line
+        for title, found, of_equivalence in groups
+        for arms, some in _by_arms(found).items()
+        for line in (r"\addlinespace", _title(f"{title} ({arms})"), *_rows(some, equivalence=of_equivalence))
     ]
-    lines = [line for part in parts for line in (r"\addlinespace", *part)][1:]
     return "\n".join(
         [
-            r"% Needs \usepackage{booktabs}. Positive differences are in favour of the arm named first; p are of two",
-            r"% one-sided tests where equality is claimed, of sign-flip tests everywhere else.",
-            r"\begin{tabular}{@{}llrrrrl@{}}",
+            r"% Needs \usepackage{array,booktabs}; letters beyond Latin need LuaLaTeX or XeLaTeX and a font for them.",
+            r"% Positive differences are in favour of the arm named first; p are of two one-sided tests where",
+            r"% equality is claimed, of sign-flip tests everywhere else.",
+            r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}%",
+            rf"\begin{{tabular}}{{{LAYOUT}}}",
             r"\toprule",
             rf"{' & '.join(COLUMNS)} \\",
             r"\midrule",
-            *lines,
+            *lines[1:],
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}%",
+            r"\endgroup",
             "",
         ]
     )
 
 
-def _row(c: Comparison, *, equivalence: bool) -> str:
-    unit, p = METRICS[c.metric].unit, c.equivalence_p_adjusted if equivalence else c.p_adjusted
-    cells = (
-        c.point or "all",
-        f"{c.arm} against {c.than}",
-        str(c.n),
-        words.amount(c.estimate, unit),
-        "" if np.isnan(c.low) else words.span(c.low, c.high, unit),
-        "" if np.isnan(p) else words.p_value(p).removeprefix("p = ").removeprefix("p "),
-        c.verdict,
-    )
-    return rf"{' & '.join(map(escaped, cells))} \\"
+def _by_arms(found: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons of each pair of arms, in their order."""
+    pairs: dict[str, list[Comparison]] = {}
+    for c in found:
+        pairs.setdefault(f"{c.arm} against {c.than}", []).append(c)
+    return pairs
+
+
+def _title(text: str) -> str:
+    return rf"\multicolumn{{{len(COLUMNS)}}}{{@{{}}p{{\linewidth}}@{{}}}}{{{escaped(text)}}} \\"
+
+
+def _rows(found: Sequence[Comparison], *, equivalence: bool) -> Iterator[str]:
+    of = found[0].metric
+    for c in found:
+        unit, p = METRICS[c.metric].unit, c.equivalence_p_adjusted if equivalence else c.p_adjusted
+        cells = (
+            (c.point or "all") + ("" if c.metric == of else f": {METRICS[c.metric].words}"),
+            str(c.n),
+            words.bounded(words.amount(c.estimate, unit), c.bound),
+            "" if np.isnan(c.low) else words.span(c.low, c.high, unit),
+            "" if np.isnan(p) else words.p_value(p).removeprefix("p = ").removeprefix("p "),
+            c.verdict,
+        )
+        yield rf"{' & '.join(map(escaped, cells))} \\"

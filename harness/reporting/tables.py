@@ -81,7 +81,7 @@ def _compared(c: Comparison) -> list[Cell]:
         _cell(c.n),
         _keyed(words.bare(c.arm_mean, unit), c.arm_mean),
         _keyed(words.bare(c.than_mean, unit), c.than_mean),
-        _keyed(words.amount(c.estimate, unit), c.estimate),
+        _keyed(words.bounded(words.amount(c.estimate, unit), c.bound), c.estimate),
         _keyed(words.span(c.low, c.high, unit), c.low),
         _keyed(words.p_value(c.p_adjusted), c.p_adjusted),
         _keyed(words.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),

@@ -57,6 +57,13 @@ def amount(value: float, unit: Unit) -> str:
     return f"{bare(value, unit)} {unit.name}".rstrip()
 
 
+def bounded(text: str, bound: str) -> str:
+    """An amount of which the grid shows a bound only, or none where it ends before both arms do."""
+    return {"at least": f"\N{GREATER-THAN OR EQUAL TO} {text}", "at most": f"\N{LESS-THAN OR EQUAL TO} {text}"}.get(
+        bound, f"{text} in the grid" if bound == "unknown" else text
+    )
+
+
 def span(low: float, high: float, unit: Unit) -> str:
     """An interval: "3.1 to 7.3"."""
     low, high = (high, low) if unit.is_ratio and unit.factor < 0 else (low, high)

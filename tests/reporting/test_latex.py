@@ -1,6 +1,8 @@
 """The LaTeX table: what no text may break, checked by its structure."""
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import log_grid
 from harness.claim import Claim
 from harness.reporting.claims import verdicts
-from harness.reporting.latex import COLUMNS, escaped, table
+from harness.reporting.latex import COLUMNS, LAYOUT, escaped, table
 from tests.reporting.simulated import simulate
 
 HOSTILE = [
@@ -25,8 +28,19 @@ HOSTILE = [
     "\N{MINUS SIGN}0.5 < 1 > 0 | \"q\" -- ``a''",
 ]
 COMMANDS = {
-    *("textbackslash", "textasciitilde", "textasciicircum", "textquotedbl", "multicolumn", "linewidth"),
-    *("toprule", "midrule", "bottomrule", "addlinespace", "begin", "end"),
+    *(
+        "textbackslash",
+        "textasciitilde",
+        "textasciicircum",
+        "ttfamily",
+        "char",
+        "geq",
+        "leq",
+        "multicolumn",
+        "linewidth",
+    ),
+    *("toprule", "midrule", "bottomrule", "addlinespace", "begin", "end", "begingroup", "endgroup"),
+    *("footnotesize", "setlength", "tabcolsep", "raggedright", "arraybackslash"),
 }
 
 
@@ -78,8 +92,8 @@ def test_every_row_of_the_table_has_all_columns_and_rules_stand_in_place(tmp_pat
     text = table((v.statement, v.comparisons, v.claim.kind == "equivalent") for v in judged)
     check_balanced(text)
     lines = [line for line in text.splitlines() if not line.startswith("%")]
-    assert lines[0].startswith(r"\begin{tabular}{@{}llrrrrl@{}}")
-    assert lines[-1] == r"\end{tabular}"
+    assert lines[1] == rf"\begin{{tabular}}{{{LAYOUT}}}"
+    assert lines[-2:] == [r"\end{tabular}%", r"\endgroup"]
     assert [line for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\bottomrule"]
     rows = [line for line in lines if line.endswith(r" \\")]
     assert len(rows) == 1 + 2 + 3  # the head, a title for each claim, a row for each comparison
@@ -90,6 +104,34 @@ def test_every_row_of_the_table_has_all_columns_and_rules_stand_in_place(tmp_pat
     assert {
         token.removeprefix("\\") for token in tokens(text) if re.fullmatch(r"\\[a-zA-Z]{2,}", token)
     } <= COMMANDS | {"usepackage"}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex (Debian: texlive-latex-recommended)")
+def test_latex_sets_it_in_a_column_of_text_whatever_the_names(tmp_path):
+    axes = {"norm": [*HOSTILE, "none"], "lr": log_grid(1e-3, 10, per_decade=2), "seed": range(7)}
+    claims = [Claim.better(arm, than="none") for arm in HOSTILE] + [Claim.wider_lr_range(HOSTILE[0], than="none")]
+    judged = verdicts(simulate(tmp_path / "results", axes, claims=claims), np.random.default_rng(0))
+    body = table((v.statement, v.comparisons, False) for v in judged)
+    needed = re.findall(r"\\usepackage{.*?}", body)
+    lines = [r"\documentclass{article}", *needed, r"\begin{document}", r"\noindent", body, r"\end{document}"]
+    (tmp_path / "paper.tex").write_text("\n".join(lines), "utf-8")
+    ran = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "paper"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert "Output written on paper.pdf" in ran.stdout
+    assert r"Overfull \hbox" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("bound", "shown"), [("at least", r"$\geq$ 1.14"), ("at most", r"$\leq$ 1.14"), ("exact", "1.14")]
+)
+def test_a_bound_is_shown_as_one(tmp_path, bound, shown):
+    axes = {"norm": ["batch", "none"], "lr": log_grid(0.1, 1.0, per_decade=2), "seed": range(7)}
+    results = simulate(tmp_path, axes, claims=[Claim.wider_lr_range("batch", than="none")])
+    comparison = verdicts(results, np.random.default_rng(0))[0].comparisons[0]
+    made_up = replace(comparison, estimate=1.14, bound=bound)
+    assert f" & {shown} decades & " in table([("wider", [made_up], False)])
 
 
 def test_where_equality_is_claimed_the_p_is_that_of_equivalence(tmp_path):

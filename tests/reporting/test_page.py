@@ -8,6 +8,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
+from playwright.sync_api import expect
 
 from harness.reporting.overview import write_overview
 from harness.reporting.report import write_report
@@ -136,7 +137,7 @@ def test_what_is_shown_can_be_copied_by_keyboard_as_a_table(opened, form, delimi
     if form == "TSV":
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('#table-trials [role=status]').textContent.includes('copied')")
+    expect(page.locator("#table-trials [role=status]")).to_contain_text("copied")
     names, *rows = csv.reader(io.StringIO(page.evaluate("navigator.clipboard.readText()")), delimiter=delimiter)
     assert names[:3] == ["key", "norm", "lr"]
     assert len(rows) == len(column(page, "key")) > 0
