@@ -91,11 +91,6 @@ class Trial:
             raise SuiteError(f"probe_every={self.probe_every} needs probes, such as probes=['gradients'], got none")
         if self.eval_statistics == "recalibrated" and not self.norm_track_running_stats:
             raise SuiteError("eval_statistics 'recalibrated' needs norm_track_running_stats=True, got False")
-        if self.eval_statistics != "running" and self.world_size > 1:
-            raise SuiteError(
-                f"eval_statistics {self.eval_statistics!r} looks at a model in one process: it must be 'running' at "
-                f"world_size {self.world_size}"
-            )
         self._check_batches()
 
     def _check_batches(self) -> None:

@@ -181,7 +181,9 @@ def _evaluate(program: Program, done: int) -> None:
     program.curves["batch.loss"][mark] = program.batch_loss
     ends = done in (0, program.steps)
     first, train = program.trials[0], program.data["train"][0]
-    judged = JUDGED[first.eval_statistics](program.stack, train, first.batch_size // first.accumulate)
+    # Statistics that are not at hand are gathered by every rank for itself, all of them the same.
+    stack = program.stack if first.eval_statistics == "running" else in_one_process(program).stack
+    judged = JUDGED[first.eval_statistics](stack, train, first.batch_size // first.accumulate)
     for split in ("train", "val", "test") if ends else ("val", "test"):
         loss, accuracy = _score(program, judged, split)
         program.curves[f"{split}.loss"][mark] = loss

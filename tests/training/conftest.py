@@ -1,12 +1,19 @@
-"""Ranks to train on: a few processes for all tests of a session."""
+"""What tests of training share: where draws begin, and ranks to train on."""
 
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from tests.training.crew import Crew, crew_of
 
 RANKS = 3
+
+
+@pytest.fixture(autouse=True)
+def draws() -> None:
+    """Every test draws the same, whatever ran before it in its process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_standardised_weights_have_mean_0_and_deviation_1_in_each_output_channel
 def test_a_standardised_layer_is_the_plain_one_with_standardised_weights(kind):
     sizes = (4, 6) if kind is nn.Linear else (4, 6, 3)
     layer, plain = STANDARDISED[kind](*sizes).double(), kind(*sizes).double()
+    layer.weight.data = torch.from_numpy(drawn(*layer.weight.shape))
     plain.load_state_dict({"weight": standardised(layer.weight.detach()), "bias": layer.bias.detach()})
     x = torch.from_numpy(drawn(N, 4, *{nn.Linear: (), nn.Conv1d: (7,), nn.Conv2d: (7, 5)}[kind]))
     torch.testing.assert_close(layer(x), plain(x))

@@ -119,6 +119,20 @@ def test_running_statistics_of_the_first_rank_are_evaluated_unless_their_mean_is
             torch.testing.assert_close(weight, mean[0][name], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("statistics", ["batch", "recalibrated"])
+@pytest.mark.parametrize(("norm", "twin"), [("sync_batch", "batch"), ("batch", "ghost_batch")])
+def test_statistics_of_evaluation_are_those_that_one_process_gathers(ranks, norm, twin, statistics, size):
+    trial = trial_of(norm=norm, model="cnn-4-8", world_size=size, eval_statistics=statistics, eval_buffers="mean")
+    groups = 12 // size if twin == "ghost_batch" else None
+    one = replace(trial, norm=twin, norm_batch=groups, eval_buffers="rank0")
+    found, expected = learn(ranks, trial), alone(one)
+    assert_same_result(found[0], expected, 1e-10)
+    assert found[1][1] == found[0][1]
+    running = learn(ranks, replace(trial, eval_statistics="running"))[0]
+    assert running[1][1]["val.loss"]["value"] != found[0][1][1]["val.loss"]["value"]
+
+
 @pytest.mark.parametrize(
     ("norm", "how"), [("none", "rank0"), ("batch", "rank0"), ("batch", "mean"), ("sync_batch", "rank0")]
 )
