@@ -14,6 +14,9 @@ os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 settings.register_profile("harness", deadline=None)
 settings.load_profile("harness")
 
+# An assertion in what tests share says what it compared, as one in a test does.
+pytest.register_assert_rewrite("tests.recorded")
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("browser") and not shutil.which("chromium"):

@@ -8,8 +8,8 @@ from harness import store
 from harness.records import Place, write_manifest, write_record
 from harness.stamp import NAME
 from harness.store import TABLES, merge, read_outcomes
+from tests.recorded import a_record
 from tests.strategies import a_trial
-from tests.test_store import a_record
 
 TRIALS = [a_trial(seed=seed) for seed in range(4)]
 KEYS = [trial.key for trial in TRIALS]
