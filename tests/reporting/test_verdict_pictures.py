@@ -10,7 +10,7 @@ from harness.reporting.claims import verdicts
 from harness.reporting.figures.recovered import recovered
 from harness.reporting.figures.verdict import estimates
 from tests.reporting.simulated import simulate
-from tests.reporting.test_kinds import RECOVERS, SYNC, recovering
+from tests.reporting.test_recovered import RECOVERS, SYNC, recovering
 
 AXES = {"norm": ["batch", "none"], "lr": [0.1, 0.3, 1.0], "seed": range(7)}
 
