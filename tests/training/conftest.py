@@ -1,4 +1,4 @@
-"""What tests of training share: where draws begin, and ranks to train on."""
+"""What tests of training share: where draws begin, numbers in double precision, and ranks to train on."""
 
 from collections.abc import Iterator
 
@@ -14,6 +14,14 @@ RANKS = 3
 def draws() -> None:
     """Every test draws the same, whatever ran before it in its process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """Numbers in which equality can be told from chance."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="session")

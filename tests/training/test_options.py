@@ -21,22 +21,15 @@ from harness.training.optim import clip_limits, clipped
 from harness.training.outcomes import outcomes
 from harness.training.precision import PRECISIONS
 from harness.training.program import prepare
+from tests.training.alone import BASE, CPU, DATA, assert_equals_alone, run
 from tests.training.pairs import SMALL, fits
-from tests.training.test_fusion import BASE, CPU, DATA, assert_equals_alone, run
 from tests.training.test_loop import DIGITS, assert_bit_equal, finish
 
 ADAMW = {"optimizer": "adamw", "norm": "group"}  # a bias before batch norm has a gradient of nothing but rounding
 SINGLE = replace(BASE, dataset="digits", batch_size=100, steps=12)  # in numbers as users have them
 
 
-@pytest.fixture
-def _double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.usefixtures("_double")
+@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("model", ["mlp-12-8", "cnn-4-8"])
 @pytest.mark.parametrize(
     "options",
@@ -156,7 +149,7 @@ def test_labels_are_noisy_in_training_alone_and_the_same_for_all_arms():
         assert np.array_equal(programs[0].data[split][1].numpy(), DIGITS.y[split])
 
 
-@pytest.mark.usefixtures("_double")
+@pytest.mark.usefixtures("double_precision")
 def test_a_memory_of_noise_shows_in_the_score_of_the_training_examples():
     (clean,) = outcomes(run([replace(BASE, steps=60, lr=0.3)]))
     (noisy,) = outcomes(run([replace(BASE, steps=60, lr=0.3, label_noise=0.4)]))
