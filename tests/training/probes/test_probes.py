@@ -1,131 +1,35 @@
 """Each probe against the same thing written down by hand for the plain module, alone and in a cohort."""
 
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
-from harness import batch_norm_gradient_growth
-from harness.training.datasets import load_dataset
 from harness.training.layers import RMSNorm
 from harness.training.loop import train
-from harness.training.models import build
 from harness.training.optim import lr_factor
 from harness.training.probes import PROBES
-from harness.training.probes.gradients import growth, longest_row
-from harness.training.probes.sharpness import largest_eigenvalue
 from harness.training.program import prepare
 from harness.training.streams import generator
-from harness.trial import Trial
-
-CPU = torch.device("cpu")
-SIZE, STEPS = 25, 4
-BASE = Trial(
-    dataset="digits", model="mlp-6x2", lr=0.1, batch_size=SIZE, steps=STEPS, momentum=0.5, schedule="cosine",
-    warmup_steps=1, norm_groups=2, eval_every=9, init="he", device="cpu",
-)  # fmt: skip
-DATA = {name: load_dataset(name, Path(), {}) for name in ("digits", "circles")}
-NETS = [("mlp-6x2", "none"), ("mlp-6x2", "batch"), ("mlp-6x2", "layer"), ("mlp-6x2", "rms"), ("cnn-4-6", "batch")]
-NETS += [("cnn-4-6", "group"), ("cnn-4-6", "ws_group")]
-together = pytest.mark.parametrize("together", [None, 1], ids=["cohort", "alone"])
-nets = pytest.mark.parametrize(("model", "norm"), NETS)
-
-
-@cache
-def probed(probe, together, **changes):
-    """A trained program, and what the probe found after its last step, for each model."""
-    trials = [replace(BASE, probes=probe, together=together, seed=s, lr=0.1 + s / 10, **changes) for s in range(3)]
-    program = prepare(trials[: together or 3], DATA[trials[0].dataset], CPU, {})
-    for _ in train(program):
-        pass
-    values = {name: curve[-1] for name, curve in program.curves.items() if name.startswith("probe.")}
-    assert values
-    assert all(torch.isfinite(value).all() for name, value in values.items() if "growth" not in name)
-    found = [{n.removeprefix("probe."): v[i].item() for n, v in values.items()} for i in range(len(program.trials))]
-    return program, found
-
-
-def plain(program, i):
-    """The model as it was when it was last probed: a plain module in training mode."""
-    model = build(program.trials[i], program.dataset.inputs, program.dataset.classes, {})
-    state = {**program.stack.weights, **program.stack.buffers}
-    model.load_state_dict({name: tensor[i].detach() for name, tensor in state.items()})
-    return model.train()
-
-
-def examples(program, order):
-    x, y = (torch.from_numpy(array["train"]) for array in (program.dataset.x, program.dataset.y))
-    return x[order], y[order]
-
-
-def fixed_batch(program, i):
-    """The first examples of an order that depends on the seed alone."""
-    count = program.dataset.size("train")
-    return examples(program, torch.randperm(count, generator=generator(program.trials[i].seed, "probe"))[:SIZE])
-
-
-def next_batch(program, i):
-    """What the update after the last would have learnt from."""
-    count = program.dataset.size("train")
-    epoch, number = divmod(STEPS, count // SIZE)
-    order = torch.randperm(count, generator=generator(program.trials[i].seed, "order", epoch))
-    return examples(program, order[number * SIZE : (number + 1) * SIZE])
-
-
-def weighted(model):
-    return [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-
-
-def inputs_of(model, kinds, x):
-    """What the layers of these kinds are given, one after the other, by running a net that is a row of layers."""
-    found = []
-    for layer in model:
-        if isinstance(layer, kinds):
-            found.append(x.detach().clone())
-        x = layer(x)
-    return found
-
-
-@nets
-@together
-def test_gradient_norms_are_those_of_backward(model, norm, together):
-    program, found = probed("gradients", together, model=model, norm=norm)
-    for i, values in enumerate(found):
-        module = plain(program, i)
-        x, y = fixed_batch(program, i)
-        F.cross_entropy(module(x), y).backward()
-        expected = {f"gradient_norm/{n}": layer.weight.grad.norm() for n, layer in enumerate(weighted(module), 1)}
-        expected["gradient_growth"] = torch.tensor(torch.nan)  # no three layers have one shape
-        expected = {name: value.item() for name, value in expected.items()}
-        assert values == pytest.approx(expected, rel=2e-4, nan_ok=True)
-
-
-@pytest.mark.parametrize(("norm", "batch"), [("batch", 8), ("batch", 25), ("none", 25)])
-def test_gradients_of_a_deep_net_grow_as_theory_foretells(norm, batch):
-    """At depth 50 in single precision; the theory is of wide nets, so that a width of 64 is a few percent off."""
-    base = replace(BASE, model="mlp-64x50", norm=norm, batch_size=batch, steps=1, probes="gradients")
-    program = prepare([replace(base, seed=s) for s in range(5)], DATA["digits"], CPU, {})
-    next(train(program))
-    expected = batch_norm_gradient_growth(batch) if norm == "batch" else 1.0
-    curves = program.curves
-    assert curves["probe.gradient_growth"][0].log().mean().exp().item() == pytest.approx(expected, rel=0.06)
-    assert all(torch.isfinite(curves[f"probe.gradient_norm/{n}"][0]).all() for n in range(1, 52))
-    first, last = (curves[f"probe.gradient_norm/{n}"][0, 3].item() for n in (2, 50))
-    assert (first / last) ** (2 / 48) == pytest.approx(curves["probe.gradient_growth"][0, 3].item(), rel=0.1)
-
-
-def test_the_growth_is_fitted_over_the_longest_row_of_layers_of_one_shape():
-    assert longest_row([(3, 2), (3, 3), (3, 3), (4, 3), (4, 4), (4, 4), (4, 4), (2, 4)]) == (4, 7)
-    norms = torch.tensor([[8.0, 1.0], [4.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
-    torch.testing.assert_close(growth(norms), torch.tensor([4.0, 1.0]))
-    assert growth(norms[:2]).isnan().all()
+from tests.training.probes.by_hand import (
+    BASE,
+    CPU,
+    DATA,
+    SIZE,
+    STEPS,
+    examples,
+    fixed_batch,
+    inputs_of,
+    nets,
+    next_batch,
+    plain,
+    probed,
+    together,
+    weighted,
+)
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
@@ -188,47 +92,6 @@ def test_the_landscape_is_what_a_walk_along_the_gradient_meets(model, norm, toge
             "effective_beta": max(betas),
         }
         assert values == pytest.approx(expected, rel=2e-2)
-
-
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "rms"])
-@together
-def test_sharpness_is_the_largest_eigenvalue_of_the_hessian(norm, together):
-    program, found = probed("sharpness", together, dataset="circles", model="mlp-2", norm=norm, activation="tanh")
-    for i, values in enumerate(found):
-        module = plain(program, i).double()
-        x, y = fixed_batch(program, i)
-        shapes = {name: weight.shape for name, weight in module.named_parameters()}
-
-        def loss(flat, module=module, shapes=shapes, x=x, y=y):
-            parts = flat.split([shape.numel() for shape in shapes.values()])
-            named = {name: part.view(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
-            return F.cross_entropy(torch.func.functional_call(module, named, (x.double(),)), y)
-
-        flat = nn.utils.parameters_to_vector(module.parameters()).detach()
-        expected = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat)).max().item()
-        assert values["sharpness"] == pytest.approx(expected, rel=1e-4)
-
-
-@given(st.integers(1, 9), st.integers(0, 999))
-def test_lanczos_finds_the_largest_eigenvalue_of_each_matrix_and_comes_near_it_from_below(size, seed):
-    rng = torch.Generator().manual_seed(seed)
-    some = torch.randn(3, size, size, generator=rng, dtype=torch.float64)
-    matrices = some + some.mT
-    start = torch.randn(3, size, generator=rng, dtype=torch.float64)
-    expected = torch.linalg.eigvalsh(matrices).amax(1)
-
-    def product(v):
-        return torch.einsum("mpq,mq->mp", matrices, v)
-
-    torch.testing.assert_close(largest_eigenvalue(product, start, size), expected)
-    fewer = largest_eigenvalue(product, start, (size + 1) // 2)
-    assert (fewer <= expected + 1e-9).all()
-
-
-def test_a_model_that_is_no_number_has_no_sharpness():
-    found = largest_eigenvalue(lambda v: v * torch.tensor([[2.0], [torch.nan]]), torch.randn(2, 5), 4)
-    assert found[0].item() == pytest.approx(2.0)
-    assert found[1].isnan()
 
 
 @pytest.mark.parametrize("model", ["mlp-6x2", "cnn-4-6"])
