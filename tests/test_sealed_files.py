@@ -91,8 +91,6 @@ def test_any_part_that_is_missing_is_seen(stored):
 @pytest.mark.parametrize("more", [b"\n", b" ", b"\0", DATA, b"x" * 512], ids=repr)
 def test_anything_that_is_added_is_seen(stored, more):
     for data in (DATA + more, more + DATA):
-        if data[: len(DATA)] == data[len(DATA) :]:
-            continue
         with pytest.raises(DamageError, match="checksum"):
             stored(data)
 

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from harness.errors import SuiteError
+from harness.training.loop import _epoch
 from harness.training.models import build
 from harness.training.norms import NORMS
-from harness.training.streams import generator
+from harness.training.program import prepare
 from tests.training.alone import BASE, DATA
 from tests.training.pairs import fits
 
@@ -17,19 +18,22 @@ pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_batches():
-    norms = [norm for norm in NORMS if fits(norm, "cnn-4-8")]
-    models = {norm: build(replace(BASE, norm=norm, seed=4, model="cnn-4-8"), DATA.inputs, 3, {}) for norm in norms}
-    layers = {
-        norm: [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)] for norm, model in models.items()
-    }
-    for norm in norms:
-        for mine, others in zip(layers[norm], layers["none"], strict=True):
-            assert torch.equal(mine.weight, others.weight)
-            assert torch.equal(mine.bias, others.bias)
-    # Norms change nothing of the first loss in evaluation but the scale; the batches are a function of the seed alone.
-    first = [torch.randperm(31, generator=generator(4, "order", 0)) for _ in range(2)]
-    assert torch.equal(*first)
-    assert not torch.equal(first[0], torch.randperm(31, generator=generator(5, "order", 0)))
+    trials = [replace(BASE, norm=norm, seed=4, model="cnn-4-8") for norm in NORMS if fits(norm, "cnn-4-8")]
+    layers, orders = [], []
+    for trial in [*trials, replace(trials[0], seed=5)]:
+        model = build(trial, DATA.inputs, 3, {})
+        layers.append([m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)])
+        program = prepare([trial], DATA, torch.device("cpu"), {})
+        orders.append(torch.stack([_epoch(program, epoch).picked[0] for epoch in range(3)]))
+    *alike, other = zip(layers, orders, strict=True)
+    (first, order), *_ = alike
+    for own, own_order in alike:
+        assert all(torch.equal(mine.weight, theirs.weight) for mine, theirs in zip(own, first, strict=True))
+        assert all(torch.equal(mine.bias, theirs.bias) for mine, theirs in zip(own, first, strict=True))
+        assert torch.equal(own_order, order)
+    assert not torch.equal(other[0][0].weight, first[0].weight)
+    assert not torch.equal(other[1], order)
+    assert len({tuple(epoch) for epoch in order.tolist()}) == 3
 
 
 @pytest.mark.parametrize(
