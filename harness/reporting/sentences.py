@@ -95,13 +95,18 @@ def interval(comparison: Comparison) -> str:
     if math.isnan(comparison.low):
         return f"n = {comparison.n}, too few for an interval"
     ends = words.span(comparison.low, comparison.high, METRICS[comparison.metric].unit)
-    return f"95 % interval {ends}, n = {words.count(comparison.n, 'pair')}"
+    return f"95 % interval {ends}, n = {words.count(comparison.n, _counted(comparison))}"
+
+
+def _counted(comparison: Comparison) -> str:
+    """What n counts: against a published figure there is nothing to pair a seed with."""
+    return "seed" if comparison.than == PUBLISHED else "pair"
 
 
 def test(comparison: Comparison, *, equivalence: bool) -> str:
     """The test with its p in words, or why there is none."""
     if comparison.n < comparison.seeds_needed:
-        return f"no test: a verdict needs {words.count(comparison.seeds_needed, 'pair')}"
+        return f"no test: a verdict needs {words.count(comparison.seeds_needed, _counted(comparison))}"
     correction = f" after Holm over {comparison.family}" if comparison.family > 1 else ""
     unit = METRICS[comparison.metric].unit
     if equivalence:
@@ -126,7 +131,7 @@ def sentence(claim: Claim, comparisons: Sequence[Comparison], word: str, beside:
     """The verdict with the numbers that it rests on, and all that limits it."""
     if not any(comparison.n for comparison in comparisons):
         return f"No pair of seeds has results in both arms yet.{_progress(comparisons)}{_limits(comparisons)}"
-    telling = _most_telling(comparisons, word)
+    telling = _most_telling(comparisons, word, equality=claim.kind in SAME)
     same = [c for c in beside if c.point == telling.point]
     if claim.kind == "recovers" and math.isnan(telling.estimate):
         says = f"at {telling.point} there is no loss to recover" if telling.point else "there is no loss to recover"
@@ -143,11 +148,18 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _most_telling(comparisons: Sequence[Comparison], word: str) -> Comparison:
+def _most_telling(comparisons: Sequence[Comparison], word: str, *, equality: bool) -> Comparison:
     """The grid point that decides: of those with the claim's verdict the one nearest to another verdict."""
     alike = [c for c in comparisons if c.verdict == word and c.n] or [c for c in comparisons if c.n]
     known = [c for c in alike if not math.isnan(c.estimate)] or alike
-    return max(known, key=lambda c: c.estimate) if word == "refuted" else min(known, key=lambda c: c.estimate)
+    return min(known, key=lambda c: _from_margin(c, equality=equality))
+
+
+def _from_margin(c: Comparison, *, equality: bool) -> float:
+    """How near an end of the interval comes to the margin, or the estimate where there is no interval."""
+    ends = (c.estimate,) if math.isnan(c.low) else (c.low, c.high)
+    margins = (-c.margin, c.margin) if equality else (c.margin,)
+    return min(abs(end - margin) for end in ends for margin in margins)
 
 
 def _tally(comparisons: Sequence[Comparison]) -> str:

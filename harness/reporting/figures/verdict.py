@@ -12,6 +12,7 @@ from harness.reporting.claims import Verdict
 from harness.reporting.comparison import Comparison
 from harness.reporting.figures.picture import Picture, canvas, plain_numbers, safe
 from harness.reporting.metrics import METRICS
+from harness.reporting.sentences import PUBLISHED
 from harness.reporting.words import Unit
 
 ROW = 0.26  # inches
@@ -79,12 +80,13 @@ def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
 
 def _caption(found: list[Comparison]) -> str:
     n = sorted({comparison.n for comparison in found})
-    pairs = f"{n[0]} to {n[-1]}" if len(n) > 1 else f"{n[0]}"
+    counts = f"{n[0]} to {n[-1]}" if len(n) > 1 else f"{n[0]}"
+    units = "seeds" if found[0].than == PUBLISHED else "pairs of equal seed"
     tested = [comparison for comparison in found if comparison.n >= comparison.seeds_needed]
     bars = "bars are 95 % intervals over seeds. " if tested else "too few seeds for intervals or tests: descriptive. "
     shown = f"Shown: {MOST_ROWS} of {len(found)} grid points. " if len(found) > MOST_ROWS else ""
     return (
-        f"The estimate at each grid point, n = {pairs} pairs of equal seed; {bars}Filled: supported after Holm over "
+        f"The estimate at each grid point, n = {counts} {units}; {bars}Filled: supported after Holm over "
         f"{words.count(found[0].family, 'comparison')}; a cross: refuted; hollow: neither. Dashed or grey: the margin "
         f"of the claim. {shown}"
     ).strip()
