@@ -35,7 +35,7 @@ def refuse(claim: Claim, suite: Mapping[str, Any]) -> None:
     if kind.needs_margin and claim.margin == 0:
         raise SuiteError("no sample shows that two means are equal: give a margin above 0 (within=...)")
     if kind.over_lr:
-        _check_lrs(sorted(grid.values(suite, "lr")))
+        _check_lrs(sorted(_wanted(claim, "lr", suite)))
     if claim.kind in ("trend", "best_tuned"):
         _check_along(claim, suite)
     if claim.against or claim.kind == "recovers":
@@ -84,13 +84,20 @@ def _check_along(claim: Claim, suite: Mapping[str, Any]) -> None:
         raise SuiteError(f"{axis} follows {leader} in this suite: name {leader}")
     if axis not in grid.axes(suite):
         raise SuiteError(f"it goes along no axis of this suite: {axis!r}; {nearest(axis, grid.axes(suite))}")
-    wanted = claim.where.get(axis, grid.values(suite, axis))
-    values = wanted if isinstance(wanted, list | tuple) else [wanted]
+    values = _wanted(claim, axis, suite)
     if len(values) < FEWEST_ALONG:
         raise SuiteError(f"it needs {FEWEST_ALONG} values of {axis} at least, got {values}")
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if claim.kind == "trend" and (len(numbers) < len(values) or min(numbers) <= 0):
+    if len(numbers) < len(values):
+        raise SuiteError(f"it goes along an axis of numbers, got {axis}={values}")
+    if claim.kind == "trend" and min(numbers) <= 0:
         raise SuiteError(f"a trend is over the logarithm of numbers above 0, got {axis}={values}")
+
+
+def _wanted(claim: Claim, axis: str, suite: Mapping[str, Any]) -> list[Any]:
+    """The values of an axis that a claim covers."""
+    wanted = claim.where.get(axis, grid.values(suite, axis))
+    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
 
 
 def _check_against(claim: Claim, suite: Mapping[str, Any]) -> None:
@@ -100,6 +107,8 @@ def _check_against(claim: Claim, suite: Mapping[str, Any]) -> None:
         _check_point("`against`", axis, [wanted], suite)
     if suite["compare"] in claim.against and claim.kind != "recovers":
         raise SuiteError(f"`against` says where the other arm stands, `than` which it is: leave out {suite['compare']}")
+    if claim.kind == "recovers" and claim.arm == claim.than:
+        raise SuiteError(f"an arm can't recover what it loses itself, got {claim.arm!r} twice")
     elsewhere = [axis for axis in claim.against if axis != suite["compare"]]
     if not elsewhere:
         raise SuiteError(f'say where the one big batch stands: against={{"world_size": 1}}, got {claim.against!r}')

@@ -30,6 +30,9 @@ GRID = {
         (Claim.best_tuned("batch", than="none", metric="val_accuracy"), "judged on test data"),
         (Claim.best_tuned("batch", than="none", over="init"), "no axis of this suite: 'init'"),
         (Claim.best_tuned("batch", than="layer"), "no arm 'layer'"),
+        (Claim.wider_lr_range("batch", than="none", lr=[0.01, 1.0]), "none between 0.01 and 1.0"),
+        (Claim.wider_lr_range("batch", than="none", lr=0.1), "got lr=[0.1]"),
+        (Claim.recovers("batch", lost_by="batch", against={"world_size": 1}), "got 'batch' twice"),
         (Claim.recovers("none", lost_by="batch", against={}), "where the one big batch stands"),
         (Claim.recovers("none", lost_by="batch", against={"norm": "batch"}), "where the one big batch stands"),
         (Claim.recovers("none", lost_by="batch", against={"world_size": 8}), "no world_size 8 in this suite"),
@@ -51,6 +54,13 @@ def test_a_claim_that_the_suite_can_not_answer_is_refused_in_one_line(claim, wor
         check([claim], GRID)
     assert word in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("values", [["relu", "tanh", "sigmoid"], [None, 1.0, 5.0], [0, 1, True]])
+def test_what_is_tuned_is_a_number(values):
+    suite = {**GRID, "axes": {"norm": NORMS, "clip_norm": values, "seed": list(range(SEEDS))}}
+    with pytest.raises(SuiteError, match="an axis of numbers, got clip_norm="):
+        check([Claim.best_tuned("batch", than="none", over="clip_norm")], suite)
 
 
 @pytest.mark.parametrize(
