@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from scipy import stats
 
 from harness import Claim
@@ -85,3 +86,15 @@ def test_each_claim_on_costs_has_its_picture_which_says_its_numbers(tmp_path):
     plain = dict(results.suite)
     plain["claims"] = [asdict(Claim.better("batch", than="none"))]
     assert list(step_costs(replace(results, suite=plain))) == []
+
+
+def test_the_label_of_the_times_is_not_cut_off_beside_the_names_of_many_axes(tmp_path):
+    results = timed(tmp_path, 2.0)
+    model, size = "mlp-512x4", 256
+    suite = {**results.suite, "axes": {**results.suite["axes"], "model": [model], "batch_size": [size]}}
+    trials = results.trials.assign(model=model, batch_size=size)
+    (picture,) = step_costs(replace(results, suite=suite, trials=trials))
+    (label,) = (text for text in picture.figure.findobj(Text) if "in times of" in text.get_text())
+    extent, figure = label.get_window_extent(), picture.figure.bbox
+    assert figure.x0 <= extent.x0
+    assert extent.x1 <= figure.x1

@@ -7,7 +7,7 @@ from matplotlib.ticker import LogLocator
 
 from harness.claim import Claim
 from harness.reporting import grid, words
-from harness.reporting.figures.picture import Picture, canvas, colour, counted, plain_numbers, safe, setting
+from harness.reporting.figures.picture import Picture, below, canvas, colour, counted, plain_numbers, safe, setting
 from harness.reporting.stats import mean_interval
 from harness.store import Results
 
@@ -47,7 +47,7 @@ def _picture(results: Results, claim: Claim, name: str, found: list[grid.Pairs])
         axes.xaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 3, 5, 7)))
         axes.xaxis.set_minor_formatter(axes.xaxis.get_major_formatter())
         axes.tick_params(axis="x", which="minor", labelsize=7)
-        axes.set_xlabel(f"time of a step with {safe(claim.arm)}, in times of that with {safe(claim.than)}")
+        below(figure, f"time of a step with {safe(claim.arm)}, in times of that with {safe(claim.than)}")
     return Picture(
         name=name,
         title=f"What does a step cost with {words.value(claim.arm)}?",

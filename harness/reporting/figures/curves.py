@@ -22,7 +22,7 @@ from harness.reporting.figures.picture import (
     seeds,
     setting,
 )
-from harness.reporting.metrics import FINISHED
+from harness.reporting.metrics import FAILED, FINISHED, score_words
 from harness.reporting.stats import restricted_times, survival
 from harness.store import Results
 
@@ -129,7 +129,8 @@ def time_to_target(results: Results) -> Iterator[Picture]:
             caption=(
                 f"The share of seeds whose validation accuracy has reached {words.percent(suite['target_accuracy'])}, "
                 f"over training (Kaplan-Meier; a tick at the budget marks seeds that never did, counted as the whole "
-                f"budget). {left_out}{seeds(trials)} {counted(trials, suite)} {setting(results)}"
+                f"budget). {left_out}{seeds(trials)} {counted(trials, suite)} {score_words('steps_to_target')} "
+                f"{setting(results)}"
             ),
             alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
         )
@@ -142,7 +143,7 @@ def _reached(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
         if mine.empty:
             continue
         budget = float(mine["steps"].astype("float64").max())
-        times = mine["steps_to_target"].astype("float64").to_numpy()
+        times = mine["steps_to_target"].astype("float64").mask(mine["status"].isin(FAILED)).to_numpy()
         at, missing = survival(restricted_times(times, np.full(len(times), budget)), ~np.isnan(times))
         steps, share = np.array([0.0, *at, budget]), 1 - np.array([1.0, *missing, missing[-1]])
         axes.step(steps, share, where="post", lw=1.6, label=safe(arm), **line(arm, arms))

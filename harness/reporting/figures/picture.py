@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -25,6 +26,7 @@ WIDTH = 5.2  # inches: in a column of 3.35, as most papers have, the text is of 
 MOST_POINTS = 6  # grid points that get a picture of their own; the tables have all of them
 MOST_LETTERS = 40  # of a name in a figure
 LETTERS = 72  # that stand in a row as wide as a figure
+LETTERS_BELOW = 62  # of the label of an axis on a line
 MOST_TICKS = 7  # learning rates that each have a number below them
 
 # Okabe & Ito 2008: told apart by colour-blind eyes. Norms keep their colour in every report.
@@ -101,6 +103,11 @@ def legend(figure: Figure, panels: Iterable[Axes], title: Any = "") -> None:
         rows = -(-len(named) // fit)
         columns = -(-len(named) // rows)
         figure.legend(list(named.values()), list(named), title=safe(title), loc="outside upper center", ncols=columns)
+
+
+def below(figure: Figure, label: str) -> None:
+    """The label of the x axis below all of the figure: names of grid points leave the axes less room than it needs."""
+    figure.supxlabel(fill(label, LETTERS_BELOW), size="medium")
 
 
 def colour(arm: Any, arms: list[Any]) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,14 +9,13 @@ from matplotlib.axes import Axes
 from harness.reporting import words
 from harness.reporting.claims import Verdict
 from harness.reporting.comparison import Comparison
-from harness.reporting.figures.picture import Picture, canvas, plain_numbers, safe
+from harness.reporting.figures.picture import Picture, below, canvas, plain_numbers, safe
 from harness.reporting.metrics import METRICS
 from harness.reporting.sentences import PUBLISHED
 from harness.reporting.words import Unit
 
 ROW = 0.26  # inches
 MOST_ROWS = 24
-LETTERS = 62  # of the axis label on a line
 INK = "#1b1b1b"
 MARKS = {"supported": ("o", INK), "refuted": ("X", INK), "undecided": ("o", "white"), "descriptive": ("o", "white")}
 
@@ -47,8 +45,7 @@ def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
         if metric.unit.is_ratio:
             axes.set_xscale("log")
         plain_numbers(axes.xaxis)
-        # Below all of the figure: the names of grid points leave the axes less room than the label needs.
-        figure.supxlabel(fill(_label(shown[0]), LETTERS), size="medium")
+        below(figure, _label(shown[0]))
     return Picture(name=name, title=verdict.statement, figure=figure, caption=_caption(found), alt=_alt(found))
 
 
