@@ -138,7 +138,7 @@ def _batch(program: Program, now: Now, part: int, parts: int) -> tuple[Tensor, T
 
 def _probe(program: Program, step: int) -> None:
     """Write a row of the probes' curves: before the update after this step, with the batch of that update at hand."""
-    program = in_one_process(program)
+    program = in_one_process(program, program.trials[0].accumulate)
     now = _now(program, step, _epoch(program, step // program.steps_per_epoch), parts=1)
     measure(program, step, Batch(*_batch(program, now, 0, 1)))
 

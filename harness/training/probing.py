@@ -17,16 +17,17 @@ from harness.training.ranks import ALONE
 from harness.training.streams import generator, sub_seed
 
 
-def in_one_process(program: Program) -> Program:
+def in_one_process(program: Program, parts: int = 1) -> Program:
     """The program as one process has it, so that what probes see needs no other rank: every rank computes the same.
 
-    Statistics that are each rank's own become those of groups of one batch; running ones are the first rank's.
+    Statistics that are each rank's own become those of groups of one batch; running ones are the first rank's. So do
+    those of `parts` that go through the model one after the other, where one batch holds them all.
     """
-    if program.ranks.size == 1:
+    if program.ranks.size == 1 and parts == 1:
         return program
     stack, trial = program.stack, program.trials[0]
     plain = unsynchronised(deepcopy(stack.plain), stack.inputs)
-    if trial.norm != "sync_batch" and trial.statistics_batch is not None:
+    if (trial.norm != "sync_batch" or parts > 1) and trial.statistics_batch is not None:
         plain = in_groups(plain, trial.statistics_batch)
     return replace(program, ranks=ALONE, stack=stack.like(plain, stack.buffers, "alone"))
 

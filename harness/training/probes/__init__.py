@@ -3,7 +3,7 @@
 To add a probe: one entry in PROBES, a function from a View to one value per model for each of its curves, and which
 layers have which curve. The curves of layers are called "metric/1", "metric/2", ..., input side first; all layers with
 weights count. Unless it says otherwise, a probe uses one batch of training examples, the same at every step and for all
-arms of a seed, of the size that the trial trains on, in training mode.
+arms of a seed, of the size and in the parts that the trial trains on, in training mode.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -27,6 +27,21 @@ def test_gradient_norms_are_those_of_backward(model, norm, together):
         assert values == pytest.approx(expected, rel=2e-4, nan_ok=True)
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@together
+def test_a_batch_that_is_learnt_from_in_parts_is_probed_in_these_parts(norm, together):
+    program, found = probed("gradients", together, norm=norm, accumulate=5)
+    for i, values in enumerate(found):
+        module = plain(program, i)
+        x, y = fixed_batch(program, i)
+        for some_x, some_y in zip(x.chunk(5), y.chunk(5), strict=True):
+            (F.cross_entropy(module(some_x), some_y) / 5).backward()
+        expected = {
+            f"gradient_norm/{n}": layer.weight.grad.norm().item() for n, layer in enumerate(weighted(module), 1)
+        }
+        assert {name: values[name] for name in expected} == pytest.approx(expected, rel=2e-4)
+
+
 @pytest.mark.parametrize(("norm", "batch"), [("batch", 8), ("batch", 25), ("none", 25)])
 def test_gradients_of_a_deep_net_grow_as_theory_foretells(norm, batch):
     """At depth 50 in single precision; the theory is of wide nets, so that a width of 64 is a few percent off."""
