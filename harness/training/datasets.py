@@ -149,7 +149,9 @@ def _check_split(
 ) -> None:
     if y.ndim != 1 or len(x) != len(y) or len(y) < 2:
         raise SuiteError(f"{where}: needs one label for each of two examples or more, got {x.shape} and {y.shape}")
-    if x.ndim < 2 or x.shape[1:] != shape:
+    if x.ndim < 2:
+        raise SuiteError(f"{where}: examples must have a dimension or more, (N, ...), got x of shape {x.shape}")
+    if x.shape[1:] != shape:
         raise SuiteError(f"{where}: examples must have one shape in all splits, got {x.shape[1:]} and {shape}")
     if not np.isfinite(x).all():
         raise SuiteError(f"{where}: holds NaN or infinite values; fill or leave out these examples")

@@ -29,6 +29,7 @@ OPENML = "openml:"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FASHION_ID, CIFAR_ID = 40996, 40927  # of OpenML, where the training images come first, as in the files
 FASHION_TRAIN, CIFAR_TRAIN = 60_000, 50_000  # how many these are
+CIFAR_FILES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 # The sha256 of all images of Fashion-MNIST as bytes, those to train first.
 FASHION_DIGEST = "0fbbfcb392782b3b702472ead3688778e1509e8cf40f5c24d9d3303618b193ab"
 
@@ -56,10 +57,10 @@ def _fashion() -> Arrays:
         images, labels = [x[split][:, None] for split in x], [y[split] for split in y]
     else:
         images, labels = _openml_images("fashion", FASHION_ID, (1, 28, 28), FASHION_TRAIN)
-        if hashlib.sha256(b"".join(part.tobytes() for part in images)).hexdigest() != FASHION_DIGEST:
-            raise DamageError(
-                f"OpenML's dataset {FASHION_ID} is not Fashion-MNIST as it was published; {REMEDY_FASHION}"
-            )
+    # Files of MNIST have the same names.
+    if hashlib.sha256(b"".join(part.tobytes() for part in images)).hexdigest() != FASHION_DIGEST:
+        where = folder or f"OpenML's dataset {FASHION_ID}"
+        raise DamageError(f"{where} is not Fashion-MNIST as it was published; {REMEDY_FASHION}")
     return _images_and_labels(images, labels)
 
 
@@ -80,7 +81,7 @@ def _cifar10() -> Arrays:
     OpenML's rows are taken to be in the order of the files; its own checksum is all that they are held to.
     """
     if folder := _cifar_folder():
-        parts = [read_cifar(sorted(folder.glob(name))) for name in ("data_batch_*.bin", "test_batch.bin")]
+        parts = [read_cifar([folder / name for name in names]) for names in (CIFAR_FILES[:-1], CIFAR_FILES[-1:])]
         images, labels = [x for x, _ in parts], [y for _, y in parts]
     else:
         images, labels = _openml_images("cifar10", CIFAR_ID, CIFAR_SHAPE, CIFAR_TRAIN)
@@ -89,7 +90,7 @@ def _cifar10() -> Arrays:
 
 def _cifar_folder() -> Path | None:
     folder = home() / "cifar-10-batches-bin"
-    return folder if [*folder.glob("data_batch_*.bin")] and (folder / "test_batch.bin").exists() else None
+    return folder if any((folder / name).exists() for name in CIFAR_FILES) else None
 
 
 def _images_and_labels(images: list[Bytes], labels: list[Bytes]) -> Arrays:

@@ -1,6 +1,7 @@
 """Data that have to be got: read as they are published, refused where damaged, named where missing."""
 
 import gzip
+import hashlib
 import random
 import struct
 from pathlib import Path
@@ -123,15 +124,34 @@ def test_cifar10_is_read_from_its_folder(home):
     assert SOURCES["cifar10"].found() == str(folder)
 
 
-def test_fashion_is_read_from_a_folder(home):
+@pytest.mark.parametrize("missing", ["data_batch_3.bin", "test_batch.bin"])
+def test_a_file_of_cifar10_that_is_missing_is_named(home, missing):
+    folder = home / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+        if name != missing:
+            (folder / name).write_bytes(cifar(range(10), np.zeros((10, 3, 32, 32), np.uint8)))
+    with pytest.raises(MachineError, match=missing):
+        load_dataset("cifar10", Path(), {})
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_fashion_is_read_from_a_folder_that_holds_no_other_images(home, monkeypatch, published):
     folder = home / "fashion-mnist"
     folder.mkdir()
+    digest = hashlib.sha256()
     for split, count in (("train", 80), ("t10k", 20)):
         images = RNG.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        digest.update(images.tobytes())
         (folder / f"{split}-images-idx3-ubyte").write_bytes(idx(images))
         (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(
             gzip.compress(idx((np.arange(count) % 10).astype(np.uint8)))
         )
+    if not published:
+        with pytest.raises(DamageError, match="fashion-mnist is not Fashion-MNIST"):
+            load_dataset("fashion", Path(), {})
+        return
+    monkeypatch.setattr(sources, "FASHION_DIGEST", digest.hexdigest())
     dataset = load_dataset("fashion", Path(), {})
     assert (dataset.inputs, dataset.classes, dataset.size("test")) == ((1, 28, 28), 10, 20)
 
