@@ -1,7 +1,9 @@
 """Do nets on MNIST-1D reach the published accuracies, and what does batch normalisation add?
 
 After Greydanus & Kobak 2024: 4000 signals of 40 numbers to train on and 1000 to test. Their MLP reaches 68 %, their CNN
-94 %, trained by Adam at lr 0.01 on batches of 100 for 6000 steps; theirs have no norm.
+94 %, trained by Adam at lr 0.01 on batches of 100 for 6000 steps; theirs have no norm. Ours are of their sizes, and not
+their very nets (the MLP has no shortcut, the CNN pools where theirs strides), and learn from 3400 of the 4000; the
+others validate.
 """
 
 from harness import Claim, Suite
