@@ -149,8 +149,8 @@ def _check_split(
 ) -> None:
     if y.ndim != 1 or len(x) != len(y) or len(y) < 2:
         raise SuiteError(f"{where}: needs one label for each of two examples or more, got {x.shape} and {y.shape}")
-    if x.ndim < 2:
-        raise SuiteError(f"{where}: examples must have a dimension or more, (N, ...), got x of shape {x.shape}")
+    if x.ndim < 2 or not x.size:
+        raise SuiteError(f"{where}: each example must be an array of a number or more, got x of shape {x.shape}")
     if x.shape[1:] != shape:
         raise SuiteError(f"{where}: examples must have one shape in all splits, got {x.shape[1:]} and {shape}")
     if not np.isfinite(x).all():

@@ -64,6 +64,7 @@ def test_own_arrays_come_in_every_form(tmp_path, given):
         ({"x": X, "y": Y - 1}, "whole numbers"),
         ({"x": np.where(X > 2, np.nan, X), "y": Y}, "NaN"),
         ({"x": X[:, 0], "y": Y}, "got x of shape"),
+        ({"x": X[:, :0], "y": Y}, "got x of shape"),
         ({"x": X, "y": np.zeros(N)}, "classes"),
         ({"x": X.astype(str), "y": Y}, None),
         ({"x": np.array([["a"] * 4] * N), "y": Y}, "numbers"),
