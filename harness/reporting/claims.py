@@ -9,7 +9,7 @@ undecided    neither: the interval covers the margin, the test does not exclude 
 descriptive  too few seeds for any test to decide; no p is given
 
 A claim "more than a margin" is supported at a point where the 95 % interval of the paired difference lies wholly above
-the margin, and refuted where it lies wholly below, in both cases only if the exact sign-flip test of the difference
+the margin, and refuted where it lies wholly below, in both cases only if the sign-flip test of the difference
 against the margin passes Holm's correction over the points of the claim. A claim "equal within a margin" is supported
 where two one-sided t tests pass that correction, and refuted where the interval lies wholly outside of the margin and
 the sign-flip test against the nearer end of the margin passes.

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.reporting import stats, words
-from harness.reporting.grid import Pairs
+from harness.reporting.grid import Pairs, Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Comparison:
     arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
     arm_finished: int
     arm_trials: int
-    arm_failed_low: float  # Wilson
+    arm_failed_low: float  # Wilson; missing where a unit is several trials
     arm_failed_high: float
     than_failed: int
     than_finished: int
@@ -45,7 +45,7 @@ class Comparison:
     high: float
     margin: float
     null: float  # the difference that p tests against
-    p: float  # exact sign-flip
+    p: float  # sign-flip, exact but for many pairs
     equivalence_p: float  # two one-sided t tests against the margin
     p_floor: float
     reference_p: float = math.nan  # for reference: Page's one-sided test beside a slope, log-rank beside times
@@ -68,7 +68,7 @@ def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generato
     """The comparison of these pairs, before it is adjusted for its family."""
     differences = pairs.differences
     interval = stats.mean_interval(differences)
-    ours, theirs = (stats.wilson(side.failed, side.finished) for side in (pairs.ours, pairs.theirs))
+    ours, theirs = _failure_rate(pairs.ours), _failure_rate(pairs.theirs)
     return Comparison(
         arm=words.value(pairs.arm),
         than=words.value(pairs.than),
@@ -105,9 +105,15 @@ def _mean(scores: NDArray[np.float64]) -> float:
     return float(scores.mean()) if len(scores) else math.nan
 
 
+def _failure_rate(side: Side) -> stats.Interval:
+    """The share that failed with its Wilson interval; no ends where a unit is several trials, which fail together."""
+    rate = stats.wilson(side.failed, side.finished)
+    return rate if side.one_each else stats.Interval(rate.estimate, math.nan, math.nan)
+
+
 def _failures_p(pairs: Pairs) -> float:
     """The exact McNemar p; NaN where a unit is several trials, of which some may fail."""
-    if not (pairs.ours.units["trials"] == 1).all():
+    if not pairs.ours.one_each:
         return math.nan
     return stats.mcnemar_p(pairs.ours.failures == 1, pairs.theirs.failures == 1)
 

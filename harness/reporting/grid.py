@@ -126,6 +126,7 @@ class Side:
     failed: int
     finished: int
     trials: int
+    one_each: bool  # whether a unit is one trial: trials that share a seed are no sample to estimate a rate from
 
     @property
     def scores(self) -> Array:
@@ -243,7 +244,8 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, of: tuple[Any, Any, str], p
 
 
 def _side(units: pd.DataFrame, paired: pd.Index) -> Side:
-    return Side(units.loc[paired], *(int(units[name].sum()) for name in ("failed", "finished", "trials")))
+    failed, finished, trials = (int(units[name].sum()) for name in ("failed", "finished", "trials"))
+    return Side(units.loc[paired], failed, finished, trials, one_each=bool((units["trials"] <= 1).all()))
 
 
 def by_seed(units: pd.DataFrame) -> pd.DataFrame:

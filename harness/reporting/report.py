@@ -17,6 +17,7 @@ from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_lef
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.metrics import FAILED, FINISHED
 from harness.reporting.sentences import SAME
+from harness.reporting.stats.paired import MOST_EXACT
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
 from harness.store import Results, csv_bytes
 
@@ -67,6 +68,7 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dic
     return {
         "suite": suite,
         "most_points": MOST_POINTS,
+        "most_exact": MOST_EXACT,
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
         "total": int(suite["trials"]),

@@ -105,5 +105,5 @@ def _keyed(text: str, number: float) -> Cell:
 
 
 def _rate(failed: int, of: int, low: float, high: float) -> Cell:
-    interval = f" ({100 * low:.0f} to {100 * high:.0f} %)" if of else ""
+    interval = f" ({100 * low:.0f} to {100 * high:.0f} %)" if of and not np.isnan(low) else ""
     return f"{failed} of {of}{interval}", repr(failed / of) if of else ""

@@ -46,6 +46,14 @@ def test_n_is_the_number_of_seeds_not_of_evaluations_or_examples(tmp_path):
         assert [c.n for c in compared(results, results.trials)] == [8, 8, 8]
 
 
+def test_a_rate_of_failure_has_an_interval_only_where_each_of_its_trials_is_of_another_seed(tmp_path):
+    results = simulate(tmp_path, AXES, claims=[Claim.wider_lr_range("batch", than="none")])
+    (over_lrs, *_), each = verdicts(results, rng())[0].comparisons, compared(results, results.trials)
+    assert over_lrs.arm_trials == 24
+    assert np.isnan([over_lrs.arm_failed_low, over_lrs.than_failed_high]).all()
+    assert [(c.arm_failed_low, c.arm_failed_high) for c in each] == [stats.wilson(0, 8)[1:]] * 3
+
+
 def test_seeds_are_paired_so_that_what_they_share_cancels(tmp_path):
     results = simulate(tmp_path, AXES)
     shared = np.random.default_rng(1).normal(0, 0.05, 8)

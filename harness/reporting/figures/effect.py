@@ -175,7 +175,7 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
     seeds = f"n = {min(n)}" + (f" to {max(n)}" if max(n) > min(n) else "") + " pairs of equal seed" if n else "no pairs"
     tested = [comparison for comparison in found if comparison.n >= comparison.seeds_needed]
     test = (
-        f"Bars are 95 % paired t intervals; a filled marker means p < .05 in the exact sign-flip test after Holm over "
+        f"Bars are 95 % paired t intervals; a filled marker means p < .05 in the sign-flip test after Holm over "
         f"{words.count(len(found), 'comparison')}. "
         if tested
         else ""
