@@ -41,7 +41,9 @@ def axes(suite: Mapping[str, Any], *without: str) -> list[str]:
 def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     """The trials at the grid points that `where` keeps: a value or a list of values per axis."""
     for axis, wanted in where.items():
-        trials = trials[trials[axis].isin(wanted if isinstance(wanted, list | tuple) else [wanted])]
+        values = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+        # Columns of numbers have NaN for what is not set, which is not in a list that has None.
+        trials = trials[trials[axis].isin(values) | (trials[axis].isna() & (None in values))]
     return trials
 
 

@@ -135,7 +135,10 @@ def _compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) ->
     found = []
     for pairs in grid.range_pairs(ranges, results.suite, claim.arm, claim.than):
         comparison = compare(pairs, margin=claim.margin, null=claim.margin, rng=rng)
-        found.append(replace(comparison, bound=grid.BOUNDS[_is_open(pairs.ours), _is_open(pairs.theirs)]))
+        # Arms that reach the target nowhere are not alike: the range of either may lie elsewhere.
+        nowhere = not (pairs.ours.scores.any() or pairs.theirs.scores.any())
+        bound = "unknown" if nowhere else grid.BOUNDS[_is_open(pairs.ours), _is_open(pairs.theirs)]
+        found.append(replace(comparison, bound=bound))
     return found
 
 

@@ -186,6 +186,8 @@ def _limits(comparisons: Sequence[Comparison]) -> str:
     bounds = {comparison.bound for comparison in comparisons}
     if first and " at the best " in first.metric:
         text += _beyond_tuned(bounds, first)
+    elif any(c.bound == "unknown" and c.arm_mean == c.than_mean == 0 for c in comparisons):
+        text += " No learning rate tried brings either arm to the target: only another grid can show their ranges."
     elif first and bounds & {"at most", "unknown"}:
         text += f" The range of {first.than}{BEYOND}: only a wider grid can show it."
     elif first and "at least" in bounds:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from harness.reporting.figures.effect import effect_at_each_point
 from tests.reporting.simulated import simulate
 
@@ -14,3 +16,14 @@ def test_the_picture_in_words_names_the_arms_that_differ_also_where_there_is_one
     trials = results.trials.assign(status="ok", test_accuracy=results.trials["norm"].map(ACCURACY) + luck)
     (picture,) = effect_at_each_point(replace(results, trials=trials))
     assert picture.alt.endswith("differences from none. After correction, better are batch and worse are layer.")
+
+
+def test_a_failed_trial_stands_below_the_chance_of_its_own_data_set(tmp_path):
+    classes = {"digits": 10, "circles": 2}
+    results = simulate(tmp_path, {"norm": ["batch", "none"], "dataset": list(classes), "seed": range(7)})
+    trials = results.trials.assign(status="no_better_than_init", classes=results.trials["dataset"].map(classes))
+    (picture,) = effect_at_each_point(replace(results, trials=trials))
+    top, _ = picture.figure.axes
+    ticks = [line.get_ydata().max() for line in top.get_lines() if line.get_marker() == "_"]
+    assert sorted(ticks) == pytest.approx([0.07, 0.07, 0.47, 0.47])
+    assert {line.get_ydata()[0] for line in top.get_lines() if line.get_linestyle() == ":"} == {0.1, 0.5}

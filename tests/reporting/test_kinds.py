@@ -118,3 +118,27 @@ def test_arms_that_all_failed_match_nothing(tmp_path):
     claim = Claim.matches("batch", published=0.1, within=0.01)
     results = simulate(tmp_path, {"norm": NORMS, "seed": range(SEEDS)}, claims=[claim], status="nonfinite")
     assert verdict_on(results).word == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("claim", "pairs"),
+    [
+        (Claim.better("batch", than="none", clip_norm=None), ["clip norm not set"]),
+        (Claim.better("batch", than="none", clip_norm=[None, 1.0]), ["clip norm not set", "clip norm 1"]),
+        (
+            Claim.equivalent("batch", to="batch", within=0.1, against={"clip_norm": None}, clip_norm=1.0),
+            ["clip norm 1"],
+        ),
+    ],
+)
+def test_a_claim_covers_points_at_which_an_axis_is_not_set(tmp_path, claim, pairs):
+    axes = {"norm": NORMS, "clip_norm": [None, 1.0, 5.0], "seed": range(SEEDS)}
+    verdict = judged(tmp_path, axes, claim, lambda row: 0.9)
+    assert [(c.point, c.n) for c in verdict.comparisons] == [(point, SEEDS) for point in pairs]
+
+
+def test_ranges_that_lie_beyond_the_grid_on_both_sides_are_not_compared(tmp_path):
+    claim = Claim.wider_lr_range("batch", than="none", at_least_decades=0.5)
+    verdict = judged(tmp_path, {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}, claim, lambda row: 0.5)
+    assert (verdict.word, verdict.comparisons[0].bound) == ("undecided", "unknown")
+    assert "No learning rate tried brings either arm to the target" in verdict.sentence

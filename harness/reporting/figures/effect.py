@@ -110,7 +110,6 @@ def _shifted(place: float, index: int, count: int, places: dict[str, float], sui
 
 def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, float]) -> None:
     arms = grid.arms(suite)
-    guess, lowest = chance(trials), 1.0
     scored = grid.score_units(trials, METRIC)
     for index, arm in enumerate(arms):
         means = []
@@ -121,14 +120,14 @@ def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, 
             failed = len(rows) - len(trained)
             axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=colour(arm, arms))
             # A rug under the line of chance: one tick per failed run, none hidden behind another.
-            rug = guess - 0.03 - min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
+            rug = chance(rows) - 0.03 - min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
             axes.plot([x] * failed, rug, "_", ms=5, color=colour(arm, arms))
             means.append((place, rows["score"].mean()))
-            lowest = min(lowest, rows["score"].min())
         if means:
             axes.plot(*zip(*sorted(means), strict=True), lw=1.6, label=safe(arm), **line(arm, arms))
-    if lowest < 2 * guess:  # else it would only squeeze what there is to see
-        axes.axhline(guess, ls=":", lw=1, color="#808080")
+    for guess, rows in scored.groupby(1 / scored["classes"].astype("float64")):
+        if rows["score"].min() < 2 * guess:  # else it would only squeeze what there is to see
+            axes.axhline(guess, ls=":", lw=1, color="#808080")
     axes.set_ylabel("test accuracy")
 
 
