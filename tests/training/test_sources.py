@@ -210,6 +210,15 @@ def test_any_dataset_of_openml_is_cut_and_standardised(monkeypatch):
     assert dataset.x["train"].std(0) == pytest.approx([1, 0], abs=1e-5)
 
 
+@pytest.mark.usefixtures("home")
+def test_a_long_table_far_from_zero_is_standardised_too(monkeypatch):
+    x = RNG.standard_normal((600_000, 2), dtype=np.float32) + np.float32(4000)
+    monkeypatch.setattr(sources, "fetch_openml", lambda **options: (x, np.arange(len(x)) % 2))
+    train = load_dataset("openml:long", Path(), {}).x["train"].astype(np.float64)
+    assert train.mean(0) == pytest.approx([0, 0], abs=0.01)
+    assert train.std(0) == pytest.approx([1, 1], abs=0.01)
+
+
 @pytest.mark.parametrize("name", ["openml:", "openml:a b", "openml:iris@x", "openml:../iris"])
 @pytest.mark.usefixtures("home")
 def test_a_name_that_openml_can_not_have_is_refused(name):
