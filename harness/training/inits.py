@@ -20,7 +20,7 @@ INITS: dict[str, Fill | None] = {
     "xavier": lambda weight, rng: nn.init.xavier_normal_(weight, generator=rng),  # Glorot & Bengio 2010
     "normal": lambda weight, rng: nn.init.normal_(weight, generator=rng),  # init_scale is its deviation
 }
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @torch.no_grad()
@@ -28,11 +28,11 @@ def initialise(model: nn.Module, trial: Trial) -> None:
     """Fill the weights of every linear and convolution layer, and zero their biases, in the order of the modules."""
     fill = lookup(INITS, trial.init, "init")
     rng = generator(trial.seed, "weights")
-    for layer in model.modules():
-        if not isinstance(layer, WEIGHTED):
-            continue
+    layers = [layer for layer in model.modules() if isinstance(layer, WEIGHTED)]
+    for layer in layers:
         if fill is not None:
             fill(layer.weight, rng)
             if layer.bias is not None:
                 layer.bias.zero_()
-        layer.weight.mul_(trial.init_scale)
+    for weight in {layer.weight for layer in layers}:  # two layers may share one
+        weight.mul_(trial.init_scale)
