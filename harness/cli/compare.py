@@ -68,6 +68,8 @@ def _lines(of: Changes) -> list[str]:
 def _conclusion(of: Changes) -> str:
     if of.conditions["changed"]:
         return f"CHANGED beyond noise: {of.conditions['changed']}"
+    if of.verdicts:  # which near its limits noise can turn, too
+        return f"no score changed beyond noise, but {words.count(len(of.verdicts), 'verdict')} turned"
     if not of.conditions["bits"]:
         return "nothing changed"
     untested = [c for c in of.comparisons if c.n < c.seeds_needed]

@@ -54,7 +54,7 @@ class Changes:
         turned = [f"{statement}: {before}, then {after}" for statement, before, after in self.verdicts]
         noise = [" ".join(filter(None, [c.arm, c.point or "over all points"])) for c in self.beyond_noise]
         return {
-            "changed": "; ".join([*noise, *turned]),
+            "changed": "; ".join(noise),
             "verdicts": "; ".join(turned),
             "bits": f"{words.count(differing, 'trial')} of {self.matched}" if differing else "",
         }

@@ -54,6 +54,14 @@ def test_a_change_beyond_noise_is_found_where_it_is_and_turns_the_verdict(tmp_pa
     assert (at_point.n, at_point.family, at_point.arm) == (SEEDS, 6, "after")
 
 
+def test_a_verdict_that_noise_turns_is_told_and_is_no_change_beyond_noise(tmp_path):
+    before, after = (results(tmp_path, seed, better=0.018) for seed in (0, 2))
+    found = changes(before, after)
+    assert len(found.verdicts) == 1
+    assert (found.beyond_noise, found.conditions["changed"]) == ([], "")
+    assert found.conditions["verdicts"]
+
+
 def test_points_at_which_nothing_changed_take_no_part_in_the_correction(tmp_path):
     before = results(tmp_path)
     moved = (before.trials["norm"] == "batch") & (before.trials["lr"] == 0.1)
