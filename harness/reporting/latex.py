@@ -42,7 +42,8 @@ def table(groups: Iterable[Group]) -> str:
     return "\n".join(
         [
             r"% Needs \usepackage{array,booktabs}; letters beyond Latin need LuaLaTeX or XeLaTeX and a font for them.",
-            r"% Positive differences are in favour of the arm named first; p are of two one-sided tests where",
+            r"% A difference is positive where the arm named first does better, or has more of what is neither good",
+            r"% nor bad; a ratio, in times, is that of the first to the other. p are of two one-sided tests where",
             r"% equality is claimed, of sign-flip tests everywhere else.",
             r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}%",
             rf"\begin{{tabular}}{{{LAYOUT}}}",

@@ -14,7 +14,17 @@ from harness.reporting.metrics import METRICS
 MOST_ROWS = 2000  # of a table on the page
 OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
 COMPARED = (
-    *("shown in", "where", "arms", "metric", "pairs", "mean", "mean of the other", "better by", "95 % interval"),
+    *(
+        "shown in",
+        "where",
+        "arms",
+        "metric",
+        "pairs",
+        "mean",
+        "mean of the other",
+        "difference or ratio",
+        "95 % interval",
+    ),
     *(
         "p (Holm)",
         "p of equivalence (Holm)",
@@ -79,10 +89,10 @@ def _compared(c: Comparison) -> list[Cell]:
         (f"{c.arm} against {c.than}", ""),
         (METRICS[c.metric].words, ""),
         _cell(c.n),
-        _keyed(words.bare(c.arm_mean, unit), c.arm_mean),
-        _keyed(words.bare(c.than_mean, unit), c.than_mean),
-        _keyed(words.bounded(words.amount(c.estimate, unit), c.bound), c.estimate),
-        _keyed(words.span(c.low, c.high, unit), c.low),
+        _keyed(words.bare(c.arm_mean, unit), words.scaled(c.arm_mean, unit)),
+        _keyed(words.bare(c.than_mean, unit), words.scaled(c.than_mean, unit)),
+        _keyed(words.bounded(words.amount(c.estimate, unit), c.bound), words.scaled(c.estimate, unit)),
+        _keyed(words.span(c.low, c.high, unit), min(words.scaled(end, unit) for end in (c.low, c.high))),
         _keyed(words.p_value(c.p_adjusted), c.p_adjusted),
         _keyed(words.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),
         _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),

@@ -42,14 +42,19 @@ def number(value: float) -> str:
     return text.replace("-", MINUS)
 
 
+def scaled(value: float, unit: Unit) -> float:
+    """The amount in its unit."""
+    return math.exp(unit.factor * value) if unit.is_ratio else unit.factor * value
+
+
 def bare(value: float, unit: Unit) -> str:
-    """The amount in its unit, without the unit's name."""
-    scaled = math.exp(unit.factor * value) if unit.is_ratio else value * unit.factor
-    if unit.decimals is None or not math.isfinite(scaled):
-        return number(scaled)
-    rounded = round(scaled, unit.decimals) + 0.0  # no minus before a zero
+    """The amount in its unit as text, without the unit's name."""
+    shown = scaled(value, unit)
+    if unit.decimals is None or not math.isfinite(shown):
+        return number(shown)
+    rounded = round(shown, unit.decimals) + 0.0  # no minus before a zero
     # What would print as 0.0 though it is not 0 gets the digits that it needs.
-    return number(scaled) if rounded == 0 and scaled != 0 else f"{rounded:.{unit.decimals}f}".replace("-", MINUS)
+    return number(shown) if rounded == 0 and shown != 0 else f"{rounded:.{unit.decimals}f}".replace("-", MINUS)
 
 
 def amount(value: float, unit: Unit) -> str:

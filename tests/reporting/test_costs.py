@@ -11,6 +11,7 @@ from harness import Claim
 from harness.errors import SuiteError
 from harness.reporting.claims import verdicts
 from harness.reporting.figures.costs import step_costs
+from harness.reporting.tables import COMPARED, comparisons_table
 from tests.reporting.simulated import simulate
 
 SEEDS = 12
@@ -49,6 +50,14 @@ def test_the_interval_is_that_of_a_paired_t_test_on_logarithms(tmp_path):
     ends = stats.ttest_rel(np.log(times["none"]), np.log(times["batch"])).confidence_interval(0.95)
     assert (comparison.low, comparison.high) == pytest.approx((ends.low, ends.high))
     assert comparison.n == SEEDS
+
+
+def test_a_table_sorts_ratios_as_it_shows_them(tmp_path):
+    found = [judged(timed(tmp_path, 2.0, times)).comparisons[0] for times in (1.2, 3.0)]
+    shown = [dict(zip(COMPARED, row, strict=True)) for row in comparisons_table("costs", "Costs", found).rows]
+    for column in ("mean", "difference or ratio", "95 % interval"):
+        text, key = zip(*(row[column] for row in shown), strict=True)
+        assert [float(k) for k in key] == pytest.approx([float(t.split()[0]) for t in text], rel=0.01), column
 
 
 def test_the_sentence_says_how_many_times_as_long_and_how_long(tmp_path):

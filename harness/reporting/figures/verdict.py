@@ -35,11 +35,10 @@ def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
         _margin(axes, verdict, shown[0], metric.unit)
         for row, comparison in enumerate(shown):
             mark, face = MARKS[comparison.verdict]
-            ends = _scaled([comparison.low, comparison.high], metric.unit)
+            ends = [words.scaled(end, metric.unit) for end in (comparison.low, comparison.high)]
             if comparison.n >= comparison.seeds_needed and np.isfinite(ends).all():
                 axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt")
-            (x,) = _scaled([comparison.estimate], metric.unit)
-            axes.plot([x], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3)
+            axes.plot([words.scaled(comparison.estimate, metric.unit)], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3)
         axes.set_yticks(range(len(shown)), [safe(c.point) or "all" for c in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         if metric.unit.is_ratio:
@@ -60,14 +59,9 @@ def _label(of: Comparison) -> str:
     return f"difference in {metric.words}{unit} (right: {metric.better} with {safe(of.arm)})"
 
 
-def _scaled(values: list[float], unit: Unit) -> list[float]:
-    """Values as words.bare prints them."""
-    return [math.exp(unit.factor * value) if unit.is_ratio else unit.factor * value for value in values]
-
-
 def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
-    nothing, low, high = _scaled([0.0, -of.margin, of.margin], unit)
+    nothing, low, high = (words.scaled(value, unit) for value in (0.0, -of.margin, of.margin))
     axes.axvline(nothing, lw=0.9, color="#808080")
     if not math.isnan(of.equivalence_p) and verdict.claim.kind in ("equivalent", "matches"):
         axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
