@@ -27,3 +27,14 @@ def test_a_failed_trial_stands_below_the_chance_of_its_own_data_set(tmp_path):
     ticks = [line.get_ydata().max() for line in top.get_lines() if line.get_marker() == "_"]
     assert sorted(ticks) == pytest.approx([0.07, 0.07, 0.47, 0.47])
     assert {line.get_ydata()[0] for line in top.get_lines() if line.get_linestyle() == ":"} == {0.1, 0.5}
+
+
+def test_points_of_many_axes_are_named_by_what_sets_them_apart(tmp_path):
+    axes = {"norm": ["batch", "none"], "init": ["he", "xavier"], "optimizer": ["sgd", "adamw"], "batch_size": [8, 256]}
+    results = simulate(tmp_path, {**axes, "schedule": ["constant", "cosine"], "seed": range(7)})
+    away = (results.trials[["init", "optimizer", "batch_size", "schedule"]] != ["he", "sgd", 8, "constant"]).sum(axis=1)
+    (picture,) = effect_at_each_point(replace(results, trials=results.trials[away <= 1]))
+    labels = [label.get_text() for label in picture.figure.axes[1].get_xticklabels()]
+    apart = ["usual point", "init xavier", "optimizer adamw", "batch size 256", "schedule cosine"]
+    assert sorted(labels) == sorted(apart)
+    assert "usual point: init he, optimizer sgd, batch size 8, schedule constant." in picture.caption

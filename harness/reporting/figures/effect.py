@@ -1,5 +1,6 @@
 """Does it help, and where? Accuracy above, paired differences below, over the learning rates or the grid points."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.ticker import NullLocator
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison, adjusted, compare
 from harness.reporting.figures.picture import (
+    MOST_LETTERS,
     Picture,
     canvas,
     chance,
@@ -35,6 +37,7 @@ METRIC = "test_accuracy"
 MOST_NAMED = 8  # grid points in an alternative text
 FAR = 20  # margins: differences beyond that leave no room for the margin's band on a linear axis
 ENOUGH_SEEDS = 20  # for the interval of a mean over seeds of which some failed
+USUAL = "usual point"
 MOST_UPRIGHT = 8  # grid points whose names fit below an axis
 
 
@@ -67,13 +70,13 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
         if at_lr:
             log_lr(bottom, grid.values(suite, "lr"))
         else:
-            _name_places(bottom, places, grid.axes(suite))
+            _name_places(bottom, trials, places, suite)
     subject = "learning rate" if at_lr else "grid point"
     return Picture(
         name=name,
         title=f"Does it help at this {subject}?" + (f" ({where})" if where else ""),
         figure=figure,
-        caption=_caption(results, trials, found, margin, than),
+        caption=_caption(results, trials, found, margin, than) + _naming(_usual(trials, places, suite)),
         alt=_alt(found, than),
         comparisons=tuple(found),
     )
@@ -90,13 +93,27 @@ def _place(point: grid.Point, places: dict[str, float], suite: Any) -> float:
     return places[words.value(point["lr"]) if over_lr(suite) else words.point(point)]
 
 
-def _name_places(axes: Axes, places: dict[str, float], over: Sequence[str]) -> None:
+def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], suite: Any) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
+    over, usual = grid.axes(suite), _usual(trials, places, suite)
     name = over[0].replace("_", " ") if len(over) == 1 else ""
-    labels = [safe(place.removeprefix(f"{name} ")) for place in places]
+    names = [place.removeprefix(f"{name} ") for place in places]
+    if usual:
+        points = [point for point, _ in grid.by_point(trials, over)]
+        apart = [{axis: value for axis, value in point.items() if value != usual[axis]} for point in points]
+        names = [words.point(point) or USUAL for point in apart]
+    labels = [safe(place) for place in names]
     crowded = len(places) > MOST_UPRIGHT or not name
     axes.set_xticks(range(len(places)), labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axes.set_xlabel(name)
+
+
+def _usual(trials: pd.DataFrame, places: dict[str, float], suite: Any) -> grid.Point:
+    """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
+    if over_lr(suite) or max(map(len, places)) <= MOST_LETTERS:
+        return {}
+    points = [point for point, _ in grid.by_point(trials, grid.axes(suite))]
+    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in grid.axes(suite)}
 
 
 def _shifted(place: float, index: int, count: int, places: dict[str, float], suite: Any) -> float:
@@ -193,6 +210,10 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
         f"{100 * margin:.2g} points. "
         f"{counted(trials, results.suite)} {score_words(METRIC)} {setting(results)}"
     )
+
+
+def _naming(usual: grid.Point) -> str:
+    return f" A grid point is named by what differs from the {USUAL}: {words.point(usual)}." if usual else ""
 
 
 def _alt(found: list[Comparison], than: Any) -> str:
