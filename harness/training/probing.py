@@ -13,15 +13,15 @@ from harness.training.plain import in_groups, unsynchronised
 from harness.training.probes import probes_of
 from harness.training.probes.view import Batch, View
 from harness.training.program import PROBE, Program
-from harness.training.ranks import ALONE
+from harness.training.ranks import ALONE, settle
 from harness.training.streams import generator, sub_seed
 
 
 def in_one_process(program: Program, parts: int = 1) -> Program:
     """The program as one process has it, so that what probes see needs no other rank: every rank computes the same.
 
-    Statistics that are each rank's own become those of groups of one batch; running ones are the first rank's. So do
-    those of `parts` that go through the model one after the other, where one batch holds them all.
+    Statistics that are each rank's own become those of groups of one batch, and so do those of `parts` that go through
+    the model one after the other, where one batch holds them all. Running ones are those that are evaluated.
     """
     if program.ranks.size == 1 and parts == 1:
         return program
@@ -29,7 +29,10 @@ def in_one_process(program: Program, parts: int = 1) -> Program:
     plain = unsynchronised(deepcopy(stack.plain), stack.inputs)
     if (trial.norm != "sync_batch" or parts > 1) and trial.statistics_batch is not None:
         plain = in_groups(plain, trial.statistics_batch)
-    return replace(program, ranks=ALONE, stack=stack.like(plain, stack.buffers, "alone"))
+    buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+    # An evaluation settles them for good; what is measured again after it has to come out the same.
+    settle(list(buffers.values()), trial.eval_buffers, program.ranks)
+    return replace(program, ranks=ALONE, stack=stack.like(plain, buffers, "alone"))
 
 
 def measure(program: Program, step: int, coming: Batch) -> None:

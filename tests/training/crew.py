@@ -51,13 +51,13 @@ def program_of(trial: Trial, ranks: Ranks, dtype: str = "float64") -> Program:
     return prepare([replace(trial, precision=dtype)], small_images(dtype), device_of(trial, ranks), {}, ranks)
 
 
-def learn(trial: Trial, dtype: str, until: int | None, saved: Any, done: int, ranks: Ranks) -> Any:
-    """Train a trial, up to a step where told; everything that is then known of it, and its outcome."""
+def learn(trial: Trial, dtype: str, until: int | tuple[int, str] | None, saved: Any, done: int, ranks: Ranks) -> Any:
+    """Train a trial, up to a step, or a piece of work after it, where told; all that is then known, and its outcome."""
     program = program_of(trial, ranks, dtype)
     if saved is not None:
         restore(program, saved)
-    for at, _ in train(program, done):
-        if at == until:
+    for at, work in train(program, done):
+        if until in (at, (at, work)):
             break
     found = {name: tensor.detach().cpu().clone() for name, tensor in whole(program).items()}
     (outcome,) = outcomes(program)

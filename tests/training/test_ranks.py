@@ -149,6 +149,16 @@ def test_resumed_on_as_many_ranks_equals_uninterrupted_to_the_bit(ranks, norm, h
         assert one[1] == other[1]
 
 
+@pytest.mark.parametrize("how", ["rank0", "mean"])
+def test_a_probe_taken_again_after_an_evaluation_sees_the_same_running_statistics(ranks, how):
+    trial = trial_of(norm="batch", world_size=2, eval_buffers=how, probes="running")
+    (_, (_, whole)), (_, (_, others)) = learn(ranks, trial, "float32")
+    saved, _ = learn(ranks, trial, "float32", (4, "eval"))[0]
+    assert learn(ranks, trial, "float32", None, saved, 4)[0][1][1] == whole == others
+    errors = whole["probe.running_mean_error/1"]["value"]
+    assert len(set(errors)) == 4
+
+
 @pytest.mark.parametrize("norm", ["group", "sync_batch"])
 def test_a_snapshot_goes_on_with_another_number_of_ranks_where_the_result_is_the_same(ranks, norm):
     trial = trial_of(norm=norm, world_size=2, momentum=0.9)
