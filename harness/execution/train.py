@@ -140,7 +140,9 @@ def _resume(
 ) -> tuple[int, Clock]:
     """The step to go on from: that of the newest whole snapshot written under the same conditions, else 0."""
     snapshot, refused = checkpoint.newest(place.checkpoints, about["cohort"], about)
-    steps = {int(step) for step in program.ranks.gather(torch.tensor(snapshot.about["step"] if snapshot else 0))}
+    # On the program's device: what ranks tell each other through NCCL can't lie in main memory.
+    step = torch.full_like(program.fail_step[0], snapshot.about["step"] if snapshot else 0)
+    steps = {int(step) for step in program.ranks.gather(step)}
     if len(steps) > 1:
         raise MachineError(f"ranks see different snapshots in {place.checkpoints}: all need the same results folder")
     for reason in refused:
