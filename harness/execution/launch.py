@@ -81,9 +81,11 @@ class Launched:
         return self._said if self._log.closed else self._read()
 
     def _read(self) -> str:
-        self._log.seek(0, os.SEEK_END)
+        """Ahead of the rest, why a rank ended: of many ranks, launcher and peers write much about it afterwards."""
+        self._log.seek(0)
+        left = [line for line in self._log if LEFT.encode() in line][:1]
         self._log.seek(max(0, self._log.tell() - 10_000))
-        return self._log.read().decode("utf-8", "replace")
+        return b"".join([*left, self._log.read()]).decode("utf-8", "replace")
 
 
 def follows(error: str) -> bool:

@@ -100,6 +100,8 @@ def _do(job: Train, pipe: Connection | None, stop: threading.Event) -> Result:
 def tell_and_leave(answer: Failed | Refused) -> NoReturn:
     """End this rank, and with it the others; the supervisor reads in the log what went wrong."""
     kind = answer.outcome if isinstance(answer, Failed) else answer.kind
+    if isinstance(answer, Failed):
+        print(f"rank {dist.get_rank()}: {answer.details}", file=sys.stderr)
     print(LEFT + json.dumps([kind, answer.error]), file=sys.stderr, flush=True)
     os._exit(1)
 

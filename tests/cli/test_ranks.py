@@ -157,6 +157,9 @@ from harness""",
     records = [read_record(path) for path in place.records.iterdir()]
     assert sorted(record.outcome for record in records) == ["crashed", "crashed", "trained", "trained"]
     assert {record.error for record in records} == {"", "ValueError: this rank is out of sorts"}
+    logs = [path.read_text() for path in place.logs.iterdir()]
+    assert len(logs) == 2
+    assert all("rank 1: Traceback" in log and "in forward\n" in log for log in logs)
 
 
 @pytest.mark.slow
