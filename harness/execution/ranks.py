@@ -5,6 +5,7 @@ launcher instead: torch's own, which ends with the supervisor. Under torchrun al
 become ranks themselves.
 """
 
+import itertools
 import json
 import os
 import queue
@@ -13,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -31,6 +33,7 @@ Result = Finished | Stopped | Failed | Refused
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
 ALONE_FOR = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
 STEP = timedelta(minutes=30)  # that a rank waits for the others in a step
+ASK_EVERY = 0.5  # seconds between two looks at whether another rank was told to stop
 
 
 def main(arguments: list[str]) -> None:
@@ -54,16 +57,30 @@ def serve(address: str | None = None) -> None:
             signal.signal(number, lambda *_: stop.set())
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pipe = _pipe(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None
-    while True:
+    store = dist.distributed_c10d._get_default_store()
+    sharing = threading.Thread(target=_share, args=(stop, store), daemon=True)
+    sharing.start()
+    for job_number in itertools.count():
         box: list[Any] = [jobs.get() if pipe is not None else None]
         dist.broadcast_object_list(box)
         job = box[0]
         if isinstance(job, End):
+            stop.set()
+            sharing.join()
             dist.destroy_process_group()
             return
-        answer = _do(job, pipe, stop) if isinstance(job, Train) else _deal(job, stop)
+        answer = _do(job, job_number, pipe, stop) if isinstance(job, Train) else _deal(job, stop)
         if pipe is not None:
             pipe.send(answer)
+
+
+def _share(stop: threading.Event, store: Any) -> None:
+    """Let all ranks stop where one is told to: in what each of them does by itself they don't ask each other."""
+    with suppress(dist.DistError):  # the others are gone
+        while not stop.wait(ASK_EVERY) and not store.check(["stop"]):
+            pass
+        stop.set()
+        store.set("stop", "")
 
 
 def _pipe(address: str, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -> Connection:
@@ -74,19 +91,19 @@ def _pipe(address: str, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -
     return pipe
 
 
-def _do(job: Train, pipe: Connection | None, stop: threading.Event) -> Result:
-    """What comes of a job, for all ranks the same."""
+def _do(job: Train, number: int, pipe: Connection | None, stop: threading.Event) -> Result:
+    """What comes of a job, for all ranks the same. No two jobs of these ranks have one number."""
     everyone = list(range(dist.get_world_size()))
     control = dist.new_group(everyone, timeout=STEP)
     backend = _backend(job)
     group = control if backend == "gloo" else dist.new_group(everyone, timeout=STEP, backend=backend)
     ranks = Ranks(rank=dist.get_rank(), size=len(everyone), group=group, control=control)
     answer = _try(job, pipe.send if pipe else _keep_quiet, stop, ranks)
-    store, name = dist.distributed_c10d._get_default_store(), f"{job.cohort.id}/{job.attempt}"
-    store.set(f"{name}/{ranks.rank}", "ended")
+    store = dist.distributed_c10d._get_default_store()
+    store.set(f"{number}/{ranks.rank}", "ended")
     if isinstance(answer, Failed | Refused):
         try:
-            store.wait([f"{name}/{rank}" for rank in everyone], ALONE_FOR)
+            store.wait([f"{number}/{rank}" for rank in everyone], ALONE_FOR)
         except dist.DistStoreError:
             # The others wait for this rank in a step, and nothing but its end will tell them.
             tell_and_leave(answer)
@@ -109,7 +126,7 @@ def tell_and_leave(answer: Failed | Refused) -> NoReturn:
 def _deal(job: Deal, stop: threading.Event) -> Dealt:
     """What comes of jobs that each rank does by itself, every rank its share of them."""
     rank, size = dist.get_rank(), dist.get_world_size()
-    own = [_try(one, _keep_quiet, stop, ALONE) for one in job.jobs[rank::size]]
+    own = [Stopped() if stop.is_set() else _try(one, _keep_quiet, stop, ALONE) for one in job.jobs[rank::size]]
     shares: list[Any] = [None] * size
     dist.all_gather_object(shares, own)
     return Dealt(tuple(shares[i % size][i // size] for i in range(len(job.jobs))))

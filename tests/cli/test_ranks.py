@@ -173,6 +173,16 @@ def test_under_torchrun_the_tables_are_those_of_a_plain_start_and_what_does_not_
     assert "4 skipped" in ran.stdout
 
 
+@pytest.mark.slow
+def test_under_torchrun_the_time_budget_stops_what_each_process_trains_by_itself(harness):
+    harness.suite(TWO_RANKS.replace("world_size=2", "together=1").replace("steps=200", "steps=10**8"))
+    ran = torchrun(harness, 2, "--progress", "none", "--time-budget", "20s")
+    assert "exitcode  : 75" in ran.stderr
+    assert "the time budget is used up: 0 of 4 trials" in ran.stdout
+    saved = {path.name.partition(".")[0] for path in (harness.results / "tiny").glob("checkpoints/*.snapshot")}
+    assert len(saved) <= 2, "each of the two has begun one trial at most, and neither begins another to stop it"
+
+
 def torchrun(harness, size, *words, suite="tiny"):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
     return subprocess.run(
