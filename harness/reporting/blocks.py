@@ -93,7 +93,7 @@ def tuned(results: Results, claim: Claim, rng: np.random.Generator) -> Iterator[
         metric = f"{claim.metric} at the best {claim.along}"
         if len(block.pairs.ours.scores) < 2:
             few = np.full(len(block.pairs.ours.scores), np.nan)
-            yield block.scored(few, few, metric), stats.Interval(np.nan, np.nan, np.nan), "unknown"
+            yield block.scored(few, few, metric), stats.Interval(np.nan, np.nan, np.nan), "exact"
             continue
         bound = grid.BOUNDS[_at_end(ours[0]), _at_end(theirs[0])] if block.same_grid else "unknown"
         scored = block.scored(sign * stats.cross_fitted(*ours), sign * stats.cross_fitted(*theirs), metric)

@@ -68,7 +68,7 @@ def changes(before: Results, after: Results) -> Changes:
     done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
     arm, judged = before.suite["compare"], (_verdicts(before), _verdicts(after))
     same = _same(old, new, before.curves, after.curves)[done]
-    by_arm = same.groupby(old.loc[done, arm], sort=False)
+    by_arm = same.groupby(old.loc[done, arm], sort=False, dropna=False)
     return Changes(
         name=str(after.suite["name"]),
         only_before=len(rows[0]) - len(both),
@@ -143,7 +143,7 @@ def _over_points(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
     by_seed = units.groupby(["side", arm, "seed"], sort=False, dropna=False)
     found = by_seed[["failed", "finished", "trials"]].sum()
     score = by_seed["score"].mean().where(by_seed["score"].count() == by_seed.size())
-    most = found.groupby(level=arm)["trials"].transform("max")
+    most = found.groupby(level=arm, dropna=False)["trials"].transform("max")
     return found.assign(score=score.where(found["trials"] == most)).reset_index()
 
 

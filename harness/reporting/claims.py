@@ -59,7 +59,7 @@ def check(claims: Iterable[Claim], suite: Mapping[str, Any]) -> None:
 
 def verdicts(results: Results, rng: np.random.Generator) -> list[Verdict]:
     """The verdict on every claim of the suite, in their order."""
-    found = []
+    results, found = grid.named_arms(results), []
     for number, declared in enumerate(results.suite["claims"], start=1):
         declared = dict(declared)
         declared_after = declared.pop("declared_after", 0)

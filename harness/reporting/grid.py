@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import DamageError
+from harness.reporting import words
 from harness.reporting.metrics import FAILED, FINISHED, METRICS, scores
 from harness.reporting.stats import UsableRange, lr_sensitivity, usable_range
 from harness.store import Results
@@ -36,6 +37,28 @@ def values(suite: Mapping[str, Any], axis: str) -> list[Any]:
 def axes(suite: Mapping[str, Any], *without: str) -> list[str]:
     """The axes that make up a grid point: all but the compared one, the seed and those named."""
     return [axis for axis in suite["axes"] if axis not in (suite["compare"], "seed", *without)]
+
+
+def named_arms(results: Results) -> Results:
+    """The results with a name for the arm at which the compared axis is not set: nothing equals what is missing."""
+    suite, compare = results.suite, results.suite["compare"]
+    if None not in arms(suite):
+        return results
+
+    def named(of: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        return {**of, **{name: words.value(None) for name in names if name in of and of[name] is None}}
+
+    claims = [
+        {**named(claim, "arm", "than"), "against": named(claim.get("against", {}), compare)}
+        for claim in suite["claims"]
+    ]
+    axis = [words.value(None) if arm is None else arm for arm in arms(suite)]
+    column = results.trials[compare].astype(object)
+    return replace(
+        results,
+        suite={**suite, "claims": claims, "axes": {**suite["axes"], compare: axis}},
+        trials=results.trials.assign(**{compare: column.where(column.notna(), words.value(None))}),
+    )
 
 
 def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:

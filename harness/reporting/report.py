@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.files import write_atomically
-from harness.reporting import comparison, latex, rendering, words
+from harness.reporting import comparison, grid, latex, rendering, words
 from harness.reporting.claims import Verdict, verdicts
 from harness.reporting.current import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_left_out
@@ -30,7 +30,7 @@ def write_report(results: Results) -> Path:
     page, digest = page_of(results.folder), digest_of(results.folder, results.suite)
     if is_whole(page, digest):
         return page
-    figures = page.parent / "figures"
+    results, figures = grid.named_arms(results), page.parent / "figures"
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same report every time
     judged, drawn = verdicts(results, rng), pictures(results)
     found = [c for verdict in judged for c in verdict.comparisons]

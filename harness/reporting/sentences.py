@@ -41,9 +41,9 @@ def statement(claim: Claim, suite: Mapping[str, Any]) -> str:
     more = f", {margin} as high or more" if claim.is_ratio and claim.kind == "more" else f", by more than {margin}"
     each = f"{' for each doubling' if claim.margin else ''}{_rule(claim, suite)}" if claim.kind == "trend" else ""
     return STATEMENTS[claim.kind].format(
-        arm=claim.arm,
+        arm=words.value(claim.arm),
         than=elsewhere(claim, suite),
-        lost_by=claim.than,
+        lost_by=words.value(claim.than),
         metric=metric.words,
         direction=metric.better,
         margin=margin,
@@ -74,6 +74,8 @@ def _listed(wanted: Any) -> str:
 def effect(comparison: Comparison) -> str:
     """The estimate: "test accuracy is 5.2 points higher with batch than with none (97.1 against 91.9 on average)"."""
     metric, arm, than = METRICS[comparison.metric], comparison.arm, comparison.than
+    if math.isnan(comparison.estimate):
+        return f"{metric.says} unknown with {arm} and {than}"
     bound = f"{comparison.bound} " if comparison.bound in ("at least", "at most") else ""
     ours, theirs = (words.bare(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))
     if comparison.metric.endswith(" recovered"):

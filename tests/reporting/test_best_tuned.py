@@ -65,3 +65,14 @@ def test_unequal_grids_are_no_equal_budgets(tmp_path):
     kept = results.trials[(results.trials["norm"] == "batch") | (results.trials["lr"] < 1.0)]
     (comparison,) = verdict_on(replace(results, trials=kept)).comparisons
     assert comparison.bound == "unknown"
+
+
+def test_of_one_seed_nothing_is_chosen_and_the_sentence_says_no_more(tmp_path):
+    claim = Claim.best_tuned("batch", than="none")
+    results = simulate(tmp_path, {"norm": NORMS, "lr": LRS, "seed": [3]}, claims=[claim])
+    verdict = verdict_on(results)
+    assert verdict.word == "descriptive"
+    assert verdict.sentence.startswith(
+        "At the lr that the other seeds choose, test accuracy is unknown with batch and none;"
+    )
+    assert "end of" not in verdict.sentence

@@ -5,7 +5,8 @@ import pytest
 
 from harness.claim import Claim
 from harness.reporting.figures.verdict import estimates
-from tests.reporting.judged import NORMS, SEEDS, judged
+from tests.reporting.judged import NORMS, SEEDS, judged, verdict_on
+from tests.reporting.simulated import simulate
 
 LRS = [0.01, 0.1, 1.0]
 SPREAD = np.linspace(-1, 1, SEEDS)
@@ -48,3 +49,13 @@ def test_against_a_published_figure_seeds_are_counted_and_no_pairs(tmp_path, see
     assert "pair" not in verdict.sentence
     (picture,) = estimates([verdict])
     assert f"n = {seeds} seeds;" in picture.caption
+
+
+def test_arms_are_written_alike_in_the_claim_and_in_what_is_said_of_it(tmp_path):
+    results = simulate(
+        tmp_path, {"decay_norms": [True, False], "seed": range(SEEDS)}, claims=[Claim.better(True, than=False)]
+    )
+    results.suite["compare"] = "decay_norms"
+    verdict = verdict_on(results)
+    assert verdict.statement == "true has a higher test accuracy than false"
+    assert "with true than with false" in verdict.sentence

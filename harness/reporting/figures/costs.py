@@ -58,5 +58,8 @@ def _picture(results: Results, claim: Claim, name: str, found: list[grid.Pairs])
             f"{words.number(claim.margin)} times. Trials that trained together are one measurement. "
             f"{counted(results.trials, results.suite)} {setting(results)}"
         ),
-        alt=f"A step with {claim.arm} takes, in times of one with {claim.than}: {'; '.join(said)}.",
+        alt=(
+            f"A step with {words.value(claim.arm)} takes, in times of one with {words.value(claim.than)}: "
+            f"{'; '.join(said)}."
+        ),
     )
