@@ -21,7 +21,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from harness.training.chain import Chain
 from harness.training.ranks import Ranks
 from harness.training.replica import Replica
-from harness.training.stacking import NotStackableError, lay_out, spread, stack_layers
+from harness.training.stacking import Examples, NotStackableError, lay_out, spread, stack_layers
 from harness.training.way import USUAL, Way, compiled
 
 FEWEST = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
@@ -48,6 +48,7 @@ class Stack:
     chain: Chain | None  # what trains in place of `base`, with the same tensors
     cumulative: tuple[_BatchNorm, ...]  # layers of `base` whose running statistics average all batches
     draws: bool  # whether the forward pass draws random numbers (dropout)
+    examples: Examples
     replica: Replica | None = None  # what trains in place of `base` where several ranks train one model
     way: Way = USUAL
     compiled: Forward | None = None  # what trains in place of `base`, where the way asks for it
@@ -135,8 +136,10 @@ class Stack:
 def _stacked(stack: Stack, x: Tensor, shared: bool) -> Tensor:
     if not shared:
         x = lay_out(x)
-    elif stack.draws and stack.base.training:
-        x = spread(x, stack.size)  # every model draws for itself
+    elif (stack.draws and stack.base.training) or stack.examples.are_alike(len(x), stack.size):
+        # Every model draws for itself; or the shape would no longer tell what is shared.
+        x, shared = spread(x, stack.size), False
+    stack.examples.shared = shared
     out: Tensor = stack.base(stack.way.lay(x))
     return out
 
@@ -188,7 +191,8 @@ def _assemble(
     plain: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: tuple[int, ...], mode: str
 ) -> Stack:
     tensors = {**weights, **buffers}
-    base = stack_layers(plain, tensors, inputs) if MODES[mode] is _stacked else deepcopy(plain)
+    examples = Examples(inputs, frozenset(size for t in tensors.values() for size in t.shape[1:3]))
+    base = stack_layers(plain, tensors, examples) if MODES[mode] is _stacked else deepcopy(plain)
     layers = list(base.train().modules())
     return Stack(
         mode,
@@ -200,6 +204,7 @@ def _assemble(
         Chain(plain, tensors, inputs) if mode == "chain" else None,
         tuple(layer for layer in layers if isinstance(layer, _BatchNorm) and layer.momentum is None),
         any(isinstance(layer, _DropoutNd) for layer in layers),
+        examples,
     )
 
 

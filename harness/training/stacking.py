@@ -26,6 +26,21 @@ class NotStackableError(Exception):
     """A model can't be put together from stacked layers; says why."""
 
 
+@dataclass(slots=True)
+class Examples:
+    """What the layers of a stack must know of the examples that it is run on."""
+
+    inputs: tuple[int, ...]  # the shape of one, as the whole model gets it
+    sizes: frozenset[int]  # of channels and features, of all layers
+    shared: bool = False  # whether all models get the same now: the stack says it each time it is run
+
+    def are_alike(self, count: int, models: int) -> bool:
+        """Whether what a layer makes of so many shared examples may have their shape, and be mistaken for them."""
+        return len(self.inputs) > 1 and any(
+            (size, count) == self.inputs or size * models == self.inputs[0] for size in self.sizes
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
     """One layer of all models."""
@@ -33,7 +48,7 @@ class Leaf:
     layer: nn.Module  # the plain layer, without weights: what it was made with
     tensors: Mapping[str, Tensor]  # name in the layer -> "M ..."
     models: int
-    inputs: tuple[int, ...]  # the shape of one example, as the whole model gets it
+    examples: Examples
     training: bool
 
     def get(self, name: str) -> Tensor | None:
@@ -42,7 +57,7 @@ class Leaf:
 
     def is_shared(self, x: Tensor) -> bool:
         """Whether these are the examples themselves or their pixels in a row, the same for all models."""
-        return x.ndim == 2 or tuple(x.shape[1:]) == self.inputs
+        return x.ndim == 2 or (self.examples.shared and tuple(x.shape[1:]) == self.examples.inputs)
 
     def own(self, x: Tensor) -> Tensor:
         """The input in the layout of stacked layers, also where it was shared."""
@@ -237,22 +252,22 @@ PLAIN = {special: LAYERS[plain] for plain, special in STANDARDISED.items()}
 class Stacked(nn.Module):
     """A layer of all models, in the place of the plain one."""
 
-    def __init__(self, layer: nn.Module, tensors: Mapping[str, Tensor], models: int, inputs: tuple[int, ...]) -> None:
+    def __init__(self, layer: nn.Module, tensors: Mapping[str, Tensor], models: int, examples: Examples) -> None:
         super().__init__()
         self.plain = (layer,)  # in a tuple, so that its weights are not taken for this module's own
         self.tensors = dict(tensors)
-        self.models, self.inputs = models, inputs
+        self.models, self.examples = models, examples
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output for all models."""
         (layer,) = self.plain
         leaf = Leaf(
-            layer=layer, tensors=self.tensors, models=self.models, inputs=self.inputs, training=self.training
+            layer=layer, tensors=self.tensors, models=self.models, examples=self.examples, training=self.training
         )  # fmt: skip
         return LAYERS[type(layer)](leaf, x)
 
 
-def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], inputs: tuple[int, ...]) -> nn.Module:
+def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], examples: Examples) -> nn.Module:
     """A copy of the model whose layers are those of all models, with the stacked `tensors` of these names.
 
     NotStackableError where a layer holds weights and is none of LAYERS.
@@ -266,7 +281,7 @@ def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], inputs: tuple[
         if type(layer) in LAYERS:
             if missing := [n for n in own if prefix + n not in tensors]:
                 raise NotStackableError(f"{name}.{missing[0]} belongs to two layers")
-            swapped[id(layer)] = Stacked(layer, {n: tensors[prefix + n] for n in own}, models, inputs)
+            swapped[id(layer)] = Stacked(layer, {n: tensors[prefix + n] for n in own}, models, examples)
         elif own:
             raise NotStackableError(f"{type(layer).__name__} is not among the layers that can be stacked")
     if id(copy) in swapped:

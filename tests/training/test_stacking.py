@@ -93,6 +93,23 @@ def test_any_net_of_known_layers_is_stacked_and_does_what_its_models_do_alone(ne
         assert choose_mode(several(make), inputs) == ("stacked", "")
 
 
+@pytest.mark.parametrize(
+    ("inputs", "examples", "models"), [((4, 5), 5, 2), ((4, 5), 6, 2), ((8, 5), 6, 2), ((12, 5), 7, 3)]
+)
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_a_layer_makes_of_examples_is_not_mistaken_for_them(inputs, examples, models, shared):
+    """Also where C features of N examples, or the C channels of M models, are as many as examples have numbers."""
+
+    def make() -> nn.Module:
+        vectors = [nn.Flatten(), nn.Linear(20, 4), nn.GroupNorm(2, 4), nn.Linear(4, 3)]
+        pixels = [nn.Conv1d(inputs[0], 4, 3, padding=1), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(20, 3)]
+        return nn.Sequential(*(vectors if inputs[0] == 4 else pixels)).double()
+
+    x = torch.randn(examples, *(() if shared else (models,)), *inputs, dtype=torch.float64)
+    stacked, alone = (fuse(several(make, models), inputs, CPU, mode)(x, shared=shared) for mode in ("stacked", "alone"))
+    torch.testing.assert_close(stacked, alone)
+
+
 @st.composite
 def rows(draw):
     """Nets that are chains."""
