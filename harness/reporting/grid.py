@@ -128,7 +128,6 @@ def _range(rows: pd.DataFrame, target: float) -> dict[str, Any]:
         "high": found.high,
         "low_seen": found.low_seen,
         "high_seen": found.high_seen,
-        "lrs": tuple(sorted(lrs)),
         "sensitivity": _sensitivity(rows),
     }
 

@@ -1,6 +1,7 @@
 """How results depend on the batch size, in pictures."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -95,3 +96,15 @@ def test_a_cell_without_a_result_is_crossed_out(results):
 def test_where_batch_sizes_are_no_axis_there_is_nothing_to_draw(tmp_path):
     results = simulate(tmp_path, {"norm": ["batch", "none"], "lr": LRS, "seed": SEEDS})
     assert [*over_batch_size(results), *lr_and_batch_size(results)] == []
+
+
+@pytest.mark.parametrize("lrs", [LRS, [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]])
+def test_the_numbers_of_a_map_do_not_lie_on_each_other(tmp_path, lrs):
+    axes = {"norm": ["batch", "none", "layer", "group"], "batch_size": [8, 32], "lr": lrs, "seed": [0, 1]}
+    results = simulate(tmp_path, axes)
+    perfect = results.trials.assign(status="ok", test_accuracy=1.0)
+    (picture,) = lr_and_batch_size(replace(results, trials=perfect))
+    for panel in picture.figure.axes:
+        for left, right in pairwise(panel.texts):
+            if left.get_position()[1] == right.get_position()[1]:
+                assert left.get_window_extent().x1 < right.get_window_extent().x0

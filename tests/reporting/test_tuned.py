@@ -1,6 +1,7 @@
 """What tuning is worth, in a picture."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,3 +61,10 @@ def test_seeds_without_a_result_everywhere_are_left_out_and_the_caption_says_so(
 
 def test_one_seed_can_choose_for_nobody(results):
     assert list(best_of_k(replace(results, trials=results.trials[results.trials["seed"] == 0]))) == []
+
+
+def test_the_names_of_many_arms_do_not_lie_on_each_other(tmp_path):
+    arms = ["batch", "none", "layer", "group", "instance"]
+    (picture,) = best_of_k(simulate(tmp_path, {**AXES, "norm": arms}))
+    names = [label.get_window_extent() for label in picture.figure.axes[1].get_xticklabels()]
+    assert all(right.x0 > left.x1 for left, right in pairwise(names))

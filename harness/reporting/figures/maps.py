@@ -27,7 +27,7 @@ from harness.store import Results
 
 METRIC = "test_accuracy"
 MOST_ARMS = 4  # beside each other
-MOST_NUMBERS = 7  # cells in a row that have room for one
+MOST_NUMBERS = 14  # cells beside each other, of all maps together, that have room for one
 VALUES, GAPS = "cividis", "PuOr"  # colour-blind safe: one from low to high, one with a middle
 
 Array = NDArray[np.float64]
@@ -112,22 +112,22 @@ def _maps(places: Mapping[Any, Axes], levels: Mapping[Any, Array], look: tuple[s
             continue
         image = axes.imshow(levels[arm], cmap=look[0], norm=look[1], aspect="auto", origin="lower")
         for y, x in np.ndindex(levels[arm].shape):
-            _write(axes, (x, y), levels[arm], image.to_rgba(levels[arm][y, x]))
+            level = float(levels[arm][y, x])
+            if np.isnan(level):
+                axes.plot([x], [y], "x", ms=5, mew=0.8, color="#767676")
+            elif len(places) * levels[arm].shape[1] <= MOST_NUMBERS:
+                _write(axes, (x, y), level, image.to_rgba(levels[arm][y, x]))
     if image is not None:
         figure = image.get_figure()
         assert figure is not None
         figure.colorbar(image, ax=list(places.values()), label=label, aspect=12)
 
 
-def _write(axes: Axes, at: tuple[int, int], level: Array, tint: Any) -> None:
-    """The number of a cell, dark or light as its ground asks for; a cross where there is none."""
-    x, y = at
-    if np.isnan(level[y, x]):
-        axes.plot([x], [y], "x", ms=5, mew=0.8, color="#767676")
-    elif level.shape[1] <= MOST_NUMBERS:
-        light = float(np.dot(tint[:3], (0.299, 0.587, 0.114))) < 0.5
-        text = f"{level[y, x]:z.0f}".replace("-", words.MINUS)
-        axes.text(x, y, text, size=7, ha="center", va="center", color="#ffffff" if light else "#000000")
+def _write(axes: Axes, at: tuple[int, int], level: float, tint: Any) -> None:
+    """The number of a cell, dark or light as its ground asks for."""
+    light = float(np.dot(tint[:3], (0.299, 0.587, 0.114))) < 0.5
+    text = f"{level:z.0f}".replace("-", words.MINUS)
+    axes.text(*at, text, size=7, ha="center", va="center", color="#ffffff" if light else "#000000")
 
 
 def _name_cells(panels: Any, cells: Cells) -> None:

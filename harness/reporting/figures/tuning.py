@@ -26,6 +26,7 @@ from harness.reporting.stats import best_of_k_band, cross_fitted
 from harness.store import Results
 
 METRIC = "test_accuracy"
+MOST_LETTERS = 12  # of all arms' names that stand upright beside each other
 
 Array = NDArray[np.float64]
 
@@ -112,7 +113,9 @@ def _pairs(axes: Axes, scores: Mapping[Any, Scores], suite: Any) -> dict[Any, fl
         place, tint = arms.index(arm), colour(arm, arms)
         axes.plot(np.full(len(tuned), place), tuned[place], "o", ms=3.6, mew=0, alpha=0.7, color=tint)
         axes.plot([place - 0.25, place + 0.25], [mean, mean], lw=2, color=tint)
-    axes.set_xticks(range(len(arms)), [safe(arm) for arm in arms])
+    names = [safe(arm) for arm in arms]
+    crowded = sum(map(len, names)) > MOST_LETTERS
+    axes.set_xticks(range(len(arms)), names, rotation=90 if crowded else 0)
     axes.set_xlim(-0.5, len(arms) - 0.5)
     return means
 
