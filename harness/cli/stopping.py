@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from harness.execution.pool import POLITE
+
 TEMPORARY, INTERRUPTED = 75, 130  # exit codes: EX_TEMPFAIL of sysexits.h, and the shell's for Ctrl-C
-POLITE = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
 
 
 class Halted(BaseException):

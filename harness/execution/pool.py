@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -21,6 +22,7 @@ SILENCE = 1800.0  # seconds without a sign of life after which a worker counts a
 RANKS_SILENCE = 300.0  # the same of ranks: one that hangs holds up the others
 LAST_WORDS = 5.0  # seconds that a launcher has to say which rank died
 GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
+POLITE = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
 # What libraries read when a worker loads them: the number of threads moves bits; memory that goes back to the system
 # after each step and is asked for anew costs a third of the time of small models (glibc alone reads the last two).
 SURROUNDINGS = {
@@ -132,12 +134,15 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
         context.set_forkserver_preload([WORKER])
+        with _deaf():
+            forkserver.ensure_running()
 
     def start() -> Worker:
         ours, theirs = context.Pipe()
         gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
         process = context.Process(target=_run, args=(theirs, gpu), daemon=True)
-        process.start()
+        with _deaf():
+            process.start()
         theirs.close()
         return Worker(process, ours, gpu=gpu)
 
@@ -162,6 +167,22 @@ def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
             pool.give(End())
             pool.workers[0].process.join(GRACE)
         pool.kill()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Keep signals from what is started here: a terminal sends them to all processes, and this one decides.
+
+    They are held back from the first moment on, as no process can do by itself: one takes seconds to load torch.
+    """
+    signals = {signal.SIGINT, *POLITE}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        resource_tracker.ensure_running()  # lets through what it has held back, so the signals are held back again
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(pipe: Connection, gpu: str | None) -> None:

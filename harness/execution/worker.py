@@ -3,7 +3,6 @@
 import gc
 import os
 import queue
-import signal
 import threading
 import traceback
 import warnings
@@ -25,8 +24,6 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # what torch's Runti
 def serve(connection: Connection) -> None:
     """Do jobs as they come, one after the other; end when the supervisor does, however it ends."""
     stop = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the supervisor decides
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     torch.set_num_threads(1)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=listen, args=(connection, jobs, stop), daemon=True).start()

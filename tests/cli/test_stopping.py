@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,26 @@ def test_ctrl_c_while_workers_are_ended_leaves_none_of_them(tmp_path):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, out) == (0, "stopped by Ctrl-C\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)])
+def test_a_signal_to_all_processes_while_workers_load_torch_ends_the_run_in_a_line(harness, number, code):
+    harness.suite()
+    process = harness.start("run", "tiny")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not any("forkserver" in commands(child) for child in children.read_text().split()):
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (code, "")
+    assert "before anything was trained; go on with: python -m harness run tiny" in out
+
+
+def commands(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def test_a_second_ctrl_c_is_an_answer_to_the_next_question():
