@@ -211,7 +211,7 @@ def _assemble(
 def distribute(model: nn.Module, inputs: tuple[int, ...], device: torch.device, ranks: Ranks, way: Way) -> Stack:
     """The model on a device of this rank, as one of several that train it together."""
     alone = fuse([model], inputs, device, "alone").told(way)
-    replica = Replica(alone.base, alone.weights, alone.buffers, ranks)
+    replica = Replica(alone.base, alone.weights, alone.buffers, ranks, inputs)
     return replace(alone, mode="ddp", replica=replica)
 
 

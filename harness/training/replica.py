@@ -25,8 +25,9 @@ class Replica:
     """This rank's copy of a model, whose gradients are those of the mean over all ranks' losses."""
 
     def __init__(
-        self, model: nn.Module, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], ranks: Ranks
-    ) -> None:
+        self, model: nn.Module, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], ranks: Ranks,
+        inputs: tuple[int, ...],
+    ) -> None:  # fmt: skip
         """`model` gets the tensors of a stack of one for its own: what changes one changes the other."""
         for name, weight in model.named_parameters():
             weight.data = weights[name].detach()[0]
@@ -42,6 +43,7 @@ class Replica:
             device_ids=[device] if device.type == "cuda" else None,
             process_group=ranks.group,
             gradient_as_bucket_view=True,
+            find_unused_parameters=_has_spare_weights(model, inputs),  # which takes time in every step
             **KEEP_BUFFERS,
         )
         if device.type == "cpu":
@@ -66,6 +68,15 @@ class Replica:
             losses, grad = head(out.detach())
             out.backward(grad)
         return losses, {name: _or_zero(weight).unsqueeze(0) for name, weight in self.weights.items()}
+
+
+def _has_spare_weights(model: nn.Module, inputs: tuple[int, ...]) -> bool:
+    """Whether there are weights that the output doesn't depend on."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    model.eval()  # running statistics stay where they are
+    out = model(weights[0].new_zeros(2, *inputs))
+    model.train()
+    return any(grad is None for grad in torch.autograd.grad(out.sum(), weights, allow_unused=True))
 
 
 def _or_zero(weight: Tensor) -> Tensor:

@@ -47,8 +47,23 @@ def small_images(dtype: str) -> Dataset:
     )
 
 
+class Spare(nn.Sequential):
+    """A model with a layer that it doesn't use."""
+
+    def __init__(self, inputs: tuple[int, ...], classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(int(np.prod(inputs)), 7), nn.ReLU(), nn.Linear(7, classes))
+        self.spare = nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in list(self)[:-1]:
+            x = layer(x)
+        return x
+
+
 def program_of(trial: Trial, ranks: Ranks, dtype: str = "float64") -> Program:
-    return prepare([replace(trial, precision=dtype)], small_images(dtype), device_of(trial, ranks), {}, ranks)
+    return prepare(
+        [replace(trial, precision=dtype)], small_images(dtype), device_of(trial, ranks), {"spare": Spare}, ranks
+    )
 
 
 def learn(trial: Trial, dtype: str, until: int | tuple[int, str] | None, saved: Any, done: int, ranks: Ranks) -> Any:

@@ -50,6 +50,7 @@ TRIALS = [
     {"norm": "sync_batch", "accumulate": 2, "norm_momentum": "cumulative"},
     {"norm": "sync_batch", "norm_affine": False, "batch_size": 3},
     {"norm": "sync_batch", "norm_track_running_stats": False},
+    {"norm": "none", "model": "spare", "accumulate": 2, "momentum": 0.9, "weight_decay": 0.01},
 ]
 
 
