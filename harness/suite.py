@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from harness.claim import Claim
@@ -12,6 +12,8 @@ from harness.trial import Trial, Value, axis_types, canonical, join_probes
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
 Functions = Mapping[str, Callable[..., Any]]
+
+MOST_VALUES = 100_000  # of an axis: more are a slip of the keyboard, or never end
 
 OWN_CODE = ("model", "dataset")  # axes whose values may be functions of the suite file
 
@@ -46,21 +48,21 @@ class Suite:
         save_models: bool = False,
         **axes: Any,
     ) -> None:
-        if target_accuracy is not None and not 0 < target_accuracy <= 1:
+        fraction = isinstance(target_accuracy, int | float) and not isinstance(target_accuracy, bool)
+        if target_accuracy is not None and not (fraction and 0 < target_accuracy <= 1):
             raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
         if not callable(only_if):
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
         if not isinstance(save_models, bool):
             raise SuiteError(f"save_models must be True or False, got {save_models!r}")
-        claims = tuple(claims)
-        if strangers := [claim for claim in claims if not isinstance(claim, Claim)]:
-            raise SuiteError(f"claims must be made by Claim.better and its like, got {strangers[0]!r}")
+        claims = _listed("claims", claims, Claim, "claims, made by Claim.better and its like")
+        also = _listed("also", also, Mapping, "dictionaries, such as {'lr': 0.1}")
         functions: dict[str, Callable[..., Any]] = {}
         axes = {axis: _values(axis, given) for axis, given in axes.items()}
         grids = tuple(_grid({**axes, **changes}, functions) for changes in ({}, *also))
         compare = compare if compare is not None else _varying(grids)
         if compare not in axis_types():
-            canonical(compare, None)
+            canonical(str(compare), None)
         values = (grids, functions, claims, compare, target_accuracy, only_if, save_models)
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
@@ -124,6 +126,14 @@ def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> 
     return grid
 
 
+def _listed(name: str, given: Any, kind: Any, what: str) -> tuple[Any, ...]:
+    """A setting that is no axis: a list whose members are of that kind, or one of them."""
+    members = tuple(given) if isinstance(given, Iterable) else (given,)
+    if strangers := [member for member in members if not isinstance(member, kind)]:
+        raise SuiteError(f"{name} must be a list of {what}, got {strangers[0]!r}")
+    return members
+
+
 def _values(axis: str, given: Any) -> list[Any]:
     """What an axis is given, as a list: a generator can be gone through but once."""
     if axis == "probes" and not isinstance(given, str):  # all of them are taken of every trial: no axis
@@ -131,7 +141,10 @@ def _values(axis: str, given: Any) -> list[Any]:
     if isinstance(given, set | frozenset):
         raise SuiteError(f"axis {axis!r} is a set, which keeps no order; give it a list")
     is_one = isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
-    return [given] if is_one else list(given)
+    values = [given] if is_one else list(islice(given, MOST_VALUES + 1))
+    if len(values) > MOST_VALUES:
+        raise SuiteError(f"axis {axis!r} has more than {MOST_VALUES} values; give it fewer")
+    return values
 
 
 def _joined(given: Any) -> str:

@@ -120,12 +120,19 @@ def cpu_name() -> str:
 def _dataset(name: str, suite: SuiteFile) -> Dataset:
     if name in suite.suite.functions and name in DATASETS:
         raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
+    own = name in suite.suite.functions
     try:
-        return load_dataset(name, suite.path.parent, suite.suite.functions)
+        dataset, *again = (load_dataset(name, suite.path.parent, suite.suite.functions) for _ in range(1 + own))
     except HarnessError:
         raise
     except Exception as error:  # a function of the suite's own may raise anything
         raise SuiteError(f"dataset {name!r} can't be loaded: {_line(error)}") from error
+    if any(not np.array_equal(other.x[split], x) for other in again for split, x in dataset.x.items()):
+        # Every worker makes it anew, and the arms would be trained on different data.
+        raise SuiteError(
+            f"dataset {name!r} is another each time it is made; draw it from a generator with a fixed seed"
+        )
+    return dataset
 
 
 def _line(error: Exception) -> str:
@@ -141,10 +148,10 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> Kind
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
-    model = build(one_process, dataset.inputs, dataset.classes, functions)
-    check_way(trial, model)
     what = f"model {trial.model!r} with norm {trial.norm!r}"
     try:
+        model = build(one_process, dataset.inputs, dataset.classes, functions)
+        check_way(trial, model)
         mode, reason = _mode(model, trial, dataset.inputs)
         stack = fuse([model], dataset.inputs, torch.device("cpu"), mode)
         out = stack(torch.from_numpy(dataset.x["train"][:2]), shared=True)

@@ -58,7 +58,14 @@ WRONG_SUITES = [  # changes, exit code, what the line says
     ('"model": lambda: 3', 2, "`def`, not lambda"),
     ('"dataset": "missing.npz"', 2, "no file missing.npz"),
     ('"source": "x"', 2, "leave it out"),
+    ('"target_accuracy": "high"', 2, "fraction above 0 and at most 1, got 'high'"),
+    ('"target_accuracy": True', 2, "fraction above 0 and at most 1, got True"),
+    ('"compare": 1', 2, "unknown field '1'"),
+    ('"seed": __import__("itertools").count()', 2, "axis 'seed' has more than 100000 values"),
+    ('"also": {"lr": 0.2}', 2, "also must be a list of dictionaries"),
+    ('"also": 1', 2, "also must be a list of dictionaries"),
     ('"claims": ["x"]', 2, "Claim.better"),
+    ('"claims": 1', 2, "claims must be a list of claims"),
     ('"claims": [Claim.better("bach", than="none")]', 2, "did you mean 'batch'"),
     ('"claims": [Claim.better("batch", than="batch")]', 2, "two arms"),
     ('"claims": [Claim.better("batch", than="none", lrr=0.1)]', 2, "claim 1 (better)"),
@@ -165,6 +172,22 @@ def test_a_misused_option_is_refused_in_one_line(command, words, code, word):
 )
 def test_a_file_that_is_no_suite_is_refused_in_one_line(command, text, word):
     (command.folder / "wrong.py").write_bytes(text)
+    assert_refused(command("run", "wrong"), 2, word)
+
+
+@pytest.mark.parametrize(
+    ("own", "word"),
+    [
+        ("def net(): raise ValueError('no such size')", "model 'net' with norm 'none' can't be trained: ValueError"),
+        ("def data(): return torch.rand(60, 2).numpy(), numpy.arange(60) % 3", "dataset 'data' is another each time"),
+    ],
+)
+def test_code_of_the_suites_own_that_fails_or_draws_without_a_seed_is_named(command, own, word):
+    name = own[4:].partition("(")[0]
+    settings = {"net": "dataset='circles', model=net", "data": "dataset=data, model='mlp-8'"}[name]
+    text = f"import numpy, torch\nfrom harness import Suite\n{own}\n"
+    text += f"suite = Suite({settings}, lr=0.1, batch_size=10, steps=1)\n"
+    (command.folder / "wrong.py").write_text(text, "utf-8")
     assert_refused(command("run", "wrong"), 2, word)
 
 
