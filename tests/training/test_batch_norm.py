@@ -196,6 +196,19 @@ def test_a_cohort_is_judged_with_the_statistics_that_a_model_alone_would_be(stat
             assert program.curves[f"{split}.accuracy"][-1, i].item() == pytest.approx(accuracy)
 
 
+@pytest.mark.parametrize("statistics", ["batch", "recalibrated"])
+def test_statistics_in_evaluation_are_of_as_many_examples_as_in_training_where_a_batch_comes_in_parts(statistics):
+    found = []
+    for size, parts in ((14, 2), (7, 1)):
+        trial = a_trial(
+            dataset="noise", model="mlp-5", norm="batch", batch_size=size, accumulate=parts, eval_statistics=statistics
+        )
+        program = prepare([trial], noise(), CPU, {})
+        assert next(train(program)) == (0, "eval")
+        found.append(program.curves["val.loss"][0])
+    assert torch.equal(*found)
+
+
 def test_what_is_judged_moves_no_bit_of_what_is_learnt():
     found = []
     for statistics in JUDGED:

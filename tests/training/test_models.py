@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from harness.errors import SuiteError
@@ -82,6 +83,42 @@ def test_a_shortcut_without_weights_keeps_every_other_pixel_and_adds_channels_of
     assert out.shape == (2, 7, 3, 4)
     assert torch.equal(out[:, :3], x[:, :, [0, 2, 4]][..., [0, 2, 4, 6]])
     assert not out[:, 3:].any()
+
+
+def forward_by_hand(model, widths):
+    """The net of these convolutions (None: where a VGG pools; negative: the first of a resnet's block) in functions."""
+    convolutions = iter([layer for layer in model.modules() if isinstance(layer, nn.Conv2d)])
+    linear = list(model)[-1]
+
+    def layer(x, stride=1):
+        out = F.conv2d(x, next(convolutions).weight, stride=stride, padding=1)
+        return F.batch_norm(out, None, None, training=True)
+
+    def forward(x):
+        for width in widths:
+            if width is None:
+                x = F.max_pool2d(x, 2)
+            elif width > 0:
+                x = layer(x).relu()
+            else:
+                added = -width - x.shape[1]
+                shortcut = F.pad(x[..., ::2, ::2], (0, 0, 0, 0, 0, added)) if added else x
+                x = (layer(layer(x, 2 if added else 1).relu()) + shortcut).relu()
+        return F.linear(x.mean((2, 3)), linear.weight, linear.bias)
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("resnet-20", (16, *[-16] * 3, *[-32] * 3, *[-64] * 3)),
+        ("vgg-11", (64, None, 128, None, 256, 256, None, 512, 512, None, 512, 512, None)),
+    ],
+)
+def test_image_models_compute_what_their_papers_write(name, widths):
+    model, x = model_of(name).double(), torch.randn(5, *CIFAR, dtype=torch.float64)
+    torch.testing.assert_close(model(x), forward_by_hand(model, widths)(x))
 
 
 @pytest.mark.parametrize("name", ["resnet-20", "resnet-56", "resnet-110", "vgg-11", "vgg-16", "cnn-32-64-128"])
