@@ -1,12 +1,13 @@
 """The command line: a verb and its options in, messages and an exit code out."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from harness.cli.options import parse
 from harness.cli.stopping import INTERRUPTED, Halted
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 
 
 def printable(text: str) -> str:
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         exit_code: int = options.do(options)
+        print(end="", flush=True)
         return exit_code
     except HarnessError as error:
         print(f"harness: {printable(str(error))}", file=sys.stderr)
@@ -29,6 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("harness: stopped by Ctrl-C", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(error, BrokenPipeError):  # the reader of our output (`| head`) has seen enough
+            return 0
+        print(f"harness: can't write: {error.strerror}; make room", file=sys.stderr)
+        return MachineError.exit_code

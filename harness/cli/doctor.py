@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from harness.cli.screen import Screen
 from harness.cli.stopping import stopping
 from harness.execution.local import ask
 from harness.execution.messages import Inspect, Inspected
@@ -33,7 +33,7 @@ def doctor(options: argparse.Namespace) -> int:
     table = Table("what", "found", "remedy")
     for finding in findings:
         table.add_row(*finding)
-    Console().print(table)
+    Screen().print(table)
     missing = [what for what, _, remedy in findings if remedy]
     said = f"to look at: {', '.join(missing)}" if missing else "all is well"
     print(f"{said}; try it with: python -m harness run suites/circles")

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from harness.cli.export import functions_of
+from harness.cli.screen import Screen
 from harness.errors import UsageError
 from harness.execution.survey import resolve_device
 from harness.training.datasets import DATASETS, load_dataset
@@ -44,7 +44,7 @@ def evaluate(options: argparse.Namespace) -> int:
         running = out.argmax(1) if name == "running" else running
         unlike = "" if running is None else str((out.argmax(1) != running).sum().item())
         table.add_row(name, f"{accuracy:.4f}", f"{loss:.4f}", unlike)
-    Console().print(table)
+    Screen().print(table)
     for line in impossible:
         print(line)
     if len(names) == 1:

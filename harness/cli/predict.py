@@ -4,11 +4,11 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from harness.cli.export import functions_of
+from harness.cli.screen import Screen
 from harness.execution.survey import resolve_device
 from harness.files import write_atomically
 from harness.store import csv_bytes
@@ -51,4 +51,4 @@ def _print_confusion(counts: Tensor) -> None:
         for count, place in zip(*(found.tolist() for found in wrong.topk(MOST_CONFUSED)), strict=True):
             if count:
                 table.add_row(*map(str, (*divmod(place, len(counts)), count)))
-    Console().print(table)
+    Screen().print(table)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
+from harness.cli.screen import Screen
 from harness.errors import UsageError
 from harness.records import Place, read_manifest, read_record
 
@@ -26,7 +26,7 @@ def show(options: argparse.Namespace) -> int:
         print(f"error: {record.error}")
     for log in sorted(place.logs.glob(f"{record.key}.*.log")):
         print(f"log: {log}")
-    console = Console()
+    console = Screen()
     console.print(_pairs("setting", record.trial))
     console.print(_pairs("outcome", record.facts))
     probed = {name: curve for name, curve in record.curves.items() if name.startswith("probe.")}

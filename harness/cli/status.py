@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from harness.cli.reading import refresh
+from harness.cli.screen import Screen
 from harness.loader import load_suite
 from harness.records import NO_RESULT
 from harness.reporting.metrics import FINISHED
@@ -52,7 +52,7 @@ def _print(compare: str, counts: pd.DataFrame) -> None:
     table = Table(compare, *counts.columns)
     for arm, row in counts.iterrows():
         table.add_row(str(arm), *map(str, row))
-    Console().print(table)
+    Screen().print(table)
 
 
 def _next(path: str, rows: pd.DataFrame) -> str:

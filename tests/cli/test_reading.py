@@ -1,11 +1,14 @@
 """plan, status, report, show, doctor: what they say of a suite that has run, and that they train nothing."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
+import pytest
 
 import harness as package
 from tests.cli.conftest import TINY
@@ -17,6 +20,20 @@ def test_status_counts_every_trial_by_arm_and_names_the_next_command(finished):
     assert "batch" in ran.out
     assert "nonfinite" in ran.out
     assert ran.out.splitlines()[-1].startswith("18 of 18 trials have a result; see the report")
+
+
+@pytest.mark.parametrize("words", [("status", "tiny"), ("status", "tiny", "--json"), ("show",)], ids=" ".join)
+def test_a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one(finished, words):
+    key = next((finished.results / "tiny" / "records").iterdir()).stem
+    command = [sys.executable, "-m", "harness", *words, *([key] if words == ("show",) else [])]
+    read, write = os.pipe()
+    os.close(read)
+    gone = subprocess.run(command, cwd=finished.folder, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (gone.returncode, gone.stderr) == (0, "")
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, cwd=finished.folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ran.returncode, ran.stderr.count("\n")) == (4, 1), ran.stderr
 
 
 def test_status_as_json_adds_up(finished):
