@@ -29,7 +29,7 @@ def planes(program: Program) -> Iterator[tuple[Trial, bytes]]:
     program.write_back()
     x, y = sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    examples = torch.from_numpy(points).to(program.fail_step.device)
+    examples = torch.from_numpy(points).to(program.data["train"][0])
     with program.stack.evaluating():
         out = [program.stack(some, shared=True) for some in examples.tensor_split(-(-len(points) // program.chunk))]
     best = torch.cat([some.max(1).indices.masked_fill(~some.isfinite().all(1), UNKNOWN) for some in out], dim=1)

@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from harness.training.best import keep_best
 from harness.training.datasets import load_dataset
+from harness.training.judging import as_taken
 from harness.training.loop import train
 from harness.training.planes import POINTS, UNKNOWN, planes
+from harness.training.precision import PRECISIONS
 from harness.training.program import prepare
 from harness.training.trained import build_trained, state_of, trained_models
 from harness.trial import Trial
@@ -32,20 +35,24 @@ def arrays(data):
         return dict(file)
 
 
-def test_a_plane_holds_what_the_plain_module_says_at_each_point():
-    program = trained([replace(BASE, lr=lr) for lr in LRS])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_plane_holds_what_the_plain_module_says_at_each_point(precision):
+    trials = [replace(BASE, lr=lr, precision=precision) for lr in LRS]
+    program = trained(trials)
     last = {trial: model for trial, which, model in trained_models(program, {}) if which == "last"}
     found = {trial: arrays(data) for trial, data in planes(program)}
-    assert list(found) == [replace(BASE, lr=lr) for lr in LRS]
+    assert list(found) == trials
     for trial, plane in found.items():
         net = build_trained(last[trial].about, state_of(last[trial]), {}).eval()
         for row, column in ((3, 90), (48, 50), (90, 7), (20, 30)):
             with torch.no_grad():
-                out = net(torch.tensor([[plane["x"][column], plane["y"][row]]]))[0]
+                point = as_taken(net, torch.tensor([[plane["x"][column], plane["y"][row]]]))
+                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                    out = net(point)[0]
             said = int(out.argmax()) if out.isfinite().all() else UNKNOWN
             assert plane["classes"][row, column] == said
-    assert (found[replace(BASE, lr=1e30)]["classes"] == UNKNOWN).all()
-    assert len(np.unique(found[BASE]["classes"])) == 2
+    assert (found[trials[1]]["classes"] == UNKNOWN).all()
+    assert len(np.unique(found[trials[0]]["classes"])) == 2
 
 
 def test_planes_reach_a_little_beyond_the_training_examples_and_are_small():
