@@ -27,12 +27,14 @@ def cuda_graph(work: Callable[[], Tensor]) -> Recording:
     """The work as a CUDA graph, after warming up on a stream of its own; RuntimeError where it waits for the device."""
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UP - 1):
-            work()
-        with _no_waiting():
-            work()
-    torch.cuda.current_stream().wait_stream(aside)
+    try:
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP - 1):
+                work()
+            with _no_waiting():
+                work()
+    finally:  # also where the work raised: what it started before that is still to be taken back
+        torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = work()

@@ -196,8 +196,9 @@ def test_running_out_of_memory_while_recording_is_not_hidden(monkeypatch):
         trained(cohort())
 
 
-def test_a_graph_is_warmed_up_aside_and_recorded_once(monkeypatch):
-    """The calls to CUDA, with doubles in their places: on a GPU, test_cuda.py has the real ones."""
+@pytest.fixture
+def cuda(monkeypatch):
+    """What is said to CUDA, with doubles in its place: on a GPU, test_cuda.py has the real calls."""
     said = []
 
     class Stream:
@@ -210,9 +211,9 @@ def test_a_graph_is_warmed_up_aside_and_recorded_once(monkeypatch):
 
     @contextmanager
     def within(what):
-        said.append(("enter", type(what)))
+        said.append(("enter", type(what).__name__))
         yield
-        said.append(("leave", type(what)))
+        said.append(("leave", type(what).__name__))
 
     main = Stream()
     for name, double in {
@@ -220,18 +221,35 @@ def test_a_graph_is_warmed_up_aside_and_recorded_once(monkeypatch):
         "set_sync_debug_mode": said.append,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, double)
+    return said
 
+
+def test_a_graph_is_warmed_up_aside_and_recorded_once(cuda):
     def work():
-        said.append("work")
-        return torch.tensor(len(said))
+        cuda.append("work")
+        return torch.tensor(len(cuda))
 
     replay, result = cuda_graph(work)
-    aside = [("enter", Stream), "work", "work", "error", "work", "default", ("leave", Stream)]
-    recorded = [("enter", Graph), "work", ("leave", Graph)]
-    assert said == [("wait", False), *aside, ("wait", False), *recorded]
-    assert result == len(said) - 1
+    aside = [("enter", "Stream"), "work", "work", "error", "work", "default", ("leave", "Stream")]
+    recorded = [("enter", "Graph"), "work", ("leave", "Graph")]
+    assert cuda == [("wait", False), *aside, ("wait", False), *recorded]
+    assert result == len(cuda) - 1
     replay()
-    assert said[-1] == "replay"
+    assert cuda[-1] == "replay"
+
+
+def test_what_was_started_aside_is_waited_for_also_where_the_work_raises(cuda):
+    """Else the steps of the warm-up would still be taken while they are taken back."""
+
+    def work():
+        cuda.append("work")
+        if cuda.count("work") == 3:
+            raise RuntimeError("waits for the device")
+        return torch.zeros(())
+
+    with pytest.raises(RuntimeError, match="waits for the device"):
+        cuda_graph(work)
+    assert cuda[-2:] == ["default", ("wait", False)]
 
 
 def test_on_a_cpu_steps_are_taken_as_they_are():
