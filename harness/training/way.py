@@ -9,6 +9,8 @@ from torch import Tensor
 from harness.training.precision import PRECISIONS
 from harness.trial import Trial
 
+MOST_COMPILED = 2**20  # kinds of models that one process compiles
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
@@ -43,6 +45,13 @@ USUAL = Way()
 
 
 def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The forward pass through torch.compile, and its gradients with it; made at the first call."""
-    made: Callable[..., Tensor] = torch.compile(forward)
+    """The forward pass through torch.compile, and its gradients with it; made at the first call.
+
+    What a process has compiled before must not show. Left alone, torch gives up after eight kinds of models, which then
+    train as if it had not been asked, and lets sizes that have varied vary on.
+    """
+    import torch._dynamo.config as limits  # takes seconds, and few trials need it
+
+    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_COMPILED
+    made: Callable[..., Tensor] = torch.compile(forward, dynamic=False)
     return made

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,13 @@ import torch
 from torch import nn
 
 from harness.errors import MachineError, SuiteError
+from harness.training import fusion
 from harness.training.device import check_way, make_ready
+from harness.training.loop import train
 from harness.training.models import build
+from harness.training.probes import PROBES
 from harness.training.program import prepare
+from harness.training.way import compiled
 from tests.training.test_loop import CPU, DIGITS, finish
 from tests.training.test_options import SINGLE
 
@@ -100,6 +105,33 @@ def test_what_a_model_or_its_device_can_t_do_is_refused_in_a_line(settings, erro
     trial = replace(IMAGES, **settings)
     with pytest.raises(error, match=said):
         check_way(trial, build(trial, DIGITS.inputs, 10, {}))
+
+
+def test_what_was_compiled_before_does_not_show(monkeypatch):
+    shapes = []
+
+    def twice(x):
+        return x * 2
+
+    def backend(graph, examples):
+        shapes.append(tuple(examples[0].shape))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    for size in (*range(2, 14), 2, 13):
+        compiled(twice)(torch.ones(size, 3))
+    assert shapes == [(size, 3) for size in range(2, 14)]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_probes_look_at_models_as_they_are_where_these_are_compiled(monkeypatch, probe):
+    def refuse(*_):
+        raise AssertionError("a probe has called what is compiled")
+
+    monkeypatch.setattr(fusion, "compiled", lambda forward: refuse)
+    program = prepare([replace(IMAGES, compile=True, probes=probe, seed=seed) for seed in range(2)], DIGITS, CPU, {})
+    assert program.stack.compiled is refuse
+    assert next(train(program)) == (0, "probe")
 
 
 def test_a_machine_without_a_compiler_says_so_before_it_trains(monkeypatch):

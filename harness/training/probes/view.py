@@ -1,7 +1,7 @@
 """What a probe sees of the models in training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -46,8 +46,8 @@ class View:
     step: int
 
     def copy(self) -> Stack:
-        """The models once more, in tensors of their own."""
-        made = self.models.take(torch.arange(self.models.size, device=self.lr.device))
+        """The models once more, in tensors of their own; not compiled, for what is can't be differentiated twice."""
+        made = replace(self.models.take(torch.arange(self.models.size, device=self.lr.device)), compiled=None)
         made.count_batches(self.step)
         return made
 
