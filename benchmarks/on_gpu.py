@@ -172,11 +172,12 @@ def small_models(sizes: Sizes) -> Iterator[Row]:
         floor = rivals.matrix_products(trial, data, best, 50, sizes.device) / 50 / best
         yield "7", f"{what}: against its matrix products alone", "", f"{step / floor:.2f}"
         yield "7", f"{what}: share of the roofline", "", f"{roofline(trial, data, sizes) / step:.3f}"
-        try:
-            jax = min(rivals.jax_scan(trial, data, m, 200) / 200 / m for m in sizes.models)
-            yield "7", f"{what}: times as fast as JAX jit(vmap(scan))", ">= 1", f"{jax / step:.2f}"
-        except ImportError:
-            yield "7", f"{what}: times as fast as JAX jit(vmap(scan))", ">= 1", "no JAX"
+        yield (
+            "7",
+            f"{what}: times as fast as JAX jit(vmap(scan))",
+            ">= 1",
+            rivals.against_jax(bare, data, sizes.models, sizes.device, step),
+        )
 
 
 def taken(trial: Trial, data: Dataset, models: int) -> float:

@@ -1,8 +1,10 @@
 """The benchmark for a GPU runs where there is none, in small, and then leaves the page of measurements as it is."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +56,7 @@ def test_the_page_has_a_place_for_the_rows():
 WRITING = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, "benchmarks")
 import conftest
@@ -82,3 +85,13 @@ def test_rows_of_one_machine_are_gathered_and_those_of_another_replaced(tmp_path
     assert other.splitlines()[4:] == ["| 7 | d |  | 6 |"]
     assert page.read_text().startswith("before\n<!-- begin: gpu -->\n")
     assert page.read_text().endswith("| 7 | d |  | 6 |\n<!-- end: gpu -->\nafter\n")
+
+
+def test_jax_is_held_against_on_the_same_kind_of_device_alone(monkeypatch):
+    """Without its CUDA parts JAX trains on the CPU and says nothing."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(default_backend=lambda: "cpu"))
+    rivals = importlib.import_module("rivals")
+    monkeypatch.setattr(rivals, "jax_scan", lambda trial, data, models, steps: 2.0 * steps * models)
+    assert rivals.against_jax(None, None, (2, 3), "cuda", 0.5) == "JAX has no cuda"
+    assert rivals.against_jax(None, None, (2, 3), "cpu", 0.5) == "4.00"
