@@ -115,6 +115,11 @@ class Trial:
                 f"{self.norm} norm can't train on norm_batch {self.statistics_batch}: it needs at least 2 examples, "
                 f"and at most the {rest} that stand together at batch_size {self.batch_size}"
             )
+        if self.probes and rest < self.batch_size and rest % (self.statistics_batch or 1):
+            raise SuiteError(
+                f"probes look at one batch in equal groups: in parts or on several ranks norm_batch must divide the "
+                f"{rest} examples that stand together, got {self.norm_batch}"
+            )
 
     @property
     def statistics_batch(self) -> int | None:

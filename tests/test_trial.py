@@ -180,6 +180,14 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_itself(axis, value):
         ({"norm": "batch", "batch_size": 6, "world_size": 3, "accumulate": 2}, "norm_batch 1"),
         ({"norm": "batch", "batch_size": 7, "world_size": 2}, "multiple of accumulate times world_size"),
         ({"norm": "sync_batch", "batch_size": 7, "accumulate": 2}, "multiple of accumulate times world_size"),
+        (
+            {"norm": "ghost_batch", "batch_size": 20, "norm_batch": 4, "world_size": 2, "probes": "gradients"},
+            "divide the 10",
+        ),
+        (
+            {"norm": "ghost_batch", "batch_size": 20, "norm_batch": 4, "accumulate": 2, "probes": "gradients"},
+            "divide the 10",
+        ),
         ({"norm": "none", "batch_size": 7, "accumulate": 4, "world_size": 2}, "an example in each"),
         ({"norm": "ghost_batch", "batch_size": 7, "norm_batch": 8}, "at most the 7"),
         ({"norm": "ghost_batch", "batch_size": 7, "norm_batch": 1}, "at least 2"),
