@@ -82,6 +82,8 @@ def _find(path: Path) -> Path:
     candidates = [path, path.parent / f"{path.name}.py"]
     for candidate in candidates:
         if candidate.suffix == ".py" and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
+            if re.search("[\ud800-\udfff]", str(candidate)):  # bytes that are no text: no table could hold them
+                raise SuiteError(f"the name of {candidate} is no text in UTF-8; rename it")
             return candidate
     near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
     there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""

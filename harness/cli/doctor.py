@@ -51,7 +51,7 @@ def _here(results: Path) -> Iterator[Finding]:
         f"{free / 2**30:.1f} GiB free for {results}",
         "" if free > ENOUGH_DISK else "make room, or give --results",
     )
-    writable = os.access(folder, os.W_OK)
+    writable = folder.is_dir() and os.access(folder, os.W_OK)
     yield (
         "results",
         f"{results} can be written" if writable else f"{folder} can't be written",

@@ -1,8 +1,12 @@
 """Every wrong suite and every misused option: one line (what, the value, what to do), the exit code, no traceback."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from harness.cli import main
+from harness.cli.doctor import _here
 
 FIELDS = 'dataset="digits", model="mlp-16", norm=["batch", "none"], lr=0.1, batch_size=100, seed=[0, 1], steps=5'
 
@@ -189,6 +193,17 @@ def test_code_of_the_suites_own_that_fails_or_draws_without_a_seed_is_named(comm
     text += f"suite = Suite({settings}, lr=0.1, batch_size=10, steps=1)\n"
     (command.folder / "wrong.py").write_text(text, "utf-8")
     assert_refused(command("run", "wrong"), 2, word)
+
+
+def test_a_suite_whose_name_no_table_could_hold_is_refused_in_one_line(command):
+    name = os.fsdecode(b"wr\xf6ng")
+    write(command.folder, "", name=name)
+    assert_refused(command("run", name), 2, "no text in UTF-8; rename it")
+
+
+def test_doctor_says_that_a_file_is_no_place_for_results(command):
+    (command.folder / "taken").touch()
+    assert {what: found for what, found, _ in _here(Path("taken"))}["results"].endswith("can't be written")
 
 
 def test_help_and_version_say_what_there_is(capsys):
