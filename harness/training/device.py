@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import MachineError, SuiteError
 from harness.trial import Trial
@@ -22,6 +23,8 @@ def check_way(trial: Trial, model: nn.Module) -> None:
         )
     if trial.compile and trial.world_size > 1:
         raise SuiteError(f"compile=True is for one process, got world_size {trial.world_size}; leave it out")
+    if trial.compile and any(isinstance(m, _BatchNorm) and m.momentum is None for m in model.modules()):
+        raise SuiteError("compile=True would compile every step anew with norm_momentum='cumulative'; leave one out")
     if trial.compile and (fault := _compiler_fault(device)):
         raise MachineError(f"compile=True: torch.compile doesn't work on this machine: {fault}; leave it out")
 
