@@ -87,7 +87,8 @@ def _find(path: Path) -> Path:
             return candidate
     near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
     there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""
-    raise SuiteError(_line(f"no suite file {candidates[-1]}{there}"))
+    folder = f"; {path / ALL} stands for all suites in that folder" if os.path.isdir(path) else ""  # noqa: PTH112
+    raise SuiteError(_line(f"no suite file {candidates[-1]}{there}{folder}"))
 
 
 def _read(file: Path) -> str:

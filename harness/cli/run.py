@@ -15,7 +15,7 @@ from harness.cli.provenance import telemetry_of
 from harness.cli.report import page_of_overview
 from harness.cli.stopping import INTERRUPTED, TEMPORARY, Stopping, stopping
 from harness.cli.summary import end_of_run
-from harness.errors import DamageError, EmptySelection, MachineError
+from harness.errors import DamageError, EmptySelection, MachineError, SuiteError
 from harness.execution.gpus import names
 from harness.execution.launch import world
 from harness.execution.local import Event, ask, deal, execute, skip
@@ -56,7 +56,10 @@ def run(options: argparse.Namespace) -> int:
         return 0
     suites = load_suites(options.suites)
     for suite in suites:
-        check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
+        try:
+            check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
+        except SuiteError as error:
+            raise (error if len(suites) == 1 else SuiteError(f"{suite.path}: {error}")) from None
     with stopping(options.time_budget) as stop, nullcontext() if here is None else ranks_of(here[1], stop) as ranks:
         if len(suites) == 1:
             return _run(suites[0], options, stop, ranks)

@@ -163,7 +163,7 @@ def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
     try:
         yield pool
     finally:
-        if under_torchrun:
+        if under_torchrun and not pool.busy:
             pool.give(End())
             pool.workers[0].process.join(GRACE)
         pool.kill()

@@ -3,7 +3,7 @@
 import os
 import platform
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from harness.errors import HarnessError, MachineError, SuiteError, lookup
@@ -125,9 +126,9 @@ def _dataset(name: str, suite: SuiteFile) -> Dataset:
         dataset, *again = (load_dataset(name, suite.path.parent, suite.suite.functions) for _ in range(1 + own))
     except HarnessError:
         raise
-    except Exception as error:  # a function of the suite's own may raise anything
+    except (Exception, SystemExit) as error:  # a function of the suite's own may raise anything
         raise SuiteError(f"dataset {name!r} can't be loaded: {_line(error)}") from error
-    if any(not np.array_equal(other.x[split], x) for other in again for split, x in dataset.x.items()):
+    if any(_differ(dataset.x, other.x) or _differ(dataset.y, other.y) for other in again):
         # Every worker makes it anew, and the arms would be trained on different data.
         raise SuiteError(
             f"dataset {name!r} is another each time it is made; draw it from a generator with a fixed seed"
@@ -135,7 +136,11 @@ def _dataset(name: str, suite: SuiteFile) -> Dataset:
     return dataset
 
 
-def _line(error: Exception) -> str:
+def _differ(arrays: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> bool:
+    return any(not np.array_equal(others[split], array) for split, array in arrays.items())
+
+
+def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
@@ -158,7 +163,7 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> Kind
         kept = kept_bytes(stack, dataset.inputs, trial.batch_size)
     except HarnessError:
         raise
-    except Exception as error:  # a model of the suite's own may raise anything
+    except (Exception, SystemExit) as error:  # a model of the suite's own may raise anything
         raise SuiteError(f"{what} can't be trained: {_line(error)}") from error
     if out.shape[1:] != (dataset.classes, 2):
         wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)

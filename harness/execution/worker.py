@@ -56,11 +56,11 @@ def _do(job: Job, connection: Connection, stop: threading.Event) -> Answer:
         return train_cohort(job, tell=connection.send, stop=stop.is_set)
     except HarnessError as error:
         return Refused(kind=type(error).__name__, error=str(error))
-    except Exception as error:  # noqa: BLE001 (whatever a model raises is what came of its cohort)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a model raises is what came of its cohort)
         return failed(error)
 
 
-def failed(error: Exception) -> Failed:
+def failed(error: BaseException) -> Failed:
     """What a job comes to that raised."""
     line = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in line for said in OUT_OF_MEMORY)

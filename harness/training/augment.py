@@ -46,8 +46,9 @@ def draw_moves(kind: str, seeds: Sequence[int], examples: int, epoch: int, devic
     steps = AUGMENTS[kind]
     if not steps:
         return None
-    drawn = {seed: _moves(steps, seed, examples, epoch) for seed in dict.fromkeys(seeds)}
-    top, left, flip = (uploaded(torch.stack([drawn[seed][i] for seed in seeds]), device) for i in range(3))
+    rows = {seed: row for row, seed in enumerate(dict.fromkeys(seeds))}
+    drawn = uploaded(torch.stack([_moves(steps, seed, examples, epoch) for seed in rows], 1), device)
+    top, left, flip = drawn[:, uploaded(torch.tensor([rows[seed] for seed in seeds]), device)]
     return Moves(top, left, flip == 1)
 
 

@@ -50,6 +50,9 @@ def test_a_wrong_suite_among_several_is_refused_before_any_is_trained(harness):
     ran = harness("run", "tiny", "wrong", "--progress", "none")
     assert ran.code == 2
     assert "stepz" in ran.err
+    harness.suite(QUICK.replace("steps=12", "steps=0"), "wrong")
+    ran = harness("run", "tiny", "wrong", "--progress", "none")
+    assert (ran.code, ran.err) == (2, "harness: wrong.py: steps must be at least 1, and less than 2**31, got 0\n")
     assert not harness.results.exists()
 
 

@@ -119,7 +119,7 @@ def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, ch
         (("rn", "right"), 2, "did you mean 'run'"),
         (("run",), 2, "required: SUITE"),
         (("run", "nowhere"), 2, "no suite file nowhere.py; suites in ./: right"),
-        (("run", "."), 2, "no suite file"),
+        (("run", "."), 2, "all stands for all suites in that folder"),
         (("run", "right", "extra"), 2, "extra"),
         (("run", "right", "--bogus"), 2, "--bogus"),
         (("run", "right", "--workers", "0"), 2, "--workers must be auto or a number"),
@@ -184,12 +184,18 @@ def test_a_file_that_is_no_suite_is_refused_in_one_line(command, text, word):
     [
         ("def net(): raise ValueError('no such size')", "model 'net' with norm 'none' can't be trained: ValueError"),
         ("def data(): return torch.rand(60, 2).numpy(), numpy.arange(60) % 3", "dataset 'data' is another each time"),
+        (
+            "def data(): return numpy.ones((60, 2)), torch.randint(3, (60,)).numpy()",
+            "dataset 'data' is another each time",
+        ),
+        ("def data(): sys.exit(3)", "dataset 'data' can't be loaded: SystemExit: 3"),
+        ("def net(inputs, classes, norm): sys.exit(3)", "model 'net' with norm 'none' can't be trained: SystemExit: 3"),
     ],
 )
 def test_code_of_the_suites_own_that_fails_or_draws_without_a_seed_is_named(command, own, word):
     name = own[4:].partition("(")[0]
     settings = {"net": "dataset='circles', model=net", "data": "dataset=data, model='mlp-8'"}[name]
-    text = f"import numpy, torch\nfrom harness import Suite\n{own}\n"
+    text = f"import numpy, sys, torch\nfrom harness import Suite\n{own}\n"
     text += f"suite = Suite({settings}, lr=0.1, batch_size=10, steps=1)\n"
     (command.folder / "wrong.py").write_text(text, "utf-8")
     assert_refused(command("run", "wrong"), 2, word)
