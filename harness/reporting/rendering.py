@@ -16,6 +16,12 @@ TEMPLATES = files("harness.reporting") / "templates"
 MARKUP = re.compile(r"[\\`*\[\]|$]")  # what Markdown or HTML in it would read as more than text
 
 
+class Verbatim(str):
+    """A text for a block of code, in which Markdown reads no markup."""
+
+    __slots__ = ()
+
+
 def page(name: str, facts: Mapping[str, Any]) -> bytes:
     """A page made of a template, its style and its script; all that is not of the template is escaped."""
     style, script = ((TEMPLATES / file).read_text("utf-8") for file in ("page.css", "page.js"))
@@ -46,13 +52,14 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
         lstrip_blocks=True,
         finalize=finalize,
     )
-    made.filters |= {"words": words.value, "counted": words.count}
+    made.filters |= {"words": words.value, "counted": words.count, "verbatim": Verbatim}
     return made
 
 
 def _plain(text: Any) -> str:
     """A text that Markdown shows as it is, on one line."""
-    return MARKUP.sub(r"\\\g<0>", html.escape(" ".join(str(text).split()), quote=False))
+    line = " ".join(str(text).split())
+    return line if isinstance(text, Verbatim) else MARKUP.sub(r"\\\g<0>", html.escape(line, quote=False))
 
 
 def _policy(style: str, script: str) -> str:

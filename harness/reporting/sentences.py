@@ -194,11 +194,19 @@ def _limits(comparisons: Sequence[Comparison]) -> str:
         text += f" The range of {first.than}{BEYOND}: only a wider grid can show it."
     elif first and "at least" in bounds:
         text += f" The range of {first.arm}{BEYOND}: the true difference is larger."
+    text += _nowhere(comparisons)
     if unpaired := sum(comparison.unpaired for comparison in comparisons):
         text += f" Left out for want of a partner: {words.count(unpaired, 'result')}."
     if unknown := sum(comparison.unknown for comparison in comparisons):
         text += f" Without a score: {words.count(unknown, 'result')}, which could turn the verdict."
     return text
+
+
+def _nowhere(comparisons: Sequence[Comparison]) -> str:
+    """Which arm has no range in the grid, beside one that has."""
+    ranges = [c for c in comparisons if c.metric == "lr_decades" and (c.arm_mean == 0) != (c.than_mean == 0)]
+    arms = dict.fromkeys(c.than if c.arm_mean else c.arm for c in ranges)
+    return "".join(f" {arm} reaches the target nowhere: its range counts as 0, and may lie elsewhere." for arm in arms)
 
 
 def _beyond_tuned(bounds: set[str], first: Comparison) -> str:

@@ -142,3 +142,14 @@ def test_ranges_that_lie_beyond_the_grid_on_both_sides_are_not_compared(tmp_path
     verdict = judged(tmp_path, {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}, claim, lambda row: 0.5)
     assert (verdict.word, verdict.comparisons[0].bound) == ("undecided", "unknown")
     assert "No learning rate tried brings either arm to the target" in verdict.sentence
+
+
+@pytest.mark.parametrize(("arm", "than", "word"), [("batch", "none", "supported"), ("none", "batch", "refuted")])
+def test_a_range_that_is_nowhere_in_the_grid_is_said_to_count_as_0(tmp_path, arm, than, word):
+    claim = Claim.wider_lr_range(arm, than=than, at_least_decades=0.2)
+    axes = {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}
+    inside = sorted(LRS)[1:-1]
+    verdict = judged(tmp_path, axes, claim, lambda row: 0.95 if row["norm"] == "batch" and row["lr"] in inside else 0.5)
+    assert verdict.word == word
+    assert "none reaches the target nowhere: its range counts as 0" in verdict.sentence
+    assert "batch reaches the target nowhere" not in verdict.sentence

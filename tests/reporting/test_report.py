@@ -1,6 +1,7 @@
 """The report: complete, the same bytes every time, safe with any text, and a page that works in a browser."""
 
 import json
+import shlex
 import shutil
 from dataclasses import asdict, replace
 
@@ -135,6 +136,15 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path, text):
         assert "{{7*7}}" in page
     first_cells = [line.split(",")[0] for line in (results.folder / "comparisons.csv").read_text("utf-8").splitlines()]
     assert not any(cell.lstrip('"').startswith("=") for cell in first_cells)
+
+
+def test_the_command_in_the_markdown_is_the_one_to_type(tmp_path):
+    results = on_disk(simulate(tmp_path / "s", {**AXES, "seed": [0]}))
+    path = "my $suites [1]/a&b<c.py"
+    results = replace(results, suite={**results.suite, "path": path})
+    write_report(results)
+    lines = (results.folder / "report.md").read_text("utf-8").splitlines()
+    assert [shlex.split(line)[-1] for line in lines if line.startswith("    python -m harness run")] == [path]
 
 
 ODD_GRIDS = {
