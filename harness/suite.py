@@ -55,8 +55,8 @@ class Suite:
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
         if not isinstance(save_models, bool):
             raise SuiteError(f"save_models must be True or False, got {save_models!r}")
-        claims = _listed("claims", claims, Claim, "claims, made by Claim.better and its like")
-        also = _listed("also", also, Mapping, "dictionaries, such as {'lr': 0.1}")
+        claims = _listed("claims", claims, Claim, "made by Claim.better and its like")
+        also = _listed("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
         functions: dict[str, Callable[..., Any]] = {}
         axes = {axis: _values(axis, given) for axis, given in axes.items()}
         grids = tuple(_grid({**axes, **changes}, functions) for changes in ({}, *also))
@@ -130,7 +130,7 @@ def _listed(name: str, given: Any, kind: Any, what: str) -> tuple[Any, ...]:
     """A setting that is no axis: a list whose members are of that kind, or one of them."""
     members = tuple(given) if isinstance(given, Iterable) else (given,)
     if strangers := [member for member in members if not isinstance(member, kind)]:
-        raise SuiteError(f"{name} must be a list of {what}, got {strangers[0]!r}")
+        raise SuiteError(f"{name} must be {what}, got {strangers[0]!r}")
     return members
 
 

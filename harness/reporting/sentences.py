@@ -170,10 +170,10 @@ def _tally(comparisons: Sequence[Comparison]) -> str:
     by_verdict: dict[str, list[str]] = {}
     for comparison in comparisons:
         by_verdict.setdefault(comparison.verdict, []).append(comparison.point)
-    parts = [
-        f"{verdict} at {len(points)} of {len(comparisons)}: {_named(points)}" for verdict, points in by_verdict.items()
-    ]
-    return f"Grid points: {'. '.join(parts)}. The closest call: "
+    (word, points), *others = by_verdict.items()
+    parts = [f"{_capital(word)} at {len(points)} of {len(comparisons)} grid points ({_named(points)})"]
+    parts += [f"{word} at {len(points)} ({_named(points)})" for word, points in others]
+    return f"{', '.join(parts)}. The closest call: "
 
 
 def _named(points: Sequence[str]) -> str:

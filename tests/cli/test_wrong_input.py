@@ -69,7 +69,7 @@ WRONG_SUITES = [  # changes, exit code, what the line says
     ('"also": {"lr": 0.2}', 2, "also must be a list of dictionaries"),
     ('"also": 1', 2, "also must be a list of dictionaries"),
     ('"claims": ["x"]', 2, "Claim.better"),
-    ('"claims": 1', 2, "claims must be a list of claims"),
+    ('"claims": 1', 2, "claims must be made by Claim.better"),
     ('"claims": [Claim.better("bach", than="none")]', 2, "did you mean 'batch'"),
     ('"claims": [Claim.better("batch", than="batch")]', 2, "two arms"),
     ('"claims": [Claim.better("batch", than="none", lrr=0.1)]', 2, "claim 1 (better)"),

@@ -38,3 +38,22 @@ def test_points_of_many_axes_are_named_by_what_sets_them_apart(tmp_path):
     apart = ["usual point", "init xavier", "optimizer adamw", "batch size 256", "schedule cosine"]
     assert sorted(labels) == sorted(apart)
     assert "usual point: init he, optimizer sgd, batch size 8, schedule constant." in picture.caption
+
+
+@pytest.mark.parametrize(
+    ("axes", "joined"),
+    [
+        ({"lr": [0.1, 0.3, 1.0]}, True),
+        ({"init_scale": [0.5, 1.0, 2.0]}, True),
+        ({"init": ["he", "xavier"]}, False),
+        ({"norm_affine": [True, False]}, False),
+        ({"batch_size": [8, 256], "momentum": [0.0, 0.9]}, False),
+    ],
+)
+def test_a_line_joins_grid_points_only_where_they_lie_along_one_number(tmp_path, axes, joined):
+    (picture,) = effect_at_each_point(simulate(tmp_path, {"norm": ["batch", "none"], **axes, "seed": range(7)}))
+    means = [line for line in picture.figure.axes[0].get_lines() if line.get_label() in ("batch", "none")]
+    assert len(means) == 2
+    assert all((line.get_linestyle() != "None") == joined for line in means)
+    assert ("the line is their mean" in picture.caption) == joined
+    assert ("the diamond is their mean" in picture.caption) != joined

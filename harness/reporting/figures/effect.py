@@ -125,6 +125,15 @@ def _shifted(place: float, index: int, count: int, places: dict[str, float], sui
     return float(place * 10 ** (0.6 * apart * offset))
 
 
+def _in_order(suite: Any) -> bool:
+    """Whether a line from one grid point to the next means something: where they differ by one number."""
+    over = ["lr"] if over_lr(suite) else grid.axes(suite)
+    numbers = [
+        isinstance(of, float | int) and not isinstance(of, bool) for axis in over for of in grid.values(suite, axis)
+    ]
+    return len(over) == 1 and all(numbers)
+
+
 def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, float]) -> None:
     arms = grid.arms(suite)
     scored = grid.score_units(trials, METRIC)
@@ -141,7 +150,12 @@ def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, 
             axes.plot([x] * failed, rug, "_", ms=5, color=colour(arm, arms))
             means.append((place, rows["score"].mean()))
         if means:
-            axes.plot(*zip(*sorted(means), strict=True), lw=1.6, label=safe(arm), **line(arm, arms))
+            look = (
+                line(arm, arms)
+                if _in_order(suite)
+                else {"color": colour(arm, arms), "ls": "", "marker": "D", "ms": 6, "mfc": "none"}
+            )
+            axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=safe(arm), **look)
     for guess, rows in scored.groupby(1 / scored["classes"].astype("float64")):
         if rows["score"].min() < 2 * guess:  # else it would only squeeze what there is to see
             axes.axhline(guess, ls=":", lw=1, color="#808080")
@@ -204,10 +218,11 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
             f"interval of such a mean can be relied on, the failure rates can. "
         )
     scale = f", linear up to {200 * margin:.2g} points and logarithmic beyond" if _is_far(found, margin) else ""
+    mean = "line" if _in_order(results.suite) else "diamond"
     return (
-        f"Above, every seed is a dot, a failed one a tick below the dotted line of chance, and the line is their mean; "
-        f"below, the paired difference from {words.value(than)} ({seeds}{scale}). {test}The grey band is the margin of "
-        f"{100 * margin:.2g} points. "
+        f"Above, every seed is a dot, a failed one a tick below the dotted line of chance, and the {mean} is their "
+        f"mean; below, the paired difference from {words.value(than)} ({seeds}{scale}). {test}The grey band is the "
+        f"margin of {100 * margin:.2g} points. "
         f"{counted(trials, results.suite)} {score_words(METRIC)} {setting(results)}"
     )
 
