@@ -38,6 +38,7 @@ MOST_NAMED = 8  # grid points in an alternative text
 FAR = 20  # margins: differences beyond that leave no room for the margin's band on a linear axis
 ENOUGH_SEEDS = 20  # for the interval of a mean over seeds of which some failed
 USUAL = "usual point"
+MEAN = {"ls": "", "marker": "D", "ms": 5, "mfc": "none"}  # how means look that no line joins
 MOST_UPRIGHT = 8  # grid points whose names fit below an axis
 
 
@@ -135,7 +136,7 @@ def _in_order(suite: Any) -> bool:
 
 
 def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, float]) -> None:
-    arms = grid.arms(suite)
+    arms, joined = grid.arms(suite), _in_order(suite)
     scored = grid.score_units(trials, METRIC)
     for index, arm in enumerate(arms):
         means = []
@@ -148,13 +149,9 @@ def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, 
             # A rug under the line of chance: one tick per failed run, none hidden behind another.
             rug = chance(rows) - 0.03 - min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
             axes.plot([x] * failed, rug, "_", ms=5, color=colour(arm, arms))
-            means.append((place, rows["score"].mean()))
+            means.append((place if joined else x, rows["score"].mean()))
         if means:
-            look = (
-                line(arm, arms)
-                if _in_order(suite)
-                else {"color": colour(arm, arms), "ls": "", "marker": "D", "ms": 6, "mfc": "none"}
-            )
+            look = line(arm, arms) if joined else {"color": colour(arm, arms), **MEAN}
             axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=safe(arm), **look)
     for guess, rows in scored.groupby(1 / scored["classes"].astype("float64")):
         if rows["score"].min() < 2 * guess:  # else it would only squeeze what there is to see
