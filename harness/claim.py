@@ -41,7 +41,7 @@ class Claim:
     def __post_init__(self) -> None:
         if self.arm == self.than and not self.against:
             raise SuiteError(f"a claim compares two arms, got {self.arm!r} twice")
-        if not (_is_number(self.margin) and 0 <= self.margin < math.inf):
+        if not (is_number(self.margin) and 0 <= self.margin < math.inf):
             raise SuiteError(f"the margin of a claim must be a number, zero or more, got {self.margin!r}")
         if self.at not in AT:
             raise SuiteError(f"at must be one of {', '.join(AT)}, got {self.at!r}")
@@ -95,7 +95,7 @@ class Claim:
         **where: Any,
     ) -> "Claim":
         """The mean of the arm's metric is a published figure but for `within`, at each grid point `where`."""
-        if not _is_number(published) or not math.isfinite(published):
+        if not is_number(published) or not math.isfinite(published):
             raise SuiteError(f"published must be a number in the unit of trials.csv, got {published!r}")
         figure = float(published)
         return cls(
@@ -153,7 +153,7 @@ class Claim:
         `against` is where the big batch stands: `against={"norm": "batch", "world_size": 1}`; an arm that it doesn't
         name is that of `lost_by`. Whether the arm equals the big batch but for `within` is told beside it.
         """
-        if not (_is_number(within) and 0 < within < math.inf):
+        if not (is_number(within) and 0 < within < math.inf):
             raise SuiteError(f"within must be a number above 0, got {within!r}")
         return cls(
             kind="recovers",
@@ -177,7 +177,8 @@ class Claim:
         return cls(kind="costs", arm=arm, than=than, margin=float(at_most), metric="step_time", where=where)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -191,7 +192,7 @@ def _by_or_factor(given: Mapping[str, Any]) -> dict[str, Any]:
     by, factor, against = (where.pop(name, None) for name in ("by", "by_factor", "against"))
     if by is not None and factor is not None:
         raise SuiteError(f"give either by or by_factor, got by={by!r} and by_factor={factor!r}")
-    if factor is not None and not (_is_number(factor) and 1 <= factor < math.inf):
+    if factor is not None and not (is_number(factor) and 1 <= factor < math.inf):
         raise SuiteError(f"by_factor must be a number, 1 or more, got {factor!r}")
     margin = math.log(factor) if factor is not None else _given(by, 0.0)
     return {"margin": margin, "is_ratio": factor is not None, "against": _given(against, {}), "where": where}

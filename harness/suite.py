@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from itertools import islice, product
 from typing import Any
 
-from harness.claim import Claim
+from harness.claim import Claim, is_number
 from harness.errors import SuiteError
 from harness.trial import Trial, Value, axis_types, canonical, join_probes
 
@@ -48,8 +48,7 @@ class Suite:
         save_models: bool = False,
         **axes: Any,
     ) -> None:
-        fraction = isinstance(target_accuracy, int | float) and not isinstance(target_accuracy, bool)
-        if target_accuracy is not None and not (fraction and 0 < target_accuracy <= 1):
+        if target_accuracy is not None and not (is_number(target_accuracy) and 0 < target_accuracy <= 1):
             raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
         if not callable(only_if):
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")

@@ -5,10 +5,10 @@ import os
 import pytest
 
 from harness import store
-from harness.records import Place, write_manifest, write_record
+from harness.records import write_record
 from harness.stamp import NAME
 from harness.store import TABLES, merge, read_outcomes
-from tests.recorded import a_record
+from tests.recorded import a_place, a_record
 from tests.strategies import a_trial
 
 TRIALS = [a_trial(seed=seed) for seed in range(4)]
@@ -17,8 +17,7 @@ KEYS = [trial.key for trial in TRIALS]
 
 @pytest.fixture
 def place(tmp_path):
-    place = Place(tmp_path / "suite")
-    write_manifest(place, {"name": "suite"})
+    place = a_place(tmp_path)
     for trial in TRIALS[:3]:
         write_record(place, a_record(trial))
     assert merge(place, TRIALS, 0.5) == []

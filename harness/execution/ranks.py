@@ -25,6 +25,7 @@ import torch.distributed as dist
 from harness.errors import HarnessError
 from harness.execution.launch import LEFT, die_with_parent, follows, world
 from harness.execution.messages import Deal, Dealt, End, Failed, Finished, Progress, Refused, Stopped, Train
+from harness.execution.pool import POLITE
 from harness.execution.train import train_cohort
 from harness.execution.worker import failed, listen
 from harness.training.ranks import ALONE, Ranks
@@ -53,7 +54,7 @@ def serve(address: str | None = None) -> None:
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()
     if world() is not None and address is None:  # torchrun tells all of its processes to stop; what is said is agreed
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+        for number in (signal.SIGINT, *POLITE):
             signal.signal(number, lambda *_: stop.set())
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pipe = _pipe(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from harness.claim import Claim
+from harness.claim import Claim, is_number
 from harness.errors import SuiteError, lookup, nearest
 from harness.reporting import grid, words
 from harness.reporting.blocks import CHOSEN_BY
@@ -87,7 +87,7 @@ def _check_along(claim: Claim, suite: Mapping[str, Any]) -> None:
     values = _wanted(claim, axis, suite)
     if len(values) < FEWEST_ALONG:
         raise SuiteError(f"it needs {FEWEST_ALONG} values of {axis} at least, got {values}")
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    numbers = [value for value in values if is_number(value)]
     if len(numbers) < len(values):
         raise SuiteError(f"it goes along an axis of numbers, got {axis}={values}")
     if claim.kind == "trend" and min(numbers) <= 0:

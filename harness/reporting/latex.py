@@ -78,7 +78,7 @@ def _rows(found: Sequence[Comparison], *, equivalence: bool) -> Iterator[str]:
         cells = (
             (c.point or "all") + ("" if c.metric == of else f": {METRICS[c.metric].words}"),
             str(c.n),
-            words.bounded(words.amount(c.estimate, unit), c.bound),
+            words.bounded(c.estimate, unit, c.bound),
             "" if np.isnan(c.low) else words.span(c.low, c.high, unit),
             "" if np.isnan(p) else words.p_value(p).removeprefix("p = ").removeprefix("p "),
             c.verdict,

@@ -91,7 +91,7 @@ def _compared(c: Comparison) -> list[Cell]:
         _cell(c.n),
         _keyed(words.bare(c.arm_mean, unit), words.scaled(c.arm_mean, unit)),
         _keyed(words.bare(c.than_mean, unit), words.scaled(c.than_mean, unit)),
-        _keyed(words.bounded(words.amount(c.estimate, unit), c.bound), words.scaled(c.estimate, unit)),
+        _keyed(words.bounded(c.estimate, unit, c.bound), words.scaled(c.estimate, unit)),
         _keyed(words.span(c.low, c.high, unit), min(words.scaled(end, unit) for end in (c.low, c.high))),
         _keyed(words.p_value(c.p_adjusted), c.p_adjusted),
         _keyed(words.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),

@@ -62,8 +62,9 @@ def amount(value: float, unit: Unit) -> str:
     return f"{bare(value, unit)} {unit.name}".rstrip()
 
 
-def bounded(text: str, bound: str) -> str:
-    """An amount of which the grid shows a bound only, or none where it ends before both arms do."""
+def bounded(value: float, unit: Unit, bound: str) -> str:
+    """The amount with its unit, of which the grid may show a bound only, or none where it ends before both arms do."""
+    text = amount(value, unit)
     return {"at least": f"\N{GREATER-THAN OR EQUAL TO} {text}", "at most": f"\N{LESS-THAN OR EQUAL TO} {text}"}.get(
         bound, f"{text} in the grid" if bound == "unknown" else text
     )

@@ -13,25 +13,10 @@ from harness.training.outcomes import outcomes
 from harness.training.program import Program, prepare
 from harness.training.streams import generator
 from harness.trial import Trial
+from tests.training.images import small_images
 
 CPU = torch.device("cpu")
-
-
-def small_images(examples: int = 45) -> Dataset:
-    """Noisy images of three kinds, 1 x 6 x 5 pixels."""
-    rng = np.random.default_rng(0)
-    y = np.arange(examples) % 3
-    x = rng.standard_normal((examples, 1, 6, 5)) + y[:, None, None, None]
-    parts = {"train": slice(0, 31), "val": slice(31, 38), "test": slice(38, None)}
-    return Dataset(
-        name="small",
-        x={s: x[p] for s, p in parts.items()},
-        y={s: y[p].astype(np.int64) for s, p in parts.items()},
-        classes=3,
-    )
-
-
-DATA = small_images()
+DATA = small_images(45, 31, 7)
 BASE = Trial(
     dataset="small", model="mlp-12-8", lr=0.1, batch_size=7, steps=9, norm_groups=2, eval_every=4, device="cpu"
 )

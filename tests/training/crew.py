@@ -3,6 +3,7 @@
 It is imported by each rank, so it imports little.
 """
 
+import math
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
@@ -14,13 +15,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from harness.execution.train import device_of
-from harness.training.datasets import Dataset
 from harness.training.loop import train
 from harness.training.outcomes import outcomes
 from harness.training.program import Program, prepare
@@ -28,30 +27,16 @@ from harness.training.ranks import Ranks
 from harness.training.synchronised import SyncBatchNorm
 from harness.training.whole import restore, whole
 from harness.trial import Trial
+from tests.training.images import small_images
 
 C = 3
-
-
-def small_images(dtype: str) -> Dataset:
-    """Noisy images of three kinds, 1 x 6 x 5 pixels."""
-    rng = np.random.default_rng(0)
-    y = np.arange(300) % 3
-    x = rng.standard_normal((300, 1, 6, 5)) + 0.5 * y[:, None, None, None]
-    x = x.astype(dtype)
-    parts = {"train": slice(0, 61), "val": slice(61, 98), "test": slice(98, None)}
-    return Dataset(
-        name="small",
-        x={s: x[p] for s, p in parts.items()},
-        y={s: y[p].astype(np.int64) for s, p in parts.items()},
-        classes=3,
-    )
 
 
 class Spare(nn.Sequential):
     """A model with a layer that it doesn't use."""
 
     def __init__(self, inputs: tuple[int, ...], classes: int) -> None:
-        super().__init__(nn.Flatten(), nn.Linear(int(np.prod(inputs)), 7), nn.ReLU(), nn.Linear(7, classes))
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(inputs), 7), nn.ReLU(), nn.Linear(7, classes))
         self.spare = nn.Linear(5, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -62,7 +47,11 @@ class Spare(nn.Sequential):
 
 def program_of(trial: Trial, ranks: Ranks, dtype: str = "float64") -> Program:
     return prepare(
-        [replace(trial, precision=dtype)], small_images(dtype), device_of(trial, ranks), {"spare": Spare}, ranks
+        [replace(trial, precision=dtype)],
+        small_images(300, 61, 37, apart=0.5, dtype=dtype),
+        device_of(trial, ranks),
+        {"spare": Spare},
+        ranks,
     )
 
 

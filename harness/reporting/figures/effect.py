@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from harness.claim import is_number
 from harness.reporting import grid, words
 from harness.reporting.comparison import Comparison, adjusted, compare
 from harness.reporting.figures.picture import (
@@ -61,23 +62,23 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
         pair for arm in grid.arms(suite) if arm != than for pair in grid.metric_pairs(trials, suite, arm, than, METRIC)
     ]
     found = [replace(c, shown_in=name) for c in adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])]
-    at_lr = over_lr(suite)
+    at_lr, places = over_lr(suite), _places(trials, suite)
+    usual = {} if at_lr else _usual(trials, places, suite)
     with canvas(5.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-        places = _places(trials, suite)
         _accuracies(top, trials, suite, places)
         _differences(bottom, list(zip(pairs, found, strict=True)), suite, places, margin)
         legend(figure, [top], suite["compare"])
         if at_lr:
             log_lr(bottom, grid.values(suite, "lr"))
         else:
-            _name_places(bottom, trials, places, suite)
+            _name_places(bottom, trials, places, suite, usual)
     subject = "learning rate" if at_lr else "grid point"
     return Picture(
         name=name,
         title=f"Does it help at this {subject}?" + (f" ({where})" if where else ""),
         figure=figure,
-        caption=_caption(results, trials, found, margin, than) + _naming(_usual(trials, places, suite)),
+        caption=_caption(results, trials, found, margin, than) + _naming(usual),
         alt=_alt(found, than),
         comparisons=tuple(found),
     )
@@ -94,9 +95,9 @@ def _place(point: grid.Point, places: dict[str, float], suite: Any) -> float:
     return places[words.value(point["lr"]) if over_lr(suite) else words.point(point)]
 
 
-def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], suite: Any) -> None:
+def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], suite: Any, usual: grid.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
-    over, usual = grid.axes(suite), _usual(trials, places, suite)
+    over = grid.axes(suite)
     name = over[0].replace("_", " ") if len(over) == 1 else ""
     names = [place.removeprefix(f"{name} ") for place in places]
     if usual:
@@ -111,7 +112,7 @@ def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], sui
 
 def _usual(trials: pd.DataFrame, places: dict[str, float], suite: Any) -> grid.Point:
     """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
-    if over_lr(suite) or max(map(len, places)) <= MOST_LETTERS:
+    if max(map(len, places)) <= MOST_LETTERS:
         return {}
     points = [point for point, _ in grid.by_point(trials, grid.axes(suite))]
     return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in grid.axes(suite)}
@@ -129,10 +130,7 @@ def _shifted(place: float, index: int, count: int, places: dict[str, float], sui
 def _in_order(suite: Any) -> bool:
     """Whether a line from one grid point to the next means something: where they differ by one number."""
     over = ["lr"] if over_lr(suite) else grid.axes(suite)
-    numbers = [
-        isinstance(of, float | int) and not isinstance(of, bool) for axis in over for of in grid.values(suite, axis)
-    ]
-    return len(over) == 1 and all(numbers)
+    return len(over) == 1 and all(map(is_number, grid.values(suite, over[0])))
 
 
 def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, float]) -> None:

@@ -85,7 +85,5 @@ def _caption(found: list[Comparison]) -> str:
 
 def _alt(found: list[Comparison]) -> str:
     unit = METRICS[found[0].metric].unit
-    said = [
-        f"{c.point or 'in all'} {words.bounded(words.amount(c.estimate, unit), c.bound)}" for c in found[:MOST_ROWS]
-    ]
+    said = [f"{c.point or 'in all'} {words.bounded(c.estimate, unit, c.bound)}" for c in found[:MOST_ROWS]]
     return f"Estimates with intervals in a row for each grid point: {words.listing(said)}."
