@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+from harness.execution import launch
 from harness.execution.launch import LEFT, Launched
 from harness.execution.messages import Failed, Refused
 
@@ -28,3 +29,22 @@ def test_the_first_rank_that_says_why_it_ends_is_heard_however_much_is_written_a
     assert isinstance(found, kind)
     assert found.error == told[1]
     assert getattr(found, "again", None) == again
+
+
+def test_a_run_that_is_halted_while_ranks_start_leaves_none_of_them(monkeypatch):
+    started = []
+
+    def halted():
+        raise KeyboardInterrupt
+
+    class Noted(Launched):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            started.append(self)
+
+    monkeypatch.setattr(launch, "Launched", Noted)
+    monkeypatch.setattr(launch, "_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
+    with pytest.raises(KeyboardInterrupt):
+        launch.launch(2, halted)
+    (one,) = started
+    assert one.exitcode is not None
