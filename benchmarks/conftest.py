@@ -37,7 +37,7 @@ def pytest_sessionfinish() -> None:
 
 def table() -> str:
     """The rows as a table of Markdown, under the machine and the versions."""
-    from harness.execution.survey import cpu_name
+    from harness.execution.preflight import cpu_name
 
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, {jax_version()}"
     machine = f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"

@@ -23,15 +23,15 @@ import torch.distributed as dist
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.training import replay
-from harness.training.datasets import Dataset, load_dataset
-from harness.training.device import make_ready, synchronise
+from harness.data.datasets import Dataset, load_dataset
+from harness.ensemble.compute_options import Way
+from harness.ensemble.device import make_ready, synchronise
+from harness.ensemble.distributed import Ranks
+from harness.nn.models import build
+from harness.spec.trial import Trial
+from harness.training import cuda_graphs
 from harness.training.loop import train
-from harness.training.models import build
-from harness.training.program import Program, prepare
-from harness.training.ranks import Ranks
-from harness.training.way import Way
-from harness.trial import Trial
+from harness.training.state import Program, prepare
 
 Row = tuple[str, str, str, str]
 ROOT = Path(__file__).parents[1]
@@ -182,12 +182,12 @@ def small_models(sizes: Sizes) -> Iterator[Row]:
 
 def taken(trial: Trial, data: Dataset, models: int) -> float:
     """Seconds of a model's step without replaying."""
-    recorders = dict(replay.RECORDERS)
-    replay.RECORDERS.clear()
+    recorders = dict(cuda_graphs.RECORDERS)
+    cuda_graphs.RECORDERS.clear()
     try:
         return per_step(prepared([replace(trial, seed=s % 10) for s in range(models)], data)) / models
     finally:
-        replay.RECORDERS.update(recorders)
+        cuda_graphs.RECORDERS.update(recorders)
 
 
 def roofline(trial: Trial, data: Dataset, sizes: Sizes) -> float:

@@ -11,11 +11,11 @@ from multiprocessing import get_context
 import torch
 from torch import nn
 
-from harness.training.datasets import Dataset
-from harness.training.device import synchronise
-from harness.training.models import build
-from harness.training.streams import generator
-from harness.trial import Trial
+from harness.data.datasets import Dataset
+from harness.ensemble.device import synchronise
+from harness.nn.models import build
+from harness.rng import generator
+from harness.spec.trial import Trial
 
 
 def tutorial(trial: Trial, data: Dataset, device: str = "cpu") -> float:

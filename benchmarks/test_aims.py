@@ -11,17 +11,17 @@ import rivals
 import torch
 
 from harness import log_grid
-from harness.execution.local import ask, execute
+from harness.data.datasets import load_dataset
+from harness.ensemble.ensemble import fuse
 from harness.execution.messages import Survey
 from harness.execution.pool import pool_of
-from harness.loader import load_suite
-from harness.plan import longest_first, plan
-from harness.training.datasets import load_dataset
-from harness.training.fusion import fuse
+from harness.execution.scheduler import ask, execute
+from harness.nn.models import build
+from harness.spec.cohorts import longest_first, plan
+from harness.spec.loader import load_suite
+from harness.spec.trial import Trial
 from harness.training.loop import train
-from harness.training.models import build
-from harness.training.program import Program, prepare
-from harness.trial import Trial
+from harness.training.state import Program, prepare
 
 CPU, CORES = torch.device("cpu"), len(os.sched_getaffinity(0))
 DATA = {name: load_dataset(name, Path(), {}) for name in ("circles", "digits")}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.loader import load_suite
-from harness.records import TRAINED, Place, Record, write_record
-from harness.trial import Trial
+from harness.spec.loader import load_suite
+from harness.spec.trial import Trial
+from harness.storage.records import TRAINED, Place, Record, write_record
 
 SUITE = '''"""How much wider is the range of learning rates?"""
 from harness import Claim, Suite, log_grid

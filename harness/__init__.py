@@ -2,22 +2,31 @@
 
 from typing import TYPE_CHECKING, Any
 
-from harness.claim import Claim
-from harness.suite import Suite, log_grid
-from harness.theory import batch_norm_gradient_growth
+from harness._version import __version__
+from harness.spec.claim import Claim
+from harness.spec.suite import Suite, log_grid
+from harness.spec.theory import batch_norm_gradient_growth
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.training.loading import load_checkpoint, load_model
+    from harness.export.load import load_checkpoint, load_model
 
-__all__ = ["Claim", "Suite", "batch_norm_gradient_growth", "load_checkpoint", "load_model", "log_grid", "results"]
-__version__ = "0.1.0"
+__all__ = [
+    "Claim",
+    "Suite",
+    "__version__",
+    "batch_norm_gradient_growth",
+    "load_checkpoint",
+    "load_model",
+    "log_grid",
+    "results",
+]
 
 
 def results(folder: str) -> "pd.DataFrame":
     """One row per trial of a results folder: settings, outcomes, and what was measured of its run."""
-    from harness.store import read_results  # pandas is not needed to write a suite
+    from harness.storage.tables import read_results  # pandas is not needed to write a suite
 
     found = read_results(folder)
     return found.trials.merge(found.telemetry, on="key", how="left", validate="one_to_one")
@@ -26,7 +35,7 @@ def results(folder: str) -> "pd.DataFrame":
 def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is asked for."""
     if name in ("load_model", "load_checkpoint"):
-        from harness.training import loading
+        from harness.export import load
 
-        return getattr(loading, name)
+        return getattr(load, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

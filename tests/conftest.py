@@ -15,7 +15,7 @@ settings.register_profile("harness", deadline=None)
 settings.load_profile("harness")
 
 # An assertion in what tests share says what it compared, as one in a test does.
-pytest.register_assert_rewrite("tests.recorded", "tests.training.alone", "tests.training.probes.by_hand")
+pytest.register_assert_rewrite("tests.support.records", "tests.support.alone", "tests.support.probes_by_hand")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import harness
-from harness.loader import load_suite
+from harness.spec.loader import load_suite
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LINEAR = ["fc1", "fc2", "fc3"]

@@ -14,24 +14,34 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.loader import load_suite
+from harness.spec.loader import load_suite
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGE = Path(harness.__file__).parent
 
-MAY_IMPORT = {  # part of harness -> the other parts that it may import
-    "vocabulary": set(),
-    "face": {"vocabulary", "training"},
-    "training": {"vocabulary"},
-    "reporting": {"vocabulary"},
-    "execution": {"vocabulary", "training", "reporting"},
-    "cli": {"vocabulary", "face", "training", "reporting", "execution"},
+GROUND = {"errors", "io", "_version"}  # modules beside the folders that all of these may import
+MAY_IMPORT = {  # part of harness -> the parts directly below it; it may import whatever these may, too
+    "ground": set(),
+    "rng": {"ground"},
+    "spec": {"ground"},
+    "storage": {"spec"},
+    "data": {"storage", "rng"},
+    "nn": {"storage", "rng"},
+    "ensemble": {"nn"},
+    "probes": {"ensemble"},
+    "training": {"data", "probes"},
+    "export": {"training"},
+    "analysis": {"storage"},
+    "reporting": {"analysis"},
+    "face": {"export", "storage"},
+    "execution": {"export", "reporting"},
+    "cli": {"execution", "face"},
 }
-WITHOUT_TORCH = {"vocabulary", "reporting"}
+WITHOUT_TORCH = {"ground", "spec", "storage", "analysis", "reporting"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 NEVER_CALLED = {"eval", "yaml.load", "torch.load", "pandas.read_pickle", "pd.read_pickle", "os.system", "os.popen"}
-RUNS_SUITES = "harness.loader"  # the one module whose work it is to run a stranger's code
-UNPICKLES = "harness.training.pickled"  # the one form of a trained model that is a pickle, for those who ask for it
+RUNS_SUITES = "harness.spec.loader"  # the one module whose work it is to run a stranger's code
+UNPICKLES = "harness.export.pickles"  # the one form of a trained model that is a pickle, for those who ask for it
 FACE = "harness"  # what `import harness` offers; what of it needs torch is imported when it is asked for
 
 
@@ -65,7 +75,14 @@ def part_of(name: str) -> str:
     second = [*name.split("."), ""][1]
     if second == "__main__":
         return "cli"
-    return second if second in MAY_IMPORT else "vocabulary"
+    if second in GROUND:
+        return "ground"
+    return second if second in MAY_IMPORT else "face"
+
+
+def below(part: str) -> set[str]:
+    """All parts that a part may import: its own, and those below it however far."""
+    return {part}.union(*(below(lower) for lower in MAY_IMPORT[part]))
 
 
 def imports(module: Module) -> Iterator[str]:
@@ -92,7 +109,7 @@ def called(call: ast.Call) -> str:
 def upward_imports(module: Module) -> Iterator[str]:
     part = part_of(module.name)
     for name in imports(module):
-        if name.split(".")[0] == "harness" and part_of(name) not in MAY_IMPORT[part] | {part}:
+        if name.split(".")[0] == "harness" and part_of(name) not in below(part):
             yield f"{part} imports {name}"
 
 
@@ -148,6 +165,14 @@ def test_harness_keeps_its_shape(check):
     assert [f"{module.name}: {fault}" for module in read_modules() for fault in check(module)] == []
 
 
+def test_every_folder_has_its_place_in_the_order():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == set(MAY_IMPORT) - {"ground", "rng", "face"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__", "rng"} == GROUND & {
+        path.stem for path in PACKAGE.glob("*.py")
+    }
+
+
 def test_the_checks_see_every_part():
     assert {part_of(module.name) for module in read_modules()} == set(MAY_IMPORT)
 
@@ -155,33 +180,40 @@ def test_the_checks_see_every_part():
 @pytest.mark.parametrize(
     ("check", "name", "text"),
     [
-        (upward_imports, "harness.store", "import harness.reporting.report"),
-        (upward_imports, "harness.store", "from harness import cli"),
-        (upward_imports, "harness.store", "def f():\n    from harness.training.loop import train"),
-        (upward_imports, "harness.store", "importlib.import_module('harness.execution')"),
-        (upward_imports, "harness.store", "from .training import loop"),
-        (upward_imports, "harness.training.loop", "from harness.reporting import stats"),
-        (upward_imports, "harness.training.loop", "from ..execution import local"),
-        (upward_imports, "harness.reporting.report", "from harness.training.norms import NORMS"),
+        (upward_imports, "harness.storage.tables", "import harness.reporting.report"),
+        (upward_imports, "harness.storage.tables", "from harness import cli"),
+        (upward_imports, "harness.storage.tables", "def f():\n    from harness.training.loop import train"),
+        (upward_imports, "harness.storage.tables", "importlib.import_module('harness.execution')"),
+        (upward_imports, "harness.storage.tables", "from ..training import loop"),
+        (upward_imports, "harness.training.loop", "from harness.analysis import stats"),
+        (upward_imports, "harness.spec.trial", "from harness.rng import generator"),
+        (upward_imports, "harness.nn.models", "from harness.ensemble.optim import update"),
+        (upward_imports, "harness.probes.weights", "from harness.training.state import prepare"),
+        (upward_imports, "harness.analysis.metrics", "from harness.reporting.tables import trials_table"),
+        (upward_imports, "harness.export.load", "from harness.execution.pool import Pool"),
+        (upward_imports, "harness.errors", "from harness.spec.trial import Trial"),
+        (upward_imports, "harness.training.loop", "from ..execution import scheduler"),
+        (upward_imports, "harness.reporting.report", "from harness.nn.norms import NORMS"),
         (upward_imports, "harness.reporting.report", "import harness.execution"),
-        (upward_imports, "harness.execution.local", "import harness.cli"),
-        (upward_imports, "harness", "from harness.execution.local import execute"),
-        (upward_imports, "harness.store", "import harness"),
-        (upward_imports, "harness.execution.local", "from harness import __main__"),
-        (imports_of_torch, "harness.suite", "def f():\n    import torch.nn as nn"),
+        (upward_imports, "harness.execution.scheduler", "import harness.cli"),
+        (upward_imports, "harness", "from harness.execution.scheduler import execute"),
+        (upward_imports, "harness.storage.tables", "import harness"),
+        (upward_imports, "harness.execution.scheduler", "from harness import __main__"),
+        (imports_of_torch, "harness.analysis.metrics", "import torch"),
+        (imports_of_torch, "harness.spec.suite", "def f():\n    import torch.nn as nn"),
         (imports_of_torch, "harness.reporting.figures", "from torch import Tensor"),
-        (long_files, "harness.plan", "a = 1\n" * 301),
-        (long_functions, "harness.plan", "def f():\n" + "    a = 1\n" * 40),
-        (long_functions, "harness.plan", "class A:\n    async def f(self):\n" + "        a = 1\n" * 40),
-        (pickles, "harness.store", "import pickle"),
+        (long_files, "harness.spec.cohorts", "a = 1\n" * 301),
+        (long_functions, "harness.spec.cohorts", "def f():\n" + "    a = 1\n" * 40),
+        (long_functions, "harness.spec.cohorts", "class A:\n    async def f(self):\n" + "        a = 1\n" * 40),
+        (pickles, "harness.storage.tables", "import pickle"),
         (pickles, "harness.training.checkpoint", "def f():\n    from joblib import load"),
-        (unsafe_calls, "harness.suite", "eval('1')"),
-        (unsafe_calls, "harness.suite", "exec('1')"),
+        (unsafe_calls, "harness.spec.suite", "eval('1')"),
+        (unsafe_calls, "harness.spec.suite", "exec('1')"),
         (unsafe_calls, RUNS_SUITES, "eval('1')"),
-        (unsafe_calls, "harness.suite", "yaml.load(text)"),
+        (unsafe_calls, "harness.spec.suite", "yaml.load(text)"),
         (unsafe_calls, "harness.cli", "subprocess.run(line, shell=True)"),
         (unsafe_calls, "harness.cli", "os.system(line)"),
-        (unsafe_calls, "harness.store", "np.load(path, allow_pickle=True)"),
+        (unsafe_calls, "harness.storage.tables", "np.load(path, allow_pickle=True)"),
         (unsafe_calls, "harness.training.checkpoint", "torch.load(path)"),
         (unsafe_calls, "harness.training.checkpoint", "torch.load(path, weights_only=False)"),
         (unsafe_calls, "harness.training.checkpoint", "from torch import load"),
@@ -197,18 +229,22 @@ def test_each_check_can_fail(check, name, text):
 @pytest.mark.parametrize(
     ("check", "name", "text"),
     [
-        (upward_imports, "harness.cli", "from harness.execution import local"),
-        (upward_imports, "harness.execution.local", "from harness.training.loop import train"),
-        (upward_imports, "harness.training.loop", "from harness import Suite\nfrom .norms import NORMS\nimport torch"),
+        (upward_imports, "harness.cli", "from harness.execution import scheduler"),
+        (upward_imports, "harness.execution.scheduler", "from harness.training.loop import train"),
+        (
+            upward_imports,
+            "harness.training.loop",
+            "from harness.spec.suite import Suite\nfrom ..nn.norms import NORMS\nimport torch",
+        ),
         (imports_of_torch, "harness.training.loop", "import torch"),
-        (imports_of_torch, "harness.suite", "import torchless"),
-        (long_files, "harness.plan", "a = 1\n" * 300),
-        (long_functions, "harness.plan", "def f():\n" + "    a = 1\n" * 39),
+        (imports_of_torch, "harness.spec.suite", "import torchless"),
+        (long_files, "harness.spec.cohorts", "a = 1\n" * 300),
+        (long_functions, "harness.spec.cohorts", "def f():\n" + "    a = 1\n" * 39),
         (unsafe_calls, RUNS_SUITES, "exec(code, scope)"),
         (unsafe_calls, UNPICKLES, "torch.load(file, weights_only=False)"),
-        (upward_imports, "harness", "def f():\n    from harness.training.loading import load_model"),
+        (upward_imports, "harness", "def f():\n    from harness.export.load import load_model"),
         (unsafe_calls, "harness.training.checkpoint", "torch.load(path, weights_only=True)"),
-        (unsafe_calls, "harness.training.probes", "model.eval()"),
+        (unsafe_calls, "harness.probes", "model.eval()"),
         (unsafe_calls, "harness.cli", "subprocess.run(words, shell=False)"),
     ],
     ids=brief,
@@ -218,7 +254,7 @@ def test_the_checks_let_good_code_pass(check, name, text):
 
 
 def test_reading_results_leaves_torch_out():
-    script = "import sys, harness, harness.store, harness.reporting.report; sys.exit('torch' in sys.modules)"
+    script = "import sys, harness, harness.storage.tables, harness.reporting.report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from harness.cli.options import parse
-from harness.cli.stopping import INTERRUPTED, Halted
 from harness.errors import HarnessError, MachineError
+from harness.execution.stop_flag import INTERRUPTED, Halted
 
 
 def printable(text: str) -> str:

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.cli.gate import close_gate, parse_fail_if
+from harness.analysis import formatting, wording
+from harness.analysis.diff import Changes, changes
+from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.errors import UsageError
-from harness.reporting import sentences, words
-from harness.reporting.changes import Changes, changes
-from harness.store import read_results
+from harness.storage.tables import read_results
 
 CONDITIONS = ("changed", "verdicts", "bits")
 MOST_LISTED = 10
@@ -48,20 +48,22 @@ def _folders(before: Path, after: Path) -> list[tuple[Path, Path]]:
 def _lines(of: Changes) -> list[str]:
     same, count = (sum(column) for column in zip((0, 0), *of.same_bits.values(), strict=True))
     by_arm = ", ".join(f"{arm} {its} of {total}" for arm, (its, total) in of.same_bits.items())
-    lines = [f"{of.name}: {words.count(of.matched, 'trial')} in both, {same} of {count} the same to the bit ({by_arm})"]
+    lines = [
+        f"{of.name}: {formatting.count(of.matched, 'trial')} in both, {same} of {count} the same to the bit ({by_arm})"
+    ]
     if of.only_before or of.only_after:
-        lines.append(f"  only before: {words.count(of.only_before, 'trial')}; only after: {of.only_after}")
+        lines.append(f"  only before: {formatting.count(of.only_before, 'trial')}; only after: {of.only_after}")
     if of.without_result:
-        lines.append(f"  left out, without a result in one of both: {words.count(of.without_result, 'trial')}")
+        lines.append(f"  left out, without a result in one of both: {formatting.count(of.without_result, 'trial')}")
     lines += [f"  {name.replace('_', ' ')}: {old}, then {new}" for name, (old, new) in of.made_with.items()]
     lines += [f"  {trial}: {old}, then {new}" for trial, old, new in of.statuses[:MOST_LISTED]]
     if len(of.statuses) > MOST_LISTED:
         lines.append(f"  ... and {len(of.statuses) - MOST_LISTED} more trials that ended otherwise")
     shown = [c for c in of.comparisons if c.point.endswith("over all points") or c in of.beyond_noise]
-    lines += [f"  {sentences.finding(c, equivalence=False)}" for c in shown]
+    lines += [f"  {wording.finding(c, equivalence=False)}" for c in shown]
     lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in of.verdicts]
     if of.claims_apart:
-        lines.append(f"  left out, made by one of both suites: {words.count(of.claims_apart, 'claim')}")
+        lines.append(f"  left out, made by one of both suites: {formatting.count(of.claims_apart, 'claim')}")
     return [*lines, f"  {_conclusion(of)}"]
 
 
@@ -69,7 +71,7 @@ def _conclusion(of: Changes) -> str:
     if of.conditions["changed"]:
         return f"CHANGED beyond noise: {of.conditions['changed']}"
     if of.verdicts:  # which near its limits noise can turn, too
-        return f"no score changed beyond noise, but {words.count(len(of.verdicts), 'verdict')} turned"
+        return f"no score changed beyond noise, but {formatting.count(len(of.verdicts), 'verdict')} turned"
     if not of.conditions["bits"]:
         return "nothing changed"
     untested = [c for c in of.comparisons if c.n < c.seeds_needed]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from harness.cli.screen import Screen
-from harness.cli.stopping import stopping
-from harness.execution.local import ask
+from harness.cli.console import Screen
 from harness.execution.messages import Inspect, Inspected
 from harness.execution.pool import pool_of
+from harness.execution.scheduler import ask
+from harness.execution.stop_flag import stopping
 
 Finding = tuple[str, str, str]  # what, what was found, remedy where something is missing
 ENOUGH_DISK = 2**30  # bytes

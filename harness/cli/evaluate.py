@@ -6,16 +6,16 @@ from pathlib import Path
 from rich.table import Table
 from torch import Tensor
 
+from harness.cli.console import Screen
 from harness.cli.export import functions_of
-from harness.cli.screen import Screen
+from harness.data.datasets import DATASETS, load_dataset
+from harness.data.downloads import OPENML
+from harness.ensemble.bn_statistics import STATISTICS, batch_norms, batches
 from harness.errors import UsageError
-from harness.execution.survey import resolve_device
-from harness.training.datasets import DATASETS, load_dataset
-from harness.training.judging import as_taken, labelled, loss_and_accuracy, scores, shaped
-from harness.training.loading import load_with_facts
-from harness.training.sources import OPENML
-from harness.training.statistics import STATISTICS, batch_norms, batches
-from harness.training.trained import Functions, trial_of
+from harness.execution.preflight import resolve_device
+from harness.export.evaluate import as_taken, labelled, loss_and_accuracy, scores, shaped
+from harness.export.load import load_with_facts
+from harness.export.model_card import Functions, trial_of
 
 
 def evaluate(options: argparse.Namespace) -> int:

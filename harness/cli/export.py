@@ -4,12 +4,12 @@ import argparse
 
 from harness.cli.show import find_record
 from harness.errors import DamageError, HarnessError, ModelError, UsageError
-from harness.files import write_atomically
-from harness.loader import load_suite
-from harness.records import Place, read_manifest
+from harness.export.formats import export as in_form
+from harness.export.model_card import Functions, check
+from harness.io import write_atomically
+from harness.spec.loader import load_suite
+from harness.storage.records import Place, read_manifest
 from harness.training.checkpoint import load
-from harness.training.forms import export as in_form
-from harness.training.trained import Functions, check
 
 
 def export(options: argparse.Namespace) -> int:

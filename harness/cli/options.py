@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import __version__
+from harness._version import __version__
 from harness.errors import MachineError, UsageError, nearest
-from harness.records import NO_RESULT, WHICH
+from harness.storage.records import NO_RESULT, WHICH
 
 SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
 SUITES = (

@@ -3,18 +3,18 @@
 import argparse
 from collections.abc import Mapping
 
-from harness.cli.manifest import describe
+from harness.analysis import formatting, pairing
+from harness.analysis.stats import seeds_needed
+from harness.analysis.verdicts import check, comparisons_of
 from harness.cli.progress import duration
 from harness.cli.run import Todo, find_work, survey, workers_for
-from harness.cli.stopping import stopping
 from harness.execution.messages import Kind
-from harness.loader import SuiteFile, load_suite
-from harness.plan import Cohort, Shape, longest_first, shape
-from harness.records import Place
-from harness.reporting import grid, words
-from harness.reporting.claims import check, comparisons_of
-from harness.reporting.stats import seeds_needed
-from harness.selection import parse_only
+from harness.execution.stop_flag import stopping
+from harness.spec.cohorts import Cohort, Shape, longest_first, shape
+from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.manifest import describe
+from harness.spec.selection import parse_only
+from harness.storage.records import Place
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -44,8 +44,11 @@ def _print_work(suite: SuiteFile, todo: Todo, kinds: Mapping[Shape, Kind], worke
     trials = sum(len(cohort.trials) for cohort in todo.pending)
     sizes = sorted(len(cohort.trials) for cohort in todo.pending)
     of = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
-    print(f"{todo.results} trials have a result; {trials} would train, in {words.count(len(sizes), 'cohort')} of {of}")
-    hands = words.count(min(workers, len(sizes)), "worker")
+    print(
+        f"{todo.results} trials have a result; {trials} would train, in "
+        f"{formatting.count(len(sizes), 'cohort')} of {of}"
+    )
+    hands = formatting.count(min(workers, len(sizes)), "worker")
     guess = duration(_guess(todo.pending, kinds, workers))
     for note in dict.fromkeys(kind.note for kind in kinds.values() if kind.note):
         print(note)
@@ -62,10 +65,10 @@ def _guess(pending: list[Cohort], kinds: Mapping[Shape, Kind], workers: int) -> 
 
 
 def _print_seeds(suite: SuiteFile, description: dict[str, object]) -> None:
-    seeds = len(grid.values(description, "seed"))
+    seeds = len(pairing.values(description, "seed"))
     for number, claim in enumerate(suite.suite.claims, start=1):
         points = comparisons_of(claim, description)
         needed = seeds_needed(points)
         word = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
-        compared = words.count(points, "comparison")
+        compared = formatting.count(points, "comparison")
         print(f"claim {number} ({claim.kind}) needs {needed} seeds for {compared}, has {seeds}: {word}")

@@ -7,13 +7,13 @@ import pandas as pd
 from rich.table import Table
 from torch import Tensor
 
+from harness.cli.console import Screen
 from harness.cli.export import functions_of
-from harness.cli.screen import Screen
-from harness.execution.survey import resolve_device
-from harness.files import write_atomically
-from harness.store import csv_bytes
-from harness.training.judging import confusion, loss_and_accuracy, read_examples, scores
-from harness.training.loading import load_with_facts
+from harness.execution.preflight import resolve_device
+from harness.export.evaluate import confusion, loss_and_accuracy, read_examples, scores
+from harness.export.load import load_with_facts
+from harness.io import write_atomically
+from harness.storage.tables import csv_bytes
 
 MOST_CLASSES = 20  # that a table on a screen has room for
 MOST_CONFUSED = 10

@@ -10,8 +10,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.execution.local import Event
-from harness.trial import Trial
+from harness.execution.scheduler import Event
+from harness.spec.trial import Trial
 
 LINE_EVERY = 10.0  # seconds
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from harness.cli.gate import close_gate, parse_fail_if
-from harness.cli.reading import refresh
-from harness.loader import load_suites
-from harness.records import Place
-from harness.reporting import words
-from harness.reporting.claims import verdicts
-from harness.reporting.current import current_page
-from harness.reporting.kinds import VERDICTS
-from harness.reporting.metrics import FAILED, FINISHED
-from harness.store import Results, read_results
+from harness.analysis import formatting
+from harness.analysis.claims import VERDICTS
+from harness.analysis.metrics import FAILED, FINISHED
+from harness.analysis.verdicts import verdicts
+from harness.cli.fail_if import close_gate, parse_fail_if
+from harness.cli.refresh_tables import refresh
+from harness.reporting.staleness import current_page
+from harness.spec.loader import load_suites
+from harness.storage.records import Place
+from harness.storage.tables import Results, read_results
 
 CONDITIONS = (*VERDICTS, "failed", "unfinished")  # of --fail-if: verdicts, trials that failed, trials without a result
 
@@ -55,7 +55,7 @@ def _look(results: Results, found: dict[str, list[str]]) -> None:
         found[verdict.word].append(f"{name}, claim {number}: {verdict.statement}")
     for condition, count in (("failed", status.isin(FAILED).sum()), ("unfinished", (~status.isin(FINISHED)).sum())):
         if count:
-            found[condition].append(f"{name}: {words.count(int(count), 'trial')}")
+            found[condition].append(f"{name}: {formatting.count(int(count), 'trial')}")
 
 
 def page_of_report(place: Place, manifest: Mapping[str, Any]) -> Path:

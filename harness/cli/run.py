@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.cli.manifest import describe, with_history
+from harness.analysis.verdicts import check
 from harness.cli.progress import Tally, display
-from harness.cli.provenance import telemetry_of
 from harness.cli.report import page_of_overview
-from harness.cli.stopping import INTERRUPTED, TEMPORARY, Stopping, stopping
 from harness.cli.summary import end_of_run
 from harness.errors import DamageError, EmptySelection, MachineError, SuiteError
 from harness.execution.gpus import names
-from harness.execution.launch import world
-from harness.execution.local import Event, ask, deal, execute, skip
 from harness.execution.messages import Kind, Survey, Surveyed
 from harness.execution.pool import Pool, pool_of, ranks_of
-from harness.loader import SuiteFile, load_suites
-from harness.plan import Cohort, Shape, longest_first, plan
-from harness.records import NO_RESULT, TRAINED, WHICH, Place, owned, read_manifest, write_manifest
-from harness.reporting.claims import check
-from harness.selection import parse_only, select
-from harness.store import read_outcomes
-from harness.trial import Trial
+from harness.execution.provenance import telemetry_of
+from harness.execution.scheduler import Event, ask, deal, execute, skip
+from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, Stopping, stopping
+from harness.execution.torchrun import world
+from harness.spec.cohorts import Cohort, Shape, longest_first, plan
+from harness.spec.loader import SuiteFile, load_suites
+from harness.spec.manifest import describe, with_history
+from harness.spec.selection import parse_only, select
+from harness.spec.trial import Trial
+from harness.storage.records import NO_RESULT, TRAINED, WHICH, Place, owned, read_manifest, write_manifest
+from harness.storage.tables import read_outcomes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """Train what has no result yet, suite by suite, and write tables and reports; the exit code."""
     here = world()
     if here is not None and here[0] > 0:  # this is one of torchrun's processes, of which the first one speaks
-        from harness.execution.ranks import serve
+        from harness.execution.rank_worker import serve
 
         serve()
         return 0

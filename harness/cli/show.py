@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from harness.cli.screen import Screen
+from harness.cli.console import Screen
 from harness.errors import UsageError
-from harness.records import Place, read_manifest, read_record
+from harness.storage.records import Place, read_manifest, read_record
 
 MOST_ROWS = 12  # of a curve; the table has all of them
 MOST_COLUMNS = 3  # of a curve that stands in a row: more don't fit beside the longest name

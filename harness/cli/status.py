@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from harness.cli.reading import refresh
-from harness.cli.screen import Screen
-from harness.loader import load_suite
-from harness.records import NO_RESULT
-from harness.reporting.metrics import FINISHED
-from harness.selection import parse_only, select
+from harness.analysis.metrics import FINISHED
+from harness.cli.console import Screen
+from harness.cli.refresh_tables import refresh
+from harness.spec.loader import load_suite
+from harness.spec.selection import parse_only, select
+from harness.storage.records import NO_RESULT
 
 ORDER = (*FINISHED, *NO_RESULT, "interrupted")
 

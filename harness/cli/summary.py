@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.report import page_of_report
-from harness.cli.stopping import Stopping
 from harness.errors import MachineError
-from harness.loader import SuiteFile
-from harness.records import NO_RESULT, Place, read_manifest
-from harness.reporting.metrics import FAILED, FINISHED
-from harness.store import merge, read_trials
-from harness.trial import Trial
+from harness.execution.stop_flag import Stopping
+from harness.spec.loader import SuiteFile
+from harness.spec.trial import Trial
+from harness.storage.records import NO_RESULT, Place, read_manifest
+from harness.storage.tables import merge, read_trials
 
 MOST_LISTED = 10
 

@@ -1,1 +1,1 @@
-"""Where cohorts run: worker processes on this machine, and what is said between them and their supervisor."""
+"""Where cohorts run: worker processes and ranks, and what is said between them and their supervisor."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.plan import Cohort, Shape
+from harness.spec.cohorts import Cohort, Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

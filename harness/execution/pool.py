@@ -14,8 +14,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from harness.execution.gpus import VISIBLE, least_used
-from harness.execution.launch import Launched, launch, world
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
+from harness.execution.torchrun import Launched, launch, world
 
 WORKER = "harness.execution.worker"
 SILENCE = 1800.0  # seconds without a sign of life after which a worker counts as hung

@@ -13,25 +13,25 @@ from typing import Any
 
 import torch
 
+from harness.data.datasets import Dataset, load_dataset
+from harness.ensemble.device import make_ready, synchronise
+from harness.ensemble.distributed import ALONE, Ranks
 from harness.errors import DamageError, MachineError
 from harness.execution.messages import Finished, Progress, Stopped, Train
-from harness.execution.survey import fingerprint
-from harness.files import write_atomically
-from harness.loader import SuiteFile, load_suite
-from harness.records import TRAINED, Place, Record, failure, write_record
+from harness.execution.preflight import fingerprint
+from harness.export.model_card import trained_models
+from harness.io import write_atomically
+from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.trial import Trial
+from harness.storage.records import TRAINED, Place, Record, failure, write_record
 from harness.training import checkpoint
-from harness.training.best import keep_best
+from harness.training.best_checkpoint import keep_best
 from harness.training.checkpoint import Snapshot
-from harness.training.datasets import Dataset, load_dataset
-from harness.training.device import make_ready, synchronise
+from harness.training.ddp_checkpoint import restore, whole
+from harness.training.decision_boundaries import planes
 from harness.training.loop import train
-from harness.training.outcomes import Outcome, outcomes
-from harness.training.planes import planes
-from harness.training.program import Program, prepare
-from harness.training.ranks import ALONE, Ranks
-from harness.training.trained import trained_models
-from harness.training.whole import restore, whole
-from harness.trial import Trial
+from harness.training.results import Outcome, outcomes
+from harness.training.state import Program, prepare
 
 SAVE_EVERY = 1.0  # seconds, or more where a save takes longer than a twentieth of that
 SAVE_SHARE = 20

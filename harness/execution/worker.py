@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
-from harness.execution.inspect import inspect
+from harness.execution.environment import inspect
 from harness.execution.messages import Answer, Failed, Inspect, Job, Progress, Refused, Stop, Survey, Train
-from harness.execution.survey import survey
+from harness.execution.preflight import survey
 from harness.execution.train import train_cohort
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # what torch's RuntimeErrors say

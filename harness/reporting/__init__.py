@@ -1,1 +1,1 @@
-"""From results to a report: statistics, verdicts, figures, one page. Never imports torch."""
+"""From verdicts to a report: figures, tables, one page. Never imports torch."""

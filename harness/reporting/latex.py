@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from harness.reporting import words
-from harness.reporting.comparison import Comparison
-from harness.reporting.metrics import METRICS
+from harness.analysis import formatting
+from harness.analysis.comparison import Comparison
+from harness.analysis.metrics import METRICS
 
 COLUMNS = ("Where", "$n$", "Difference", "95\\,\\% interval", "$p$ (Holm)", "Verdict")
 LAYOUT = r"@{}>{\raggedright\arraybackslash}p{0.27\linewidth}rrrrl@{}"
 SPECIAL = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": "$<$", ">": "$>$", "|": "$|$", '"': r"{\ttfamily\char34}", words.MINUS: "$-$"},
+    **{"<": "$<$", ">": "$>$", "|": "$|$", '"': r"{\ttfamily\char34}", formatting.MINUS: "$-$"},
     **{"\N{GREATER-THAN OR EQUAL TO}": r"$\geq$", "\N{LESS-THAN OR EQUAL TO}": r"$\leq$"},
     **{"[": "{[}", "]": "{]}", "*": "{*}"},  # after a line's end they would be read as its options
     **{"-": "{-}", "`": "{`}", "'": "{'}", "?": "{?}", "!": "{!}"},  # no ligatures
@@ -78,9 +78,9 @@ def _rows(found: Sequence[Comparison], *, equivalence: bool) -> Iterator[str]:
         cells = (
             (c.point or "all") + ("" if c.metric == of else f": {METRICS[c.metric].words}"),
             str(c.n),
-            words.bounded(c.estimate, unit, c.bound),
-            "" if np.isnan(c.low) else words.span(c.low, c.high, unit),
-            "" if np.isnan(p) else words.p_value(p).removeprefix("p = ").removeprefix("p "),
+            formatting.bounded(c.estimate, unit, c.bound),
+            "" if np.isnan(c.low) else formatting.span(c.low, c.high, unit),
+            "" if np.isnan(p) else formatting.p_value(p).removeprefix("p = ").removeprefix("p "),
             c.verdict,
         )
         yield rf"{' & '.join(map(escaped, cells))} \\"

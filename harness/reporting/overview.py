@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 import numpy as np
 
-from harness.files import write_atomically
-from harness.reporting import rendering, words
-from harness.reporting.claims import Verdict, verdicts
-from harness.reporting.kinds import VERDICTS
-from harness.reporting.metrics import FAILED, FINISHED
+from harness.analysis import formatting
+from harness.analysis.claims import VERDICTS
+from harness.analysis.metrics import FAILED, FINISHED
+from harness.analysis.verdicts import Verdict, verdicts
+from harness.io import write_atomically
+from harness.reporting import pages
 from harness.reporting.tables import Table
-from harness.store import Results
+from harness.storage.tables import Results
 
 NO_CLAIM = "no claim"
 
@@ -26,10 +27,10 @@ def write_overview(folder: Path, found: Iterable[Results]) -> Path:
     facts = {
         "suites": [_suite(results, of) for results, of in judged],
         "claims": _claims(judged),
-        "counts": words.listing(f"{counts[word]} {word}" for word in VERDICTS if counts[word]),
+        "counts": formatting.listing(f"{counts[word]} {word}" for word in VERDICTS if counts[word]),
     }
-    write_atomically(folder / "overview.md", rendering.markdown("overview.md", facts))
-    write_atomically(folder / "index.html", rendering.page("overview.html", facts))
+    write_atomically(folder / "overview.md", pages.markdown("overview.md", facts))
+    write_atomically(folder / "index.html", pages.page("overview.html", facts))
     return folder / "index.html"
 
 

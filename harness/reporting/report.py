@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.files import write_atomically
-from harness.reporting import comparison, grid, latex, rendering, words
-from harness.reporting.claims import Verdict, verdicts
-from harness.reporting.current import FORMATS, digest_of, is_whole, page_of
+from harness.analysis import comparison, formatting, pairing
+from harness.analysis.metrics import FAILED, FINISHED
+from harness.analysis.stats.paired import MOST_EXACT
+from harness.analysis.verdicts import Verdict, verdicts
+from harness.analysis.wording import SAME
+from harness.io import write_atomically
+from harness.reporting import latex, pages
 from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_left_out
 from harness.reporting.figures.verdict import estimates
-from harness.reporting.metrics import FAILED, FINISHED
-from harness.reporting.sentences import SAME
-from harness.reporting.stats.paired import MOST_EXACT
+from harness.reporting.staleness import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
-from harness.store import Results, csv_bytes
+from harness.storage.tables import Results, csv_bytes
 
 
 def write_report(results: Results) -> Path:
@@ -30,7 +31,7 @@ def write_report(results: Results) -> Path:
     page, digest = page_of(results.folder), digest_of(results.folder, results.suite)
     if is_whole(page, digest):
         return page
-    results, figures = grid.named_arms(results), page.parent / "figures"
+    results, figures = pairing.named_arms(results), page.parent / "figures"
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same report every time
     judged, drawn = verdicts(results, rng), pictures(results)
     found = [c for verdict in judged for c in verdict.comparisons]
@@ -43,7 +44,7 @@ def write_report(results: Results) -> Path:
     _remove_others(figures, set(images))
     facts = _facts(results, judged, drawn)
     facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "pictures": drawn}
-    write_atomically(results.folder / "report.md", rendering.markdown("report.md", facts))
+    write_atomically(results.folder / "report.md", pages.markdown("report.md", facts))
     groups = [(v.statement, v.comparisons, v.claim.kind in SAME) for v in judged]
     groups += [(picture.title, picture.comparisons, False) for picture in drawn]
     write_atomically(page.parent / "table.tex", latex.table(groups).encode("utf-8", "backslashreplace"))
@@ -78,9 +79,11 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dic
         "comparisons": comparisons_table("comparisons", "All comparisons", found),
         "failures": failures_table(trials[failed], suite),
         "missing": trials_table("missing", "Trials without a result", without, suite),
-        "axes": {axis: [words.value(value) for value in values] for axis, values in suite["axes"].items()},
+        "axes": {axis: [formatting.value(value) for value in values] for axis, values in suite["axes"].items()},
         "following": suite.get("following", {}),
-        "settings": {name: words.value(value) for name, value in suite["settings"].items() if value not in (None, "")},
+        "settings": {
+            name: formatting.value(value) for name, value in suite["settings"].items() if value not in (None, "")
+        },
         "machine": {**suite.get("machine", {}), **suite.get("fingerprint", {})},
         "seconds": float(telemetry[["seconds_train", "seconds_eval"]].astype("float64").sum().sum()),
         "commits": sorted(set(telemetry["commit"].dropna().astype(str))),
@@ -114,7 +117,7 @@ def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) ->
         for i, (verdict, picture) in enumerate(facts["verdicts"], start=1)
     ]
     shown = [(_embedded(of, images), _numbers(of.name, of.title, of)) for of in facts["pictures"]]
-    return rendering.page("page.html", {**facts, "verdicts": verdicts, "pictures": shown, "digest": digest})
+    return pages.page("page.html", {**facts, "verdicts": verdicts, "pictures": shown, "digest": digest})
 
 
 def _numbers(name: str, title: str, of: Verdict | Picture) -> Table:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.reporting import grid, words
-from harness.reporting.comparison import Comparison
-from harness.reporting.metrics import METRICS
+from harness.analysis import formatting, pairing
+from harness.analysis.comparison import Comparison
+from harness.analysis.metrics import METRICS
 
 MOST_ROWS = 2000  # of a table on the page
 OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
@@ -65,11 +65,13 @@ def trials_table(name: str, label: str, trials: pd.DataFrame, suite: Mapping[str
 
 def failures_table(failed: pd.DataFrame, suite: Mapping[str, Any]) -> Table:
     """Failures by arm and status: how many, and at which grid points."""
-    over, rows = grid.axes(suite), []
+    over, rows = pairing.axes(suite), []
     for (arm, status), some in failed.groupby([suite["compare"], "status"], sort=False):
-        points = [f"{words.point(point) or 'everywhere'} ({len(here)})" for point, here in grid.by_point(some, over)]
+        points = [
+            f"{formatting.point(point) or 'everywhere'} ({len(here)})" for point, here in pairing.by_point(some, over)
+        ]
         count = len(some)
-        rows.append([_cell(words.value(arm)), _cell(str(status)), _cell(count), _cell("; ".join(points))])
+        rows.append([_cell(formatting.value(arm)), _cell(str(status)), _cell(count), _cell("; ".join(points))])
     columns = (suite["compare"].replace("_", " "), "status", "trials", "where (trials)")
     return Table(name="failed", label="Trials that failed to train", columns=columns, rows=rows)
 
@@ -89,15 +91,15 @@ def _compared(c: Comparison) -> list[Cell]:
         (f"{c.arm} against {c.than}", ""),
         (METRICS[c.metric].words, ""),
         _cell(c.n),
-        _keyed(words.bare(c.arm_mean, unit), words.scaled(c.arm_mean, unit)),
-        _keyed(words.bare(c.than_mean, unit), words.scaled(c.than_mean, unit)),
-        _keyed(words.bounded(c.estimate, unit, c.bound), words.scaled(c.estimate, unit)),
-        _keyed(words.span(c.low, c.high, unit), min(words.scaled(end, unit) for end in (c.low, c.high))),
-        _keyed(words.p_value(c.p_adjusted), c.p_adjusted),
-        _keyed(words.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),
+        _keyed(formatting.bare(c.arm_mean, unit), formatting.scaled(c.arm_mean, unit)),
+        _keyed(formatting.bare(c.than_mean, unit), formatting.scaled(c.than_mean, unit)),
+        _keyed(formatting.bounded(c.estimate, unit, c.bound), formatting.scaled(c.estimate, unit)),
+        _keyed(formatting.span(c.low, c.high, unit), min(formatting.scaled(end, unit) for end in (c.low, c.high))),
+        _keyed(formatting.p_value(c.p_adjusted), c.p_adjusted),
+        _keyed(formatting.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),
         _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),
         _rate(c.than_failed, c.than_finished, c.than_failed_low, c.than_failed_high),
-        _keyed(words.p_value(c.failures_p_adjusted), c.failures_p_adjusted),
+        _keyed(formatting.p_value(c.failures_p_adjusted), c.failures_p_adjusted),
         (c.verdict, ""),
     ]
 
@@ -106,7 +108,7 @@ def _cell(value: Any) -> Cell:
     if pd.isna(value):
         return "", ""
     plain = value.item() if hasattr(value, "item") else value
-    return words.value(plain), "" if isinstance(plain, str) else repr(float(plain))
+    return formatting.value(plain), "" if isinstance(plain, str) else repr(float(plain))
 
 
 def _keyed(text: str, number: float) -> Cell:

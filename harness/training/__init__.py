@@ -1,1 +1,1 @@
-"""What a trial does: norms, models, data, optimizers, and the one loop that trains a whole cohort."""
+"""The training loop: the one loop that trains a whole cohort, its state, and what interrupts it."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import DamageError
-from harness.files import read_bytes, write_atomically
+from harness.io import read_bytes, write_atomically
 
 MAGIC = b"harness\x01"
 MAX_BYTES = 64 * 2**30

@@ -8,21 +8,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from harness.training.augment import draw_moves, labels_of, moved
-from harness.training.best import note_best
-from harness.training.compact import go_on
-from harness.training.device import uploaded
-from harness.training.fusion import Stack
-from harness.training.losses import cross_entropy, each_loss
-from harness.training.now import Now, Seen
-from harness.training.optim import clipped, lr_factor, update
-from harness.training.probes.view import Batch
+from harness.ensemble.bn_statistics import JUDGED, edges
+from harness.ensemble.device import uploaded
+from harness.ensemble.distributed import settle
+from harness.ensemble.ensemble import Stack
+from harness.ensemble.optim import clipped, lr_factor, update
+from harness.nn.losses import cross_entropy, each_loss
+from harness.probes.context import Batch
+from harness.rng import generator, sub_seed
+from harness.training.augmentation import draw_moves, labels_of, moved
+from harness.training.best_checkpoint import note_best
+from harness.training.cuda_graphs import Advance, fastest
 from harness.training.probing import in_one_process, measure
-from harness.training.program import RECENT, Program
-from harness.training.ranks import settle
-from harness.training.replay import Advance, fastest
-from harness.training.statistics import JUDGED, edges
-from harness.training.streams import generator, sub_seed
+from harness.training.pruning import go_on
+from harness.training.state import RECENT, Program
+from harness.training.step_inputs import Now, Seen
 
 
 def train(program: Program, done: int = 0) -> Iterator[tuple[int, str]]:

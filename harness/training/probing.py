@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.training.augment import labels_of
-from harness.training.optim import lr_factor
-from harness.training.plain import in_groups, unsynchronised
-from harness.training.probes import probes_of
-from harness.training.probes.view import Batch, View
-from harness.training.program import PROBE, Program
-from harness.training.ranks import ALONE, settle
-from harness.training.streams import generator, sub_seed
+from harness.ensemble.distributed import ALONE, settle
+from harness.ensemble.optim import lr_factor
+from harness.nn.surgery import in_groups, unsynchronised
+from harness.probes import probes_of
+from harness.probes.context import Batch, View
+from harness.rng import generator, sub_seed
+from harness.training.augmentation import labels_of
+from harness.training.state import PROBE, Program
 
 
 def in_one_process(program: Program, parts: int = 1) -> Program:

@@ -13,10 +13,10 @@ import torch
 import harness as package
 from harness.cli import main
 from harness.cli.options import FORMATS
-from harness.records import Place, read_record
+from harness.export.formats import FORMS
+from harness.storage.records import Place, read_record
 from harness.training.checkpoint import Snapshot, dump, load
-from harness.training.forms import FORMS
-from tests.training import hostile
+from tests.support import hostile
 
 KEEPING = '''"""Does training leave something to use?"""
 
@@ -254,7 +254,7 @@ def test_a_package_that_is_missing_is_named_in_one_line(kept, command, monkeypat
 
 
 def test_models_that_are_missing_train_again_and_nothing_else_changes(harness):
-    path = harness.suite(KEEPING.replace("range(2)", "[0]"), "keeping")
+    path = harness.spec.suite(KEEPING.replace("range(2)", "[0]"), "keeping")
     path.write_text(path.read_text().replace("save_models=True", "save_models=False"))
     assert harness("run", "keeping", "--progress", "none").code == 0
     before = harness.tables("keeping")

@@ -10,8 +10,8 @@ import pytest
 
 from harness.cli import progress
 from harness.cli.progress import Count, Tally, display, duration
-from harness.execution.local import Event
-from harness.trial import Trial
+from harness.execution.scheduler import Event
+from harness.spec.trial import Trial
 
 TRIALS = [
     Trial(dataset="digits", model="mlp-8", norm=norm, lr=0.1, batch_size=50, steps=5, seed=seed)

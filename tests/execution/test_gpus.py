@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from harness.cli.run import gpus_for, workers_for
 from harness.errors import MachineError, SuiteError
 from harness.execution import pool
-from harness.execution import survey as surveying
+from harness.execution import preflight as surveying
 from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, names, parse
-from harness.execution.local import ask
 from harness.execution.messages import Inspect
 from harness.execution.pool import pool_of
+from harness.execution.scheduler import ask
 from tests.training.test_loop import BASE
 
 

@@ -6,10 +6,10 @@ import signal
 import pytest
 
 from harness.execution import pool as pools
-from harness.execution.local import execute
-from harness.plan import Cohort
-from harness.records import Place, read_record
-from harness.trial import Trial
+from harness.execution.scheduler import execute
+from harness.spec.cohorts import Cohort
+from harness.spec.trial import Trial
+from harness.storage.records import Place, read_record
 from tests.cli.test_ranks import processes, ranks_of
 
 SUITE = """

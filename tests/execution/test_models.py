@@ -4,9 +4,9 @@ import pytest
 
 from harness.execution.messages import Finished, Stopped, Train
 from harness.execution.train import train_cohort
-from harness.loader import load_suite
-from harness.plan import plan
-from harness.records import Place
+from harness.spec.cohorts import plan
+from harness.spec.loader import load_suite
+from harness.storage.records import Place
 
 SUITE = """
 from harness import Suite

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import MachineError, SuiteError
-from harness.execution.local import ATTEMPTS, _digest, _has_room, ask
 from harness.execution.messages import Failed, Finished, Inspect, Progress, Refused, Stopped, Survey, Surveyed, Train
 from harness.execution.pool import Pool, Worker, pool_of
-from harness.plan import MAX_COHORT, Cohort
-from harness.records import Place, read_record
-from harness.trial import Trial
+from harness.execution.scheduler import ATTEMPTS, _digest, _has_room, ask
+from harness.spec.cohorts import MAX_COHORT, Cohort
+from harness.spec.trial import Trial
+from harness.storage.records import Place, read_record
 
 BASE = Trial(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=5, device="cpu")
 TRIALS = tuple(replace(BASE, seed=seed) for seed in range(11))

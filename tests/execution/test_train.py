@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import torch
 
+from harness.ensemble.distributed import ALONE, Ranks
 from harness.execution.train import _resume
-from harness.records import Place
-from harness.training.ranks import ALONE, Ranks
+from harness.storage.records import Place
 
 
 def test_ranks_tell_each_other_on_their_device_where_their_snapshots_stand(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.reporting.figures.picture import Picture
+from harness.reporting.figures.frame import Picture
 
 BLANK = {"svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "png": b"", "pdf": b""}
 

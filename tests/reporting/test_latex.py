@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import log_grid
-from harness.claim import Claim
-from harness.reporting.claims import verdicts
+from harness.analysis.verdicts import verdicts
 from harness.reporting.latex import COLUMNS, LAYOUT, escaped, table
-from tests.reporting.simulated import simulate
+from harness.spec.claim import Claim
+from tests.support.simulated import simulate
 
 HOSTILE = [
     r"\input{/etc/passwd}",

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from harness.claim import Claim
-from harness.reporting.changes import changes
+from harness.analysis.diff import changes
 from harness.reporting.report import write_report
 from harness.reporting.tables import MOST_ROWS
-from tests.reporting.simulated import simulate
+from harness.spec.claim import Claim
 from tests.reporting.test_report import on_disk
+from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.03, 0.1, 0.3, 1.0], "seed": list(range(7))}
 CLAIMS = [

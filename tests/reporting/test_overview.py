@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.claim import Claim
 from harness.reporting.overview import write_overview
-from tests.reporting.simulated import simulate
+from harness.spec.claim import Claim
+from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.1, 1.0], "seed": range(7)}
 WIDER = [Claim.better("batch", than="none", lr=1.0), Claim.equivalent("batch", to="none", within=0.05, lr=0.1)]

@@ -12,9 +12,9 @@ from playwright.sync_api import expect
 
 from harness.reporting.overview import write_overview
 from harness.reporting.report import write_report
-from tests.reporting.simulated import simulate
 from tests.reporting.test_overview import suites
 from tests.reporting.test_report import AXES, CLAIMS, on_disk
+from tests.support.simulated import simulate
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text("utf-8")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

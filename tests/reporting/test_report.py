@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.claim import Claim
 from harness.reporting.figures import pictures
 from harness.reporting.report import write_report
-from harness.store import TABLES, csv_bytes
-from tests.reporting.simulated import simulate
+from harness.spec.claim import Claim
+from harness.storage.tables import TABLES, csv_bytes
+from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0], "seed": list(range(8))}
 CLAIMS = [

@@ -1,31 +1,3 @@
-"""What tests of training share: where draws begin, numbers in double precision, and ranks to train on."""
+from tests.support.fixtures import double_precision, draws, ranks
 
-from collections.abc import Iterator
-
-import pytest
-import torch
-
-from tests.training.crew import Crew, crew_of
-
-RANKS = 3
-
-
-@pytest.fixture(autouse=True)
-def draws() -> None:
-    """Every test draws the same, whatever ran before it in its process."""
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def double_precision() -> Iterator[None]:
-    """Numbers in which equality can be told from chance."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture(scope="session")
-def ranks(tmp_path_factory) -> Iterator[Crew]:
-    """Three ranks that speak through gloo."""
-    with crew_of(RANKS, tmp_path_factory.mktemp("ranks")) as crew:
-        yield crew
+__all__ = ["double_precision", "draws", "ranks"]

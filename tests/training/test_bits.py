@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.loop import train
-from harness.training.outcomes import outcomes
-from harness.training.program import prepare
+from harness.training.results import outcomes
+from harness.training.state import prepare
 from tests.training.test_loop import BASE, CPU, DIGITS
 
 COHORTS = [

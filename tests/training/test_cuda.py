@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.ensemble.device import make_ready
 from harness.training.checkpoint import Snapshot, dump, load
-from harness.training.device import make_ready
+from harness.training.cuda_graphs import RECORDERS
 from harness.training.loop import train
-from harness.training.outcomes import outcomes
-from harness.training.program import prepare
-from harness.training.replay import RECORDERS
+from harness.training.results import outcomes
+from harness.training.state import prepare
+from tests.training.test_cuda_graphs import OPTIONS, Reading, cohort
 from tests.training.test_loop import CPU, DIGITS, assert_bit_equal, finish
 from tests.training.test_options import SINGLE
-from tests.training.test_replay import OPTIONS, Reading, cohort
 
 pytestmark = pytest.mark.cuda
 
@@ -116,7 +116,7 @@ def test_a_large_model_learns_on_any_way(way):
 
 
 def test_compiled_steps_learn_the_same():
-    words = [sys.executable, "-m", "tests.training.compiling", "inductor", GPU.type]
+    words = [sys.executable, "-m", "tests.support.compiling", "inductor", GPU.type]
     done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     assert max(json.loads(done.stdout)) < 1e-9
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.data.datasets import load_dataset
+from harness.nn.norms import NORMS
+from harness.spec.trial import Trial
 from harness.training.checkpoint import Snapshot, load, newest, save
-from harness.training.compact import left_after
-from harness.training.datasets import load_dataset
 from harness.training.loop import train
-from harness.training.norms import NORMS
-from harness.training.outcomes import outcomes
-from harness.training.program import evaluation_steps, prepare
-from harness.trial import Trial
-from tests.training.pairs import fits
+from harness.training.pruning import left_after
+from harness.training.results import outcomes
+from harness.training.state import evaluation_steps, prepare
+from tests.support.pairs import fits
 
 CPU = torch.device("cpu")
 DIGITS = load_dataset("digits", Path(), {})

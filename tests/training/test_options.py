@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from harness.ensemble.optim import clip_limits, clipped
+from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError
-from harness.training.augment import AUGMENTS, PAD, draw_moves, moved, noisy_labels
+from harness.nn.layers import BranchScale
+from harness.nn.models import build
+from harness.nn.norms import NORMS, norm_weights
+from harness.training.augmentation import AUGMENTS, PAD, draw_moves, moved, noisy_labels
 from harness.training.checkpoint import Snapshot, dump, load
-from harness.training.layers import BranchScale
 from harness.training.loop import train
-from harness.training.models import build
-from harness.training.norms import NORMS, norm_weights
-from harness.training.optim import clip_limits, clipped
-from harness.training.outcomes import outcomes
-from harness.training.precision import PRECISIONS
-from harness.training.program import prepare
-from tests.training.alone import BASE, CPU, DATA, assert_equals_alone, run
-from tests.training.pairs import SMALL, fits
+from harness.training.results import outcomes
+from harness.training.state import prepare
+from tests.support.alone import BASE, CPU, DATA, assert_equals_alone, run
+from tests.support.pairs import SMALL, fits
 from tests.training.test_loop import DIGITS, assert_bit_equal, finish
 
 ADAMW = {"optimizer": "adamw", "norm": "group"}  # a bias before batch norm has a gradient of nothing but rounding

@@ -8,12 +8,12 @@ import torch
 
 from harness import Suite
 from harness.errors import SuiteError
+from harness.probes import PROBES
 from harness.training.checkpoint import Snapshot, load, newest, save
 from harness.training.loop import train
-from harness.training.outcomes import outcomes
-from harness.training.probes import PROBES
-from harness.training.program import probe_steps
-from tests.strategies import a_trial
+from harness.training.results import outcomes
+from harness.training.state import probe_steps
+from tests.support.strategies import a_trial
 from tests.training.test_loop import BASE, CPU, DIGITS, assert_bit_equal, finish, prepare, program_of
 
 EVERY = "+".join(PROBES)

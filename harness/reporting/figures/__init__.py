@@ -8,14 +8,14 @@ from harness.reporting.figures.costs import step_costs
 from harness.reporting.figures.curves import learning_curves, time_to_target
 from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
+from harness.reporting.figures.frame import MOST_POINTS, Picture, points_left_out
 from harness.reporting.figures.maps import lr_and_batch_size
-from harness.reporting.figures.picture import MOST_POINTS, Picture, points_left_out
 from harness.reporting.figures.probes import activation_percentiles, landscape, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
 from harness.reporting.figures.recovered import recovered
 from harness.reporting.figures.tasks import task_profile
 from harness.reporting.figures.tuning import best_of_k
-from harness.store import Results
+from harness.storage.tables import Results
 
 __all__ = ["FIGURES", "MOST_POINTS", "Picture", "pictures", "points_left_out"]
 

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.claim import Claim
-from harness.reporting import grid, words
-from harness.reporting.comparison import Comparison, adjusted
+from harness.analysis import formatting, pairing
+from harness.analysis.claims import slopes as trend_comparisons
+from harness.analysis.comparison import Comparison, adjusted
+from harness.analysis.metrics import FAILED, score_words
+from harness.analysis.stats import mean_interval, seeds_needed, slopes
 from harness.reporting.figures.curves import telling_lrs
-from harness.reporting.figures.picture import (
+from harness.reporting.figures.frame import (
     Picture,
     canvas,
     chance,
@@ -27,10 +29,8 @@ from harness.reporting.figures.picture import (
     seeds,
     setting,
 )
-from harness.reporting.kinds import slopes as trend_comparisons
-from harness.reporting.metrics import FAILED, score_words
-from harness.reporting.stats import mean_interval, seeds_needed, slopes
-from harness.store import Results
+from harness.spec.claim import Claim
+from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
 MOST_LRS = 2  # that get a picture; the map has all of them
@@ -43,14 +43,14 @@ def over_batch_size(results: Results) -> Iterator[Picture]:
         return
     than = reference(suite)
     for suffix, where, trials in _points(results):
-        gaps = {arm: _gaps(trials, suite, arm, than) for arm in grid.arms(suite) if arm != than}
-        if grid.score_units(trials, METRIC)["score"].isna().all():
+        gaps = {arm: _gaps(trials, suite, arm, than) for arm in pairing.arms(suite) if arm != than}
+        if pairing.score_units(trials, METRIC)["score"].isna().all():
             continue
         with canvas(5.4) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
             _errors(top, trials, suite)
             said = [_gap(bottom, gap, arm, suite) for arm, gap in gaps.items() if not gap.empty]
-            _log_sizes(bottom, grid.values(suite, "batch_size"))
+            _log_sizes(bottom, pairing.values(suite, "batch_size"))
             bottom.axhline(0, lw=0.8, color="#808080")
             bottom.set_ylabel(f"points against {safe(than)}")
             legend(figure, [top], suite["compare"])
@@ -61,12 +61,13 @@ def over_batch_size(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"Above, the test error: every seed is a dot, a failed one a cross, the line is their mean. Below, the "
-                f"paired difference in accuracy from {words.value(than)}: dots are means, thin lines the least-squares "
+                f"paired difference in accuracy from {formatting.value(than)}: dots are means, thin lines the "
+                f"least-squares "
                 f"slope of each seed with results at all sizes. {_listed(said)}{_rule(suite)}{seeds(trials)} "
                 f"{counted(trials, suite)} {score_words(METRIC)} {setting(results)}"
             ),
             alt=(
-                f"Two stacked panels over batch size: test error by arm, and the gap to {words.value(than)}. "
+                f"Two stacked panels over batch size: test error by arm, and the gap to {formatting.value(than)}. "
                 f"{_listed(said) or 'No pairs to compare yet.'}"
             ).strip(),
             comparisons=_slopes(trials, suite, name),
@@ -76,7 +77,7 @@ def over_batch_size(results: Results) -> Iterator[Picture]:
 def _slopes(trials: pd.DataFrame, suite: Any, name: str) -> tuple[Comparison, ...]:
     """The slopes that the caption gives, as rows of comparisons.csv."""
     than, rng = reference(suite), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
-    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in grid.arms(suite) if arm != than]
+    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in pairing.arms(suite) if arm != than]
     found = [comparison for claim in claims for comparison in trend_comparisons(claim, trials, suite, rng)]
     return tuple(replace(comparison, shown_in=name) for comparison in adjusted(found))
 
@@ -88,7 +89,7 @@ def _points(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
         return
     for suffix, where, trials in points_of(results, "batch_size", "lr"):
         for number, lr in enumerate(telling_lrs(trials, results.suite, MOST_LRS), start=1):
-            at = ", ".join(filter(None, [words.point({"lr": lr}), where]))
+            at = ", ".join(filter(None, [formatting.point({"lr": lr}), where]))
             yield f"{suffix}_{number}", at, trials[trials["lr"] == lr]
 
 
@@ -98,19 +99,23 @@ def has_batch_sizes(suite: Any) -> bool:
 
 
 def _listed(said: Sequence[str]) -> str:
-    return f"Mean slope: {words.listing(said)}. " if said else ""
+    return f"Mean slope: {formatting.listing(said)}. " if said else ""
 
 
 def _rule(suite: Any) -> str:
     """How the learning rate goes with the batch size: a comparison of batch sizes means nothing without."""
     if "lr" in suite.get("following", {}):
         return "The learning rate follows the batch size, by a rule of the suite. "
-    return "" if "lr" in suite["axes"] else f"The learning rate is {words.value(suite['settings'].get('lr'))} at all. "
+    return (
+        ""
+        if "lr" in suite["axes"]
+        else f"The learning rate is {formatting.value(suite['settings'].get('lr'))} at all. "
+    )
 
 
 def _gaps(trials: pd.DataFrame, suite: Any, arm: Any, than: Any) -> pd.DataFrame:
     """Paired differences in points: a row for each seed, a column for each batch size."""
-    pairs = grid.metric_pairs(trials, suite, arm, than, METRIC)
+    pairs = pairing.metric_pairs(trials, suite, arm, than, METRIC)
     found = {
         int(pair.ours.units["batch_size"].iloc[0]): pd.Series(100 * pair.differences, index=pair.ours.units.index)
         for pair in pairs
@@ -120,8 +125,8 @@ def _gaps(trials: pd.DataFrame, suite: Any, arm: Any, than: Any) -> pd.DataFrame
 
 
 def _errors(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
-    arms = grid.arms(suite)
-    scored = grid.score_units(trials, METRIC).dropna(subset=["score"])
+    arms = pairing.arms(suite)
+    scored = pairing.score_units(trials, METRIC).dropna(subset=["score"])
     scored = scored.assign(error=100 * (1 - scored["score"]))
     for index, arm in enumerate(arms):
         mine = scored[scored[suite["compare"]] == arm].sort_values("batch_size")
@@ -142,7 +147,7 @@ def _errors(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
 
 def _gap(axes: Axes, gaps: pd.DataFrame, arm: Any, suite: Any) -> str:
     """Draw the gap of one arm; its mean slope in words."""
-    tint, whole = colour(arm, grid.arms(suite)), gaps.dropna()
+    tint, whole = colour(arm, pairing.arms(suite)), gaps.dropna()
     sizes = gaps.columns.to_numpy("float64")
     for size in sizes:
         values = gaps[size]
@@ -151,19 +156,19 @@ def _gap(axes: Axes, gaps: pd.DataFrame, arm: Any, suite: Any) -> str:
         if values.notna().sum() >= seeds_needed():
             axes.plot([size, size], [low, high], lw=1.6, color=tint)
     if len(sizes) < 2 or whole.empty:
-        return f"{words.value(arm)} unknown"
+        return f"{formatting.value(arm)} unknown"
     x, y = np.log2(sizes), whole.to_numpy("float64")
     steep = slopes(x, y)
     for slope, level in zip(steep, y.mean(axis=1), strict=True):
         axes.plot(sizes, level + slope * (x - x.mean()), lw=0.7, alpha=0.45, color=tint)
     mean, low, high = mean_interval(steep)
     enough = len(steep) >= seeds_needed()
-    ends = f" (95 % t interval {words.number(low)} to {words.number(high)})" if enough else " (descriptive)"
-    return f"{words.value(arm)} {words.number(mean)} points for each doubling{ends}"
+    ends = f" (95 % t interval {formatting.number(low)} to {formatting.number(high)})" if enough else " (descriptive)"
+    return f"{formatting.value(arm)} {formatting.number(mean)} points for each doubling{ends}"
 
 
 def _log_sizes(axes: Axes, sizes: Sequence[int]) -> None:
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [words.value(size) for size in sizes])
+    axes.set_xticks(sizes, [formatting.value(size) for size in sizes])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("batch size")

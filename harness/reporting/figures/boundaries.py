@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 
+from harness.analysis import formatting, pairing
+from harness.analysis.metrics import FAILED
 from harness.errors import DamageError
-from harness.reporting import grid, words
-from harness.reporting.current import data_files, plane_files
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.data import read_arrays, read_data
-from harness.reporting.figures.picture import COLOURS, WIDTH, Picture, canvas, over_lr, points_of, safe, setting
-from harness.reporting.metrics import FAILED
-from harness.store import Results
+from harness.reporting.figures.frame import COLOURS, WIDTH, Picture, canvas, over_lr, points_of, safe, setting
+from harness.reporting.staleness import data_files, plane_files
+from harness.storage.tables import Results
 
 MOST_ARMS = 4
 MOST_EXAMPLES = 600  # drawn in each panel: more would hide what is behind them
@@ -30,7 +30,7 @@ def decision_boundaries(results: Results) -> Iterator[Picture]:
     data = {path.stem: path for path in data_files(results.folder, suite)}
     if not (planes and data):
         return
-    arms = grid.arms(suite)[:MOST_ARMS]
+    arms = pairing.arms(suite)[:MOST_ARMS]
     for suffix, where, trials in points_of(results, *(["lr"] if over_lr(suite) else [])):
         here = trials[trials["key"].isin(planes) & trials[suite["compare"]].isin(arms)]
         here = here[here["dataset"].map(lambda name: Path(str(name)).stem).isin(data)]
@@ -48,7 +48,7 @@ def decision_boundaries(results: Results) -> Iterator[Picture]:
                 row[0].set_ylabel(safe(arm))
             for axes, lr in zip(panels[0], lrs, strict=True):
                 title = axes.get_title()
-                axes.set_title(title if lr is None else f"lr {words.value(lr)}\n{title}")
+                axes.set_title(title if lr is None else f"lr {formatting.value(lr)}\n{title}")
         yield Picture(
             name=f"boundaries{suffix}",
             title="Where do the nets draw the line?" + (f" ({where})" if where else ""),
@@ -58,7 +58,7 @@ def decision_boundaries(results: Results) -> Iterator[Picture]:
                 f"{MOST_EXAMPLES} test examples at most (dots); above each panel its test accuracy. A white ground: no "
                 f"finite output. n = 1, seed {seed}: an example, nothing is tested here. {setting(results)}"
             ),
-            alt=f"Maps of the class named over two features: {words.listing(_said(here, seed, lrs, suite))}.",
+            alt=f"Maps of the class named over two features: {formatting.listing(_said(here, seed, lrs, suite))}.",
         )
 
 
@@ -87,7 +87,9 @@ def _panel(axes: Axes, trials: pd.DataFrame, planes: Mapping[str, Path], example
 
 def _outcome(trial: Any) -> str:
     return (
-        str(trial["status"]).replace("_", " ") if trial["status"] in FAILED else words.percent(trial["test_accuracy"])
+        str(trial["status"]).replace("_", " ")
+        if trial["status"] in FAILED
+        else formatting.percent(trial["test_accuracy"])
     )
 
 
@@ -112,7 +114,7 @@ def _read(path: Path) -> tuple[Any, Any, Any]:
 def _said(here: pd.DataFrame, seed: Any, lrs: list[Any], suite: Any) -> list[str]:
     said = []
     for _, trial in here[here["seed"] == seed].iterrows():
-        at = f" at lr {words.value(trial['lr'])}" if lrs != [None] else ""
+        at = f" at lr {formatting.value(trial['lr'])}" if lrs != [None] else ""
         if not at or trial["lr"] in lrs:
-            said.append(f"{words.value(trial[suite['compare']])}{at} {_outcome(trial)}")
+            said.append(f"{formatting.value(trial[suite['compare']])}{at} {_outcome(trial)}")
     return said

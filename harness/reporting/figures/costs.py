@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.ticker import LogLocator
 
-from harness.claim import Claim
-from harness.reporting import grid, words
-from harness.reporting.figures.picture import Picture, below, canvas, colour, counted, plain_numbers, safe, setting
-from harness.reporting.stats import mean_interval
-from harness.store import Results
+from harness.analysis import formatting, pairing
+from harness.analysis.stats import mean_interval
+from harness.reporting.figures.frame import Picture, below, canvas, colour, counted, plain_numbers, safe, setting
+from harness.spec.claim import Claim
+from harness.storage.tables import Results
 
 ROW = 0.42  # inches
 
@@ -20,14 +20,14 @@ def step_costs(results: Results) -> Iterator[Picture]:
         claim = Claim(**{name: value for name, value in declared.items() if name != "declared_after"})
         if claim.kind != "costs":
             continue
-        here = grid.matching(results.trials, claim.where)
-        found = [pairs for pairs in grid.cost_pairs(results, here, claim.arm, claim.than) if len(pairs.differences)]
+        here = pairing.matching(results.trials, claim.where)
+        found = [pairs for pairs in pairing.cost_pairs(results, here, claim.arm, claim.than) if len(pairs.differences)]
         if found:
             yield _picture(results, claim, f"costs_{number}", found)
 
 
-def _picture(results: Results, claim: Claim, name: str, found: list[grid.Pairs]) -> Picture:
-    arms, said = grid.arms(results.suite), []
+def _picture(results: Results, claim: Claim, name: str, found: list[pairing.Pairs]) -> Picture:
+    arms, said = pairing.arms(results.suite), []
     with canvas(1.5 + ROW * len(found)) as figure:
         axes = figure.subplots()
         axes.axvline(1, color="black", lw=1)
@@ -38,9 +38,9 @@ def _picture(results: Results, claim: Claim, name: str, found: list[grid.Pairs])
             if not np.isnan(low):
                 axes.plot(np.exp([-low, -high]), [row, row], color="black", lw=1.4, solid_capstyle="butt")
             axes.plot([np.exp(-mean)], [row], "D", ms=5, color="black")
-            where = f"at {words.point(pairs.point)} " if pairs.point else ""
-            said.append(f"{where}{words.number(float(np.exp(-mean)))} times (n = {len(ratios)})")
-        axes.set_yticks(range(len(found)), [safe(words.point(pairs.point)) for pairs in found])
+            where = f"at {formatting.point(pairs.point)} " if pairs.point else ""
+            said.append(f"{where}{formatting.number(float(np.exp(-mean)))} times (n = {len(ratios)})")
+        axes.set_yticks(range(len(found)), [safe(formatting.point(pairs.point)) for pairs in found])
         axes.set_ylim(len(found) - 0.5, -0.5)
         axes.set_xscale("log")
         plain_numbers(axes.xaxis)
@@ -50,16 +50,16 @@ def _picture(results: Results, claim: Claim, name: str, found: list[grid.Pairs])
         below(figure, f"time of a step with {safe(claim.arm)}, in times of that with {safe(claim.than)}")
     return Picture(
         name=name,
-        title=f"What does a step cost with {words.value(claim.arm)}?",
+        title=f"What does a step cost with {formatting.value(claim.arm)}?",
         figure=figure,
         caption=(
             "Each dot is the ratio of the times of a step in two trials with one seed; diamonds are geometric means, "
             f"bars their 95 % t intervals over the logarithms. Solid line: equal; dashed: the claim's "
-            f"{words.number(claim.margin)} times. Trials that trained together are one measurement. "
+            f"{formatting.number(claim.margin)} times. Trials that trained together are one measurement. "
             f"{counted(results.trials, results.suite)} {setting(results)}"
         ),
         alt=(
-            f"A step with {words.value(claim.arm)} takes, in times of one with {words.value(claim.than)}: "
+            f"A step with {formatting.value(claim.arm)} takes, in times of one with {formatting.value(claim.than)}: "
             f"{'; '.join(said)}."
         ),
     )

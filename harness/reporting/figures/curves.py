@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.reporting import grid, words
-from harness.reporting.figures.picture import (
+from harness.analysis import formatting, pairing
+from harness.analysis.metrics import FAILED, FINISHED, score_words
+from harness.analysis.stats import restricted_times, survival
+from harness.reporting.figures.frame import (
     Picture,
     canvas,
     chance,
@@ -22,9 +24,7 @@ from harness.reporting.figures.picture import (
     seeds,
     setting,
 )
-from harness.reporting.metrics import FAILED, FINISHED, score_words
-from harness.reporting.stats import restricted_times, survival
-from harness.store import Results
+from harness.storage.tables import Results
 
 PANELS = (("batch", "loss", "training loss"), ("test", "accuracy", "test accuracy"))
 MOST_LRS = 4
@@ -37,7 +37,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
         return
     for suffix, where, trials in points_of(results, "lr"):
         arms_are_lrs = results.suite["compare"] == "lr"
-        lrs = grid.arms(results.suite) if arms_are_lrs else telling_lrs(trials, results.suite)
+        lrs = pairing.arms(results.suite) if arms_are_lrs else telling_lrs(trials, results.suite)
         columns = list(dict.fromkeys(["key", "lr", "seed", results.suite["compare"]]))
         curves = results.curves.merge(trials[columns], on="key")
         if not lrs or curves.empty:
@@ -53,7 +53,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
             highest = HIGHEST * float(trials["initial_loss"].max())  # a diverging loss would flatten all others
             _label(panels, list(groups), chance(trials), highest)
             legend(figure, panels.flat, results.suite["compare"])
-        at = words.listing(words.value(lr) for lr in lrs)
+        at = formatting.listing(formatting.value(lr) for lr in lrs)
         shown = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
         yield Picture(
             name=f"curves{suffix}",
@@ -74,16 +74,16 @@ def telling_lrs(trials: pd.DataFrame, suite: Any, most: int = MOST_LRS) -> list[
     ended = trials[trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
-    scored = grid.score_units(ended, "val_accuracy")
+    scored = pairing.score_units(ended, "val_accuracy")
     mean = scored.groupby([suite["compare"], "lr"], sort=False)["score"].mean().dropna()
-    best = [mean[arm].idxmax() for arm in grid.arms(suite) if arm in mean.index.get_level_values(0)]
+    best = [mean[arm].idxmax() for arm in pairing.arms(suite) if arm in mean.index.get_level_values(0)]
     named = [lr for claim in suite["claims"] for lr in np.atleast_1d(claim["where"].get("lr", []))]
     telling = [*named[:1], *best, ended["lr"].max(), ended["lr"].min(), *named[1:]]
     return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:most])
 
 
 def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
-    arms = grid.arms(suite)
+    arms = pairing.arms(suite)
     for arm in arms:
         mine = curves[curves[suite["compare"]] == arm]
         for _, own in mine.groupby("key", sort=False):
@@ -108,9 +108,9 @@ def time_to_target(results: Results) -> Iterator[Picture]:
     """The share of seeds that have reached the target by each step, at the points of the claims `sooner`."""
     suite = results.suite
     for number, claim in enumerate((c for c in suite["claims"] if c["kind"] == "sooner"), start=1):
-        trials = grid.matching(results.trials, claim["where"])
+        trials = pairing.matching(results.trials, claim["where"])
         trials = trials[trials["status"].isin(FINISHED)]
-        points = list(grid.by_point(trials, grid.axes(suite)))
+        points = list(pairing.by_point(trials, pairing.axes(suite)))
         shown = points[:MOST_LRS]
         if trials.empty:
             continue
@@ -119,7 +119,7 @@ def time_to_target(results: Results) -> Iterator[Picture]:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
                 _reached(axes, rows, suite)
-                axes.set(title=safe(words.point(point)), xlabel="step")
+                axes.set(title=safe(formatting.point(point)), xlabel="step")
             panels[0].set_ylabel("share of seeds at the target")
             legend(figure, panels, suite["compare"])
         yield Picture(
@@ -127,7 +127,8 @@ def time_to_target(results: Results) -> Iterator[Picture]:
             title="How soon does it get there?",
             figure=figure,
             caption=(
-                f"The share of seeds whose validation accuracy has reached {words.percent(suite['target_accuracy'])}, "
+                f"The share of seeds whose validation accuracy has reached "
+                f"{formatting.percent(suite['target_accuracy'])}, "
                 f"over training (Kaplan-Meier; a tick at the budget marks seeds that never did, counted as the whole "
                 f"budget). {left_out}{seeds(trials)} {counted(trials, suite)} {score_words('steps_to_target')} "
                 f"{setting(results)}"
@@ -137,7 +138,7 @@ def time_to_target(results: Results) -> Iterator[Picture]:
 
 
 def _reached(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
-    arms = grid.arms(suite)
+    arms = pairing.arms(suite)
     for arm in arms:
         mine = trials[trials[suite["compare"]] == arm]
         if mine.empty:

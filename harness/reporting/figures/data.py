@@ -12,10 +12,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harness.errors import DamageError
-from harness.files import read_bytes
-from harness.reporting.current import data_files
-from harness.reporting.figures.picture import COLOURS, Picture, canvas, legend, safe
-from harness.store import Results
+from harness.io import read_bytes
+from harness.reporting.figures.frame import COLOURS, Picture, canvas, legend, safe
+from harness.reporting.staleness import data_files
+from harness.storage.tables import Results
 
 MAX_BYTES = 64 * 2**20  # of the file, and of each array in it
 MOST_EXAMPLES = 20_000  # drawn of each split

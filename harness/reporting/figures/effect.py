@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from harness.claim import is_number
-from harness.reporting import grid, words
-from harness.reporting.comparison import Comparison, adjusted, compare
-from harness.reporting.figures.picture import (
+from harness.analysis import formatting, pairing
+from harness.analysis.comparison import Comparison, adjusted, compare
+from harness.analysis.metrics import FAILED, FINISHED, score_words, smallest_effect
+from harness.analysis.stats import ALPHA
+from harness.reporting.figures.frame import (
     MOST_LETTERS,
     Picture,
     canvas,
@@ -30,9 +31,8 @@ from harness.reporting.figures.picture import (
     safe,
     setting,
 )
-from harness.reporting.metrics import FAILED, FINISHED, score_words, smallest_effect
-from harness.reporting.stats import ALPHA
-from harness.store import Results
+from harness.spec.claim import is_number
+from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
 MOST_NAMED = 8  # grid points in an alternative text
@@ -59,7 +59,10 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
     suite, than = results.suite, reference(results.suite)
     margin = smallest_effect(trials)
     pairs = [
-        pair for arm in grid.arms(suite) if arm != than for pair in grid.metric_pairs(trials, suite, arm, than, METRIC)
+        pair
+        for arm in pairing.arms(suite)
+        if arm != than
+        for pair in pairing.metric_pairs(trials, suite, arm, than, METRIC)
     ]
     found = [replace(c, shown_in=name) for c in adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])]
     at_lr, places = over_lr(suite), _places(trials, suite)
@@ -70,7 +73,7 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
         _differences(bottom, list(zip(pairs, found, strict=True)), suite, places, margin)
         legend(figure, [top], suite["compare"])
         if at_lr:
-            log_lr(bottom, grid.values(suite, "lr"))
+            log_lr(bottom, pairing.values(suite, "lr"))
         else:
             _name_places(bottom, trials, places, suite, usual)
     subject = "learning rate" if at_lr else "grid point"
@@ -87,35 +90,37 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
 def _places(trials: pd.DataFrame, suite: Any) -> dict[str, float]:
     """Where on the x axis each grid point stands: at its lr, or in a row."""
     if over_lr(suite):
-        return {words.value(lr): lr for lr in grid.values(suite, "lr")}
-    return {words.point(point): float(i) for i, (point, _) in enumerate(grid.by_point(trials, grid.axes(suite)))}
+        return {formatting.value(lr): lr for lr in pairing.values(suite, "lr")}
+    return {
+        formatting.point(point): float(i) for i, (point, _) in enumerate(pairing.by_point(trials, pairing.axes(suite)))
+    }
 
 
-def _place(point: grid.Point, places: dict[str, float], suite: Any) -> float:
-    return places[words.value(point["lr"]) if over_lr(suite) else words.point(point)]
+def _place(point: pairing.Point, places: dict[str, float], suite: Any) -> float:
+    return places[formatting.value(point["lr"]) if over_lr(suite) else formatting.point(point)]
 
 
-def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], suite: Any, usual: grid.Point) -> None:
+def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], suite: Any, usual: pairing.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
-    over = grid.axes(suite)
+    over = pairing.axes(suite)
     name = over[0].replace("_", " ") if len(over) == 1 else ""
     names = [place.removeprefix(f"{name} ") for place in places]
     if usual:
-        points = [point for point, _ in grid.by_point(trials, over)]
+        points = [point for point, _ in pairing.by_point(trials, over)]
         apart = [{axis: value for axis, value in point.items() if value != usual[axis]} for point in points]
-        names = [words.point(point) or USUAL for point in apart]
+        names = [formatting.point(point) or USUAL for point in apart]
     labels = [safe(place) for place in names]
     crowded = len(places) > MOST_UPRIGHT or not name
     axes.set_xticks(range(len(places)), labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axes.set_xlabel(name)
 
 
-def _usual(trials: pd.DataFrame, places: dict[str, float], suite: Any) -> grid.Point:
+def _usual(trials: pd.DataFrame, places: dict[str, float], suite: Any) -> pairing.Point:
     """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
     if max(map(len, places)) <= MOST_LETTERS:
         return {}
-    points = [point for point, _ in grid.by_point(trials, grid.axes(suite))]
-    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in grid.axes(suite)}
+    points = [point for point, _ in pairing.by_point(trials, pairing.axes(suite))]
+    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(suite)}
 
 
 def _shifted(place: float, index: int, count: int, places: dict[str, float], suite: Any) -> float:
@@ -129,16 +134,16 @@ def _shifted(place: float, index: int, count: int, places: dict[str, float], sui
 
 def _in_order(suite: Any) -> bool:
     """Whether a line from one grid point to the next means something: where they differ by one number."""
-    over = ["lr"] if over_lr(suite) else grid.axes(suite)
-    return len(over) == 1 and all(map(is_number, grid.values(suite, over[0])))
+    over = ["lr"] if over_lr(suite) else pairing.axes(suite)
+    return len(over) == 1 and all(map(is_number, pairing.values(suite, over[0])))
 
 
 def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, float]) -> None:
-    arms, joined = grid.arms(suite), _in_order(suite)
-    scored = grid.score_units(trials, METRIC)
+    arms, joined = pairing.arms(suite), _in_order(suite)
+    scored = pairing.score_units(trials, METRIC)
     for index, arm in enumerate(arms):
         means = []
-        for point, rows in grid.by_point(scored[scored[suite["compare"]] == arm], grid.axes(suite)):
+        for point, rows in pairing.by_point(scored[scored[suite["compare"]] == arm], pairing.axes(suite)):
             place = _place(point, places, suite)
             x = _shifted(place, index, len(arms), places, suite)
             trained = rows[~rows["status"].isin(FAILED)]
@@ -158,9 +163,9 @@ def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, 
 
 
 def _differences(
-    axes: Axes, found: Sequence[tuple[grid.Pairs, Comparison]], suite: Any, places: dict[str, float], margin: float
+    axes: Axes, found: Sequence[tuple[pairing.Pairs, Comparison]], suite: Any, places: dict[str, float], margin: float
 ) -> None:
-    arms = grid.arms(suite)
+    arms = pairing.arms(suite)
     others = [arm for arm in arms if arm != reference(suite)]
     axes.axhspan(-100 * margin, 100 * margin, color="#d9d9d9", alpha=0.6, lw=0)
     axes.axhline(0, lw=0.8, color="#808080")
@@ -201,7 +206,7 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
     tested = [comparison for comparison in found if comparison.n >= comparison.seeds_needed]
     test = (
         f"Bars are 95 % paired t intervals; a filled marker means p < .05 in the sign-flip test after Holm over "
-        f"{words.count(len(found), 'comparison')}. "
+        f"{formatting.count(len(found), 'comparison')}. "
         if tested
         else ""
     )
@@ -216,14 +221,15 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
     mean = "line" if _in_order(results.suite) else "diamond"
     return (
         f"Above, every seed is a dot, a failed one a tick below the dotted line of chance, and the {mean} is their "
-        f"mean; below, the paired difference from {words.value(than)} ({seeds}{scale}). {test}The grey band is the "
+        f"mean; below, the paired difference from {formatting.value(than)} ({seeds}{scale}). {test}The grey "
+        f"band is the "
         f"margin of {100 * margin:.2g} points. "
         f"{counted(trials, results.suite)} {score_words(METRIC)} {setting(results)}"
     )
 
 
-def _naming(usual: grid.Point) -> str:
-    return f" A grid point is named by what differs from the {USUAL}: {words.point(usual)}." if usual else ""
+def _naming(usual: pairing.Point) -> str:
+    return f" A grid point is named by what differs from the {USUAL}: {formatting.point(usual)}." if usual else ""
 
 
 def _alt(found: list[Comparison], than: Any) -> str:
@@ -232,7 +238,8 @@ def _alt(found: list[Comparison], than: Any) -> str:
         for word, sign in (("better", 1), ("worse", -1))
     ]
     return (
-        f"Two stacked panels: test accuracy of every seed by arm, and paired differences from {words.value(than)}. "
+        f"Two stacked panels: test accuracy of every seed by arm, and paired differences from "
+        f"{formatting.value(than)}. "
         f"After correction, {' and '.join(named)}."
     )
 
@@ -241,4 +248,4 @@ def _named(found: list[Comparison]) -> str:
     """Which arms, and at which grid points."""
     some = [f"{c.arm} at {c.point}" if c.point else c.arm for c in found[:MOST_NAMED]]
     more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
-    return words.listing([*some, *more]) if found else "no arms"
+    return formatting.listing([*some, *more]) if found else "no arms"

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from harness.reporting import grid, words
+from harness.analysis import formatting, pairing
+from harness.analysis.metrics import score_words
 from harness.reporting.figures.batches import has_batch_sizes
-from harness.reporting.figures.picture import (
+from harness.reporting.figures.frame import (
     Picture,
     canvas,
     counted,
@@ -22,8 +23,7 @@ from harness.reporting.figures.picture import (
     seeds,
     setting,
 )
-from harness.reporting.metrics import score_words
-from harness.store import Results
+from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
 MOST_ARMS = 4  # beside each other
@@ -39,8 +39,8 @@ def lr_and_batch_size(results: Results) -> Iterator[Picture]:
     suite = results.suite
     if not (over_lr(suite) and has_batch_sizes(suite)):
         return
-    cells = sorted(grid.values(suite, "batch_size")), sorted(grid.values(suite, "lr"))
-    than, arms = reference(suite), grid.arms(suite)[:MOST_ARMS]
+    cells = sorted(pairing.values(suite, "batch_size")), sorted(pairing.values(suite, "lr"))
+    than, arms = reference(suite), pairing.arms(suite)[:MOST_ARMS]
     for suffix, where, trials in points_of(results, "lr", "batch_size"):
         levels = {arm: _levels(trials, suite, arm, cells) for arm in arms}
         gaps = {arm: _gaps(trials, suite, (arm, than), cells) for arm in arms if arm != than}
@@ -55,7 +55,7 @@ def lr_and_batch_size(results: Results) -> Iterator[Picture]:
             _name_cells(panels, cells)
             for arm, axes in places[0].items():
                 axes.set_title(safe(arm))
-        left_out = len(grid.arms(suite)) - len(arms)
+        left_out = len(pairing.arms(suite)) - len(arms)
         shown = f"Shown: {len(arms)} of {len(arms) + left_out} arms. " if left_out else ""
         yield Picture(
             name=f"lr_and_batch_size{suffix}",
@@ -63,21 +63,23 @@ def lr_and_batch_size(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"Above, the mean test accuracy of each arm in %; below, the mean paired difference from "
-                f"{words.value(than)} in points. A cell without a result is crossed out. {shown}{seeds(trials)} "
+                f"{formatting.value(than)} in points. A cell without a result is crossed out. {shown}{seeds(trials)} "
                 f"{counted(trials, suite)} {score_words(METRIC)} {setting(results)}"
             ),
-            alt=f"Heat maps over learning rate and batch size. Mean test accuracy: {words.listing(_said(levels))}.",
+            alt=(
+                f"Heat maps over learning rate and batch size. Mean test accuracy: {formatting.listing(_said(levels))}."
+            ),
         )
 
 
 def _levels(trials: pd.DataFrame, suite: Any, arm: Any, cells: Cells) -> Array:
     """Mean accuracy in %, failures scored by policy: [batch size, lr], NaN where there is no result."""
-    scored = grid.score_units(trials[trials[suite["compare"]] == arm], METRIC)
+    scored = pairing.score_units(trials[trials[suite["compare"]] == arm], METRIC)
     return _table(100 * scored.groupby(["batch_size", "lr"])["score"].mean(), cells)
 
 
 def _gaps(trials: pd.DataFrame, suite: Any, of: tuple[Any, Any], cells: Cells) -> Array:
-    pairs = grid.metric_pairs(trials, suite, *of, METRIC)
+    pairs = pairing.metric_pairs(trials, suite, *of, METRIC)
     means = {
         tuple(pair.ours.units[["batch_size", "lr"]].iloc[0]): 100 * pair.differences.mean()
         for pair in pairs
@@ -126,7 +128,7 @@ def _maps(places: Mapping[Any, Axes], levels: Mapping[Any, Array], look: tuple[s
 def _write(axes: Axes, at: tuple[int, int], level: float, tint: Any) -> None:
     """The number of a cell, dark or light as its ground asks for."""
     light = float(np.dot(tint[:3], (0.299, 0.587, 0.114))) < 0.5
-    text = f"{level:z.0f}".replace("-", words.MINUS)
+    text = f"{level:z.0f}".replace("-", formatting.MINUS)
     axes.text(*at, text, size=7, ha="center", va="center", color="#ffffff" if light else "#000000")
 
 
@@ -134,18 +136,18 @@ def _name_cells(panels: Any, cells: Cells) -> None:
     sizes, lrs = cells
     every = -(-len(lrs) // 4)
     for row in panels:
-        row[0].set_yticks(range(len(sizes)), [words.value(size) for size in sizes])
+        row[0].set_yticks(range(len(sizes)), [formatting.value(size) for size in sizes])
         row[0].set_ylabel("batch size")
     for column in panels.T:
         lowest = [axes for axes in column if axes.get_visible()][-1]
-        lowest.set_xticks(range(0, len(lrs), every), [words.value(lr) for lr in lrs[::every]])
+        lowest.set_xticks(range(0, len(lrs), every), [formatting.value(lr) for lr in lrs[::every]])
         lowest.tick_params(labelbottom=True)
         lowest.set_xlabel("learning rate")
 
 
 def _said(levels: Mapping[Any, Array]) -> list[str]:
     return [
-        f"{words.value(arm)} {np.nanmin(level):.1f} to {np.nanmax(level):.1f} %"
+        f"{formatting.value(arm)} {np.nanmin(level):.1f} to {np.nanmax(level):.1f} %"
         for arm, level in levels.items()
         if not np.isnan(level).all()
     ]

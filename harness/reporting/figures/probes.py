@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.reporting import grid, words
+from harness.analysis import formatting, pairing
 from harness.reporting.figures.curves import telling_lrs
-from harness.reporting.figures.picture import (
+from harness.reporting.figures.frame import (
     Picture,
     canvas,
     colour,
@@ -28,7 +28,7 @@ from harness.reporting.figures.picture import (
     seeds,
     setting,
 )
-from harness.store import Results
+from harness.storage.tables import Results
 
 MOST_ARMS = 4  # beside each other
 MOST_LAYERS = 3  # below each other
@@ -62,7 +62,7 @@ BY_LAYER: Mapping[str, Layered] = {
 
 def activation_percentiles(results: Results) -> Iterator[Picture]:
     """The 15th, 50th and 85th percentiles of activations over training (Ioffe & Szegedy 2015, figure 1)."""
-    arms = grid.arms(results.suite)[:MOST_ARMS]
+    arms = pairing.arms(results.suite)[:MOST_ARMS]
     for suffix, where, curves in _probed(results):
         layers = _ends_and_middle(curves.loc[curves["name"] == PERCENTILES[1], "layer"])
         if not layers:
@@ -87,7 +87,7 @@ def activation_percentiles(results: Results) -> Iterator[Picture]:
                 f"outer two shaded; thin lines are the medians of single seeds, all others means over seeds. "
                 f"{_about(results, curves)}"
             ),
-            alt=f"Percentiles of activations over steps, by arm, for layers {words.listing(map(str, layers))}.",
+            alt=f"Percentiles of activations over steps, by arm, for layers {formatting.listing(map(str, layers))}.",
         )
 
 
@@ -128,12 +128,12 @@ def probes_by_layer(results: Results) -> Iterator[Picture]:
                     f"The {quantity.words} of each layer, the input side first. Every seed is a thin line, their mean "
                     f"is thick. {_about(results, here)}"
                 ),
-                alt=f"The {quantity.words} over the layers, by arm, at steps {words.listing(map(str, steps))}.",
+                alt=f"The {quantity.words} over the layers, by arm, at steps {formatting.listing(map(str, steps))}.",
             )
 
 
 def _profile(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
-    arms = grid.arms(suite)
+    arms = pairing.arms(suite)
     for arm in arms:
         mine = curves[curves[suite["compare"]] == arm].sort_values("layer")
         for _, own in mine.groupby("key", sort=False):
@@ -163,15 +163,16 @@ def landscape(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"From the smallest to the largest value that is met along the direction of the gradient, at several "
-                f"step sizes, over training: the {words.listing(drawn)} (l2 distance). Bands are means over seeds of "
+                f"step sizes, over training: the {formatting.listing(drawn)} (l2 distance). Bands are means "
+                f"over seeds of "
                 f"both ends; a narrow band is a smooth landscape. {_about(results, curves)}"
             ),
-            alt=f"Bands over steps by arm: {words.listing(drawn)}.",
+            alt=f"Bands over steps by arm: {formatting.listing(drawn)}.",
         )
 
 
 def _bands(axes: Axes, curves: pd.DataFrame, ends: tuple[str, str], suite: Any) -> None:
-    arms = grid.arms(suite)
+    arms = pairing.arms(suite)
     for arm in arms:
         mine = curves[(curves[suite["compare"]] == arm) & curves["name"].isin(ends)]
         mean = mine.pivot_table(index="step", columns="name", values="value", aggfunc="mean")
@@ -196,7 +197,7 @@ def _probed(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
         if over_lr(suite):
             lrs = telling_lrs(trials, suite, 1)
             trials = trials[trials["lr"].isin(lrs)]
-            said = [*(words.point({"lr": lr}) for lr in lrs), where]
+            said = [*(formatting.point({"lr": lr}) for lr in lrs), where]
         curves = probed.merge(trials[columns], on="key")
         if not curves.empty:
             point = ", ".join(filter(None, said))

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.reporting import grid, words
-from harness.reporting.figures.picture import (
+from harness.analysis import formatting, pairing
+from harness.analysis.metrics import FAILED, FINISHED, score_words
+from harness.analysis.stats import UsableRange, usable_range
+from harness.reporting.figures.frame import (
     Picture,
     canvas,
     colour,
@@ -22,9 +24,7 @@ from harness.reporting.figures.picture import (
     seeds,
     setting,
 )
-from harness.reporting.metrics import FAILED, FINISHED, score_words
-from harness.reporting.stats import UsableRange, usable_range
-from harness.store import Results
+from harness.storage.tables import Results
 
 MOST_ROWS = 24  # of the map of failures: arms at grid points
 GREYS = dict(zip(FAILED, ("#2b2b2b", "#a3a3a3"), strict=True))  # how a trial failed; colours are for arms
@@ -36,16 +36,16 @@ def usable_ranges(results: Results) -> Iterator[Picture]:
     if not over_lr(suite) or suite["target_accuracy"] is None:
         return
     for suffix, where, trials in points_of(results, "lr"):
-        units = grid.range_units(trials, suite)
+        units = pairing.range_units(trials, suite)
         if units["score"].isna().all():
             continue
-        arms = grid.arms(suite)
+        arms = pairing.arms(suite)
         with canvas(3.4 + 0.12 * len(arms) + max(1.2, 0.07 * len(arms) * units["seed"].nunique())) as figure:
             ratios = [0.12 * len(arms), 2.4, max(1.2, 0.07 * len(arms) * units["seed"].nunique())]
             strip, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=ratios)
             brackets = _brackets(strip, _mean_curves(middle, trials, suite), arms)
             _dumbbells(bottom, units, suite)
-            log_lr(bottom, grid.values(suite, "lr"))
+            log_lr(bottom, pairing.values(suite, "lr"))
             legend(figure, [middle], suite["compare"])
         yield Picture(
             name=f"lr_range{suffix}",
@@ -53,19 +53,20 @@ def usable_ranges(results: Results) -> Iterator[Picture]:
             figure=figure,
             caption=(
                 f"In the middle, the mean test accuracy of each arm; above it, a bracket spans where that reaches "
-                f"{words.percent(suite['target_accuracy'])} (dashed), by linear interpolation over log lr. Below, the "
+                f"{formatting.percent(suite['target_accuracy'])} (dashed), by linear interpolation over log "
+                f"lr. Below, the "
                 f"same for every seed: an open end lies beyond the learning rates tried, so that the range is a lower "
                 f"bound, and a cross marks a seed that no learning rate brings to the target. {seeds(trials)} "
                 f"{counted(trials, suite)} {score_words('test_accuracy')} {setting(results)}"
             ),
-            alt=f"Accuracy over learning rate by arm, with the usable ranges: {words.listing(brackets)}.",
+            alt=f"Accuracy over learning rate by arm, with the usable ranges: {formatting.listing(brackets)}.",
         )
 
 
 def _mean_curves(axes: Axes, trials: pd.DataFrame, suite: Any) -> dict[Any, UsableRange]:
     """Draw each arm's mean; the range over which it reaches the target."""
-    arms, target, found = grid.arms(suite), suite["target_accuracy"], {}
-    scored = grid.score_units(trials, "test_accuracy").dropna(subset=["score"])
+    arms, target, found = pairing.arms(suite), suite["target_accuracy"], {}
+    scored = pairing.score_units(trials, "test_accuracy").dropna(subset=["score"])
     for arm in arms:
         mean = scored[scored[suite["compare"]] == arm].groupby("lr")["score"].mean()
         if mean.empty:
@@ -83,21 +84,21 @@ def _brackets(axes: Axes, found: dict[Any, UsableRange], arms: list[Any]) -> lis
     said = []
     for index, (arm, its) in enumerate(found.items()):
         if np.isnan(its.low):
-            said.append(f"{words.value(arm)} reaches the target nowhere")
+            said.append(f"{formatting.value(arm)} reaches the target nowhere")
             continue
         tint, y = colour(arm, arms), -index
         axes.plot([its.low, its.high], [y, y], lw=2, color=tint)
         for edge, seen, beyond in ((its.low, its.low_seen, "<"), (its.high, its.high_seen, ">")):
             axes.plot([edge], [y], "|" if seen else beyond, ms=7 if seen else 5, mew=2 if seen else 1, color=tint)
         bound = "" if its.low_seen and its.high_seen else "at least "
-        said.append(f"{words.value(arm)} {bound}{its.decades:.2f} decades")
+        said.append(f"{formatting.value(arm)} {bound}{its.decades:.2f} decades")
     axes.set_ylim(0.6 - len(arms), 0.6)
     axes.axis("off")
     return said
 
 
 def _dumbbells(axes: Axes, units: pd.DataFrame, suite: Any) -> None:
-    arms, compare = grid.arms(suite), suite["compare"]
+    arms, compare = pairing.arms(suite), suite["compare"]
     names = sorted(units["seed"].unique())
     for _, unit in units.dropna(subset=["score"]).iterrows():
         index = arms.index(unit[compare])
@@ -122,17 +123,17 @@ def failure_map(results: Results) -> Iterator[Picture]:
     if not over_lr(suite) or trials.empty:
         return
     rows = [
-        (", ".join(filter(None, [words.value(arm), words.point(point)])), here[here[suite["compare"]] == arm])
-        for point, here in grid.by_point(trials, grid.axes(suite, "lr"))
-        for arm in grid.arms(suite)
+        (", ".join(filter(None, [formatting.value(arm), formatting.point(point)])), here[here[suite["compare"]] == arm])
+        for point, here in pairing.by_point(trials, pairing.axes(suite, "lr"))
+        for arm in pairing.arms(suite)
     ]
-    shown, lrs = rows[:MOST_ROWS], grid.values(suite, "lr")
+    shown, lrs = rows[:MOST_ROWS], pairing.values(suite, "lr")
     with canvas(1.4 + 0.42 * len(shown)) as figure:
         axes = figure.subplots()
         for y, (_, mine) in enumerate(shown):
             for x, lr in enumerate(lrs):
                 _cell(axes, (x, y), mine.loc[mine["lr"] == lr, "status"], 8 if len(lrs) <= 10 else 6.5)
-        axes.set_xticks(range(len(lrs)), [words.value(lr) for lr in lrs], rotation=0 if len(lrs) <= 10 else 45)
+        axes.set_xticks(range(len(lrs)), [formatting.value(lr) for lr in lrs], rotation=0 if len(lrs) <= 10 else 45)
         axes.set_yticks(range(len(shown)), [safe(name) for name, _ in shown])
         axes.set(xlim=(-0.55, len(lrs) - 0.45), ylim=(len(shown) - 0.45, -0.55), xlabel="learning rate")
         axes.set_ylabel(safe(suite["compare"]))
@@ -174,10 +175,10 @@ def _cell(axes: Axes, at: tuple[int, int], statuses: "pd.Series[str]", size: flo
 
 def _alt(rows: list[tuple[str, pd.DataFrame]]) -> str:
     worst = [
-        f"{name} at lr {words.value(lr)}"
+        f"{name} at lr {formatting.value(lr)}"
         for name, mine in rows
         for lr, here in mine.groupby("lr")
         if here["status"].isin(FAILED).all()
     ]
     more = f" and {len(worst) - 12} more" if len(worst) > 12 else ""
-    return f"Map of failures by arm and learning rate. All seeds fail for: {words.listing(worst[:12])}{more}."
+    return f"Map of failures by arm and learning rate. All seeds fail for: {formatting.listing(worst[:12])}{more}."

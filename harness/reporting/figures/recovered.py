@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from harness.claim import Claim
-from harness.reporting import grid, words
-from harness.reporting.figures.picture import Picture, canvas, colour, counted, safe, setting
-from harness.reporting.kinds import Recovery, elsewhere, recoveries
-from harness.reporting.metrics import METRICS, score_words
-from harness.store import Results
+from harness.analysis import formatting, pairing
+from harness.analysis.claims import Recovery, elsewhere, recoveries
+from harness.analysis.metrics import METRICS, score_words
+from harness.reporting.figures.frame import Picture, canvas, colour, counted, safe, setting
+from harness.spec.claim import Claim
+from harness.storage.tables import Results
 
 MOST_PANELS = 4
 
@@ -33,22 +33,25 @@ def recovered(results: Results) -> Iterator[Picture]:
                 _slopes(axes, of, suite)
                 names = [safe(of.local.than), safe(of.local.arm), safe(elsewhere(claim, suite))]
                 axes.set_xticks(range(3), names, rotation=20, ha="right")
-                axes.set_title(safe(words.point(of.local.point)))
+                axes.set_title(safe(formatting.point(of.local.point)))
             panels[0].set_ylabel(METRICS[claim.metric].words)
         left_out = f"Shown: {len(shown)} of {len(found)} grid points. " if len(found) > len(shown) else ""
         seeds = sorted({len(of.local.differences) for of in shown})
         yield Picture(
             name=f"recovered_{number}",
-            title=f"Does {words.value(claim.arm)} recover what {words.value(claim.than)} loses?",
+            title=f"Does {formatting.value(claim.arm)} recover what {formatting.value(claim.than)} loses?",
             figure=figure,
             caption=(
-                f"Every thin line is a seed, with a dot where it was trained: {words.value(claim.than)}, which may "
-                f"lose; {words.value(claim.arm)}; and {elsewhere(claim, suite)}, the one big batch. Bars are means. "
-                f"{left_out}n = {words.listing(map(str, seeds))} seeds that have all three; no test is made here, that "
+                f"Every thin line is a seed, with a dot where it was trained: {formatting.value(claim.than)}, "
+                f"which may "
+                f"lose; {formatting.value(claim.arm)}; and {elsewhere(claim, suite)}, the one big batch. Bars "
+                f"are means. "
+                f"{left_out}n = {formatting.listing(map(str, seeds))} seeds that have all three; no test is "
+                f"made here, that "
                 f"of the claim stands above. {counted(results.trials, suite)} {score_words(claim.metric)} "
                 f"{setting(results)}"
             ),
-            alt=f"Slope lines per seed over three columns. Means: {words.listing(map(_said, shown))}.",
+            alt=f"Slope lines per seed over three columns. Means: {formatting.listing(map(_said, shown))}.",
         )
 
 
@@ -58,7 +61,7 @@ def _columns(of: Recovery) -> tuple[Any, Any, Any]:
 
 
 def _slopes(axes: Axes, of: Recovery, suite: Any) -> None:
-    arms, columns = grid.arms(suite), _columns(of)
+    arms, columns = pairing.arms(suite), _columns(of)
     tints = [colour(arm, arms) for arm in (of.local.than, of.local.arm, of.lost.arm)]
     for seed in zip(*columns, strict=True):
         axes.plot(range(3), seed, lw=0.7, color="#9a9a9a", zorder=1)
@@ -69,5 +72,5 @@ def _slopes(axes: Axes, of: Recovery, suite: Any) -> None:
 
 
 def _said(of: Recovery) -> str:
-    means = " to ".join(words.percent(float(scores.mean())) for scores in _columns(of))
-    return f"{means}{f' at {words.point(of.local.point)}' if of.local.point else ''}"
+    means = " to ".join(formatting.percent(float(scores.mean())) for scores in _columns(of))
+    return f"{means}{f' at {formatting.point(of.local.point)}' if of.local.point else ''}"

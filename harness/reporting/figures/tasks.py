@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.reporting import grid, words
-from harness.reporting.figures.picture import Picture, canvas, colour, counted, legend, line, over_lr, points_of, safe
-from harness.reporting.metrics import score_words
-from harness.reporting.stats import cross_fitted, iqm, mean_ranks, normalised, performance_profile
-from harness.store import Results
+from harness.analysis import formatting, pairing
+from harness.analysis.metrics import score_words
+from harness.analysis.stats import cross_fitted, iqm, mean_ranks, normalised, performance_profile
+from harness.reporting.figures.frame import Picture, canvas, colour, counted, legend, line, over_lr, points_of, safe
+from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
 FEWEST = 3  # tasks: a share of fewer says nothing
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 def task_profile(results: Results) -> Iterator[Picture]:
     """The share of data sets on which an arm's normalised accuracy exceeds each level (Agarwal et al. 2021)."""
     suite = results.suite
-    if suite["compare"] == "dataset" or len(grid.values(suite, "dataset")) < FEWEST:
+    if suite["compare"] == "dataset" or len(pairing.values(suite, "dataset")) < FEWEST:
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
     for suffix, where, trials in points_of(results, "dataset", *(["lr"] if over_lr(suite) else [])):
@@ -31,7 +31,7 @@ def task_profile(results: Results) -> Iterator[Picture]:
         tasks = len(next(iter(scores.values()))) if scores else 0
         if tasks < FEWEST:
             continue
-        arms = grid.arms(suite)
+        arms = pairing.arms(suite)
         with canvas(3.0) as figure:
             axes = figure.subplots()
             for arm, of in scores.items():
@@ -46,7 +46,7 @@ def task_profile(results: Results) -> Iterator[Picture]:
             title="How do the arms do over all tasks?" + (f" ({where})" if where else ""),
             figure=figure,
             caption=(
-                f"The share of {words.count(tasks, 'task')} on which the mean over seeds of (accuracy - chance) / "
+                f"The share of {formatting.count(tasks, 'task')} on which the mean over seeds of (accuracy - chance) / "
                 f"(1 - chance) exceeds each level{chosen}; bands are 95 % bootstrap intervals over seeds within each "
                 f"task, and say nothing of other tasks. {_summary(scores)} Tasks that an arm lacks are left out of "
                 f"all. No test is made here. {counted(trials, suite)} {score_words(METRIC)}"
@@ -59,11 +59,11 @@ def _scores(trials: pd.DataFrame, suite: Any) -> dict[Any, Array]:
     """Per arm its normalised scores [task, seed], NaN where a seed has none; of the tasks that all arms have."""
     found = {
         arm: {task: _task(mine, suite) for (task,), mine in of.groupby(["dataset"], sort=False)}
-        for arm in grid.arms(suite)
+        for arm in pairing.arms(suite)
         if not (of := trials[trials[suite["compare"]] == arm]).empty
     }
     known = {arm: {task for task, scores in tasks.items() if len(scores)} for arm, tasks in found.items()}
-    shared = [t for t in grid.values(suite, "dataset") if all(t in tasks for tasks in known.values())]
+    shared = [t for t in pairing.values(suite, "dataset") if all(t in tasks for tasks in known.values())]
     return {arm: _stacked([tasks[task] for task in shared]) for arm, tasks in found.items()} if shared else {}
 
 
@@ -71,10 +71,10 @@ def _task(trials: pd.DataFrame, suite: Any) -> Array:
     """The normalised score of each seed at one task."""
     guess = (1 / trials["classes"].astype("float64")).min()
     if not over_lr(suite):
-        scored = grid.score_units(trials, METRIC)["score"].dropna().to_numpy("float64")
+        scored = pairing.score_units(trials, METRIC)["score"].dropna().to_numpy("float64")
         return normalised(scored, np.full(len(scored), guess))
     validation, test = (
-        grid.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").to_numpy("float64")
+        pairing.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").to_numpy("float64")
         for metric in ("val_accuracy", METRIC)
     )
     whole = ~(np.isnan(validation) | np.isnan(test)).any(axis=1)
@@ -93,7 +93,7 @@ def _summary(scores: Mapping[Any, Array]) -> str:
     means = {arm: np.nanmean(of, axis=1) for arm, of in scores.items()}
     ranks = mean_ranks(np.stack(list(means.values()), axis=1))
     said = [
-        f"{words.value(arm)} {iqm(mean):.2f} and {rank:.1f}"
+        f"{formatting.value(arm)} {iqm(mean):.2f} and {rank:.1f}"
         for (arm, mean), rank in zip(means.items(), ranks, strict=True)
     ]
-    return f"Interquartile mean and mean rank: {words.listing(said)}."
+    return f"Interquartile mean and mean rank: {formatting.listing(said)}."

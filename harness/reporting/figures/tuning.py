@@ -8,8 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from harness.reporting import grid, words
-from harness.reporting.figures.picture import (
+from harness.analysis import formatting, pairing
+from harness.analysis.metrics import score_words
+from harness.analysis.stats import best_of_k_band, cross_fitted
+from harness.reporting.figures.frame import (
     Picture,
     canvas,
     colour,
@@ -21,9 +23,7 @@ from harness.reporting.figures.picture import (
     safe,
     setting,
 )
-from harness.reporting.metrics import score_words
-from harness.reporting.stats import best_of_k_band, cross_fitted
-from harness.store import Results
+from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
 MOST_LETTERS = 12  # of all arms' names that stand upright beside each other
@@ -49,6 +49,7 @@ def best_of_k(results: Results) -> Iterator[Picture]:
             left.xaxis.get_major_locator().set_params(integer=True)
             legend(figure, [left], suite["compare"])
         first = next(iter(scores.values()))[0]
+        rises = (f"{formatting.value(arm)} {_rise(mean, tuned[arm])}" for arm, mean in means.items())
         yield Picture(
             name=f"best_of_k{suffix}",
             title="What is tuning worth?" + (f" ({where})" if where else ""),
@@ -64,7 +65,7 @@ def best_of_k(results: Results) -> Iterator[Picture]:
             ),
             alt=(
                 f"Rising curves of expected accuracy over the number of learning rates tried, by arm. From one to all: "
-                f"{words.listing(f'{words.value(arm)} {_rise(mean, tuned[arm])}' for arm, mean in means.items())}."
+                f"{formatting.listing(rises)}."
             ),
         )
 
@@ -75,10 +76,10 @@ Scores = tuple[pd.DataFrame, pd.DataFrame]  # validation and test, [seed, lr]
 def _scores(trials: pd.DataFrame, suite: Any) -> dict[Any, Scores]:
     """Per arm the scores of the seeds that have a result at every lr; without arms that have fewer than two."""
     found = {}
-    for arm in grid.arms(suite):
+    for arm in pairing.arms(suite):
         mine = trials[trials[suite["compare"]] == arm]
         validation, test = (
-            grid.score_units(mine, metric).pivot(index="seed", columns="lr", values="score")
+            pairing.score_units(mine, metric).pivot(index="seed", columns="lr", values="score")
             for metric in ("val_accuracy", METRIC)
         )
         whole = (validation.notna() & test.notna()).all(axis=1)
@@ -91,7 +92,7 @@ def _curve(axes: Axes, arm: Any, scores: Scores, suite: Any, rng: np.random.Gene
     """Draw one arm's curve with its band; its mean over seeds."""
     validation, test = (table.to_numpy("float64") for table in scores)
     mean, low, high = best_of_k_band(validation, test, rng)
-    k, look = np.arange(1, len(mean) + 1), line(arm, grid.arms(suite))
+    k, look = np.arange(1, len(mean) + 1), line(arm, pairing.arms(suite))
     axes.fill_between(k, low, high, alpha=0.2, lw=0, color=look["color"])
     axes.plot(k, mean, marker="o", ms=3, lw=1.6, label=safe(arm), **look)
     return mean
@@ -99,7 +100,7 @@ def _curve(axes: Axes, arm: Any, scores: Scores, suite: Any, rng: np.random.Gene
 
 def _pairs(axes: Axes, scores: Mapping[Any, Scores], suite: Any) -> dict[Any, float]:
     """Draw every seed of every arm at the lr that is chosen for it; the means."""
-    arms = grid.arms(suite)
+    arms = pairing.arms(suite)
     tuned = pd.DataFrame(
         {
             arms.index(arm): pd.Series(cross_fitted(*(t.to_numpy("float64") for t in pair)), index=pair[1].index)
@@ -121,8 +122,10 @@ def _pairs(axes: Axes, scores: Mapping[Any, Scores], suite: Any) -> dict[Any, fl
 
 
 def _counts(scores: Mapping[Any, Scores]) -> str:
-    return words.listing(f"{words.count(len(test), 'seed')} of {words.value(arm)}" for arm, (_, test) in scores.items())
+    return formatting.listing(
+        f"{formatting.count(len(test), 'seed')} of {formatting.value(arm)}" for arm, (_, test) in scores.items()
+    )
 
 
 def _rise(mean: Array, tuned: float) -> str:
-    return f"{words.percent(float(mean[0]))} to {words.percent(tuned)}"
+    return f"{formatting.percent(float(mean[0]))} to {formatting.percent(tuned)}"

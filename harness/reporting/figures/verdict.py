@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from matplotlib.axes import Axes
 
-from harness.reporting import words
-from harness.reporting.claims import Verdict
-from harness.reporting.comparison import Comparison
-from harness.reporting.figures.picture import Picture, below, canvas, plain_numbers, safe
-from harness.reporting.metrics import METRICS
-from harness.reporting.sentences import PUBLISHED
-from harness.reporting.words import Unit
+from harness.analysis import formatting
+from harness.analysis.comparison import Comparison
+from harness.analysis.formatting import Unit
+from harness.analysis.metrics import METRICS
+from harness.analysis.verdicts import Verdict
+from harness.analysis.wording import PUBLISHED
+from harness.reporting.figures.frame import Picture, below, canvas, plain_numbers, safe
 
 ROW = 0.26  # inches
 MOST_ROWS = 24
@@ -35,10 +35,12 @@ def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
         _margin(axes, verdict, shown[0], metric.unit)
         for row, comparison in enumerate(shown):
             mark, face = MARKS[comparison.verdict]
-            ends = [words.scaled(end, metric.unit) for end in (comparison.low, comparison.high)]
+            ends = [formatting.scaled(end, metric.unit) for end in (comparison.low, comparison.high)]
             if comparison.n >= comparison.seeds_needed and np.isfinite(ends).all():
                 axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt")
-            axes.plot([words.scaled(comparison.estimate, metric.unit)], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3)
+            axes.plot(
+                [formatting.scaled(comparison.estimate, metric.unit)], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3
+            )
         axes.set_yticks(range(len(shown)), [safe(c.point) or "all" for c in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         if metric.unit.is_ratio:
@@ -61,7 +63,7 @@ def _label(of: Comparison) -> str:
 
 def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
-    nothing, low, high = (words.scaled(value, unit) for value in (0.0, -of.margin, of.margin))
+    nothing, low, high = (formatting.scaled(value, unit) for value in (0.0, -of.margin, of.margin))
     axes.axvline(nothing, lw=0.9, color="#808080")
     if not math.isnan(of.equivalence_p) and verdict.claim.kind in ("equivalent", "matches"):
         axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
@@ -78,12 +80,13 @@ def _caption(found: list[Comparison]) -> str:
     shown = f"Shown: {MOST_ROWS} of {len(found)} grid points. " if len(found) > MOST_ROWS else ""
     return (
         f"The estimate at each grid point, n = {counts} {units}; {bars}Filled: supported after Holm over "
-        f"{words.count(found[0].family, 'comparison')}; a cross: refuted; hollow: neither. Dashed or grey: the margin "
+        f"{formatting.count(found[0].family, 'comparison')}; a cross: refuted; hollow: neither. Dashed or "
+        f"grey: the margin "
         f"of the claim. {shown}"
     ).strip()
 
 
 def _alt(found: list[Comparison]) -> str:
     unit = METRICS[found[0].metric].unit
-    said = [f"{c.point or 'in all'} {words.bounded(c.estimate, unit, c.bound)}" for c in found[:MOST_ROWS]]
-    return f"Estimates with intervals in a row for each grid point: {words.listing(said)}."
+    said = [f"{c.point or 'in all'} {formatting.bounded(c.estimate, unit, c.bound)}" for c in found[:MOST_ROWS]]
+    return f"Estimates with intervals in a row for each grid point: {formatting.listing(said)}."

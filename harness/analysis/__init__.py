@@ -1,0 +1,1 @@
+"""From results to verdicts: statistics, comparisons and claims. Never imports torch."""

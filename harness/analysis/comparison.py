@@ -1,0 +1,142 @@
+"""A comparison of two arms at one grid point: a row of comparisons.csv."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.analysis import formatting, stats
+from harness.analysis.pairing import Pairs, Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the paired seeds say of one arm against another; its fields are the columns of comparisons.csv.
+
+    The estimate is the mean paired difference, positive where `arm` does better, or where it has more of a metric of
+    which neither is good. Missing numbers are NaN.
+    """
+
+    arm: str
+    than: str
+    metric: str
+    point: str  # the grid point in words, empty where there is one only
+    n: int  # pairs: seeds with a score in both arms
+    unpaired: int  # scores without a partner, left out
+    unknown: int  # results that have no score; they could turn a verdict, which is not given without them
+    arm_mean: float
+    than_mean: float
+    arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
+    arm_finished: int
+    arm_trials: int
+    arm_failed_low: float  # Wilson; missing where a unit is several trials
+    arm_failed_high: float
+    than_failed: int
+    than_finished: int
+    than_trials: int
+    than_failed_low: float
+    than_failed_high: float
+    failures_p: float  # exact McNemar
+    estimate: float
+    low: float  # 95 %, t
+    high: float
+    margin: float
+    null: float  # the difference that p tests against
+    p: float  # sign-flip, exact but for many pairs
+    equivalence_p: float  # two one-sided t tests against the margin
+    p_floor: float
+    reference_p: float = math.nan  # for reference: Page's one-sided test beside a slope, log-rank beside times
+    bound: str = "exact"  # at least, at most or unknown where the grid ends before a range does, or at an optimum
+    family: int = 1  # comparisons that Holm's correction is over
+    seeds_needed: int = 0  # pairs without which no p is given
+    p_adjusted: float = math.nan
+    equivalence_p_adjusted: float = math.nan
+    failures_p_adjusted: float = math.nan
+    reference_p_adjusted: float = math.nan
+    verdict: str = ""  # empty where the row is told beside the verdict and has no part in it
+    shown_in: str = ""  # the claim or the figure that it belongs to
+
+
+COLUMNS = [field.name for field in fields(Comparison)]
+P_VALUES = ("p", "equivalence_p", "failures_p", "reference_p")  # columns that are adjusted
+
+
+def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generator) -> Comparison:
+    """The comparison of these pairs, before it is adjusted for its family."""
+    differences = pairs.differences
+    interval = stats.mean_interval(differences)
+    ours, theirs = _failure_rate(pairs.ours), _failure_rate(pairs.theirs)
+    return Comparison(
+        arm=formatting.value(pairs.arm),
+        than=formatting.value(pairs.than),
+        metric=pairs.metric,
+        point=formatting.point(pairs.point),
+        n=len(differences),
+        unpaired=pairs.unpaired,
+        unknown=pairs.unknown,
+        arm_mean=_mean(pairs.ours.scores),
+        than_mean=_mean(pairs.theirs.scores),
+        arm_failed=pairs.ours.failed,
+        arm_finished=pairs.ours.finished,
+        arm_trials=pairs.ours.trials,
+        arm_failed_low=ours.low,
+        arm_failed_high=ours.high,
+        than_failed=pairs.theirs.failed,
+        than_finished=pairs.theirs.finished,
+        than_trials=pairs.theirs.trials,
+        than_failed_low=theirs.low,
+        than_failed_high=theirs.high,
+        failures_p=_failures_p(pairs),
+        estimate=interval.estimate,
+        low=interval.low,
+        high=interval.high,
+        margin=margin,
+        null=null,
+        p=stats.sign_flip_p(differences - null, rng),
+        equivalence_p=stats.equivalence_p(differences, margin) if margin > 0 else math.nan,
+        p_floor=stats.p_floor(len(differences)),
+    )
+
+
+def _mean(scores: NDArray[np.float64]) -> float:
+    return float(scores.mean()) if len(scores) else math.nan
+
+
+def _failure_rate(side: Side) -> stats.Interval:
+    """The share that failed with its Wilson interval; no ends where a unit is several trials, which fail together."""
+    rate = stats.wilson(side.failed, side.finished)
+    return rate if side.one_each else stats.Interval(rate.estimate, math.nan, math.nan)
+
+
+def _failures_p(pairs: Pairs) -> float:
+    """The exact McNemar p; NaN where a unit is several trials, of which some may fail."""
+    if not pairs.ours.one_each:
+        return math.nan
+    return stats.mcnemar_p(pairs.ours.failures == 1, pairs.theirs.failures == 1)
+
+
+def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's correction over all of them; no p where there are too few seeds for one."""
+    needed = stats.seeds_needed(len(family))
+    columns = {
+        name: np.array([getattr(c, name) if c.n >= needed else math.nan for c in family], dtype=float)
+        for name in P_VALUES
+    }
+    columns |= {f"{name}_adjusted": stats.holm(p) for name, p in columns.items()}
+    return [
+        replace(
+            comparison,
+            family=len(family),
+            seeds_needed=needed,
+            **{name: float(values[i]) for name, values in columns.items()},  # type: ignore[arg-type]
+        )
+        for i, comparison in enumerate(family)
+    ]
+
+
+def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """The comparisons as the frame that comparisons.csv holds."""
+    return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COLUMNS)

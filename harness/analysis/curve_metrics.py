@@ -1,0 +1,40 @@
+"""Curves as metrics: one value of a curve for each trial."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.metrics import TRIAL_METRICS
+from harness.storage.tables import Results
+
+OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a claim may be about -> from values by key
+    "mean": lambda values: values.mean(),
+    "range": lambda values: values.max() - values.min(),
+}
+
+
+def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, str]:
+    """The trials with a column for one value of a curve, and its name; as they are where the metric is an outcome.
+
+    A trial that diverged has no last value, no mean and no range: what was measured up to there is of another stage.
+    """
+    if metric in TRIAL_METRICS:
+        return results.trials, metric
+    split, _, name = metric.partition(".")
+    curve = results.curves[(results.curves["split"] == split) & (results.curves["metric"] == name)]
+    curve = curve.sort_values("step", kind="stable")
+    by_key = curve.groupby("key")["value"]
+    if at in OVER_TRAINING:
+        value = OVER_TRAINING[at](by_key).where(by_key.count() == by_key.size())
+    else:
+        value = curve.drop_duplicates("key", keep=at).set_index("key")["value"]  # type: ignore[call-overload]
+    column = with_at(metric, at)
+    found = results.trials["key"].map(value).astype("float64")
+    diverged = (results.trials["status"] == "nonfinite") & (at != "first")
+    return results.trials.assign(**{column: found.mask(diverged)}), column
+
+
+def with_at(metric: str, at: str) -> str:
+    """The name of a metric that is one value of a curve."""
+    return metric if at == "last" else f"{metric} ({at})"

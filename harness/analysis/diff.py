@@ -1,0 +1,166 @@
+"""What changed between two results of one suite: in bits, beyond noise, in verdicts, and in what they were made with.
+
+Equal trials are compared, found by their settings: `source`, the digest of a suite's own code, may differ, the rest of
+the key may not. Differences are paired by seed. Where an arm has several grid points there are two families of tests,
+each corrected by Holm: the mean over all points of each arm, and each point. Points at which no score changed are left
+out of theirs: the signs of differences that are all 0 can't tell anything (Tarone 1990).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import formatting, pairing
+from harness.analysis.comparison import Comparison, adjusted, compare
+from harness.analysis.metrics import FINISHED, smallest_effect
+from harness.analysis.stats import ALPHA
+from harness.analysis.verdicts import Verdict, verdicts
+from harness.spec.trial import Trial
+from harness.storage.tables import OUTCOMES, Results
+
+METRIC = "test_accuracy"
+SETTINGS = [field.name for field in fields(Trial) if field.name != "source"]
+MADE_WITH = ("torch", "python", "commit", "code_hash", "machine", "cpu", "device_name")  # columns of telemetry.csv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What differs between two results of one suite, `before` and `after`."""
+
+    name: str
+    only_before: int  # trials
+    only_after: int
+    matched: int
+    without_result: int  # trials that one of both has no result of
+    same_bits: Mapping[str, tuple[int, int]]  # arm -> trials whose outcomes and curves are equal, of how many
+    statuses: Sequence[tuple[str, str, str]]  # trial in words, status before and after
+    comparisons: Sequence[Comparison]  # after against before: arms over all points, then points
+    verdicts: Sequence[tuple[str, str, str]]  # claim in words, verdict before and after, where these differ
+    claims_apart: int  # claims that only one of both suites makes
+    made_with: Mapping[str, tuple[str, str]]  # what the trials were made with, where that differs
+
+    @property
+    def beyond_noise(self) -> list[Comparison]:
+        """The comparisons that noise does not explain, in score or in failures."""
+        return [c for c in self.comparisons if c.p_adjusted < ALPHA or c.failures_p_adjusted < ALPHA]
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What `--fail-if` can ask for -> what there is of it, empty where there is nothing."""
+        differing = sum(count - same for same, count in self.same_bits.values())
+        turned = [f"{statement}: {before}, then {after}" for statement, before, after in self.verdicts]
+        noise = [" ".join(filter(None, [c.arm, c.point or "over all points"])) for c in self.beyond_noise]
+        return {
+            "changed": "; ".join(noise),
+            "verdicts": "; ".join(turned),
+            "bits": f"{formatting.count(differing, 'trial')} of {self.matched}" if differing else "",
+        }
+
+
+def changes(before: Results, after: Results) -> Changes:
+    """What changed from one result of a suite to another."""
+    rows = [results.trials.set_index(_identities(results.trials)) for results in (before, after)]
+    both = rows[0].index.intersection(rows[1].index)
+    old, new = (frame.loc[both] for frame in rows)
+    done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
+    arm, judged = before.suite["compare"], (_verdicts(before), _verdicts(after))
+    same = _same(old, new, before.curves, after.curves)[done]
+    by_arm = same.groupby(old.loc[done, arm], sort=False, dropna=False)
+    return Changes(
+        name=str(after.suite["name"]),
+        only_before=len(rows[0]) - len(both),
+        only_after=len(rows[1]) - len(both),
+        matched=len(both),
+        without_result=int((~done).sum()),
+        same_bits={formatting.value(name): (int(its.sum()), len(its)) for name, its in by_arm},
+        statuses=_statuses(old, new, before.suite),
+        comparisons=_comparisons(old[done], new[done], before.suite),
+        verdicts=_turned(*judged),
+        claims_apart=len(judged[0].keys() ^ judged[1].keys()),
+        made_with=_made_with(before, after),
+    )
+
+
+def _identities(trials: pd.DataFrame) -> "pd.Index[str]":
+    """A name for each trial by its settings, the same in both results."""
+    texts = trials[SETTINGS].map(lambda value: "" if pd.isna(value) else repr(getattr(value, "item", lambda: value)()))
+    return pd.Index(["|".join(row) for row in texts.itertuples(index=False)])
+
+
+def _same(old: pd.DataFrame, new: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame) -> "pd.Series[bool]":
+    """Which trials have the same outcomes and curves, to the last bit."""
+    columns = list(OUTCOMES)
+    equal = pd.Series(True, index=old.index)
+    for column in columns:
+        equal &= (old[column] == new[column]).fillna(False) | (old[column].isna() & new[column].isna())
+    sums = [frame["key"].map(_digests(curves)) for frame, curves in ((old, before), (new, after))]
+    return equal & ((sums[0] == sums[1]) | (sums[0].isna() & sums[1].isna()))
+
+
+def _digests(curves: pd.DataFrame) -> "pd.Series[Any]":
+    """A digest of the curves of each key, in which their order has no part."""
+    rows = pd.util.hash_pandas_object(curves[["step", "split", "metric", "value"]], index=False)
+    return rows.groupby(curves["key"]).sum()
+
+
+def _statuses(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    changed = old["status"].to_numpy() != new["status"].to_numpy()
+    names = [
+        formatting.point({axis: row[axis] for axis in suite["axes"]}) or "the trial"
+        for row in old.loc[changed].to_dict("records")
+    ]
+    return list(zip(names, old.loc[changed, "status"], new.loc[changed, "status"], strict=True))
+
+
+def _comparisons(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any]) -> list[Comparison]:
+    """After against before: each arm over all of its points, and each point at which a score changed."""
+    arm, margin = suite["compare"], smallest_effect(old)
+    trials = pd.concat([old.assign(side="before"), new.assign(side="after")], ignore_index=True)
+    of = {**suite, "compare": "side"}
+    over = [axis for axis in suite["axes"] if axis != "seed"]
+    points = pairing.pairs_of(pairing.score_units(trials, METRIC), of, over, ("after", "before", METRIC))
+    rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
+
+    def tested(pairs: Sequence[pairing.Pairs]) -> list[Comparison]:
+        return adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])
+
+    moved = [
+        pairs for pairs in points if pairs.differences.any() or (pairs.ours.failures != pairs.theirs.failures).any()
+    ]
+    if len(points) == len({pairs.point.get(arm) for pairs in points}):
+        return tested(moved)
+    whole = pairing.pairs_of(_over_points(trials, arm), of, [arm], ("after", "before", METRIC))
+    shown = [replace(c, point=f"{c.point}, over all points") for c in tested(whole)]
+    return [*shown, *tested(moved)]
+
+
+def _over_points(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """One unit per side, arm and seed: the mean score over all points of the arm; missing where a point is."""
+    units = pairing.score_units(trials, METRIC)
+    by_seed = units.groupby(["side", arm, "seed"], sort=False, dropna=False)
+    found = by_seed[["failed", "finished", "trials"]].sum()
+    score = by_seed["score"].mean().where(by_seed["score"].count() == by_seed.size())
+    most = found.groupby(level=arm, dropna=False)["trials"].transform("max")
+    return found.assign(score=score.where(found["trials"] == most)).reset_index()
+
+
+def _turned(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, str, str]]:
+    """The claims that both suites make and of which the verdicts differ."""
+    both = [(before[name], verdict) for name, verdict in after.items() if name in before]
+    return [(now.statement, then.word, now.word) for then, now in both if then.word != now.word]
+
+
+def _verdicts(results: Results) -> dict[str, Verdict]:
+    return {repr(verdict.claim): verdict for verdict in verdicts(results, np.random.default_rng(0))}
+
+
+def _made_with(before: Results, after: Results) -> dict[str, tuple[str, str]]:
+    found = {}
+    for name in MADE_WITH:
+        old, new = (", ".join(sorted(set(results.telemetry[name].dropna().astype(str)))) for results in (before, after))
+        if old != new:
+            found[name] = (old or "unknown", new or "unknown")
+    return found

@@ -1,0 +1,182 @@
+"""What is measured of a trial: its unit, its good direction, and how a trial that failed to train is scored."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.formatting import DECADES, PLAIN, POINTS, SHARE, STEPS, TIMES, TIMES_LESS, Unit
+
+FAILED = ("nonfinite", "no_better_than_init")
+FINISHED = ("ok", "below_target", *FAILED)  # statuses that are results; trials with any other have none yet
+Column = Callable[[pd.DataFrame], "pd.Series[float]"]  # of the table of trials
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a trial counts as that has no outcome of its own."""
+
+    words: str
+    value: Column
+
+
+UNKNOWN = "unknown, which leaves the claim undecided"
+CHANCE = Policy("chance, 1 / classes", lambda trials: 1 / trials["classes"])
+INITIAL_LOSS = Policy("the loss at initialisation", lambda trials: trials["initial_loss"])
+AS_MEASURED = Policy("any other: its steps take time too", lambda trials: trials["score"])
+BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
+# A gap of nothing learnt is 0, the best there is, and the largest gap would speak for the other arm.
+NOTHING = Policy(UNKNOWN, lambda trials: trials["initial_loss"] * np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Something that can be compared between arms."""
+
+    words: str
+    says: str  # "test accuracy is" ... 5.2 points higher
+    unit: Unit
+    better: str  # the word for a difference in favour of an arm
+    worse: str
+    policy: Policy  # of a trial that failed to train
+    sign: int  # -1 where less is better
+    also_missing: bool = False  # a trial that trained but has no value is scored by the policy too
+    is_directed: bool = True  # False: neither more nor less of it is good
+    of: Column | None = None  # how it comes from the columns of trials.csv, where it is none of them
+
+
+def _accuracy(split: str) -> Metric:
+    return Metric(f"{split} accuracy", f"{split} accuracy is", POINTS, "higher", "lower", CHANCE, 1)
+
+
+def _loss(split: str) -> Metric:
+    return Metric(f"{split} loss", f"{split} loss is", PLAIN, "lower", "higher", INITIAL_LOSS, -1)
+
+
+TRIAL_METRICS = {  # column of trials.csv -> what it means
+    "test_accuracy": _accuracy("test"),
+    "val_accuracy": _accuracy("validation"),
+    "train_accuracy": _accuracy("training"),
+    "test_loss": _loss("test"),
+    "val_loss": _loss("validation"),
+    "train_loss": _loss("training"),
+    "steps_to_target": Metric(
+        "time to the target", "the target is reached", STEPS, "sooner", "later", BUDGET, -1, True
+    ),
+    "generalisation_gap": Metric(
+        words="generalisation gap",
+        says="training accuracy exceeds test accuracy by an amount that is",
+        unit=POINTS,
+        better="smaller",
+        worse="larger",
+        policy=NOTHING,
+        sign=-1,
+        of=lambda trials: trials["train_accuracy"] - trials["test_accuracy"],
+    ),
+}
+CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
+PROBED = {  # where a name says too little
+    "saturated": "share of saturated units",
+    "dead": "share of dead units",
+    "activation_p15": "15th percentile of activations",
+    "activation_p50": "median of activations",
+    "activation_p85": "85th percentile of activations",
+}
+DERIVED: dict[
+    re.Pattern[str], Callable[..., Metric]
+] = {  # how the name of a metric reads that several trials make up -> what it is, from the metric below it
+    re.compile(r"(?P<of>.+) per doubling of (?P<axis>\w+)"): lambda metric, axis: replace(
+        metric,
+        words=f"slope of {metric.words} per doubling of {axis.replace('_', ' ')}",
+        says=f"per doubling of {axis.replace('_', ' ')}, {metric.words} changes by an amount that is",
+    ),
+    re.compile(r"(?P<of>.+) at the best (?P<axis>\w+)"): lambda metric, axis: replace(
+        metric,
+        words=f"{metric.words} at the best {axis.replace('_', ' ')}",
+        says=f"at the {axis.replace('_', ' ')} that the other seeds choose, {metric.says}",
+    ),
+    re.compile(r"(?P<of>.+) recovered"): lambda metric: replace(
+        metric, words=f"share of the {metric.words} recovered", says="the share recovered is", unit=SHARE
+    ),
+    re.compile(r"(?P<of>.+) as a ratio"): lambda metric: replace(
+        metric, words=f"{metric.words}, as a ratio", unit=TIMES, sign=1
+    ),
+}
+
+
+class _Metrics(dict[str, Metric]):
+    """Metrics by name; those of curves, and those that several trials make up, are made when they are asked for."""
+
+    def __missing__(self, name: str) -> Metric:
+        for pattern, made in DERIVED.items():
+            if found := pattern.fullmatch(name):
+                below, *axis = found.groups()
+                return made(self[below], *axis)
+        return curve_metric(name)
+
+
+METRICS = _Metrics(
+    {
+        **TRIAL_METRICS,
+        "step_time": Metric("time of a step", "a step takes", TIMES_LESS, "shorter", "longer", AS_MEASURED, 1),
+        "lr_sensitivity": Metric(
+            words="LR sensitivity",
+            says="the loss that a random lr of the grid costs against the best is",
+            unit=PLAIN,
+            better="lower",
+            worse="higher",
+            policy=INITIAL_LOSS,
+            sign=-1,
+        ),
+        "lr_decades": Metric(
+            "usable range of lr", "the usable range of lr is", DECADES, "wider", "narrower", CHANCE, 1
+        ),
+    }
+)
+
+
+WHEN = {  # which value of a curve -> how its name reads
+    "first": "{} at the start",
+    "mean": "{} on average over training",
+    "range": "range of {} over training",
+    None: "{} at the end",
+}
+
+
+def curve_metric(name: str) -> Metric:
+    """What "split.name" or "split.name/layer" means: a value of a curve, of which neither more nor less is good."""
+    found = CURVE.fullmatch(name)
+    if found is None:
+        raise KeyError(name)
+    what, _, layer = found["name"].partition("/")
+    of = f"{'' if found['split'] == 'probe' else found['split'] + ' '}{PROBED.get(what, what.replace('_', ' '))}"
+    of += f" in layer {layer}" if layer else ""
+    named = WHEN[found["at"]].format(of)
+    policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN}", lambda trials: trials[name])
+    unit = POINTS if what == "accuracy" else PLAIN
+    return Metric(named, f"{named} is", unit, "higher", "lower", policy, 1, is_directed=False)
+
+
+def scores(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    """The metric of each trial as a number: failures scored by policy, NaN where there is no result or no value."""
+    kind = METRICS[metric]
+    value = (trials[metric] if kind.of is None else kind.of(trials)).astype("float64")
+    by_policy = trials["status"].isin(FAILED) | (value.isna() if kind.also_missing else False)
+    scored = value.mask(by_policy, kind.policy.value(trials).astype("float64"))
+    return scored.where(trials["status"].isin(FINISHED))
+
+
+def score_words(metric: str) -> str:
+    """How a failed trial is scored, as a sentence."""
+    return f"A trial that failed to train counts as {TRIAL_METRICS[metric].policy.words}."
+
+
+def smallest_effect(trials: pd.DataFrame) -> float:
+    """The difference in test accuracy under which arms count as equal, unless a claim says otherwise.
+
+    Half a point, or one test example where the test set is smaller than 200.
+    """
+    examples = trials["test_examples"].astype("float64").min()
+    return 0.005 if np.isnan(examples) else max(0.005, 1 / examples)

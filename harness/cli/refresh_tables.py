@@ -1,0 +1,35 @@
+"""Reading what runs have left, for the verbs that train nothing."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.metrics import FINISHED
+from harness.analysis.verdicts import check
+from harness.errors import UsageError
+from harness.spec.loader import SuiteFile
+from harness.spec.manifest import describe, with_history
+from harness.storage.records import Place, read_manifest, write_manifest
+from harness.storage.tables import merge, read_trials
+
+
+def refresh(suite: SuiteFile, folder: Path) -> tuple[Place, Mapping[str, Any], pd.DataFrame]:
+    """Bring the tables of a suite to where its records are; its place, its suite.json as it is now, and its trials."""
+    place = Place(folder / suite.name)
+    manifest = read_manifest(place)
+    if manifest is None:
+        raise UsageError(f"no results of {suite.name} in {folder}; make some with: python -m harness run {suite.path}")
+    trials = list(suite.trials(device=manifest["device"]))
+    description = describe(suite, trials)
+    check(suite.suite.claims, description)
+    for error in merge(place, trials, suite.suite.target_accuracy):
+        print(f"{error}; `run` trains it again", file=sys.stderr)
+    table = read_trials(place.root)
+    results = int(table["status"].isin(FINISHED).sum())
+    now = with_history(description, manifest, cohorts=manifest["cohorts"], results=results)
+    if now != manifest:
+        write_manifest(place, now)
+    return place, now, table

@@ -1,0 +1,160 @@
+"""The data: arrays, cut once into training, validation and test examples, the same for every trial and seed.
+
+To add a dataset: one entry in DATASETS, a function without arguments that returns splits; those that have to be got
+from somewhere are in sources.py. A suite brings its own as a function or as an .npz file, with x and y, or with
+x_train, y_train, x_test, y_test and, if it likes, x_val and y_val. What OpenML calls NAME is `openml:NAME`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits, make_circles
+from sklearn.model_selection import train_test_split
+
+from harness.data.array_files import read_npz
+from harness.data.downloads import OPENML, SOURCES, Arrays, from_openml, home
+from harness.errors import SuiteError, lookup
+from harness.io import write_atomically
+
+TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data bring no split
+SPLIT_SEED = 42
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Examples of any shape as float32, labels 0..classes-1 as int64, in three splits."""
+
+    name: str
+    x: Mapping[str, NDArray[np.floating[Any]]]  # split -> examples
+    y: Mapping[str, NDArray[np.int64]]
+    classes: int
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.x["train"].shape[1:]
+
+    def size(self, split: str) -> int:
+        """How many examples a split has."""
+        return len(self.y[split])
+
+
+def load_dataset(name: str, folder: Path, own: Mapping[str, Callable[[], Any]]) -> Dataset:
+    """The dataset of that name: a function of the suite's own, an .npz in its folder, one of DATASETS or of OpenML."""
+    if name in own:
+        made = own[name]()
+        arrays = dict(zip(("x", "y"), made, strict=True)) if isinstance(made, tuple) and len(made) == 2 else made
+        if not isinstance(arrays, Mapping):
+            raise SuiteError(
+                f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(made).__name__}"
+            )
+    elif name.endswith(".npz"):
+        arrays = read_npz(folder / name)
+    else:
+        return _known(name, home())
+    return _checked(name, _split(name, arrays))
+
+
+@lru_cache(maxsize=4)
+def _known(name: str, home: Path) -> Dataset:  # noqa: ARG001 (other files, another dataset)
+    if not name.startswith(OPENML):
+        return _checked(name, _split(name, lookup(DATASETS, name, "dataset")()))
+    arrays = dict(_split(name, from_openml(name)))
+    # In single precision the sum of a long column stops growing.
+    mean, deviation = (of(arrays["x_train"], 0, np.float64).astype(np.float32) for of in (np.mean, np.std))
+    for split in ("train", "val", "test"):  # features come in any unit
+        arrays[f"x_{split}"] = (arrays[f"x_{split}"] - mean) / np.where(deviation > 0, deviation, 1.0)
+    return _checked(name, arrays)
+
+
+def save_for_report(dataset: Dataset, folder: Path | None) -> None:
+    """Keep two-dimensional data in a folder, where there is one, so that a report can draw it."""
+    if folder is None or dataset.inputs != (2,):
+        return
+    path = folder / f"{Path(dataset.name).stem}.npz"
+    if not path.exists():
+        sink = BytesIO()
+        np.savez(sink, **{f"{axis}_{s}": getattr(dataset, axis)[s] for axis in "xy" for s in ("train", "test")})
+        write_atomically(path, sink.getvalue())
+
+
+def _digits() -> Arrays:
+    """1797 images of 8 x 8 pixels with values 0..1, 10 classes (UCI, by way of scikit-learn)."""
+    digits = load_digits()
+    return {"x": digits.images[:, None] / 16, "y": digits.target}
+
+
+def _circles() -> Arrays:
+    """Two rings: 1400 points to train and 600 to test as the tutorial cuts them, and 600 more to validate."""
+    x, y = make_circles(2000, noise=0.1, factor=0.4, random_state=42)
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=42)
+    x_val, y_val = make_circles(600, noise=0.1, factor=0.4, random_state=43)
+    return {"x_train": x_train, "y_train": y_train, "x_val": x_val, "y_val": y_val, "x_test": x_test, "y_test": y_test}
+
+
+DATASETS: dict[str, Callable[[], Arrays]] = {
+    "digits": _digits,
+    "circles": _circles,
+    **{name: source.load for name, source in SOURCES.items()},
+}
+
+
+def _split(name: str, arrays: Arrays) -> Arrays:
+    """Arrays for all three splits; those that are missing are cut from what is there, class by class."""
+    val_share = VAL_SHARE
+    if set(arrays) == {"x", "y"}:
+        cut = _cut(name, arrays["x"], arrays["y"], TEST_SHARE)
+        arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), cut, strict=True))
+        val_share = VAL_SHARE / (1 - TEST_SHARE)
+    needed = {"x_train", "y_train", "x_test", "y_test"}
+    if not needed <= set(arrays):
+        raise SuiteError(f"dataset {name!r} needs x and y, or {', '.join(sorted(needed))}; it has {', '.join(arrays)}")
+    if not {"x_val", "y_val"} <= set(arrays):
+        cut = _cut(name, arrays["x_train"], arrays["y_train"], val_share)
+        arrays = {**arrays, **dict(zip(("x_train", "x_val", "y_train", "y_val"), cut, strict=True))}
+    return arrays
+
+
+def _cut(name: str, x: NDArray[Any], y: NDArray[Any], share: float) -> list[NDArray[Any]]:
+    try:
+        cut: list[NDArray[Any]] = train_test_split(x, y, test_size=share, random_state=SPLIT_SEED, stratify=y)
+    except ValueError as error:
+        raise SuiteError(f"dataset {name!r} can't be split: {error}") from error
+    return cut
+
+
+def _checked(name: str, arrays: Arrays) -> Dataset:
+    splits = ("train", "val", "test")
+    try:
+        x = {split: np.ascontiguousarray(arrays[f"x_{split}"], dtype=np.float32) for split in splits}
+        labels = {split: np.asarray(arrays[f"y_{split}"]) for split in splits}
+        y = {split: label.astype(np.int64) for split, label in labels.items()}
+    except (TypeError, ValueError) as error:
+        raise SuiteError(f"dataset {name!r} must hold numbers: {error}") from error
+    for split in splits:
+        _check_split(f"dataset {name!r}, {split} split", x[split], y[split], labels[split], x["train"].shape[1:])
+    classes = int(max(label.max() for label in y.values())) + 1
+    if not 2 <= classes <= 100_000:
+        raise SuiteError(f"dataset {name!r} must have labels 0, 1, ..., got {classes} classes")
+    return Dataset(name=name, x=x, y=y, classes=classes)
+
+
+def _check_split(
+    where: str, x: NDArray[np.floating[Any]], y: NDArray[np.int64], labels: NDArray[Any], shape: tuple[int, ...]
+) -> None:
+    if y.ndim != 1 or len(x) != len(y) or len(y) < 2:
+        raise SuiteError(f"{where}: needs one label for each of two examples or more, got {x.shape} and {y.shape}")
+    if x.ndim < 2 or not x.size:
+        raise SuiteError(f"{where}: each example must be an array of a number or more, got x of shape {x.shape}")
+    if x.shape[1:] != shape:
+        raise SuiteError(f"{where}: examples must have one shape in all splits, got {x.shape[1:]} and {shape}")
+    if not np.isfinite(x).all():
+        raise SuiteError(f"{where}: holds NaN or infinite values; fill or leave out these examples")
+    if (y != labels).any() or y.min() < 0:
+        raise SuiteError(f"{where}: labels must be whole numbers from 0 up, got {labels.min()} to {labels.max()}")

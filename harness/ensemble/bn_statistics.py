@@ -1,0 +1,118 @@
+"""Which mean and variance a batch norm uses when it is not training: three choices, and what each makes of a model.
+
+Running statistics are what training gathered, and what torch uses in evaluation. Batch statistics are those of the very
+examples that are judged together: what one is taken for then depends on its company. Recalibrated ones are gathered
+again from training examples, with the weights as they are now (Wu & Johnson 2021, "precise BN").
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.ensemble.ensemble import Stack
+from harness.ensemble.stacked_layers import Stacked
+from harness.errors import UsageError
+from harness.rng import generator
+
+MOST_BATCHES = (
+    200  # that statistics are gathered from; Wu & Johnson 2021, section 3, find 1,000 to 10,000 examples enough
+)
+
+
+def edges(examples: int, size: int) -> list[int]:
+    """Where examples are cut into batches of a size, the last a smaller one; a single one joins that before."""
+    return list(range(size, examples - (size > 1), size))
+
+
+def batches(x: Tensor, size: int) -> list[Tensor]:
+    """The examples in batches of a size."""
+    return list(x.tensor_split(edges(len(x), size)))
+
+
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """The layers that normalise over the examples of a batch."""
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+
+
+def with_running(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:  # noqa: ARG001
+    """The model as it is; UsageError where training gathered nothing."""
+    if any(layer.running_mean is None for layer in batch_norms(model)):
+        raise UsageError("training gathered none (norm_track_running_stats=False)")
+    return model
+
+
+def with_batch(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:  # noqa: ARG001
+    """The model with the statistics of whatever batch it is given."""
+    model = deepcopy(model)
+    for layer in batch_norms(model):
+        layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+        layer.track_running_stats = False
+        layer.train()  # as such it refuses a batch without a variance
+    return model
+
+
+@torch.no_grad()
+def recalibrated(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
+    """The model with the average statistics of these batches of training examples."""
+    model = deepcopy(with_running(model, batches))
+    for layer in batch_norms(model):
+        layer.reset_running_stats()
+        layer.momentum = None  # torch's word for the cumulative average
+        layer.train()
+    for batch in batches:
+        model(batch)
+    return model.eval()
+
+
+STATISTICS: dict[str, Callable[[nn.Module, Sequence[Tensor]], nn.Module]] = {  # model, training batches -> model
+    "running": with_running,
+    "batch": with_batch,
+    "recalibrated": recalibrated,
+}
+
+
+@torch.no_grad()
+def recalibrate(models: Stack, train: Tensor, batch_size: int) -> Stack:
+    """The models, on the same weights, with the average statistics of batches of training examples "N ...".
+
+    The examples come in an order that is always the same, and all models share them.
+    """
+    if not batch_norms(models.plain):
+        return models
+    plain = deepcopy(models.plain)
+    averaging = {name: layer for name, layer in plain.named_modules() if isinstance(layer, _BatchNorm)}
+    for layer in averaging.values():
+        layer.momentum = None
+    made = models.like(plain, {name: buffer.clone() for name, buffer in models.buffers.items()})
+    for name in averaging:
+        for buffer, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
+            if (kept := made.buffers.get(f"{name}.{buffer}")) is not None:
+                kept.fill_(value)
+    order = torch.randperm(len(train), generator=generator(0, "recalibrate")).to(train.device)
+    with made.evaluating():
+        for module in made.base.modules():
+            if isinstance(module.plain[0] if isinstance(module, Stacked) else module, _BatchNorm):
+                module.train()
+        for number, some in enumerate(batches(train[order], batch_size)[:MOST_BATCHES]):
+            made.count_batches(number)
+            made(some, shared=True)
+    return made
+
+
+def without_running(models: Stack) -> Stack:
+    """The models, on the same weights, with the statistics of whatever batch they are given."""
+    if not batch_norms(models.plain):
+        return models
+    plain = with_batch(models.plain, ())
+    left = {name for name, _ in plain.named_buffers()}
+    return models.like(plain, {name: buffer for name, buffer in models.buffers.items() if name in left})
+
+
+JUDGED: dict[str, Callable[[Stack, Tensor, int], Stack]] = {  # the same, of a cohort: models, training examples, batch
+    "running": lambda models, train, batch_size: models,
+    "batch": lambda models, train, batch_size: without_running(models),
+    "recalibrated": recalibrate,
+}

@@ -1,0 +1,58 @@
+"""Where results come from: the code and its state. An allow-list, never all of the environment."""
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness.execution.messages import Surveyed
+
+PACKAGE = Path(__file__).parents[1]
+TRAINS = (
+    "spec/trial.py",
+    "spec/cohorts.py",
+    "rng.py",
+    "data",
+    "nn",
+    "ensemble",
+    "probes",
+    "training",
+)  # what bits depend on
+
+
+def telemetry_of(seen: Surveyed) -> dict[str, Any]:
+    """What the record of every trial says of this run."""
+    commit, dirty = _commit()
+    return {
+        **{name: seen.machine[name] for name in ("host", "device_name", "python")},
+        **{name: seen.fingerprint[name] for name in ("torch", "machine", "cpu")},
+        "commit": commit,
+        "dirty": dirty,
+        "code_hash": _code_hash(),
+    }
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """The commit of the harness and whether its files differ from it, where it is a git checkout."""
+    try:
+        head = _git(PACKAGE, "rev-parse", "HEAD")
+        return head, bool(_git(PACKAGE, "status", "--porcelain", "--", "."))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(folder: Path, *words: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        raise FileNotFoundError("git")
+    done = subprocess.run([git, *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def _code_hash() -> str:
+    """A digest of the code that trains: a snapshot of other code is not gone on from."""
+    files = sorted(
+        file for name in TRAINS for file in [PACKAGE / name, *(PACKAGE / name).rglob("*.py")] if file.is_file()
+    )
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

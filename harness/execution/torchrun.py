@@ -1,0 +1,156 @@
+"""Ranks on this machine: started by torch's elastic launcher, one launch for many trials, gone when this process is.
+
+The supervisor speaks to the first rank through a socket in a folder that is its user's alone.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO
+
+from harness.errors import MachineError
+from harness.execution.messages import Failed, Refused
+from harness.storage.records import NO_RESULT
+
+LAUNCHES = 3  # before a launch that fails counts as something that this machine can't do
+LAUNCH_WAIT = 300.0  # seconds for a launch on a busy machine
+SHUTDOWN = 3  # seconds that ranks have to end before they are killed
+SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # that the launcher passes on: ranks that it forgets would train on
+LEFT = "harness: this rank ends: "  # in the log, before what went wrong on a rank
+RANKS = "harness.execution.rank_worker"
+
+
+class Launched:
+    """A launcher and its ranks, as a worker process is seen."""
+
+    def __init__(self, command: list[str], log: IO[bytes]) -> None:
+        self._log, self._said = log, ""
+        # Its own session: Ctrl-C reaches the supervisor alone, which decides.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+        )  # fmt: skip
+
+    @property
+    def exitcode(self) -> int | None:
+        """How the launcher ended, None while it runs."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """End all ranks, and let the launcher take leave of them, so that none is left as a zombie."""
+        self._process.terminate()
+        try:
+            self._process.wait(2 * SHUTDOWN + 4)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # the ranks follow: see ranks.py
+            self._process.wait()
+        if not self._log.closed:
+            self._said = self._read()
+            self._log.close()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of the launcher, or until the time is up."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+
+    def cause(self) -> Failed | Refused:
+        """Why the ranks ended, as far as they or their launcher could tell."""
+        said = self.said()
+        if left := re.search(f"{LEFT}(.*)", said):
+            kind, error = json.loads(left[1])
+            if kind in NO_RESULT:
+                return Failed(outcome=kind, error=error, details=said, again=follows(error))
+            return Refused(kind=kind, error=error)
+        signals = re.findall(r"Signal \d+ \((SIG\w+)\) received by PID", said)
+        killed = sorted(signals, key=lambda name: name == "SIGTERM")  # which the launcher sends to those that are left
+        error = f"a rank was killed by {killed[0]}" if killed else "a rank ended"
+        return Failed(outcome="crashed", error=error, details=said, again=True)
+
+    def said(self) -> str:
+        """The last that launcher and ranks wrote."""
+        return self._said if self._log.closed else self._read()
+
+    def _read(self) -> str:
+        """Ahead of the rest, why a rank ended: of many ranks, launcher and peers write much about it afterwards."""
+        self._log.seek(0)
+        left = [line for line in self._log if LEFT.encode() in line][:1]
+        self._log.seek(max(0, self._log.tell() - 10_000))
+        return b"".join([*left, self._log.read()]).decode("utf-8", "replace")
+
+
+def follows(error: str) -> bool:
+    """Whether an error is but that of losing another rank."""
+    return "connection" in error.lower()
+
+
+def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connection]:
+    """So many ranks, ready for jobs, and a pipe to the first one; MachineError where they can't be started.
+
+    Where the run is stopped before they are ready, the pipe is closed.
+    """
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder, socket.socket(socket.AF_UNIX) as listening:
+        address = str(Path(folder) / "ranks")
+        listening.bind(address)
+        listening.listen()
+        listening.settimeout(0.2)
+        for _ in range(LAUNCHES if world() is None else 1):
+            launched = Launched(_command(size, address), tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
+            found = None
+            try:
+                found = _answer(listening, launched, stopping)
+            finally:
+                if found is None:
+                    launched.kill()
+            if found is not None:
+                return launched, found
+    last = (launched.said().strip().splitlines() or ["no word of why"])[-1]
+    raise MachineError(f"{size} ranks could not be started on this machine: {last[:300]}")
+
+
+def world() -> tuple[int, int] | None:
+    """The number of this process and of all, where torchrun started it; None where it was started plainly."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+def _command(size: int, address: str) -> list[str]:
+    if world() is not None:  # the others are there already, and this process speaks for the first one
+        return [sys.executable, "-m", RANKS, address]
+    options = ["--standalone", f"--nproc-per-node={size}", "--max-restarts=0", f"--shutdown-timeout={SHUTDOWN}"]
+    return [sys.executable, "-m", RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", "-m", RANKS, address]
+
+
+def _answer(listening: socket.socket, launched: Launched, stopping: Callable[[], bool]) -> Connection | None:
+    """The pipe to the first rank; None where the launch came to nothing."""
+    deadline = time.monotonic() + LAUNCH_WAIT
+    while launched.exitcode is None and time.monotonic() < deadline:
+        if stopping():
+            launched.kill()
+            ours, theirs = socket.socketpair()
+            theirs.close()
+            return Connection(ours.detach())
+        try:
+            accepted, _ = listening.accept()
+        except TimeoutError:
+            continue
+        return Connection(accepted.detach())
+    return None
+
+
+def die_with_parent() -> None:
+    """Let the system end this process when its parent is gone, however that went; Linux alone can."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -1,0 +1,100 @@
+"""What a trained model says of examples, and how right it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harness.data.array_files import read_csv, read_npz
+from harness.data.datasets import load_dataset
+from harness.ensemble.bn_statistics import batches
+from harness.errors import ModelError, UsageError
+from harness.export.model_card import Functions
+
+CHUNK = 2048  # examples at once, where it changes nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is given to a model, and, where it is known, what it should say."""
+
+    x: Tensor  # "N ..."
+    y: Tensor | None  # "N"
+
+
+def read_examples(data: str, inputs: tuple[int, ...], classes: int, own: Functions) -> Examples:
+    """The examples in a .csv or .npz file, or the test examples of the dataset of that name, shaped for the model."""
+    if data.endswith(".csv"):
+        x, y = read_csv(Path(data))
+    elif data.endswith(".npz"):
+        arrays = read_npz(Path(data))
+        names = ("x", "y") if "x" in arrays else ("x_test", "y_test")
+        if names[0] not in arrays:
+            raise UsageError(
+                f"{data} needs an array x (and y, the labels), or x_test; it has {', '.join(arrays)!r:.100}"
+            )
+        x, y = arrays[names[0]], arrays.get(names[1])
+    else:
+        dataset = load_dataset(data, Path(), own)
+        x, y = dataset.x["test"], dataset.y["test"]
+    return Examples(shaped(data, x, inputs), None if y is None else labelled(data, y, len(x), classes))
+
+
+def shaped(data: str, x: NDArray[Any], inputs: tuple[int, ...]) -> Tensor:
+    """The examples as the model takes them: as many numbers each, in its shape."""
+    if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x) or x[0].size != np.prod(inputs):
+        got = f"{x.dtype} of shape {x.shape}"
+        raise UsageError(f"{data}: the model takes numbers of shape (N, {', '.join(map(str, inputs))}), got {got}")
+    if not np.isfinite(x).all():
+        raise UsageError(f"{data}: holds NaN, infinite or missing values; fill or leave out these examples")
+    return torch.from_numpy(np.ascontiguousarray(x, np.float32).reshape(-1, *inputs))
+
+
+def labelled(data: str, y: NDArray[Any], examples: int, classes: int) -> Tensor:
+    """The labels, one for each example, all of them classes that the model knows."""
+    whole = (
+        y.ndim == 1 and y.dtype.kind in "fiub" and len(y) == examples and np.isfinite(y).all() and (y % 1 == 0).all()
+    )
+    if not whole or y.min() < 0 or y.max() >= classes:
+        raise UsageError(f"{data}: labels must be whole numbers from 0 to {classes - 1}, one for each example")
+    return torch.from_numpy(y.astype(np.int64))
+
+
+def as_taken(model: nn.Module, x: Tensor) -> Tensor:
+    """The examples on the model's device, in the type of its weights."""
+    return x.to(next((tensor for tensor in model.state_dict().values() if tensor.is_floating_point()), x))
+
+
+@torch.no_grad()
+def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = CHUNK) -> Float[Tensor, "N K"]:
+    """The model's output for each example, on the CPU.
+
+    UsageError where a batch norm is left without a variance, ModelError where the model is not one of `classes`.
+    """
+    try:
+        out = torch.cat([model(some).cpu() for some in batches(as_taken(model, x), batch_size)])
+    except ValueError as error:
+        raise UsageError("a batch with one value per channel has no variance") from error
+    except Exception as error:  # a module of somebody's own may raise anything
+        raise ModelError(f"the model can't be run: {type(error).__name__}: {error}"[:200]) from error
+    if out.shape != (len(x), classes):
+        raise ModelError(f"the model must give scores of shape {(len(x), classes)}, got {tuple(out.shape)}")
+    return out
+
+
+def loss_and_accuracy(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> tuple[float, float]:
+    """The mean cross-entropy in nats, and the share of the examples whose class is named."""
+    loss = F.cross_entropy(out.double(), y).item()
+    return loss, (out.argmax(1) == y).double().mean().item()
+
+
+def confusion(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> Int[Tensor, "K K"]:
+    """How many examples of each class (row) are taken for each class (column)."""
+    classes = out.shape[1]
+    return torch.bincount(y * classes + out.argmax(1), minlength=classes**2).view(classes, classes)

@@ -1,0 +1,160 @@
+"""A trained model by itself: what it is, and its tensors, cut out of the cohort that it was trained in.
+
+What is said of it (`about`) is plain data, the same in the file under models/ and in every form that `export` writes,
+so that a file alone is enough to build the model again:
+
+    format         version of this description; a newer one is refused
+    key, trial     the trial and its settings, those that differ from their defaults
+    init_params    how to build the model: its name, inputs (shape of an example), classes; the trial says the rest
+    layers         the same for the eye: the module as torch prints it
+    which          "last" or "best"
+    step, epoch    updates and passes over the training data that made it what it is
+    lr             learning rate of the next update
+    accuracy       of the validation examples at that step
+    metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
+    versions       of harness and torch
+    spared         the weights that weight decay leaves alone, where it does so
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness._version import __version__
+from harness.ensemble.optim import OPTIMIZERS, TORCH, lr_factor
+from harness.errors import ModelError, lookup
+from harness.nn.models import MODELS, blank
+from harness.nn.surgery import plain_names, unsynchronised
+from harness.spec.trial import Trial
+from harness.storage.records import WHICH
+from harness.training.checkpoint import Snapshot
+from harness.training.state import SPLITS, Program
+
+FORMAT = 1
+MEMBERS = {  # of a description: what anything here relies on -> its type
+    **{"format": int, "key": str, "trial": dict, "init_params": dict, "which": str, "versions": dict},
+    **{"step": int, "epoch": float, "lr": float, "accuracy": float},
+}
+Functions = Mapping[str, Callable[..., Any]]  # what a suite brings of its own
+
+
+def trained_models(program: Program, own: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
+    """The last and the best model of each trial of a program that keeps its best."""
+    program.write_back()
+    first, data = program.trials[0], program.dataset
+    with torch.device("meta"):
+        layers = str(unsynchronised(blank(first, data.inputs, data.classes, own), data.inputs))
+    for i, trial in enumerate(program.trials):
+        for which in WHICH:
+            state = program.state if which == "last" else program.best
+            step = program.steps if which == "last" else int(program.best["step"][i])
+            about = {**_about(program, i, step), "layers": layers, "which": which}
+            yield trial, which, Snapshot(about, {name: state[name][i] for name in program.state})
+
+
+def _about(program: Program, i: int, step: int) -> dict[str, Any]:
+    trial, mark = program.trials[i], program.marks.index(step)
+    splits = {name: curve for name, curve in program.curves.items() if name.partition(".")[0] in SPLITS}
+    measured = {name: curve[mark, i].item() for name, curve in splits.items()}
+    metrics = {name: value if math.isfinite(value) else None for name, value in measured.items()}
+    next_step = min(step, program.steps - 1)
+    spared = {} if trial.decay_norms else {"spared": sorted(program.norms)}
+    return {
+        "format": FORMAT,
+        "key": trial.key,
+        "trial": trial.content,
+        **spared,
+        "init_params": {
+            "model": trial.model,
+            "inputs": list(program.dataset.inputs),
+            "classes": program.dataset.classes,
+        },
+        "step": step,
+        "epoch": step / program.steps_per_epoch,
+        "lr": trial.lr * lr_factor(trial, next_step, program.steps),
+        "accuracy": metrics["val.accuracy"],
+        "metrics": metrics,
+        "versions": {"harness": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def check(about: Mapping[str, Any]) -> None:
+    """ModelError where a description is of a newer version, or lacks what anything here relies on."""
+    version = about.get("format")
+    if type(version) is int and version > FORMAT:
+        raise ModelError(
+            f"has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
+        )
+    fault = "is not a model as this project writes it"
+    for name, kind in MEMBERS.items():
+        if type(about.get(name)) is not kind and not (name == "accuracy" and about.get(name, 0) is None):
+            raise ModelError(f"{fault}: its {name} is {about.get(name)!r:.50}")
+    if type(about.get("spared", [])) is not list:
+        raise ModelError(f"{fault}: its spared is {about['spared']!r:.50}")
+    inputs, classes = about["init_params"].get("inputs"), about["init_params"].get("classes")
+    sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
+    if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
+        raise ModelError(f"{fault}: its inputs are {inputs!r:.50}, its classes {classes!r:.50}")
+
+
+def trial_of(about: Mapping[str, Any]) -> Trial:
+    """The trial that a description names."""
+    try:
+        return Trial(**about["trial"])
+    except TypeError as error:
+        wrote = about["versions"].get("harness")
+        raise ModelError(
+            f"it was written by harness {wrote} with settings unknown to {__version__}: {error}"
+        ) from error
+
+
+def state_of(model: Snapshot) -> dict[str, Tensor]:
+    """The parameters and buffers of a trained model, under the names of its plain module."""
+    kinds = ("weight/", "buffer/")
+    return plain_names({name.partition("/")[2]: t for name, t in model.tensors.items() if name.startswith(kinds)})
+
+
+def optimizer_state(model: Snapshot) -> dict[str, Any]:
+    """What torch's own optimizer needs to go on where the harness stopped: its state_dict.
+
+    Where weight decay leaves norm layers alone, their parameters are a second group.
+    """
+    about = model.about
+    trial = trial_of(about)
+    make, theirs_of = lookup(TORCH, trial.optimizer, "optimizer")
+    names = [name for name in model.tensors if name.startswith("weight/")]
+    spared = [name for name in names if name.removeprefix("weight/") in about.get("spared", [])]
+    decaying = [name for name in names if name not in spared]
+    groups: list[dict[str, Any]] = [{"params": [nn.Parameter(model.tensors[name]) for name in decaying]}]
+    if spared:
+        groups.append({"params": [nn.Parameter(model.tensors[name]) for name in spared], "weight_decay": 0.0})
+    weights = [*decaying, *spared]
+    state: dict[str, Any] = make(groups, trial).state_dict()
+    for group in state["param_groups"]:
+        group |= {"lr": about["lr"], "initial_lr": trial.lr}
+    slots = {theirs_of[slot]: f"slot/{slot}" for slot in OPTIMIZERS[trial.optimizer].slots([trial])}
+    for i, name in enumerate(weights if slots else ()):
+        kept = {theirs: model.tensors[name.replace("weight", ours, 1)] for theirs, ours in slots.items()}
+        state["state"][i] = {**({"step": torch.tensor(float(about["step"]))} if "exp_avg" in kept else {}), **kept}
+    return state
+
+
+def build_trained(about: Mapping[str, Any], state: Mapping[str, Tensor], own: Functions) -> nn.Module:
+    """The plain module that `about` describes, with these tensors, in evaluation mode.
+
+    It is built without memory of its own, so that a description can claim any size; the tensors then have to fit.
+    """
+    params, trial = about["init_params"], trial_of(about)
+    if trial.model not in own and trial.model.partition("-")[0] not in MODELS:
+        raise ModelError(
+            f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
+            "(--suite FILE), or give the function (own={name: function})"
+        )
+    inputs = tuple(params["inputs"])
+    with torch.device("meta"):
+        model = blank(trial, inputs, params["classes"], own)
+    model.load_state_dict(dict(state), assign=True)
+    return unsynchronised(model, inputs).eval()

@@ -1,0 +1,1 @@
+"""Networks as plain modules: norms, layers, models, their initial weights and their loss."""

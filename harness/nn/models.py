@@ -1,0 +1,104 @@
+"""The networks: plain modules, written once, each with its norm and activation as parameters.
+
+To add a family: one entry in MODELS, from the sizes in the model's name to a module. `mlp-64x8` has eight hidden layers
+of 64, `mlp-64-32` has one of 64 and one of 32, `cnn-8-16` has convolutions with 8 and with 16 channels. Deep families
+are named by their number of layers: `resnet-20` is that of the paper, `resnet-20x8` has 8 channels where it has 16.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.errors import SuiteError, lookup
+from harness.nn.config import Surroundings
+from harness.nn.feedforward import cnn, mlp, vgg
+from harness.nn.init import initialise
+from harness.nn.norms import BRANCH_ENDS, REWORK, norm_of
+from harness.nn.residual import resmlp, resnet
+from harness.rng import sub_seed
+from harness.spec.trial import Trial
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+LARGEST_MODEL = 10**9  # parameters; more than that is a slip of the keyboard
+MOST_LAYERS = 10_000
+
+
+def build(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str, Callable[..., Any]]) -> nn.Module:
+    """The model of a trial on the CPU, initialised by its seed alone; `own` are the functions that the suite brings."""
+    model = blank(trial, inputs, classes, own)
+    initialise(model, trial)
+    return model
+
+
+def blank(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str, Callable[..., Any]]) -> nn.Module:
+    """The model of a trial before its init: what is needed where trained weights are to follow."""
+    around = Surroundings(
+        inputs=inputs,
+        classes=classes,
+        norm=norm_of(trial),
+        activation=lookup(ACTIVATIONS, trial.activation, "activation"),
+        branch_end=BRANCH_ENDS.get(trial.norm, lambda dims=0: nn.Identity()),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sub_seed(trial.seed, "init"))
+        model = _own(own[trial.model], around) if trial.model in own else _named(trial.model, around)
+    if trial.norm in BRANCH_ENDS and not any(type(layer) is BRANCH_ENDS[trial.norm] for layer in model.modules()):
+        raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
+    if trial.norm in REWORK:
+        REWORK[trial.norm](model)
+    return model
+
+
+def _named(name: str, around: Surroundings) -> nn.Module:
+    kind, _, sizes = name.partition("-")
+    family = lookup(MODELS, kind, "model")
+    if not re.fullmatch(r"\d+(x\d+)?(-\d+(x\d+)?)*", sizes) or len(sizes) > 100 or (family.deep and "-" in sizes):
+        such_as = " or ".join(f"{kind}-{example}" for example in family.examples)
+        raise SuiteError(f"a {kind} is named by its layers, such as {such_as}, got {name!r}")
+    parts = [[int(number) for number in part.split("x")] for part in sizes.split("-")]
+    if family.deep:
+        ((depth, *first),) = parts
+        widths = [8 * (first or [64])[0]] * min(depth, MOST_LAYERS + 1)
+    else:
+        widths = [width for width, *times in parts for _ in range(min(times[0] if times else 1, MOST_LAYERS + 1))]
+    if len(widths) > MOST_LAYERS:
+        raise SuiteError(f"model {name!r} has {len(widths)} layers or more; {MOST_LAYERS} is the most")
+    if not (widths and all(widths)) or sum(a * b for a, b in pairwise(widths)) > LARGEST_MODEL:
+        raise SuiteError(f"model {name!r} has a layer of size 0 or more than {LARGEST_MODEL} weights")
+    return family.make(parts[0] if family.deep else widths, around)
+
+
+def _own(function: Callable[..., Any], around: Surroundings) -> nn.Module:
+    """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
+    known = {name: getattr(around, name) for name in Surroundings.__slots__}
+    asked = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    if unknown := [name for name in asked if name not in known]:
+        raise SuiteError(f"model {function.__name__!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
+    model = function(**{name: known[name] for name in inspect.signature(function).parameters if name in known})
+    if not isinstance(model, nn.Module):
+        raise SuiteError(f"model {function.__name__!r} must return an nn.Module, got {type(model).__name__}")
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How to make a model of the sizes in its name."""
+
+    make: Callable[[Sequence[int], Surroundings], nn.Module]
+    examples: tuple[str, ...]
+    deep: bool = False  # the sizes are the number of layers and, if it is told, the channels of the first
+
+
+MODELS: dict[str, Family] = {
+    "mlp": Family(mlp, ("64x8", "64-32")),
+    "cnn": Family(cnn, ("8-16",)),
+    "vgg": Family(vgg, ("11", "16x8"), deep=True),
+    "resnet": Family(resnet, ("20", "20x8"), deep=True),
+    "resmlp": Family(resmlp, ("64x8",)),
+}

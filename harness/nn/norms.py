@@ -1,0 +1,114 @@
+"""What stands where a network normalises.
+
+To add a norm: one entry in NORMS, from the settings of the trial, the number of channels and the number of spatial
+dimensions (0 for a vector, 1 for a signal, 2 for an image) to a layer. It draws nothing from a random generator: arms
+with one seed start from the same weights. A layer that torch doesn't have is a module in layers.py, with its stacked
+form in stacking.py.
+
+What changes the weights that it stands behind has an entry in REWORK as well. Weight standardisation is a norm of this
+table, together with the norm of activations that it goes with, and no axis of its own: so it is an arm like the others,
+and without a norm behind them standardised weights would scale activations by the root of the fan-in in every layer.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from harness.errors import SuiteError, lookup
+from harness.nn.ghost_batch_norm import GhostBatchNorm
+from harness.nn.layers import BranchScale, RMSNorm, standardise_weights
+from harness.nn.sync_batch_norm import SyncBatchNorm
+from harness.spec.trial import Trial
+
+NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RMSNorm)  # the first: batch and instance norms
+
+Norm = Callable[..., nn.Module]  # (channels, dims=0) -> layer
+
+BATCH: dict[int, type[nn.Module]] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+INSTANCE: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d}
+
+
+def norm_of(trial: Trial) -> Norm:
+    """The layer that the trial puts behind each convolution or linear layer: call it with channels and dims."""
+    return partial(lookup(NORMS, trial.norm, "norm"), trial)
+
+
+def norm_weights(model: nn.Module) -> frozenset[str]:
+    """The names of the parameters that belong to norm layers: their scales and shifts."""
+    layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, NORM_LAYERS))
+    return frozenset(f"{name}.{own}".lstrip(".") for name, layer in layers for own, _ in layer.named_parameters())
+
+
+def _batch(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
+    """Ioffe & Szegedy 2015. Each rank has its own statistics."""
+    return BATCH[dims](channels, **_running(trial))
+
+
+def _sync_batch(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
+    """Batch norm over the batches of all ranks; in one process that is batch norm."""
+    if trial.world_size == 1:
+        return _batch(trial, channels, dims)
+    layer: type[nn.Module] = nn.SyncBatchNorm if sync_bn(trial) == "native" else SyncBatchNorm
+    return layer(channels, **_running(trial))
+
+
+def sync_bn(trial: Trial) -> str:
+    """Whose synchronised batch norm a trial has: torch's own where it runs, unless the trial says "portable"."""
+    on_cuda = trial.device.startswith("cuda")
+    if trial.sync_bn == "native" and not on_cuda:
+        raise SuiteError(f"sync_bn='native' needs CUDA, got device {trial.device!r}; use 'portable' or 'auto'")
+    return ("native" if on_cuda else "portable") if trial.sync_bn == "auto" else trial.sync_bn
+
+
+def _running(trial: Trial) -> dict[str, Any]:
+    """What batch norms share. A momentum of None is torch's word for the cumulative average of all batches."""
+    momentum = None if trial.norm_momentum == "cumulative" else trial.norm_momentum
+    return {"momentum": momentum, "track_running_stats": trial.norm_track_running_stats, **_affine(trial)}
+
+
+def _group(trial: Trial, channels: int, groups: int) -> nn.Module:
+    """Wu & He 2018."""
+    if channels % groups:
+        raise SuiteError(f"norm_groups={groups} must divide the channels of every layer, got {channels}")
+    return nn.GroupNorm(groups, channels, **_affine(trial))
+
+
+def _instance(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
+    """Ulyanov et al. 2016, without running statistics, as is usual: the same in training and evaluation."""
+    if dims not in INSTANCE:
+        raise SuiteError("instance norm needs pixels to normalise over, and a layer of vectors has none; use a cnn")
+    return INSTANCE[dims](channels, **_affine(trial))
+
+
+def _affine(trial: Trial) -> dict[str, Any]:
+    return {"eps": trial.norm_eps, "affine": trial.norm_affine}
+
+
+NORMS: dict[str, Norm] = {  # trial, channels, dims -> layer
+    "none": lambda trial, channels, dims=0: nn.Identity(),
+    "batch": _batch,
+    "sync_batch": _sync_batch,
+    # Hoffer et al. 2017; over the examples of one rank, as batch norm is.
+    "ghost_batch": lambda trial, channels, dims=0: GhostBatchNorm(
+        channels, trial.statistics_batch or trial.batch_size, **_running(trial)
+    ),
+    # Ba et al. 2016; over an image it normalises channels and pixels together, with one scale for each channel.
+    "layer": lambda trial, channels, dims=0: _group(trial, channels, 1),
+    "group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
+    "instance": _instance,
+    "rms": lambda trial, channels, dims=0: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
+    # De & Smith 2020: no norm, but residual branches that are nothing at first.
+    "skipinit": lambda trial, channels, dims=0: nn.Identity(),
+    "ws_batch": _batch,
+    "ws_group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
+}
+
+BRANCH_ENDS: dict[str, type[nn.Module]] = {"skipinit": BranchScale}  # norm -> the last layer of a residual branch
+
+REWORK: dict[str, Callable[[nn.Module], None]] = {  # norm -> what it makes of a model that has it
+    "ws_batch": standardise_weights,
+    "ws_group": standardise_weights,
+}

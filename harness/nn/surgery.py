@@ -1,0 +1,81 @@
+"""A model as one process has it, where it was trained by several."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.nn.ghost_batch_norm import GhostBatchNorm
+from harness.nn.sync_batch_norm import SyncBatchNorm
+
+SYNCHRONISED = (nn.SyncBatchNorm, SyncBatchNorm)  # torch's, and that of every device
+WRAPPED = "module."  # what DistributedDataParallel puts before the names of a model's tensors
+BATCH_NORMS: dict[int, type[nn.Module]] = {  # dimensions of a batch -> layer
+    2: nn.BatchNorm1d,
+    3: nn.BatchNorm1d,
+    4: nn.BatchNorm2d,
+    5: nn.BatchNorm3d,
+}
+
+
+def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names that the model itself has for them, without DistributedDataParallel's prefix."""
+    wrapped = all(name.startswith(WRAPPED) for name in state)
+    return {name.removeprefix(WRAPPED) if wrapped else name: tensor for name, tensor in state.items()}
+
+
+def unsynchronised(model: nn.Module, inputs: tuple[int, ...]) -> nn.Module:
+    """The model with BatchNorm in the place of a SyncBatchNorm, with the same tensors; `inputs` is an example's shape.
+
+    A SyncBatchNorm doesn't tell how many dimensions its batches have, so one batch is sent through the model.
+    """
+    synchronised = {name: layer for name, layer in model.named_modules() if isinstance(layer, SYNCHRONISED)}
+    if not synchronised:
+        return model
+    dims: dict[nn.Module, int] = {}
+
+    def note(layer: nn.Module, given: tuple[Any, ...]) -> None:
+        dims[layer] = given[0].ndim
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in synchronised.values()]
+    training = model.training
+    with torch.no_grad():
+        model.eval()(next(model.parameters()).new_zeros(2, *inputs))
+    for hook in hooks:
+        hook.remove()
+    model.train(training)
+    return swapped(model, {name: _taking_over(layer, BATCH_NORMS[dims[layer]]) for name, layer in synchronised.items()})
+
+
+def in_groups(model: nn.Module, norm_batch: int) -> nn.Module:
+    """The model with ghost batch norm, over so many examples, in the place of batch norm, with the same tensors."""
+    return swapped(
+        model,
+        {
+            name: _taking_over(layer, partial(GhostBatchNorm, norm_batch=norm_batch))
+            for name, layer in model.named_modules()
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+        },
+    )
+
+
+def swapped(model: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
+    """The model with these layers in the place of those of the same names."""
+    for name, layer in layers.items():
+        if not name:
+            return layer
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer)
+    return model
+
+
+def _taking_over(layer: _BatchNorm, kind: Any) -> nn.Module:
+    """A layer of another kind, with the settings and the tensors of this one."""
+    options = {name: getattr(layer, name) for name in ("eps", "momentum", "affine", "track_running_stats")}
+    with torch.device("meta"):
+        single: nn.Module = kind(layer.num_features, **options)
+    single.load_state_dict(layer.state_dict(keep_vars=True), assign=True)
+    return single.train(layer.training)

@@ -1,0 +1,63 @@
+"""What a probe sees of the models in training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from harness.ensemble.ensemble import Stack
+from harness.nn.losses import cross_entropy
+from harness.probes.layers import Layer
+
+Values = Mapping[str, Float[Tensor, "M"]]  # curve -> what was measured of each model
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples and labels: each model's own, "N M ..." and "M N", or "N ..." and "N" that all of them share.
+
+    Labels may also be each model's own where the examples are shared.
+    """
+
+    x: Tensor
+    y: Tensor
+    shared: bool
+
+    def of(self, model: int) -> tuple[Tensor, Tensor]:
+        """One model's examples "N ..." and labels "N"."""
+        return self.x if self.shared else self.x[:, model], self.y if self.y.ndim == 1 else self.y[model]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """M models before an update. Probes read `models`, and run copies of them: training must not notice."""
+
+    models: Stack
+    layers: tuple[Layer, ...]
+    batch: Batch  # training examples that are the same at every step, and for all models of a seed
+    coming: Batch  # the batch of the next update
+    train: Tensor  # all training examples, "N ..."
+    batch_size: int
+    lr: Float[Tensor, "M"]  # of the next update
+    seeds: tuple[int, ...]
+    step: int
+
+    def copy(self) -> Stack:
+        """The models once more, in tensors of their own; not compiled, for what is can't be differentiated twice."""
+        made = replace(self.models.take(torch.arange(self.models.size, device=self.lr.device)), compiled=None)
+        made.count_batches(self.step)
+        return made
+
+
+def losses_and_gradients(models: Stack, batch: Batch) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:
+    """Each model's loss on a batch, in training mode, and its gradients; the latter hold until the next call."""
+    return models.gradients(batch.x, shared=batch.shared, head=partial(cross_entropy, y=batch.y))
+
+
+def norm(tensor: Float[Tensor, "M ..."]) -> Float[Tensor, "M"]:
+    """The Euclidean norm of each model's tensor."""
+    found: Tensor = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
+    return found

@@ -1,0 +1,57 @@
+"""The loss along its gradient, as Santurkar et al. 2018 look at it (section 3, figure 4)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from harness.ensemble.optim import per_model
+from harness.probes.context import Values, View, losses_and_gradients
+
+LENGTHS = tuple(2 ** (i / 2) for i in range(-2, 5))  # of the steps along the gradient, 1/2 to 4 times lr
+
+
+def landscape(view: View) -> Values:
+    """How loss and gradient change on the way down the gradient g, on the batch of the next update.
+
+    From weights w it looks at w - s g, where s is each of LENGTHS times the learning rate of the next update, whatever
+    the optimizer. `landscape_loss_*` are the least and the largest loss there and how far they are apart,
+    `landscape_gradient_change_*` the least and the largest |g(w - s g) - g|, the gradient's predictiveness, and
+    `effective_beta` is the largest |g(w - s g) - g| / |s g|.
+    """
+    models = view.copy()
+    start = {name: weight.detach().clone() for name, weight in models.weights.items()}
+    _, grads = losses_and_gradients(models, view.coming)
+    along = {name: grad.clone() for name, grad in grads.items()}
+    losses, changes, betas = [], [], []
+    for length in LENGTHS:
+        lr = view.lr * length
+        _move(models.weights, start, along, lr)
+        loss, grads = losses_and_gradients(models, view.coming)
+        change = _size({name: grad - along[name] for name, grad in grads.items()})
+        losses.append(loss.detach().clone())
+        changes.append(change)
+        betas.append(change / (lr * _size(along)))
+    least, most = torch.stack(losses).amin(0), torch.stack(losses).amax(0)
+    return {
+        "landscape_loss_min": least,
+        "landscape_loss_max": most,
+        "landscape_loss_range": most - least,
+        "landscape_gradient_change_min": torch.stack(changes).amin(0),
+        "landscape_gradient_change_max": torch.stack(changes).amax(0),
+        "effective_beta": torch.stack(betas).amax(0),
+    }
+
+
+@torch.no_grad()
+def _move(
+    weights: dict[str, Tensor], start: dict[str, Tensor], along: dict[str, Tensor], lr: Float[Tensor, "M"]
+) -> None:
+    for name, weight in weights.items():
+        factor = per_model(lr.to(weight.dtype), weight.ndim)
+        weight.copy_(start[name] - factor * along[name])
+
+
+def _size(tensors: dict[str, Tensor]) -> Float[Tensor, "M"]:
+    """The Euclidean norm of all of a model's tensors together."""
+    squares = [tensor.flatten(1).square().sum(1) for tensor in tensors.values()]
+    return torch.stack(squares).sum(0).sqrt()

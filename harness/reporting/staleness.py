@@ -1,0 +1,69 @@
+"""Whether a report is of the results that are there: found out without making it or loading what draws."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.analysis import pairing
+from harness.errors import DamageError
+from harness.io import read_bytes
+from harness.storage.tables import MAX_TABLE_BYTES, TABLES
+
+FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}  # with what must not be written into them
+MAX_PAGE_BYTES = 2**28
+DIGEST = re.compile(rb'<meta name="inputs" content="([0-9a-f]{64})">')
+SHOWN = re.compile(rb'<figure id="figure-([\w.-]+)">')
+PLAIN_NAME = re.compile(r"[\w.-]{1,64}")  # what may become part of a file's name
+
+
+def current_page(folder: Path, suite: Mapping[str, Any]) -> Path | None:
+    """The page of a report that needs not be made again; None where there is none, or from other results."""
+    page = page_of(folder)
+    return page if is_whole(page, digest_of(folder, suite)) else None
+
+
+def page_of(folder: Path) -> Path:
+    page = folder / "report" / "index.html"
+    for path in (page.parent, page.parent / "figures"):
+        if path.is_symlink():
+            raise DamageError(f"{path} is a link, a report is not written through one; remove it")
+    return page
+
+
+def digest_of(folder: Path, suite: Mapping[str, Any]) -> str:
+    """A digest of all that a report is made from: the results, and the code and templates that make it."""
+    sums = hashlib.sha256(json.dumps(suite, sort_keys=True, default=str).encode())
+    folders = [Path(__file__).parents[1] / name for name in ("analysis", "reporting")]
+    code = sorted(p for part in folders for p in part.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    for path in [*(folder / name for name in TABLES), *data_files(folder, suite), *plane_files(folder), *code]:
+        content = read_bytes(path, at_most=MAX_TABLE_BYTES) if path.exists() else b""
+        sums.update(hashlib.sha256(content).digest())
+    return sums.hexdigest()
+
+
+def is_whole(page: Path, digest: str) -> bool:
+    """Whether a page was made from what the digest stands for, and all that was written with it is there still."""
+    try:
+        text = read_bytes(page, at_most=MAX_PAGE_BYTES)
+    except (FileNotFoundError, DamageError):
+        return False
+    found = DIGEST.search(text[:4096])
+    names = [f"{name.decode()}.{kind}" for name in SHOWN.findall(text) for kind in FORMATS]
+    beside = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md", page.parent / "table.tex"]
+    files = [*beside, *(page.parent / "figures" / name for name in names)]
+    return found is not None and found[1].decode() == digest and all(path.is_file() for path in files)
+
+
+def data_files(folder: Path, suite: Mapping[str, Any]) -> list[Path]:
+    """The files of the data sets that the suite names, in its results folder."""
+    names = {Path(str(name)).stem for name in pairing.values(suite, "dataset")}
+    found = sorted((folder / "data").glob("*.npz"))
+    return [path for path in found if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
+
+
+def plane_files(folder: Path) -> list[Path]:
+    """The files of what trained models say of the plane, named by the keys of their trials."""
+    return [path for path in sorted((folder / "data" / "planes").glob("*.npz")) if PLAIN_NAME.fullmatch(path.stem)]

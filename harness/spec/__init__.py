@@ -1,0 +1,1 @@
+"""What to run: trials, suites, claims, and how a grid is cut into cohorts. Never imports torch."""

@@ -1,0 +1,94 @@
+"""What trains together, and in which order."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.spec.trial import Trial, Value
+
+# What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
+PER_MODEL = frozenset(
+    {"seed", "lr", "momentum", "weight_decay", "decay_norms", "clip_norm", "label_noise", "init", "init_scale"}
+)
+MAX_COHORT = 64  # models: more hardly gain anything, and keep fewer cores busy
+
+Shape = tuple[Value, ...]  # what a trial shares with all that can train in its cohort
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Trials that train together as one program. Its cut is part of what its bits depend on, so it is kept."""
+
+    trials: tuple[Trial, ...]
+
+    @property
+    def id(self) -> str:
+        """Name this cohort by its trials and their order."""
+        return cohort_id(trial.key for trial in self.trials)
+
+    def halves(self) -> tuple["Cohort", "Cohort"]:
+        """Cut in two, to find the trial that brings the others down."""
+        middle = len(self.trials) // 2
+        return Cohort(self.trials[:middle]), Cohort(self.trials[middle:])
+
+
+def cohort_id(keys: Iterable[str]) -> str:
+    """The name of the cohort that holds the trials with these keys, in this order."""
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
+
+
+def plan(
+    trials: Iterable[Trial], kept: Sequence[Sequence[str]] = (), at_once: Mapping[Shape, int] | None = None
+) -> list[Cohort]:
+    """Cut trials into cohorts: first those of an earlier plan as they were `kept`, then the others among themselves.
+
+    Trials share a cohort where they are equal in all but PER_MODEL, as many as may train `at_once`. The order of the
+    trials is the order of the plan: with the seed outermost, the first cohorts of all arms together are a fair part of
+    the grid.
+    """
+    todo = {trial.key: trial for trial in trials}
+    cohorts = []
+    for keys in kept:
+        if _stands(keys, todo):
+            cohorts.append(Cohort(tuple(todo.pop(key) for key in keys)))
+    shapes: dict[Shape, list[Trial]] = {}
+    for trial in todo.values():
+        shapes.setdefault(shape(trial), []).append(trial)
+    most = at_once or {}
+    parts = [
+        (index, part)
+        for of, alike in shapes.items()
+        for index, part in enumerate(_even_parts(alike, most.get(of, MAX_COHORT)))
+    ]
+    return cohorts + [Cohort(tuple(part)) for _, part in sorted(parts, key=lambda entry: entry[0])]
+
+
+def longest_first(cohorts: Iterable[Cohort], work: Mapping[Shape, float]) -> list[Cohort]:
+    """The cohorts in rounds, one of each shape, so that half a run is fair; in a round those with the most work first.
+
+    `work` is that of one trial of each shape. Short cohorts at the end keep all workers busy until it.
+    """
+    rounds: dict[Shape, int] = {}
+    order = []
+    for cohort in cohorts:
+        of = shape(cohort.trials[0])
+        rounds[of] = rounds.get(of, -1) + 1
+        order.append((rounds[of], -work.get(of, 0.0) * len(cohort.trials), cohort))
+    return [cohort for *_, cohort in sorted(order, key=lambda entry: entry[:2])]
+
+
+def shape(trial: Trial) -> Shape:
+    """What a trial shares with all that can train in its cohort."""
+    return tuple(getattr(trial, axis) for axis in Trial.__slots__ if axis not in PER_MODEL)
+
+
+def _stands(keys: Sequence[str], todo: Mapping[str, Trial]) -> bool:
+    """Whether a kept cohort can train as it was: each of its trials is to do, once, and they are alike."""
+    return len({*keys} & todo.keys()) == len(keys) and len({shape(todo[key]) for key in keys}) == 1
+
+
+def _even_parts(trials: list[Trial], most: int) -> list[list[Trial]]:
+    count = -(-len(trials) // most)
+    edges = [len(trials) * i // count for i in range(count + 1)]
+    return [trials[low:high] for low, high in pairwise(edges)]

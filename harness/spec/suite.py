@@ -1,0 +1,174 @@
+"""A suite: a grid of trials and the claims that the grid puts to the test."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import islice, product
+from typing import Any
+
+from harness.errors import SuiteError
+from harness.spec.claim import Claim, is_number
+from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
+
+Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
+Functions = Mapping[str, Callable[..., Any]]
+
+MOST_VALUES = 100_000  # of an axis: more are a slip of the keyboard, or never end
+
+OWN_CODE = ("model", "dataset")  # axes whose values may be functions of the suite file
+
+
+@dataclass(frozen=True, init=False)
+class Suite:
+    """A grid of trials and what is claimed of it.
+
+    Every field of `Trial` may be one value or a list of values: then it is an axis. `also` adds further grids, each
+    a mapping of the fields in which it differs from the first; a trial in several grids is one trial. `only_if` keeps
+    the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy
+    ends under `target_accuracy` is below_target. `save_models` keeps the weights of the last epoch and of the best. A
+    model or a dataset may be a function of the suite's own. A list of `probes` is no axis: all are taken of each trial.
+    """
+
+    grids: tuple[Grid, ...]
+    functions: Functions
+    claims: tuple[Claim, ...]
+    compare: str
+    target_accuracy: float | None
+    only_if: Callable[[Trial], bool]
+    save_models: bool
+
+    def __init__(
+        self,
+        *,
+        claims: Iterable[Claim] = (),
+        compare: str | None = None,
+        target_accuracy: float | None = None,
+        also: Iterable[Mapping[str, Any]] = (),
+        only_if: Callable[[Trial], bool] = lambda trial: True,
+        save_models: bool = False,
+        **axes: Any,
+    ) -> None:
+        if target_accuracy is not None and not (is_number(target_accuracy) and 0 < target_accuracy <= 1):
+            raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
+        if not callable(only_if):
+            raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
+        if not isinstance(save_models, bool):
+            raise SuiteError(f"save_models must be True or False, got {save_models!r}")
+        claims = _listed("claims", claims, Claim, "made by Claim.better and its like")
+        also = _listed("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
+        functions: dict[str, Callable[..., Any]] = {}
+        axes = {axis: _values(axis, given) for axis, given in axes.items()}
+        grids = tuple(_grid({**axes, **changes}, functions) for changes in ({}, *also))
+        compare = compare if compare is not None else _varying(grids)
+        if compare not in axis_types():
+            canonical(str(compare), None)
+        values = (grids, functions, claims, compare, target_accuracy, only_if, save_models)
+        for field, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
+
+    def trials(self, *, device: str = "cpu", sources: Mapping[str, str] | None = None) -> Iterator[Trial]:
+        """Every trial once: seeds outermost and arms innermost, so that half a run is a fair sample of the grid.
+
+        `device` stands in for "auto"; `sources` maps a model or dataset that the suite brings to a digest of it.
+        """
+        seen: set[Trial] = set()
+        for grid in self.grids:
+            order = sorted(grid, key=lambda axis: (axis != "seed", axis == self.compare))
+            for values in product(*(grid[axis] for axis in order)):
+                content = dict(zip(order, values, strict=True))
+                if content.get("device", "auto") == "auto":
+                    content["device"] = device
+                own = [
+                    digest for name, digest in (sources or {}).items() if name in (content["model"], content["dataset"])
+                ]
+                trial = Trial(**content, source="+".join(own))  # type: ignore[arg-type]
+                if trial not in seen and self._keeps(trial):
+                    seen.add(trial)
+                    yield trial
+
+    def _keeps(self, trial: Trial) -> bool:
+        try:
+            return bool(self.only_if(trial))
+        except Exception as error:
+            raise SuiteError(f"only_if failed on {trial.content}: {type(error).__name__}: {error}") from error
+
+
+def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
+    """Values from `low` to `high`, both included, evenly spaced in the logarithm: at least `per_decade` to a decade.
+
+    They are rounded to three significant digits, so that they can be read and typed.
+    """
+    if not (0 < low < high < math.inf and per_decade >= 1):
+        raise SuiteError(f"log_grid needs 0 < low < high and per_decade >= 1, got {low!r}, {high!r}, {per_decade!r}")
+    intervals = math.ceil(math.log10(high / low) * per_decade - 1e-9)
+    return [float(f"{low * (high / low) ** (i / intervals):.3g}") for i in range(intervals + 1)]
+
+
+def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> Grid:
+    """The axes with every value in canonical form; functions are replaced by their names and kept aside."""
+    missing = [
+        f.name for f in fields(Trial) if f.name in ("dataset", "model", "lr", "batch_size") and f.name not in axes
+    ]
+    if missing:
+        raise SuiteError(f"a suite must say {', '.join(missing)}")
+    grid: dict[str, tuple[Value, ...]] = {}
+    for axis, given in axes.items():
+        if axis == "source":
+            raise SuiteError("source is computed from the files that a suite brings; leave it out")
+        values = [canonical(axis, _named(axis, value, functions)) for value in _values(axis, given)]
+        if not values:
+            raise SuiteError(f"axis {axis!r} is empty; give it a value or a list of values")
+        if len(set(values)) < len(values):
+            twice = next(value for i, value in enumerate(values) if value in values[:i])
+            raise SuiteError(f"axis {axis!r} has {twice!r} twice; every value stands once")
+        grid[axis] = tuple(values)
+    return grid
+
+
+def _listed(name: str, given: Any, kind: Any, what: str) -> tuple[Any, ...]:
+    """A setting that is no axis: a list whose members are of that kind, or one of them."""
+    members = tuple(given) if isinstance(given, Iterable) else (given,)
+    if strangers := [member for member in members if not isinstance(member, kind)]:
+        raise SuiteError(f"{name} must be {what}, got {strangers[0]!r}")
+    return members
+
+
+def _values(axis: str, given: Any) -> list[Any]:
+    """What an axis is given, as a list: a generator can be gone through but once."""
+    if axis == "probes" and not isinstance(given, str):  # all of them are taken of every trial: no axis
+        return [_joined(given)]
+    if isinstance(given, set | frozenset):
+        raise SuiteError(f"axis {axis!r} is a set, which keeps no order; give it a list")
+    is_one = isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
+    values = [given] if is_one else list(islice(given, MOST_VALUES + 1))
+    if len(values) > MOST_VALUES:
+        raise SuiteError(f"axis {axis!r} has more than {MOST_VALUES} values; give it fewer")
+    return values
+
+
+def _joined(given: Any) -> str:
+    names = list(given) if isinstance(given, Iterable) else [given]
+    if strangers := [name for name in names if not isinstance(name, str)]:
+        raise SuiteError(f"probes must be a list of names, such as ['gradients'], got {strangers[0]!r} in it")
+    return join_probes(names)
+
+
+def _named(axis: str, value: Any, functions: dict[str, Callable[..., Any]]) -> Any:
+    """A function of the suite's own by its name; anything else as it is."""
+    if not (axis in OWN_CODE and callable(value)):
+        return value
+    name: str = getattr(value, "__name__", repr(value))
+    if not name.isidentifier() or functions.get(name, value) is not value:
+        raise SuiteError(
+            f"a {axis} of the suite's own needs a name that no other has (`def`, not lambda), got {name!r}"
+        )
+    functions[name] = value
+    return name
+
+
+def _varying(grids: tuple[Grid, ...]) -> str:
+    """The axis that is most likely compared: norm where it varies, else the first that does, else norm."""
+    varying = [
+        axis for grid in grids for axis, values in grid.items() if len(values) > 1 and axis not in ("lr", "seed")
+    ]
+    return "norm" if "norm" in varying or not varying else varying[0]

@@ -1,0 +1,205 @@
+"""The source of truth: one self-checksummed file per trial, and one for the suite that they belong to."""
+
+import fcntl
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DamageError, MachineError
+from harness.io import dump_sealed, load_sealed, make_folder, write_atomically
+
+SCHEMA = 1
+NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
+TRAINED = "trained"
+WHICH = ("last", "best")  # the weights that are kept of a trial: after its last step, and where it validated best
+FACTS: dict[str, type] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
+    **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int),
+    **dict.fromkeys(("train_examples", "test_examples"), int),
+    "guess_loss": float,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of one trial: what it was, how it ended, and what was measured."""
+
+    key: str
+    trial: Mapping[str, Any]  # the fields that differ from their default
+    outcome: str  # trained, or one of NO_RESULT
+    facts: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # steps, norm_batch, classes, fail_step, ...: no clock, no host
+    curves: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)  # "val.loss" -> step, value
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""  # one line; the traceback stands under logs/
+
+    def __post_init__(self) -> None:
+        if self.outcome not in (TRAINED, *NO_RESULT):
+            raise DamageError(f"record {self.key}: unknown outcome {self.outcome!r}")
+
+
+def failure(record: Record) -> str | None:
+    """How a trained trial failed to train, None where it did train: a result in either case.
+
+    A loss that is not under that of guessing by class frequencies counts as no better than at initialisation too: some
+    inits start far above it, and a net that has collapsed to one answer ends there.
+    """
+    if record.facts["fail_step"] is not None:
+        return "nonfinite"
+    loss = record.curves["train.loss"]["value"]
+    untrained = min(loss[0], record.facts.get("guess_loss", math.inf))
+    return "no_better_than_init" if loss[-1] >= untrained else None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The results folder of one suite: where each thing stands."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "suite.json"
+
+    @property
+    def records(self) -> Path:
+        return self.root / "records"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def record(self, key: str) -> Path:
+        return self.records / f"{key}.json"
+
+    def model(self, key: str, which: str) -> Path:
+        return self.root / "models" / f"{key}.{which}"
+
+    def plane(self, key: str) -> Path:
+        return self.root / "data" / "planes" / f"{key}.npz"
+
+
+def write_record(place: Place, record: Record) -> None:
+    """Write the record of a trial; a result that stands already is never changed."""
+    path = place.record(record.key)
+    try:
+        if read_record(path).outcome == TRAINED:
+            return
+    except (FileNotFoundError, DamageError):
+        pass
+    write_atomically(path, dump_sealed({"schema": SCHEMA, **asdict(record)}))
+
+
+def read_record(path: Path) -> Record:
+    """The record at `path`; DamageError where it is damaged, of a newer version, or of another trial."""
+    content = _current(load_sealed(path), path)
+    names = {f.name for f in fields(Record)}
+    if set(content) != names:
+        raise DamageError(f"{path} is no record: its members are {', '.join(sorted(content)) or 'none'}")
+    record = Record(**content)
+    if record.key != path.stem:
+        raise DamageError(f"{path} is the record of another trial, {record.key!r}")
+    if fault := _fault(record):
+        raise DamageError(f"{path} is no record that training wrote: {fault}")
+    return record
+
+
+def _fault(record: Record) -> str | None:
+    """What in a record is missing or of a wrong type: its checksum holds, but a stranger may have written it."""
+    parts = (record.trial, record.facts, record.curves, record.telemetry)
+    if not (isinstance(record.error, str) and all(isinstance(part, dict) for part in parts)):
+        return "a member of it has a wrong type"
+    for name, value in record.facts.items():
+        kind = FACTS.get(name, type(value))
+        if not (type(value) is kind or (value is None and kind is int)) or (kind is int and not _fits(value)):
+            return f"its fact {name!r} is {value!r:.50}"
+    for name, curve in record.curves.items():
+        if not (name.isprintable() and _is_curve(curve)):
+            return f"its curve {name!r:.50} is none"
+    if record.outcome == TRAINED:
+        if "fail_step" not in record.facts or "train.loss" not in record.curves:
+            return "it says nothing of its loss"
+        loss = record.curves["train.loss"]["value"]
+        if record.facts["fail_step"] is None and None in (loss[0], loss[-1]):
+            return "its loss is missing"
+    return None
+
+
+def _is_curve(curve: Any) -> bool:
+    """Whether a curve has steps and as many values, at least one of each."""
+    if not (isinstance(curve, dict) and curve.keys() == {"step", "value"}):
+        return False
+    steps, values = curve["step"], curve["value"]
+    if not (isinstance(steps, list) and isinstance(values, list) and 0 < len(steps) == len(values)):
+        return False
+    return all(type(step) is int and 0 <= step < 2**31 for step in steps) and all(map(_fits, values))
+
+
+def _fits(value: Any) -> bool:
+    """Whether a value is missing, or a number that a column of a table can hold."""
+    return value is None or type(value) is float or (type(value) is int and abs(value) < 2**63)
+
+
+def read_records(place: Place, keys: Iterable[str]) -> tuple[dict[str, Record], list[DamageError]]:
+    """The records of these trials, as far as they exist, and what is wrong with those that can't be read."""
+    records: dict[str, Record] = {}
+    damaged = []
+    for key in keys:
+        try:
+            records[key] = read_record(place.record(key))
+        except FileNotFoundError:
+            continue
+        except DamageError as error:
+            damaged.append(error)
+    return records, damaged
+
+
+def write_manifest(place: Place, manifest: Mapping[str, Any]) -> None:
+    """Write suite.json: the suite as it was resolved, its cohorts, and the machine that it runs on."""
+    write_atomically(place.manifest, dump_sealed({"schema": SCHEMA, **manifest}))
+
+
+def read_manifest(place: Place) -> dict[str, Any] | None:
+    """The content of suite.json, or None where nothing has run yet."""
+    try:
+        return _current(load_sealed(place.manifest), place.manifest)
+    except FileNotFoundError:
+        return None
+
+
+def _current(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    schema = content.pop("schema", None)
+    if schema != SCHEMA:
+        raise DamageError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it")
+    return content
+
+
+@contextmanager
+def owned(place: Place) -> Iterator[None]:
+    """Hold the results folder for one run; the kernel lets go of it when the process is gone, however it went."""
+    try:
+        make_folder(place.root)
+        descriptor = os.open(place.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise MachineError(
+            f"can't write results to {place.root}: {error.strerror}; choose another --results"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        busy = f"another run is at work in {place.root}; wait for it, or choose another --results"
+        cant = f"can't lock {place.root}: {error.strerror} (errno {error.errno}); choose another --results"
+        raise MachineError(busy if isinstance(error, BlockingIOError) else cant) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,297 @@
+"""Tidy tables: a deterministic merge of the records, the same bytes however often a run was interrupted."""
+
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.errors import DamageError, UsageError
+from harness.io import read_bytes, write_atomically
+from harness.spec.trial import Trial, axis_types
+from harness.storage import merge_cache
+from harness.storage.records import TRAINED, Place, Record, failure, read_manifest, read_records
+
+OUTCOMES = {  # column of trials.csv after the axes -> its type
+    "train_examples": "Int64",
+    "test_examples": "Int64",
+    "classes": "Int64",
+    "parameters": "Int64",
+    "status": "str",
+    "fail_step": "Int64",
+    "initial_loss": "float64",
+    "train_loss": "float64",
+    "val_loss": "float64",
+    "test_loss": "float64",
+    "train_accuracy": "float64",
+    "val_accuracy": "float64",
+    "test_accuracy": "float64",
+    "best_step": "Int64",
+    "steps_to_target": "Int64",
+}
+TELEMETRY = (
+    *("key", "seconds_train", "seconds_eval", "seconds_checkpoint", "step_ms", "samples_per_second", "peak_memory_mb"),
+    *("cohort_size", "attempts", "resumes", "started", "finished", "host", "device_name", "threads", "torch", "python"),
+    *("machine", "cpu", "mode", "commit", "dirty", "code_hash"),
+)
+CURVES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("step", pa.int32()),
+        ("epoch", pa.float64()),
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whatever their cells look like
+    ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "mode", "commit")
+) | {"code_hash"}
+TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
+MAX_TABLE_BYTES = 2**30
+CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
+MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """All that a run has found out: suite.json, and the tables as data frames."""
+
+    folder: Path
+    suite: Mapping[str, Any]
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    telemetry: pd.DataFrame
+
+
+def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) -> list[DamageError]:
+    """Write trials.csv, curves.parquet and telemetry.csv from the records; return what could not be read of these.
+
+    Rows stand in the order of the suite. A trial without a record is `interrupted`: the run stopped before its end.
+    """
+    keys = [trial.key for trial in trials]
+    state = merge_cache.state(place, keys, target_accuracy, _columns())
+    if merge_cache.outcomes_if_merged(place, state, TABLES) is not None:
+        return []
+    records, damaged = read_records(place, keys)
+    rows = [
+        _row(place.root.name, key, trial, records.get(key), target_accuracy)
+        for key, trial in zip(keys, trials, strict=True)
+    ]
+    finished = [records[key] for key in keys if key in records]
+    _write_if_changed(place.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
+    _write_if_changed(place.root / "curves.parquet", _parquet(finished))
+    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
+    _write_if_changed(place.root / "telemetry.csv", csv_bytes(telemetry))
+    if not damaged:
+        merge_cache.put(place, state, records, TABLES)
+    return damaged
+
+
+def read_outcomes(
+    place: Place, keys: Sequence[str], target_accuracy: float | None
+) -> tuple[dict[str, str], list[DamageError]]:
+    """How those of these trials ended that have a record, and what is wrong with records that can't be read."""
+    known = merge_cache.outcomes_if_merged(place, merge_cache.state(place, keys, target_accuracy, _columns()), TABLES)
+    if known is not None:
+        return known, []
+    records, damaged = read_records(place, keys)
+    return {key: record.outcome for key, record in records.items()}, damaged
+
+
+def read_results(folder: str | Path) -> Results:
+    """The tables of a results folder, as they were last written."""
+    place = Place(Path(folder))
+    manifest = read_manifest(place)
+    if manifest is None:
+        raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")
+    try:
+        return Results(
+            folder=place.root,
+            suite=manifest,
+            trials=read_trials(place.root),
+            curves=_read_curves(place.root / "curves.parquet"),
+            telemetry=_read_csv(place.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}),
+        )
+    except FileNotFoundError as error:
+        raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
+
+
+def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float | None) -> str:
+    """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
+    if record.outcome != TRAINED:
+        return record.outcome
+    if failed := failure(record):
+        return failed
+    accuracy = outcomes["test_accuracy"]  # missing where the test loss alone is not finite
+    if target_accuracy is not None and (accuracy is None or accuracy < target_accuracy):
+        return "below_target"
+    return "ok"
+
+
+def _row(suite: str, key: str, trial: Trial, record: Record | None, target: float | None) -> dict[str, Any]:
+    row = {"suite": suite, "key": key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
+    if record is None:
+        return {**row, **dict.fromkeys(OUTCOMES), "status": "interrupted"}
+    outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target)}
+    return {**row, **outcomes, "status": status(record, outcomes, target)}
+
+
+def _final(record: Record, target: float | None) -> dict[str, Any]:
+    """What the curves of a trial come to."""
+    last = {name: curve["value"][-1] for name, curve in record.curves.items()}
+    accuracy = record.curves.get("val.accuracy", {"step": [], "value": []})
+    seen = [(step, value) for step, value in zip(accuracy["step"], accuracy["value"], strict=True) if value is not None]
+    return {
+        "initial_loss": record.curves["train.loss"]["value"][0] if "train.loss" in record.curves else None,
+        **{
+            f"{split}_{metric}": last.get(f"{split}.{metric}")
+            for split in ("train", "val", "test")
+            for metric in _METRICS
+        },
+        "best_step": max(seen, key=lambda point: point[1])[0] if seen else None,
+        "steps_to_target": next((step for step, value in seen if target is not None and value >= target), None),
+    }
+
+
+_METRICS = ("loss", "accuracy")
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of trials.csv in their order and their types; whole numbers stay whole where some are missing."""
+    kinds = _kinds()
+    return frame.reindex(columns=list(kinds)).astype(kinds)
+
+
+def _kinds() -> dict[str, str]:
+    """The columns of trials.csv in their order -> their types."""
+    return {"suite": "str", "key": "str", **{axis: _dtype(kinds) for axis, kinds in axis_types().items()}, **OUTCOMES}
+
+
+def _columns() -> list[str]:
+    """All columns that this version writes: another version's tables are not its own."""
+    return [*_kinds(), *TELEMETRY, *CURVES.names]
+
+
+def _dtype(kinds: tuple[type, ...]) -> str:
+    if str in kinds:
+        return "object" if float in kinds else "str"
+    return "bool" if bool in kinds else "float64" if float in kinds else "Int64"
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV in which no text starts like a spreadsheet formula, and none ends its row."""
+    return _map_texts(frame, _quoted).to_csv(index=False, lineterminator="\n").encode()
+
+
+_FORMULA = frozenset("=+-@\t\r")
+
+
+def _quoted(text: str) -> str:
+    # A lone surrogate is no text in UTF-8.
+    text = (f"'{text}" if _is_formula(text) else text).replace("\r", "\\r")
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _unquoted(text: str) -> str:
+    return text[1:] if text[:1] == "'" and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a text would be a formula, but for quotes before it."""
+    return text.lstrip("'")[:1] in _FORMULA
+
+
+def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    frame = frame.copy()
+    for column in frame.columns[[kind in ("str", "object") for kind in frame.dtypes.astype(str)]]:
+        cells = [change(cell) if isinstance(cell, str) else cell for cell in frame[column]]
+        frame[column] = pd.Series(cells, index=frame.index, dtype=frame[column].dtype)
+    return frame
+
+
+def _read_csv(path: Path, kinds: Mapping[str, str | None]) -> pd.DataFrame:
+    """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `kinds`, in their order."""
+    data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+    known = {column: kind for column, kind in kinds.items() if kind is not None}
+    if not data.endswith(b"\n"):
+        raise DamageError(f"{path} is cut off: its last line has no end")
+    try:
+        frame = pd.read_csv(io.BytesIO(data), dtype=known, keep_default_na=False, na_values=[""])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DamageError(f"{path} is not a table: {error}") from error
+    if list(frame.columns) != list(kinds):
+        raise DamageError(f"{path} is not the table that this version writes: its columns differ")
+    return _map_texts(frame, _unquoted)
+
+
+def _parquet(records: Sequence[Record]) -> bytes:
+    columns: dict[str, list[Any]] = {name: [] for name in CURVES.names}
+    for record in records:
+        per_epoch = record.facts.get("steps_per_epoch") or math.nan
+        for name, curve in record.curves.items():
+            split, _, metric = name.partition(".")
+            count = len(curve["step"])
+            columns["key"] += [record.key] * count
+            columns["step"] += curve["step"]
+            columns["epoch"] += [step / per_epoch for step in curve["step"]]
+            columns["split"] += [split] * count
+            columns["metric"] += [metric] * count
+            columns["value"] += curve["value"]
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=CURVES), sink, compression="zstd", store_schema=False)
+    return sink.getvalue()
+
+
+def read_trials(folder: Path) -> pd.DataFrame:
+    """The table of trials in a results folder, as it was last written."""
+    path = folder / "trials.csv"
+    frame = _read_csv(path, _kinds())
+    if frame[["key", "status"]].isna().any(axis=None):
+        raise DamageError(f"{path} has a row without key or status")
+    for column, kind in _kinds().items():
+        if kind == "str":
+            frame[column] = frame[column].fillna("")
+        if kind == "object":
+            frame[column] = frame[column].map(_number).astype("object")
+    return frame
+
+
+def _number(text: str) -> float | str:
+    """The number that a text is; otherwise the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _read_curves(path: Path) -> pd.DataFrame:
+    try:
+        data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+        file = pq.ParquetFile(io.BytesIO(data))
+        if not file.schema_arrow.equals(CURVES):
+            raise DamageError(f"{path} holds no curves: its columns are not {', '.join(CURVES.names)} with their types")
+        rows, most = file.metadata.num_rows, MAX_SMALL_ROWS + CURVE_ROWS_PER_BYTE * len(data)
+        if rows > most:
+            raise DamageError(f"{path} claims {rows} rows, more than the {most} that a file of its size can hold")
+        curves: pd.DataFrame = file.read().to_pandas()
+        return curves
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamageError(f"{path} is not a Parquet file: {error}") from error
+
+
+def _write_if_changed(path: Path, data: bytes) -> None:
+    """Leave a table alone that says the same already, so that what is made from it need not be made again."""
+    try:
+        if read_bytes(path, at_most=MAX_TABLE_BYTES) == data:
+            return
+    except (FileNotFoundError, DamageError):
+        pass
+    write_atomically(path, data)

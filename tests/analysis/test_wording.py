@@ -1,0 +1,61 @@
+"""What a verdict says in words: the grid point that it rests on, and what its n counts."""
+
+import numpy as np
+import pytest
+
+from harness.reporting.figures.verdict import estimates
+from harness.spec.claim import Claim
+from tests.support.simulated import simulate
+from tests.support.verdicts import NORMS, SEEDS, judged, verdict_on
+
+LRS = [0.01, 0.1, 1.0]
+SPREAD = np.linspace(-1, 1, SEEDS)
+
+
+def led(lead, spread=(0.001, 0.001, 0.001)):
+    """Accuracy in which batch leads none by so much at each lr, give or take as much over seeds."""
+    at = dict(zip(LRS, zip(lead, spread, strict=True), strict=True))
+
+    def value(row):
+        mean, width = at[row["lr"]]
+        return 0.5 + (mean + width * SPREAD[row["seed"]]) * (row["norm"] == "batch")
+
+    return value
+
+
+@pytest.mark.parametrize(
+    ("claim", "values", "word", "closest"),
+    [
+        (Claim.equivalent("batch", to="none", within=0.006), led((-0.001, 0.004, 0.001)), "supported", "lr 0.1 "),
+        (Claim.equivalent("batch", to="none", within=0.006), led((-0.02, -0.01, 0.03)), "refuted", "lr 0.1 "),
+        (Claim.better("batch", than="none"), led((0.05, 0.06, 0.3), (0.001, 0.05, 0.001)), "supported", "lr 0.1 "),
+        (Claim.better("batch", than="none"), led((-0.05, -0.06, 0.1), (0.001, 0.06, 0.001)), "refuted", "lr 0.1 "),
+        (Claim.better("batch", than="none"), led((0.001, 0.004, -0.001), (0.2, 0.01, 0.2)), "undecided", "lr 0.1 "),
+    ],
+)
+def test_the_closest_call_is_the_point_whose_interval_ends_nearest_to_the_margin(
+    tmp_path, claim, values, word, closest
+):
+    verdict = judged(tmp_path, {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}, claim, values)
+    assert verdict.word == word
+    assert f"The closest call: at {closest}" in verdict.sentence
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(SEEDS, f"n = {SEEDS} seeds"), (3, "a verdict needs 6 seeds")])
+def test_against_a_published_figure_seeds_are_counted_and_no_pairs(tmp_path, seeds, said):
+    claim = Claim.matches("batch", published=0.9, within=0.01)
+    verdict = judged(tmp_path, {"norm": NORMS, "seed": range(seeds)}, claim, lambda row: 0.9 + 0.001 * row["seed"])
+    assert said in verdict.sentence
+    assert "pair" not in verdict.sentence
+    (picture,) = estimates([verdict])
+    assert f"n = {seeds} seeds;" in picture.caption
+
+
+def test_arms_are_written_alike_in_the_claim_and_in_what_is_said_of_it(tmp_path):
+    results = simulate(
+        tmp_path, {"decay_norms": [True, False], "seed": range(SEEDS)}, claims=[Claim.better(True, than=False)]
+    )
+    results.suite["compare"] = "decay_norms"
+    verdict = verdict_on(results)
+    assert verdict.statement == "true has a higher test accuracy than false"
+    assert "with true than with false" in verdict.sentence

@@ -1,0 +1,98 @@
+"""How many models one worker trains at once: what memory has room for, and what a step gains from."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.cli.run import _is_uncut
+from harness.execution import cohort_size
+from harness.execution import preflight as surveying
+from harness.execution.cohort_size import fitting, pace_of, worthwhile
+from harness.execution.messages import Kind
+from harness.training.state import prepare
+from tests.training.test_loop import BASE, CPU, DIGITS
+
+
+def test_cohorts_are_measured_as_long_as_one_is_to_be_cut():
+    todo = SimpleNamespace(trials=[BASE, replace(BASE, seed=1)])
+    assert _is_uncut(todo, None)
+    assert _is_uncut(todo, {"cohorts": [[BASE.key]]})
+    assert not _is_uncut(todo, {"cohorts": [[BASE.key], [replace(BASE, seed=1).key, "another"]]})
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**9))
+def test_as_many_models_as_memory_has_room_for_and_at_least_one(free, each):
+    found = fitting(free, each)
+    assert 1 <= found <= cohort_size.MOST_ON_GPU
+    assert found == 1 or found * each <= cohort_size.MEMORY_SHARE * free
+
+
+@given(st.integers(1, cohort_size.MOST_ON_GPU), st.sampled_from([0.0, 10.0, 300.0, 1e9]))
+def test_a_cohort_is_as_large_as_a_model_gains_from(most, launch):
+    """A step costs a launch, whatever the cohort, and a microsecond for each model."""
+    tried = []
+
+    def pace(size):
+        tried.append(size)
+        return launch / size + 1
+
+    found = worthwhile(most, pace)
+    assert found in tried
+    assert max(tried) <= most
+    fastest = min(map(pace, list(tried)))
+    assert pace(found) <= fastest * cohort_size.GAIN
+    assert launch < 1e9 or found * cohort_size.GAIN >= most
+    assert launch > 0 or found == min(cohort_size.FIRST_SIZE, most)
+
+
+def test_a_size_that_fails_is_not_taken_and_the_first_is_left_to_training():
+    assert worthwhile(4096, lambda size: math.inf if size > 256 else 1 / size) == 256
+    assert worthwhile(4096, lambda size: math.inf) == cohort_size.FIRST_SIZE
+
+    def full(some):
+        raise torch.OutOfMemoryError(f"no room for {len(some)}")
+
+    assert pace_of([BASE], full) == math.inf
+
+
+def test_the_pace_is_that_of_steps_thrown_away():
+    trials = [replace(BASE, seed=seed) for seed in range(3)]
+    assert 0 < pace_of(trials, lambda some: prepare(some, DIGITS, CPU, {})) < 10
+
+
+@pytest.mark.parametrize(
+    ("mode", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("chain", 5, 2, 3), ("alone", 1, 1, 0)]
+)
+def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, mode, workers, gpus, share):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 10**9, 8 * 10**9))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    stack = SimpleNamespace(mode=mode, weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
+    each = cohort_size.KEPT_TIMES * 10**6 + cohort_size.WEIGHTS_TIMES * 4000 + 8 * 987
+    expected = fitting(3 * 10**9 // share, each) if share else 1
+    assert surveying._at_once(stack, DIGITS, 10**6, "cuda", workers) == expected
+    assert surveying._at_once(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.on_cpu(10**6)
+
+
+def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
+    tried = []
+
+    def on_a_cpu(some, dataset, device, own):
+        assert device.type == "cuda"
+        tried.append(len(some))
+        return prepare(some, dataset, CPU, own)
+
+    monkeypatch.setattr(surveying, "prepare", on_a_cpu)
+    monkeypatch.setattr(surveying, "make_ready", lambda trial, device: None)
+    suite = SimpleNamespace(suite=SimpleNamespace(functions={}))
+    trials = [replace(BASE, seed=seed) for seed in range(5)]
+    for at_once, found in ((100, 5), (3, 3), (1, 1)):
+        kind = Kind(at_once=at_once, work=1.0)
+        assert surveying._worthwhile(trials, kind, suite, DIGITS) == found
+    assert tried == [5, 3]
+    asked = [replace(trial, together=2) for trial in trials]
+    assert surveying._worthwhile(asked, Kind(at_once=2, work=1.0), suite, DIGITS) == 2

@@ -1,0 +1,50 @@
+"""What is known of ranks that have ended, from what they and their launcher wrote."""
+
+import json
+import sys
+import tempfile
+
+import pytest
+
+from harness.execution import torchrun
+from harness.execution.messages import Failed, Refused
+from harness.execution.torchrun import LEFT, Launched
+
+CAUSES = [
+    (["oom", "RuntimeError: out of memory"], Failed, False),
+    (["crashed", "ConnectionResetError: Connection reset by peer"], Failed, True),
+    (["MachineError", "disk full"], Refused, None),
+]
+
+
+@pytest.mark.parametrize(("told", "kind", "again"), CAUSES)
+@pytest.mark.parametrize("lines", [0, 1000])
+def test_the_first_rank_that_says_why_it_ends_is_heard_however_much_is_written_afterwards(told, kind, again, lines):
+    first, later = (f"{LEFT}{json.dumps(words)}" for words in (told, ["crashed", "another"]))
+    program = f"print({first!r}); print({later!r}); print('banner of a rank\\n' * {lines})"
+    launched = Launched([sys.executable, "-c", program], tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
+    launched.join()
+    launched.kill()
+    found = launched.cause()
+    assert isinstance(found, kind)
+    assert found.error == told[1]
+    assert getattr(found, "again", None) == again
+
+
+def test_a_run_that_is_halted_while_ranks_start_leaves_none_of_them(monkeypatch):
+    started = []
+
+    def halted():
+        raise KeyboardInterrupt
+
+    class Noted(Launched):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            started.append(self)
+
+    monkeypatch.setattr(torchrun, "Launched", Noted)
+    monkeypatch.setattr(torchrun, "_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
+    with pytest.raises(KeyboardInterrupt):
+        torchrun.launch(2, halted)
+    (one,) = started
+    assert one.exitcode is not None

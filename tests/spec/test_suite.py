@@ -1,0 +1,264 @@
+import functools
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import Claim, Suite, log_grid
+from harness.errors import SuiteError
+from harness.spec.trial import Trial
+from tests.support.strategies import AXES, REQUIRED
+
+FIXED = {"dataset": "digits", "model": "mlp-8", "lr": 0.1, "batch_size": 7, "steps": 5}
+SMALL_AXES = {
+    axis: st.lists(AXES[axis], min_size=1, max_size=3, unique=True) for axis in ("norm", "seed", "lr", "init")
+}
+
+
+def trials(**settings):
+    """The trials of a suite with these settings."""
+    return list(Suite(**{**FIXED, **settings}).trials())
+
+
+def own_net():
+    """A model that a suite brings."""
+
+
+def other_net():
+    """Another one."""
+
+
+@given(st.fixed_dictionaries({}, optional=SMALL_AXES))
+def test_a_suite_is_the_product_of_its_axes(axes):
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    expected = [Trial(**{**FIXED, **point, "device": "cpu"}) for point in points]
+    assert sorted(t.key for t in trials(**axes)) == sorted(t.key for t in expected)
+
+
+@given(st.fixed_dictionaries({axis: SMALL_AXES[axis] for axis in ("init", "norm", "lr", "seed")}))
+def test_seeds_are_outermost_and_arms_innermost(axes):
+    made = trials(**axes, compare="norm")
+    assert [t.seed for t in made] == sorted((t.seed for t in made), key=axes["seed"].index)
+    arms = len(axes["norm"])
+    assert all([t.norm for t in made[i : i + arms]] == axes["norm"] for i in range(0, len(made), arms))
+
+
+def test_a_value_alone_is_an_axis_of_one_value():
+    assert trials(norm="batch") == trials(norm=["batch"])
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        range(3),
+        (0, 1, 2),
+        [0, 1, 2],
+        np.arange(3),
+        dict.fromkeys(range(3)).keys(),
+        (i for i in range(3)),
+        map(int, "012"),
+    ],
+    ids=lambda seeds: type(seeds).__name__,
+)
+def test_an_axis_may_be_any_sequence_of_values(seeds):
+    assert [t.seed for t in trials(seed=seeds, also=[{"norm": "batch"}])] == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_numpy_scalar_is_one_value():
+    assert trials(lr=np.array(0.3)) == trials(lr=np.float64(0.3)) == trials(lr=0.3)
+
+
+def test_a_set_is_refused_because_its_order_changes_from_run_to_run():
+    with pytest.raises(SuiteError, match="axis 'norm' is a set"):
+        trials(norm={"batch", "none"})
+
+
+@pytest.mark.parametrize("empty", [[], (), range(0), np.array([])], ids=["list", "tuple", "range", "array"])
+def test_an_empty_axis_is_refused_by_name(empty):
+    with pytest.raises(SuiteError, match="axis 'lr' is empty"):
+        trials(lr=empty)
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "says"),
+    [
+        ("lr", [0.1, 0.3, 1e-1], "0.1"),
+        ("lr", [1, 1.0], "1.0"),
+        ("seed", [3, 5, 3], "3"),
+        ("norm", ["batch", "none", "batch"], "'batch'"),
+        ("norm_momentum", [0.0, -0.0], "0.0"),
+        ("model", [own_net, "own_net"], "'own_net'"),
+    ],
+)
+def test_a_value_that_an_axis_has_twice_is_refused(axis, values, says):
+    with pytest.raises(SuiteError, match=f"axis '{axis}' has {says} twice"):
+        trials(**{axis: values})
+
+
+@pytest.mark.parametrize("where", ["suite", "also", "compare"])
+def test_a_misspelt_field_is_named_with_the_nearest_one(where):
+    wrong = {"suite": {"batchsize": 7}, "also": {"also": [{"batchsize": 7}]}, "compare": {"compare": "batchsize"}}
+    with pytest.raises(SuiteError, match=r"unknown field 'batchsize'; did you mean 'batch_size'\?"):
+        trials(**wrong[where])
+
+
+@pytest.mark.parametrize("axis", [axis for axis in REQUIRED if axis != "steps"])
+def test_a_suite_that_leaves_out_what_it_must_say_is_refused(axis):
+    with pytest.raises(SuiteError, match=f"must say {axis}"):
+        Suite(**{name: value for name, value in FIXED.items() if name != axis})
+
+
+def test_a_suite_does_not_set_what_is_computed():
+    with pytest.raises(SuiteError, match="source is computed"):
+        trials(source="a")
+
+
+def test_only_if_keeps_the_trials_for_which_it_is_true():
+    axes = {"norm": ["batch", "none"], "lr": [0.1, 0.3, 1.0]}
+    kept = trials(**axes, only_if=lambda t: t.norm == "none" or t.lr < 0.5)
+    assert kept == [t for t in trials(**axes) if t.norm == "none" or t.lr < 0.5] != trials(**axes)
+
+
+@pytest.mark.parametrize("failing", [lambda t: t.nrom, lambda t: 1 / 0, lambda: True], ids=["name", "value", "arity"])
+def test_an_only_if_that_fails_is_an_error_of_the_suite(failing):
+    with pytest.raises(SuiteError, match=r"only_if failed on .*'lr': 0.1"):
+        trials(only_if=failing)
+
+
+def test_an_only_if_that_is_no_function_is_refused():
+    with pytest.raises(SuiteError, match="only_if"):
+        trials(only_if=True)
+
+
+def test_also_adds_grids_that_differ_from_the_first_in_the_fields_named():
+    grids = trials(norm=["batch", "none"], seed=[0, 1, 2], also=[{"lr": [0.3, 1.0], "norm": "layer"}, {"seed": 7}])
+    first = trials(norm=["batch", "none"], seed=[0, 1, 2])
+    second = trials(norm="layer", seed=[0, 1, 2], lr=[0.3, 1.0])
+    third = trials(norm=["batch", "none"], seed=7)
+    assert [t.key for t in grids] == [t.key for t in first + second + third]
+
+
+def test_a_trial_in_several_grids_is_one_trial():
+    assert trials(seed=[0, 1], also=[{"seed": [1, 2]}, {}]) == trials(seed=[0, 1, 2])
+
+
+def test_device_stands_in_for_auto_alone():
+    suite = Suite(**FIXED, device=["auto", "cpu"])
+    assert [t.device for t in suite.trials(device="cuda")] == ["cuda", "cpu"]
+    assert [t.device for t in suite.trials(device="cpu")] == ["cpu"]
+    assert [t.device for t in Suite(**FIXED).trials(device="mps")] == ["mps"]
+
+
+def test_a_function_of_the_suites_own_goes_by_its_name():
+    suite = Suite(**{**FIXED, "model": [own_net, "mlp-8", other_net], "dataset": own_net})
+    assert [t.model for t in suite.trials()] == ["own_net", "mlp-8", "other_net"]
+    assert suite.functions == {"own_net": own_net, "other_net": other_net}
+
+
+def test_the_source_of_what_a_suite_brings_is_in_the_trials_that_use_it_alone():
+    suite = Suite(**{**FIXED, "model": [own_net, "mlp-8"], "dataset": ["a.npz", "digits"]})
+    found = {(t.model, t.dataset): t.source for t in suite.trials(sources={"own_net": "f00", "a.npz": "da7a"})}
+    assert found == {
+        ("own_net", "a.npz"): "f00+da7a",
+        ("own_net", "digits"): "f00",
+        ("mlp-8", "a.npz"): "da7a",
+        ("mlp-8", "digits"): "",
+    }
+
+
+@pytest.mark.parametrize(
+    "nameless", [lambda: None, functools.partial(own_net), type("a b", (), {})], ids=["lambda", "partial", "class"]
+)
+def test_a_function_without_a_name_is_refused(nameless):
+    with pytest.raises(SuiteError, match="needs a name that no other has"):
+        trials(model=nameless)
+
+
+def test_two_functions_with_one_name_are_refused():
+    def own_net():
+        """Called as the one of this module."""
+
+    with pytest.raises(SuiteError, match=r"needs a name that no other has .* got 'own_net'"):
+        trials(model=own_net, dataset=globals()["own_net"])
+
+
+def test_a_function_is_no_value_of_any_other_axis():
+    with pytest.raises(SuiteError, match="norm must be str"):
+        trials(norm=own_net)
+
+
+@pytest.mark.parametrize("target", [0, -0.5, 1.01, 90, math.nan, math.inf])
+def test_a_target_accuracy_that_is_no_fraction_is_refused(target):
+    with pytest.raises(SuiteError, match=f"target_accuracy must be a fraction .* got {target!r}"):
+        Suite(**FIXED, target_accuracy=target)
+
+
+@pytest.mark.parametrize("target", [None, 1e-9, 0.9, 1, 1.0])
+def test_a_target_accuracy_that_is_a_fraction_is_kept(target):
+    assert Suite(**FIXED, target_accuracy=target).target_accuracy == target
+
+
+@pytest.mark.parametrize(
+    ("axes", "compared"),
+    [
+        ({}, "norm"),
+        ({"lr": [0.1, 0.3], "seed": [0, 1, 2]}, "norm"),
+        ({"init": ["he", "default"], "lr": [0.1, 0.3]}, "init"),
+        ({"init": ["he", "default"], "norm": ["batch", "none"]}, "norm"),
+        ({"init": ["he", "default"], "compare": "lr"}, "lr"),
+        ({"also": [{"optimizer": ["sgd", "adam"]}]}, "optimizer"),
+    ],
+)
+def test_what_is_compared_is_the_axis_named_else_norm_else_the_first_that_varies(axes, compared):
+    assert Suite(**{**FIXED, **axes}).compare == compared
+
+
+def test_claims_are_kept_in_their_order():
+    claims = [Claim.better("batch", than="none"), Claim.sooner("batch", than="none")]
+    assert Suite(**FIXED, claims=iter(claims)).claims == tuple(claims)
+
+
+@pytest.mark.parametrize("claims", [["batch is better"], [None], [Claim]])
+def test_what_is_no_claim_is_refused(claims):
+    with pytest.raises(SuiteError, match="claims must be made by"):
+        Suite(**FIXED, claims=claims)
+
+
+def test_a_bad_value_is_refused_before_anything_is_trained():
+    with pytest.raises(SuiteError, match=r"lr must be positive and finite, got -0.3"):
+        trials(lr=[0.1, -0.3])
+
+
+@given(st.floats(1e-8, 1e3), st.floats(0.05, 6), st.integers(1, 40))
+def test_log_grid_has_both_ends_and_enough_values_to_a_decade(low, decades, per_decade):
+    high = low * 10**decades
+    grid = log_grid(low, high, per_decade=per_decade)
+    assert (grid[0], grid[-1]) == (float(f"{low:.3g}"), float(f"{high:.3g}"))
+    assert len(grid) - 1 >= decades * per_decade - 1e-6
+    assert len(grid) - 1 <= decades * per_decade + 1
+    steps = np.diff(np.log10(grid))
+    assert np.allclose(steps, decades / (len(grid) - 1), atol=5e-3)
+    assert grid == [float(f"{value:.3g}") for value in grid]
+
+
+def test_log_grid_gives_the_numbers_that_one_would_type():
+    assert log_grid(1e-3, 1.0, per_decade=1) == [0.001, 0.01, 0.1, 1.0]
+    assert log_grid(3e-3, 3.0, per_decade=2) == [0.003, 0.00949, 0.03, 0.0949, 0.3, 0.949, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "per_decade"),
+    [(0, 1, 3), (-1, 1, 3), (1, 1, 3), (1, 0.1, 3), (1, math.inf, 3), (math.nan, 1, 3), (0.1, 1, 0)],
+)
+def test_log_grid_refuses_what_makes_no_grid(low, high, per_decade):
+    with pytest.raises(SuiteError, match="log_grid needs"):
+        log_grid(low, high, per_decade=per_decade)
+
+
+def test_a_suite_can_not_be_changed():
+    suite = Suite(**FIXED)
+    with pytest.raises(AttributeError):
+        suite.compare = "lr"

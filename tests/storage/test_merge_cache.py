@@ -1,0 +1,96 @@
+"""A merge that has nothing new to merge reads no record; whatever has changed is seen."""
+
+import os
+
+import pytest
+
+from harness.storage import tables
+from harness.storage.merge_cache import NAME
+from harness.storage.records import write_record
+from harness.storage.tables import TABLES, merge, read_outcomes
+from tests.support.records import a_place, a_record
+from tests.support.strategies import a_trial
+
+TRIALS = [a_trial(seed=seed) for seed in range(4)]
+KEYS = [trial.key for trial in TRIALS]
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = a_place(tmp_path)
+    for trial in TRIALS[:3]:
+        write_record(place, a_record(trial))
+    assert merge(place, TRIALS, 0.5) == []
+    return place
+
+
+def reads(place, monkeypatch, target=0.5, trials=TRIALS):
+    """Whether another merge reads records."""
+    read = []
+    right = tables.read_records
+    monkeypatch.setattr(tables, "read_records", lambda *words: (read.append(1), right(*words))[1])
+    assert merge(place, trials, target) == []
+    return bool(read)
+
+
+def test_nothing_new_is_not_read_again(place, monkeypatch):
+    assert not reads(place, monkeypatch)
+
+
+def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
+    known = read_outcomes(place, KEYS, 0.5)
+    (place.root / NAME).unlink()
+    assert read_outcomes(place, KEYS, 0.5) == known
+    assert set(known[0]) == set(KEYS[:3])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: write_record(place, a_record(TRIALS[3])),
+        lambda place: place.record(KEYS[0]).unlink(),
+        lambda place: os.utime(place.record(KEYS[0])),
+        lambda place: (place.root / "trials.csv").write_bytes(b""),
+        lambda place: (place.root / "curves.parquet").unlink(),
+        lambda place: (place.root / NAME).unlink(),
+        lambda place: (place.root / NAME).write_bytes((place.root / NAME).read_bytes()[:-9]),
+        lambda place: (place.root / NAME).write_bytes(b"[" * 9999),
+    ],
+    ids=range(8),
+)
+def test_whatever_has_changed_is_seen(place, monkeypatch, change):
+    change(place)
+    assert reads(place, monkeypatch)
+    assert not reads(place, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "options", [{"target": 0.7}, {"target": None}, {"trials": TRIALS[:2]}, {"trials": TRIALS[::-1]}]
+)
+def test_another_question_to_the_same_records_is_merged_anew(place, monkeypatch, options):
+    assert reads(place, monkeypatch, **options)
+
+
+def test_a_damaged_record_is_named_every_time(place):
+    path = place.record(KEYS[1])
+    path.write_bytes(path.read_bytes().replace(b"trained", b"Trained"))
+    for _ in range(2):
+        (error,) = merge(place, TRIALS, 0.5)
+        assert KEYS[1] in str(error)
+        assert read_outcomes(place, KEYS, 0.5)[1]
+
+
+def test_a_folder_that_cannot_be_written_is_merged_without_a_stamp(place, monkeypatch):
+    (place.root / NAME).unlink()
+    (place.root / NAME).mkdir()
+    assert reads(place, monkeypatch)
+    assert all((place.root / name).is_file() for name in TABLES)
+
+
+def test_tables_that_an_older_version_wrote_with_other_columns_are_written_again(place, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(tables, "OUTCOMES", {**tables.OUTCOMES, "gone": "float64"})
+        merge(place, TRIALS, 0.5)
+        assert "gone" in (place.root / "trials.csv").read_text().partition("\n")[0]
+    assert merge(place, TRIALS, 0.5) == []
+    assert "gone" not in tables.read_trials(place.root).columns

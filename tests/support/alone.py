@@ -1,0 +1,105 @@
+"""Trials trained alone, as a tutorial would write them, and what fused training of the same is held against."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.data.datasets import Dataset
+from harness.nn.models import build
+from harness.rng import generator
+from harness.spec.trial import Trial
+from harness.training.augmentation import draw_moves, noisy_labels
+from harness.training.loop import train
+from harness.training.results import outcomes
+from harness.training.state import Program, prepare
+from tests.support.images import small_images
+
+CPU = torch.device("cpu")
+DATA = small_images(45, 31, 7)
+BASE = Trial(
+    dataset="small", model="mlp-12-8", lr=0.1, batch_size=7, steps=9, norm_groups=2, eval_every=4, device="cpu"
+)
+
+
+def run(trials: list[Trial], data: Dataset = DATA) -> Program:
+    program = prepare(trials, data, CPU, {})
+    for _ in train(program):
+        pass
+    return program
+
+
+def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[float]]:
+    """The same trial written out as a tutorial would: a module, an optimizer of torch, a loop."""
+    model = build(trial, data.inputs, data.classes, {}).train()
+    options = {"lr": trial.lr, "weight_decay": trial.weight_decay}
+    if trial.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups(model, trial), momentum=trial.momentum, nesterov=trial.nesterov, **options)
+    else:
+        optimizer = torch.optim.AdamW(groups(model, trial), **options)
+    x, y = (torch.from_numpy(arrays["train"]) for arrays in (data.x, data.y))
+    if trial.label_noise:
+        (y,) = noisy_labels(y, data.classes, [trial])
+    losses, per_epoch = [], len(y) // trial.batch_size
+    for step in range(trial.steps):
+        epoch, batch = divmod(step, per_epoch)
+        order = torch.randperm(len(y), generator=generator(trial.seed, "order", epoch))
+        some = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
+        optimizer.zero_grad()
+        loss = 0.0
+        for part in some.tensor_split(trial.accumulate):
+            out = model(seen(x, part, trial, epoch))
+            share = nn.functional.cross_entropy(out, y[part]) * len(part) / len(some)
+            share.backward()
+            loss += share.item()
+        if trial.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), trial.clip_norm)
+        optimizer.step()
+        losses.append(loss)
+    return model, losses
+
+
+def groups(model: nn.Module, trial: Trial) -> list[dict]:
+    """The parameters, those of layers that are neither linear nor convolutions apart where they don't decay."""
+    if trial.decay_norms:
+        return [{"params": list(model.parameters())}]
+    weighted = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    decaying = {p for m in weighted for p in m.parameters()}
+    others = [p for p in model.parameters() if p not in decaying]
+    return [{"params": [p for p in model.parameters() if p in decaying]}, {"params": others, "weight_decay": 0.0}]
+
+
+def seen(x: torch.Tensor, some: torch.Tensor, trial: Trial, epoch: int) -> torch.Tensor:
+    """The images as they are seen in an epoch, one by one."""
+    moves = draw_moves(trial.augment, [trial.seed], len(x), epoch, CPU)
+    if moves is None:
+        return x[some]
+    images = []
+    for i in some.tolist():
+        top, left = moves.top[0, i].item(), moves.left[0, i].item()
+        image = np.pad(x[i].numpy(), ((0, 0), (4, 4), (4, 4)))[:, top : top + x.shape[2], left : left + x.shape[3]]
+        images.append(torch.from_numpy(image[:, :, ::-1].copy() if moves.flip[0, i] else image))
+    return torch.stack(images)
+
+
+def assert_equals_alone(program: Program, trials: list[Trial], data: Dataset = DATA) -> None:
+    for i, trial in enumerate(trials):
+        model, losses = train_alone(trial, data)
+        fused = {**program.stack.weights, **program.stack.buffers}
+        for name, tensor in model.state_dict().items():
+            torch.testing.assert_close(fused[name][i].detach(), tensor, rtol=1e-8, atol=1e-10)
+        assert program.batch_loss[i].item() == pytest.approx(sum(losses), rel=1e-9)
+        labels = program.data["train"][1]
+        assert_evaluates_alike(outcomes(program)[i].curves, model, data, labels[i] if labels.ndim == 2 else None)
+
+
+def assert_evaluates_alike(curves, model: nn.Module, data: Dataset, labels: torch.Tensor | None = None) -> None:
+    model.eval()
+    for split in ("train", "val", "test"):
+        with torch.no_grad():
+            out = model(torch.from_numpy(data.x[split]))
+        y = labels if split == "train" and labels is not None else torch.from_numpy(data.y[split])
+        assert curves[f"{split}.loss"]["value"][-1] == pytest.approx(
+            nn.functional.cross_entropy(out, y).item(), rel=1e-9
+        )
+        assert curves[f"{split}.accuracy"]["value"][-1] == pytest.approx((out.argmax(1) == y).double().mean().item())
