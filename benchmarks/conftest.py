@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 # One thread, and memory kept from step to step, as in a worker. It has to be known before torch is loaded.
-from harness.execution.pool import SURROUNDINGS
+from harness.execution.pool import WORKER_ENV
 
 BEFORE = dict(os.environ)
-os.environ.update(SURROUNDINGS)
+os.environ.update(WORKER_ENV)
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import pytest  # noqa: E402

@@ -24,14 +24,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.data.datasets import Dataset, load_dataset
-from harness.ensemble.compute_options import Way
-from harness.ensemble.device import make_ready, synchronise
-from harness.ensemble.distributed import Ranks
+from harness.ensemble.compute_options import ComputeOptions
+from harness.ensemble.device import configure, synchronise
+from harness.ensemble.distributed import DistContext
 from harness.nn.models import build
 from harness.spec.trial import Trial
 from harness.training import cuda_graphs
 from harness.training.loop import train
-from harness.training.state import Program, prepare
+from harness.training.state import TrainState, init_state
 
 Row = tuple[str, str, str, str]
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def net(sizes: Sizes, name: str, norm: str = "batch") -> Trial:
     """A large net on images as those of CIFAR-10."""
     return Trial(
         dataset="noise", model=name, norm=norm, lr=0.05, momentum=0.9, batch_size=sizes.batch, norm_groups=2,
-        steps=sizes.large_steps, eval_every=10_000, device=sizes.device, together=1,
+        steps=sizes.large_steps, eval_every=10_000, device=sizes.device, max_cohort_size=1,
     )  # fmt: skip
 
 
@@ -88,13 +88,13 @@ def noise(sizes: Sizes) -> Dataset:
     return Dataset(name="noise", x=x, y=y, classes=10)
 
 
-def prepared(trials: Sequence[Trial], data: Dataset, ranks: Ranks | None = None) -> Program:
+def prepared(trials: Sequence[Trial], data: Dataset, ranks: DistContext | None = None) -> TrainState:
     device = torch.device(trials[0].device)
-    make_ready(trials[0], device)
-    return prepare(trials, data, device, {}, *([ranks] if ranks else []))
+    configure(trials[0], device)
+    return init_state(trials, data, device, {}, *([ranks] if ranks else []))
 
 
-def per_step(program: Program) -> float:
+def per_step(program: TrainState) -> float:
     """Seconds of a step after a quarter of them, with the evaluations between them."""
     device, pieces, began = program.fail_step.device, train(program), 0
     for began, _ in pieces:
@@ -182,17 +182,17 @@ def small_models(sizes: Sizes) -> Iterator[Row]:
 
 def taken(trial: Trial, data: Dataset, models: int) -> float:
     """Seconds of a model's step without replaying."""
-    recorders = dict(cuda_graphs.RECORDERS)
-    cuda_graphs.RECORDERS.clear()
+    recorders = dict(cuda_graphs.CAPTURES)
+    cuda_graphs.CAPTURES.clear()
     try:
         return per_step(prepared([replace(trial, seed=s % 10) for s in range(models)], data)) / models
     finally:
-        cuda_graphs.RECORDERS.update(recorders)
+        cuda_graphs.CAPTURES.update(recorders)
 
 
 def roofline(trial: Trial, data: Dataset, sizes: Sizes) -> float:
     """The least seconds of a model's step: its operations, or weights read and written and examples read."""
-    layers = [m for m in build(trial, data.inputs, data.classes, {}).modules() if isinstance(m, nn.Linear)]
+    layers = [m for m in build(trial, data.input_shape, data.classes, {}).modules() if isinstance(m, nn.Linear)]
     products = [2 * trial.batch_size * m.weight.numel() for m in layers]
     moved = 4 * (2 * sum(m.weight.numel() + m.out_features for m in layers) + trial.batch_size * layers[0].in_features)
     return max((3 * sum(products) - products[0]) / rate(sizes), moved / bandwidth(sizes))
@@ -218,10 +218,10 @@ def large_models(sizes: Sizes) -> Iterator[Row]:
 
 def by_hand(trial: Trial, data: Dataset) -> float:
     """Seconds of a step in the loop that one would write for this net alone, its data on the device."""
-    device, way = torch.device(trial.device), Way.of(trial)
-    make_ready(trial, device)
+    device, way = torch.device(trial.device), ComputeOptions.from_trial(trial)
+    configure(trial, device)
     torch.use_deterministic_algorithms(False)  # nobody does by hand
-    model = build(trial, data.inputs, data.classes, {}).to(device)
+    model = build(trial, data.input_shape, data.classes, {}).to(device)
     if way.channels_last:
         model = model.to(memory_format=torch.channels_last)
     run = torch.compile(model) if way.compile else model
@@ -237,7 +237,7 @@ def by_hand(trial: Trial, data: Dataset) -> float:
             order = torch.randperm(len(y), device=device)
         some = order[low : low + trial.batch_size]
         with torch.autocast(device.type, way.autocast, enabled=way.autocast is not None):
-            out = run(way.lay(x[some]))
+            out = run(way.to_memory_format(x[some]))
         loss = nn.functional.cross_entropy(out.float(), y[some])
         optimizer.zero_grad()
         loss.backward()
@@ -249,7 +249,7 @@ def by_hand(trial: Trial, data: Dataset) -> float:
 def share(sizes: Sizes, name: str, data: Dataset) -> float:
     """Of the rate of a large matrix product, what a step reaches."""
     trial = net(sizes, name)
-    model = build(trial, data.inputs, data.classes, {}).eval()
+    model = build(trial, data.input_shape, data.classes, {}).eval()
     with FlopCounterMode(display=False) as counted:
         model(torch.from_numpy(data.x["train"][:1])).sum().backward()
     operations = counted.get_total_flops() * sizes.batch
@@ -293,9 +293,9 @@ def two_ranks(sizes: Sizes, kinds: Sequence[str]) -> dict[str, float]:
 
 def _rank(number: int, folder: str, sizes: Sizes, kinds: Sequence[str], answers: Any) -> None:
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=number, world_size=2)
-    ranks, found = Ranks(rank=number, size=2, group=dist.group.WORLD, control=dist.group.WORLD), {}
+    ranks, found = DistContext(rank=number, world_size=2, group=dist.group.WORLD, control=dist.group.WORLD), {}
     for kind in kinds:
-        norm = {"norm": "batch"} if kind == "batch" else {"norm": "sync_batch", "sync_bn": kind}
+        norm = {"norm": "batch"} if kind == "batch" else {"norm": "sync_batch", "sync_bn_impl": kind}
         trial = replace(net(sizes, sizes.nets[0]), world_size=2, **norm)
         found[kind] = per_step(prepared([trial], noise(sizes), ranks))
     if number == 0:

@@ -21,7 +21,7 @@ from harness.spec.trial import Trial
 def tutorial(trial: Trial, data: Dataset, device: str = "cpu") -> float:
     """One trial as a tutorial trains it: a loop, the loss of every step, the test accuracy every so often."""
     started = time.perf_counter()
-    model = build(trial, data.inputs, data.classes, {}).to(device)
+    model = build(trial, data.input_shape, data.classes, {}).to(device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=trial.lr)
     x_train, y_train, x_test, y_test = (
@@ -70,7 +70,7 @@ def in_processes(trials: Sequence[Trial], data: Dataset, processes: int) -> floa
 
 def matrix_products(trial: Trial, data: Dataset, models: int, steps: int, device: str = "cpu") -> float:
     """The matrix products of training alone, batched over the models: what no program can go under."""
-    sizes = [m for m in build(trial, data.inputs, data.classes, {}).modules() if isinstance(m, nn.Linear)]
+    sizes = [m for m in build(trial, data.input_shape, data.classes, {}).modules() if isinstance(m, nn.Linear)]
     n = trial.batch_size
     weights = [torch.randn(models, m.out_features, m.in_features, device=device) for m in sizes]
     inputs = [torch.randn(models, m.in_features, n, device=device) for m in sizes]
@@ -95,7 +95,7 @@ def jax_scan(trial: Trial, data: Dataset, models: int, steps: int) -> float:
 
     batch_norm, n = trial.norm == "batch", trial.batch_size
     x_all, y_all = jnp.asarray(data.x["train"].reshape(len(data.y["train"]), -1)), jnp.asarray(data.y["train"])
-    layers = [m for m in build(trial, data.inputs, data.classes, {}).modules() if isinstance(m, nn.Linear)]
+    layers = [m for m in build(trial, data.input_shape, data.classes, {}).modules() if isinstance(m, nn.Linear)]
     sizes = [(m.in_features, m.out_features) for m in layers]
 
     def forward(params, stats, x):

@@ -13,15 +13,15 @@ import torch
 from harness import log_grid
 from harness.data.datasets import load_dataset
 from harness.ensemble.ensemble import fuse
-from harness.execution.messages import Survey
+from harness.execution.messages import PreflightRequest
 from harness.execution.pool import pool_of
-from harness.execution.scheduler import ask, execute
+from harness.execution.scheduler import execute, request
 from harness.nn.models import build
-from harness.spec.cohorts import longest_first, plan
+from harness.spec.cohorts import longest_first, make_cohorts
 from harness.spec.loader import load_suite
 from harness.spec.trial import Trial
 from harness.training.loop import train
-from harness.training.state import Program, prepare
+from harness.training.state import TrainState, init_state
 
 CPU, CORES = torch.device("cpu"), len(os.sched_getaffinity(0))
 DATA = {name: load_dataset(name, Path(), {}) for name in ("circles", "digits")}
@@ -44,9 +44,9 @@ def whole_run(tmp_path: Path, trial: Trial, seeds: int) -> tuple[float, list[Tri
     path.write_text('"""?"""\n' + GRID.format(seeds=seeds, **{name: getattr(trial, name) for name in fields}))
     trials = list(load_suite(path).trials(device="cpu"))
     with pool_of(CORES) as pool:
-        seen = ask(pool, Survey(suite=path, device="cpu"), lambda: False)
-        cohorts = plan(trials, at_once={of: kind.at_once for of, kind in seen.kinds.items()})
-        cohorts = longest_first(cohorts, {of: kind.work for of, kind in seen.kinds.items()})
+        seen = request(pool, PreflightRequest(suite=path, device="cpu"), lambda: False)
+        cohorts = make_cohorts(trials, max_size={of: kind.max_cohort_size for of, kind in seen.estimates.items()})
+        cohorts = longest_first(cohorts, {of: kind.work for of, kind in seen.estimates.items()})
         root = tmp_path / f"results{seeds}"
         (root / "records").mkdir(parents=True)
         telemetry = {"code_hash": ""}
@@ -100,7 +100,7 @@ def test_aim_4_a_grid_of_small_cnns(benchmark, tmp_path, row):
         f"{one_at_a_time(trials, CORES) / seconds:.1f}")  # fmt: skip
 
 
-def steps_of(program: Program, count: int) -> float:
+def steps_of(program: TrainState, count: int) -> float:
     """Seconds of so many training steps, evaluations apart."""
     spent, last = [], time.perf_counter()
     for _, work in train(program):
@@ -116,10 +116,10 @@ def fused(trial: Trial, models: int, mode: str | None = None, count: int = 150) 
     """Microseconds of a model's step in a cohort, on one core."""
     data = DATA[trial.dataset]
     trials = [replace(trial, seed=seed, steps=count + 2) for seed in range(models)]
-    program = prepare(trials, data, CPU, {})
+    program = init_state(trials, data, CPU, {})
     if mode:
-        stack = fuse([build(t, data.inputs, data.classes, {}) for t in trials], data.inputs, CPU, mode)
-        program = replace(program, stack=stack)
+        stack = fuse([build(t, data.input_shape, data.classes, {}) for t in trials], data.input_shape, CPU, mode)
+        program = replace(program, ensemble=stack)
     return steps_of(program, count) / models * 1e6
 
 
@@ -166,5 +166,5 @@ def test_aim_6_a_plan_of_100_000_trials(benchmark, row):
         dataset="digits", model="mlp-8", norm=["none", "batch"], lr=log_grid(1e-4, 10.0, per_decade=10), batch_size=32,
         seed=range(981), steps=100,
     )  # fmt: skip
-    benchmark.pedantic(lambda: plan(suite.trials()), rounds=1)
+    benchmark.pedantic(lambda: make_cohorts(suite.trials()), rounds=1)
     row("6", "plan 100,000 trials, seconds", "< 5", f"{benchmark.stats.stats.min:.1f}")

@@ -12,7 +12,7 @@ import pytest
 
 from harness.spec.loader import load_suite
 from harness.spec.trial import Trial
-from harness.storage.records import TRAINED, Place, Record, write_record
+from harness.storage.records import TRAINED, Record, ResultsDir, write_record
 
 SUITE = '''"""How much wider is the range of learning rates?"""
 from harness import Claim, Suite, log_grid
@@ -55,7 +55,7 @@ def test_aim_6_ten_thousand_trials(benchmark, tmp_path, row):
     (tmp_path / "many.py").write_text(SUITE)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     trials = list(load_suite(tmp_path / "many.py").trials(device="cpu"))
-    place = Place(tmp_path / "results" / "many")
+    place = ResultsDir(tmp_path / "results" / "many")
     place.records.mkdir(parents=True)
     for trial in trials:
         write_record(place, made_up(trial))

@@ -88,14 +88,14 @@ def open_regular(path: Path, *, at_most: int) -> Iterator[BinaryIO]:
         os.close(descriptor)
 
 
-def dump_sealed(content: dict[str, Any]) -> bytes:
+def dump_checked_json(content: dict[str, Any]) -> bytes:
     """JSON of `content` with a sha256 of itself as its last member."""
     body = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     seal = hashlib.sha256(body.encode()).hexdigest()
     return f'{body[:-1]},"sha256":"{seal}"}}\n'.encode()
 
 
-def load_sealed(path: Path) -> dict[str, Any]:
+def load_checked_json(path: Path) -> dict[str, Any]:
     """The content of a file written by `dump_sealed`; DamageError where a bit of it is not what was written."""
     data = read_bytes(path, at_most=MAX_JSON_BYTES)
     body, mark, rest = data.rpartition(b',"sha256":"')

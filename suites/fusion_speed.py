@@ -15,8 +15,8 @@ suite = Suite(
     seed=range(256),
     steps=86,
     eval_every=43,
-    together=[1, 8, 32],
-    compare="together",
+    max_cohort_size=[1, 8, 32],
+    compare="max_cohort_size",
     claims=[
         Claim.costs(32, than=1, at_most=0.1),
         Claim.costs(8, than=1, at_most=0.4),

@@ -16,7 +16,7 @@ suite = Suite(
     init="he",
     steps=60,
     eval_every=60,
-    together=1,
+    max_cohort_size=1,
     claims=[
         Claim.costs("batch", than="none", at_most=2.0),
         Claim.costs("batch", than="group", at_most=1.1),

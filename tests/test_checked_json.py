@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness import io
 from harness.errors import DamageError
-from harness.io import dump_sealed, load_sealed
+from harness.io import dump_checked_json, load_checked_json
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(
@@ -31,7 +31,7 @@ def stored(tmp_path):
     def store(data):
         path = tmp_path / "a.json"
         path.write_bytes(data)
-        return load_sealed(path)
+        return load_checked_json(path)
 
     return store
 
@@ -39,18 +39,18 @@ def stored(tmp_path):
 @given(contents)
 def test_sealed_content_comes_back_as_it_was(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "sealed.json"
-    path.write_bytes(dump_sealed(content))
-    assert load_sealed(path) == content
-    assert repr(load_sealed(path)) == repr(json.loads(json.dumps(content)))
+    path.write_bytes(dump_checked_json(content))
+    assert load_checked_json(path) == content
+    assert repr(load_checked_json(path)) == repr(json.loads(json.dumps(content)))
 
 
 def test_empty_content_comes_back_empty(stored):
-    assert stored(dump_sealed({})) == {}
+    assert stored(dump_checked_json({})) == {}
 
 
 @given(contents)
 def test_a_sealed_file_is_one_line_of_plain_json_with_its_digest_last(content):
-    data = dump_sealed(content)
+    data = dump_checked_json(content)
     whole = json.loads(data)
     assert data.isascii()
     assert data.endswith(b"}\n")
@@ -60,16 +60,16 @@ def test_a_sealed_file_is_one_line_of_plain_json_with_its_digest_last(content):
 
 @given(contents)
 def test_equal_content_is_sealed_in_equal_bytes(content):
-    assert dump_sealed(content) == dump_sealed(json.loads(json.dumps(content)))
+    assert dump_checked_json(content) == dump_checked_json(json.loads(json.dumps(content)))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_json_has_not_is_not_written(value):
     with pytest.raises(ValueError, match="JSON"):
-        dump_sealed({"a": value})
+        dump_checked_json({"a": value})
 
 
-DATA = dump_sealed({"key": "0123456789abcdef", "value": [0.5, None, -1e-9], "text": 'say "sha256":"'})
+DATA = dump_checked_json({"key": "0123456789abcdef", "value": [0.5, None, -1e-9], "text": 'say "sha256":"'})
 
 
 def test_any_single_bit_that_flips_is_seen(stored):
@@ -165,7 +165,7 @@ def test_a_sealed_file_that_is_too_large_is_refused_unread(tmp_path, monkeypatch
     path.write_bytes(DATA)
     monkeypatch.setattr(io, "MAX_JSON_BYTES", len(DATA) - 1)
     with pytest.raises(DamageError, match="more than the"):
-        load_sealed(path)
+        load_checked_json(path)
 
 
 def test_every_refusal_names_the_file(tmp_path):
@@ -173,4 +173,4 @@ def test_every_refusal_names_the_file(tmp_path):
     for data in (DATA[1:], sealed('{"a":NaN}')):
         path.write_bytes(data)
         with pytest.raises(DamageError, match=str(path)):
-            load_sealed(path)
+            load_checked_json(path)

@@ -76,7 +76,7 @@ def test_the_programs_read_what_the_harness_exports(trained):
     said = run(trained[0], EXAMPLES / "state_dict.py", weights)
     own = load_suite(EXAMPLES / "fully_connected").suite.functions
     with torch.no_grad():
-        expected = harness.load_model(weights, own=own)(torch.ones(1, 128)).argmax(1)
+        expected = harness.load_model(weights, factories=own)(torch.ones(1, 128)).argmax(1)
     assert said == f"{expected}\n"
 
 

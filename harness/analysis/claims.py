@@ -24,12 +24,14 @@ Compare = Callable[[Claim, Results, np.random.Generator], list[Comparison]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ClaimKind:
     """How one kind of claim is put to the test."""
 
     compare: Compare
     judge: Callable[[Comparison], str]
-    beside: Callable[[Claim, Results, np.random.Generator], list[list[Comparison]]] | None = None  # families of them
+    secondary_tests: Callable[[Claim, Results, np.random.Generator], list[list[Comparison]]] | None = (
+        None  # families of them
+    )
     over_lr: bool = False  # it needs a fine grid of learning rates
     needs_margin: bool = False
     takes_curves: bool = False  # it says nothing of better and worse
@@ -64,19 +66,19 @@ def _units(claim: Claim, results: Results) -> tuple[pd.DataFrame, str]:
     return units, metric
 
 
-def _pairs(claim: Claim, results: Results, *, is_turned: bool = False) -> list[pairing.Pairs]:
+def _pairs(claim: Claim, results: Results, *, is_swapped: bool = False) -> list[pairing.Pairs]:
     """The pairs of a claim at each of its grid points; turned, they are those of the other arm against this one."""
     (units, metric), (than, there) = _units(claim, results), other_arm(claim, results.suite)
     found = pairing.pairs_of(units, results.suite, pairing.axes(results.suite), (claim.arm, than, metric), there)
-    return [pairs.turned() for pairs in found] if is_turned else found
+    return [pairs.swapped() for pairs in found] if is_swapped else found
 
 
-def _named(comparison: Comparison, claim: Claim, results: Results, *, is_turned: bool = False) -> Comparison:
+def _named(comparison: Comparison, claim: Claim, results: Results, *, is_swapped: bool = False) -> Comparison:
     """The comparison, its other arm named with the point at which it stands."""
     if not claim.against:
         return comparison
     there = elsewhere(claim, results.suite)
-    return replace(comparison, arm=there) if is_turned else replace(comparison, than=there)
+    return replace(comparison, arm=there) if is_swapped else replace(comparison, than=there)
 
 
 def _compare_more(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
@@ -101,9 +103,9 @@ def _log_rank_p(pairs: pairing.Pairs) -> float:
 def _compare_direction(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
     """With the arm first that is claimed to have more, or less where less of the metric is better."""
     is_turned = (claim.kind == "less") == (claim.is_ratio or METRICS[claim.metric].sign > 0)
-    pairs = _pairs(claim, results, is_turned=is_turned)
+    pairs = _pairs(claim, results, is_swapped=is_turned)
     found = [compare(p, margin=claim.margin, null=claim.margin, rng=rng) for p in pairs]
-    return [_named(comparison, claim, results, is_turned=is_turned) for comparison in found]
+    return [_named(comparison, claim, results, is_swapped=is_turned) for comparison in found]
 
 
 def _compare_same(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
@@ -125,7 +127,7 @@ def _compare_published(claim: Claim, results: Results, rng: np.random.Generator)
             ours = pairing.by_seed(here)
             theirs = ours.assign(score=claim.published, failed=0, finished=0, trials=0)
             pairs = pairing.paired(ours, theirs, (claim.arm, claim.than, metric), point)
-            comparison = same(replace(pairs, unpaired=0), claim.margin, rng)
+            comparison = same(replace(pairs, n_unpaired=0), claim.margin, rng)
             found.append(replace(comparison, than_mean=float(claim.published or 0), failures_p=math.nan))
     return found
 
@@ -149,7 +151,7 @@ def _beside_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> 
     return [[compare(pairs, margin=0.0, null=0.0, rng=rng) for pairs in found]]
 
 
-def _is_open(side: pairing.Side) -> bool:
+def _is_open(side: pairing.ArmSample) -> bool:
     """Whether the range of a seed goes on beyond the grid."""
     return not side.units[["low_seen", "high_seen"]].all(axis=None)
 
@@ -194,7 +196,7 @@ class Recovery:
 def recoveries(claim: Claim, results: Results) -> list[Recovery]:
     """What a claim `recovers` is about, at each of its grid points."""
     joint = {_key(p): p for p in _pairs(claim, results)}
-    lost = {_key(p): p for p in _pairs(replace(claim, arm=claim.than), results, is_turned=True)}
+    lost = {_key(p): p for p in _pairs(replace(claim, arm=claim.than), results, is_swapped=True)}
     found = []
     for key, local in ((_key(p), p) for p in _pairs(replace(claim, against={}), results)):
         if key in joint and key in lost:
@@ -237,7 +239,7 @@ def _beside_recovered(claim: Claim, results: Results, rng: np.random.Generator) 
     lost = [compare(of.lost, margin=0.0, null=0.0, rng=rng) for of in found]
     joint = [same(of.joint, claim.within or 0.0, rng) for of in found]
     return [
-        [_named(comparison, claim, results, is_turned=True) for comparison in lost],
+        [_named(comparison, claim, results, is_swapped=True) for comparison in lost],
         [_named(comparison, claim, results) for comparison in joint],
     ]
 
@@ -246,7 +248,7 @@ def _judge_more(comparison: Comparison) -> str:
     """More than the margin: a lower bound of the difference can support it, an upper bound can refute it."""
     if comparison.n < comparison.seeds_needed:
         return DESCRIPTIVE
-    if comparison.unknown or not comparison.p_adjusted < ALPHA:
+    if comparison.n_missing or not comparison.p_adjusted < ALPHA:
         return UNDECIDED
     if comparison.low > comparison.margin and comparison.bound in ("exact", "at least"):
         return SUPPORTED
@@ -260,7 +262,7 @@ def _judge_same(comparison: Comparison) -> str:
     if comparison.n < comparison.seeds_needed:
         return DESCRIPTIVE
     failed = comparison.arm_failed == comparison.arm_finished and comparison.than_failed == comparison.than_finished
-    if comparison.unknown or (failed and METRICS[comparison.metric].is_directed):
+    if comparison.n_missing or (failed and METRICS[comparison.metric].is_directed):
         return UNDECIDED
     if comparison.equivalence_p_adjusted < ALPHA:
         return SUPPORTED
@@ -269,15 +271,17 @@ def _judge_same(comparison: Comparison) -> str:
 
 
 KINDS = {
-    "better": Kind(compare=_compare_more, judge=_judge_more),
-    "more": Kind(compare=_compare_direction, judge=_judge_more, takes_curves=True),
-    "less": Kind(compare=_compare_direction, judge=_judge_more, takes_curves=True),
-    "equivalent": Kind(compare=_compare_same, judge=_judge_same, needs_margin=True, takes_curves=True),
-    "matches": Kind(compare=_compare_published, judge=_judge_same, needs_margin=True, takes_curves=True),
-    "wider_lr_range": Kind(compare=_compare_ranges, judge=_judge_more, beside=_beside_ranges, over_lr=True),
-    "best_tuned": Kind(compare=_compare_tuned, judge=_judge_more),
-    "trend": Kind(compare=_compare_slopes, judge=_judge_more),
-    "sooner": Kind(compare=_compare_times, judge=_judge_more),
-    "recovers": Kind(compare=_compare_recovered, judge=_judge_more, beside=_beside_recovered),
-    "costs": Kind(compare=_compare_costs, judge=_judge_more),
+    "better": ClaimKind(compare=_compare_more, judge=_judge_more),
+    "more": ClaimKind(compare=_compare_direction, judge=_judge_more, takes_curves=True),
+    "less": ClaimKind(compare=_compare_direction, judge=_judge_more, takes_curves=True),
+    "equivalent": ClaimKind(compare=_compare_same, judge=_judge_same, needs_margin=True, takes_curves=True),
+    "matches": ClaimKind(compare=_compare_published, judge=_judge_same, needs_margin=True, takes_curves=True),
+    "wider_lr_range": ClaimKind(
+        compare=_compare_ranges, judge=_judge_more, secondary_tests=_beside_ranges, over_lr=True
+    ),
+    "best_tuned": ClaimKind(compare=_compare_tuned, judge=_judge_more),
+    "trend": ClaimKind(compare=_compare_slopes, judge=_judge_more),
+    "sooner": ClaimKind(compare=_compare_times, judge=_judge_more),
+    "recovers": ClaimKind(compare=_compare_recovered, judge=_judge_more, secondary_tests=_beside_recovered),
+    "costs": ClaimKind(compare=_compare_costs, judge=_judge_more),
 }

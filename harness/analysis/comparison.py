@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, stats
-from harness.analysis.pairing import Pairs, Side
+from harness.analysis.pairing import ArmSample, Pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class Comparison:
     metric: str
     point: str  # the grid point in words, empty where there is one only
     n: int  # pairs: seeds with a score in both arms
-    unpaired: int  # scores without a partner, left out
-    unknown: int  # results that have no score; they could turn a verdict, which is not given without them
+    n_unpaired: int  # scores without a partner, left out
+    n_missing: int  # results that have no score; they could turn a verdict, which is not given without them
     arm_mean: float
     than_mean: float
     arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
@@ -75,8 +75,8 @@ def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generato
         metric=pairs.metric,
         point=formatting.point(pairs.point),
         n=len(differences),
-        unpaired=pairs.unpaired,
-        unknown=pairs.unknown,
+        n_unpaired=pairs.n_unpaired,
+        n_missing=pairs.n_missing,
         arm_mean=_mean(pairs.ours.scores),
         than_mean=_mean(pairs.theirs.scores),
         arm_failed=pairs.ours.failed,
@@ -105,7 +105,7 @@ def _mean(scores: NDArray[np.float64]) -> float:
     return float(scores.mean()) if len(scores) else math.nan
 
 
-def _failure_rate(side: Side) -> stats.Interval:
+def _failure_rate(side: ArmSample) -> stats.Interval:
     """The share that failed with its Wilson interval; no ends where a unit is several trials, which fail together."""
     rate = stats.wilson(side.failed, side.finished)
     return rate if side.one_each else stats.Interval(rate.estimate, math.nan, math.nan)

@@ -27,7 +27,7 @@ MADE_WITH = ("torch", "python", "commit", "code_hash", "machine", "cpu", "device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class ResultsDiff:
     """What differs between two results of one suite, `before` and `after`."""
 
     name: str
@@ -60,7 +60,7 @@ class Changes:
         }
 
 
-def changes(before: Results, after: Results) -> Changes:
+def diff(before: Results, after: Results) -> ResultsDiff:
     """What changed from one result of a suite to another."""
     rows = [results.trials.set_index(_identities(results.trials)) for results in (before, after)]
     both = rows[0].index.intersection(rows[1].index)
@@ -69,7 +69,7 @@ def changes(before: Results, after: Results) -> Changes:
     arm, judged = before.suite["compare"], (_verdicts(before), _verdicts(after))
     same = _same(old, new, before.curves, after.curves)[done]
     by_arm = same.groupby(old.loc[done, arm], sort=False, dropna=False)
-    return Changes(
+    return ResultsDiff(
         name=str(after.suite["name"]),
         only_before=len(rows[0]) - len(both),
         only_after=len(rows[1]) - len(both),
@@ -78,7 +78,7 @@ def changes(before: Results, after: Results) -> Changes:
         same_bits={formatting.value(name): (int(its.sum()), len(its)) for name, its in by_arm},
         statuses=_statuses(old, new, before.suite),
         comparisons=_comparisons(old[done], new[done], before.suite),
-        verdicts=_turned(*judged),
+        verdicts=_flipped(*judged),
         claims_apart=len(judged[0].keys() ^ judged[1].keys()),
         made_with=_made_with(before, after),
     )
@@ -147,7 +147,7 @@ def _over_points(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
     return found.assign(score=score.where(found["trials"] == most)).reset_index()
 
 
-def _turned(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, str, str]]:
+def _flipped(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, str, str]]:
     """The claims that both suites make and of which the verdicts differ."""
     both = [(before[name], verdict) for name, verdict in after.items() if name in before]
     return [(now.statement, then.word, now.word) for then, now in both if then.word != now.word]

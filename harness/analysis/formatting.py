@@ -47,7 +47,7 @@ def scaled(value: float, unit: Unit) -> float:
     return math.exp(unit.factor * value) if unit.is_ratio else unit.factor * value
 
 
-def bare(value: float, unit: Unit) -> str:
+def format_value(value: float, unit: Unit) -> str:
     """The amount in its unit as text, without the unit's name."""
     shown = scaled(value, unit)
     if unit.decimals is None or not math.isfinite(shown):
@@ -59,10 +59,10 @@ def bare(value: float, unit: Unit) -> str:
 
 def amount(value: float, unit: Unit) -> str:
     """The amount with its unit: "5.2 points"."""
-    return f"{bare(value, unit)} {unit.name}".rstrip()
+    return f"{format_value(value, unit)} {unit.name}".rstrip()
 
 
-def bounded(value: float, unit: Unit, bound: str) -> str:
+def format_bound(value: float, unit: Unit, bound: str) -> str:
     """The amount with its unit, of which the grid may show a bound only, or none where it ends before both arms do."""
     text = amount(value, unit)
     return {"at least": f"\N{GREATER-THAN OR EQUAL TO} {text}", "at most": f"\N{LESS-THAN OR EQUAL TO} {text}"}.get(
@@ -73,7 +73,7 @@ def bounded(value: float, unit: Unit, bound: str) -> str:
 def span(low: float, high: float, unit: Unit) -> str:
     """An interval: "3.1 to 7.3"."""
     low, high = (high, low) if unit.is_ratio and unit.factor < 0 else (low, high)
-    return f"{bare(low, unit)} to {bare(high, unit)}"
+    return f"{format_value(low, unit)} to {format_value(high, unit)}"
 
 
 def percent(share: float) -> str:

@@ -28,7 +28,7 @@ INITIAL_LOSS = Policy("the loss at initialisation", lambda trials: trials["initi
 AS_MEASURED = Policy("any other: its steps take time too", lambda trials: trials["score"])
 BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
 # A gap of nothing learnt is 0, the best there is, and the largest gap would speak for the other arm.
-NOTHING = Policy(UNKNOWN, lambda trials: trials["initial_loss"] * np.nan)
+UNSCORED = Policy(UNKNOWN, lambda trials: trials["initial_loss"] * np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Metric:
     """Something that can be compared between arms."""
 
     words: str
-    says: str  # "test accuracy is" ... 5.2 points higher
+    template: str  # "test accuracy is" ... 5.2 points higher
     unit: Unit
     better: str  # the word for a difference in favour of an arm
     worse: str
@@ -67,11 +67,11 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
     ),
     "generalisation_gap": Metric(
         words="generalisation gap",
-        says="training accuracy exceeds test accuracy by an amount that is",
+        template="training accuracy exceeds test accuracy by an amount that is",
         unit=POINTS,
         better="smaller",
         worse="larger",
-        policy=NOTHING,
+        policy=UNSCORED,
         sign=-1,
         of=lambda trials: trials["train_accuracy"] - trials["test_accuracy"],
     ),
@@ -123,7 +123,7 @@ METRICS = _Metrics(
         "step_time": Metric("time of a step", "a step takes", TIMES_LESS, "shorter", "longer", AS_MEASURED, 1),
         "lr_sensitivity": Metric(
             words="LR sensitivity",
-            says="the loss that a random lr of the grid costs against the best is",
+            template="the loss that a random lr of the grid costs against the best is",
             unit=PLAIN,
             better="lower",
             worse="higher",
@@ -137,7 +137,7 @@ METRICS = _Metrics(
 )
 
 
-WHEN = {  # which value of a curve -> how its name reads
+AT_WORDS = {  # which value of a curve -> how its name reads
     "first": "{} at the start",
     "mean": "{} on average over training",
     "range": "range of {} over training",
@@ -153,7 +153,7 @@ def curve_metric(name: str) -> Metric:
     what, _, layer = found["name"].partition("/")
     of = f"{'' if found['split'] == 'probe' else found['split'] + ' '}{PROBED.get(what, what.replace('_', ' '))}"
     of += f" in layer {layer}" if layer else ""
-    named = WHEN[found["at"]].format(of)
+    named = AT_WORDS[found["at"]].format(of)
     policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN}", lambda trials: trials[name])
     unit = POINTS if what == "accuracy" else PLAIN
     return Metric(named, f"{named} is", unit, "higher", "lower", policy, 1, is_directed=False)

@@ -143,7 +143,7 @@ def _sensitivity(rows: pd.DataFrame) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ArmSample:
     """One arm at one grid point: the units that are paired, and counts over all its trials there."""
 
     units: pd.DataFrame  # indexed by seed
@@ -170,17 +170,17 @@ class Pairs:
     than: Any
     metric: str
     point: Point
-    ours: Side
-    theirs: Side
-    unpaired: int  # scores without a partner, left out
-    unknown: int = 0  # results that have no score, which a verdict can't go without
+    ours: ArmSample
+    theirs: ArmSample
+    n_unpaired: int  # scores without a partner, left out
+    n_missing: int = 0  # results that have no score, which a verdict can't go without
 
     @property
     def differences(self) -> Array:
         """Per seed by how much `arm` does better than `than`."""
         return METRICS[self.metric].sign * (self.ours.scores - self.theirs.scores)
 
-    def turned(self) -> "Pairs":
+    def swapped(self) -> "Pairs":
         """The same pairs, the other arm first."""
         return replace(self, arm=self.than, than=self.arm, ours=self.theirs, theirs=self.ours)
 
@@ -188,7 +188,7 @@ class Pairs:
         """The pairs of these seeds; the others count as left out."""
         left_out = 2 * (len(self.ours.units) - len(seeds))
         ours, theirs = (replace(side, units=side.units.loc[seeds]) for side in (self.ours, self.theirs))
-        return replace(self, ours=ours, theirs=theirs, unpaired=self.unpaired + left_out)
+        return replace(self, ours=ours, theirs=theirs, n_unpaired=self.n_unpaired + left_out)
 
 
 def metric_pairs(trials: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any, metric: str) -> list[Pairs]:
@@ -262,14 +262,14 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, of: tuple[Any, Any, str], p
         point=point,
         ours=_side(ours, both),
         theirs=_side(theirs, both),
-        unpaired=len(scored[0]) + len(scored[1]) - 2 * len(both),
-        unknown=sum(int(missing.sum()) for missing in unscored),
+        n_unpaired=len(scored[0]) + len(scored[1]) - 2 * len(both),
+        n_missing=sum(int(missing.sum()) for missing in unscored),
     )
 
 
-def _side(units: pd.DataFrame, paired: pd.Index) -> Side:
+def _side(units: pd.DataFrame, paired: pd.Index) -> ArmSample:
     failed, finished, trials = (int(units[name].sum()) for name in ("failed", "finished", "trials"))
-    return Side(units.loc[paired], failed, finished, trials, one_each=bool((units["trials"] <= 1).all()))
+    return ArmSample(units.loc[paired], failed, finished, trials, one_each=bool((units["trials"] <= 1).all()))
 
 
 def by_seed(units: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ CHOSEN_BY = {"test_accuracy": "val_accuracy", "test_loss": "val_loss"}  # what t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Sweep:
     """Two arms over the values of one axis, at one grid point without it; row i of all arrays is the same seed."""
 
     pairs: pairing.Pairs  # of seeds that have all values in both arms; their scores are yet to be made
@@ -34,7 +34,7 @@ class Block:
         return replace(self.pairs, ours=scored[0], theirs=scored[1], metric=metric)
 
 
-def blocks(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim, metrics: Sequence[str]) -> Iterator[Block]:
+def sweeps(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim, metrics: Sequence[str]) -> Iterator[Sweep]:
     """The scores of both arms of a claim along its axis, at each grid point without it."""
     units = pairing.slim(pairing.score_units(trials, metrics[0]), suite)
     units = units.assign(**{f"score {i}": scores(trials, metric) for i, metric in enumerate(metrics)})
@@ -58,7 +58,7 @@ def blocks(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim, metrics
             ]
             for side in rows
         ]
-        yield Block(
+        yield Sweep(
             pairs=pairs,
             x=np.array(shared, dtype=float),
             ours=arrays[0],
@@ -77,7 +77,7 @@ def _by_seed(rows: pd.DataFrame, columns: list[str], values: int) -> pd.DataFram
 def trends(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim) -> Iterator[tuple[pairing.Pairs, float]]:
     """Pairs of slopes over log2 of the claim's axis, with the p of Page's test that the lead grows along it."""
     sign = METRICS[claim.metric].sign
-    for block in blocks(pairing.matching(trials, claim.where), suite, claim, [claim.metric]):
+    for block in sweeps(pairing.matching(trials, claim.where), suite, claim, [claim.metric]):
         x, (ours,), (theirs,) = np.log2(block.x), block.ours, block.theirs
         metric = f"{claim.metric} per doubling of {claim.along}"
         pairs = block.scored(stats.slopes(x, ours), stats.slopes(x, theirs), metric)
@@ -90,7 +90,7 @@ def tuned(
     """Pairs of cross-fitted scores, the interval of their mean difference, and what the difference is a bound of."""
     trials = pairing.matching(results.trials, claim.where)
     sign = METRICS[claim.metric].sign
-    for block in blocks(trials, results.suite, claim, [CHOSEN_BY[claim.metric], claim.metric]):
+    for block in sweeps(trials, results.suite, claim, [CHOSEN_BY[claim.metric], claim.metric]):
         ours, theirs = ((sign * validation, sign * test) for validation, test in (block.ours, block.theirs))
         metric = f"{claim.metric} at the best {claim.along}"
         if len(block.pairs.ours.scores) < 2:

@@ -12,13 +12,13 @@ from harness.analysis.sweeps import CHOSEN_BY
 from harness.errors import SuiteError, lookup, nearest
 from harness.spec.claim import Claim, is_number
 
-MOST_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
-FEWEST_ALONG = 3  # values of an axis: fewer have no inside for an optimum, and two make a difference, not a trend
+MAX_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
+MIN_ALONG = 3  # values of an axis: fewer have no inside for an optimum, and two make a difference, not a trend
 SPLITS = ("train", "batch", "val", "test", "probe")  # of curves
 SHARES = ("test_accuracy", "val_accuracy", "train_accuracy")
 
 
-def refuse(claim: Claim, suite: Mapping[str, Any]) -> None:
+def validate_claim(claim: Claim, suite: Mapping[str, Any]) -> None:
     """Raise SuiteError where the suite, as suite.json holds it, can't answer the claim."""
     kind = lookup(KINDS, claim.kind, "kind of claim")
     _check_metric(claim, suite)
@@ -91,8 +91,8 @@ def _check_along(claim: Claim, suite: Mapping[str, Any]) -> None:
     if axis not in pairing.axes(suite):
         raise SuiteError(f"it goes along no axis of this suite: {axis!r}; {nearest(axis, pairing.axes(suite))}")
     values = _wanted(claim, axis, suite)
-    if len(values) < FEWEST_ALONG:
-        raise SuiteError(f"it needs {FEWEST_ALONG} values of {axis} at least, got {values}")
+    if len(values) < MIN_ALONG:
+        raise SuiteError(f"it needs {MIN_ALONG} values of {axis} at least, got {values}")
     numbers = [value for value in values if is_number(value)]
     if len(numbers) < len(values):
         raise SuiteError(f"it goes along an axis of numbers, got {axis}={values}")
@@ -127,5 +127,5 @@ def _check_lrs(lrs: list[float]) -> None:
     if len(lrs) < 2:
         raise SuiteError(f"it needs learning rates to range over, got lr={lrs}; use log_grid")
     for low, high in pairwise(lrs):
-        if math.log10(high / low) > MOST_DECADES_APART:
+        if math.log10(high / low) > MAX_DECADES_APART:
             raise SuiteError(f"it needs 2 learning rates a decade at least, got none between {low} and {high}")

@@ -29,7 +29,7 @@ import numpy as np
 from harness.analysis import pairing
 from harness.analysis.claims import DESCRIPTIVE, KINDS, REFUTED, SUPPORTED, UNDECIDED, other_arm
 from harness.analysis.comparison import Comparison, adjusted
-from harness.analysis.validation import refuse
+from harness.analysis.validation import validate_claim
 from harness.analysis.wording import sentence, statement
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
@@ -52,7 +52,7 @@ def check(claims: Iterable[Claim], suite: Mapping[str, Any]) -> None:
     """Refuse claims that the suite can't answer, before anything is trained; `suite` is what suite.json holds."""
     for number, claim in enumerate(claims, start=1):
         try:
-            refuse(claim, suite)
+            validate_claim(claim, suite)
         except SuiteError as error:
             raise SuiteError(f"claim {number} ({claim.kind}): {error}") from None
 
@@ -72,7 +72,7 @@ def verdicts(results: Results, rng: np.random.Generator) -> list[Verdict]:
 def _verdict(claim: Claim, declared_after: int, name: str, results: Results, rng: np.random.Generator) -> Verdict:
     kind = KINDS[claim.kind]
     judged = [replace(c, shown_in=name, verdict=kind.judge(c)) for c in adjusted(kind.compare(claim, results, rng))]
-    families = kind.beside(claim, results, rng) if kind.beside else []
+    families = kind.secondary_tests(claim, results, rng) if kind.secondary_tests else []
     beside = [replace(c, shown_in=name) for family in families for c in adjusted(family)]
     word = _overall([comparison.verdict for comparison in judged])
     return Verdict(

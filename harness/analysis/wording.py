@@ -11,7 +11,7 @@ from harness.analysis.curve_metrics import with_at
 from harness.analysis.metrics import METRICS
 from harness.spec.claim import Claim
 
-MOST_NAMED = 6  # grid points that a sentence names; the table has all of them
+MAX_NAMED = 6  # grid points that a sentence names; the table has all of them
 
 
 STATEMENTS = {  # kind of claim -> the claim in words
@@ -77,21 +77,23 @@ def effect(comparison: Comparison) -> str:
     """The estimate: "test accuracy is 5.2 points higher with batch than with none (97.1 against 91.9 on average)"."""
     metric, arm, than = METRICS[comparison.metric], comparison.arm, comparison.than
     if math.isnan(comparison.estimate):
-        return f"{metric.says} unknown with {arm} and {than}"
+        return f"{metric.template} unknown with {arm} and {than}"
     bound = f"{comparison.bound} " if comparison.bound in ("at least", "at most") else ""
-    ours, theirs = (formatting.bare(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))
+    ours, theirs = (formatting.format_value(mean, metric.unit) for mean in (comparison.arm_mean, comparison.than_mean))
     if comparison.metric.endswith(" recovered"):
         return f"{arm} recovers {formatting.amount(comparison.estimate, metric.unit)} of what {than} loses"
     if metric.unit.is_ratio:
         ratio = formatting.amount(comparison.estimate, metric.unit)
         if comparison.metric == "step_time":
-            return f"{metric.says} {ratio} as long with {arm} as with {than} ({ours} against {theirs} ms)"
-        return f"{metric.says} {ratio} as high with {arm} as with {than} (geometric means {ours} against {theirs})"
+            return f"{metric.template} {ratio} as long with {arm} as with {than} ({ours} against {theirs} ms)"
+        return f"{metric.template} {ratio} as high with {arm} as with {than} (geometric means {ours} against {theirs})"
     size = formatting.amount(abs(comparison.estimate), metric.unit)
     direction = metric.better if comparison.estimate >= 0 else metric.worse
     if than == PUBLISHED:
-        return f"{metric.says} {size} {direction} with {arm} than {than} ({ours} on average against {theirs})"
-    return f"{metric.says} {bound}{size} {direction} with {arm} than with {than} ({ours} against {theirs} on average)"
+        return f"{metric.template} {size} {direction} with {arm} than {than} ({ours} on average against {theirs})"
+    return (
+        f"{metric.template} {bound}{size} {direction} with {arm} than with {than} ({ours} against {theirs} on average)"
+    )
 
 
 def interval(comparison: Comparison) -> str:
@@ -131,12 +133,12 @@ def finding(comparison: Comparison, *, equivalence: bool) -> str:
     return f"at {comparison.point} {says}" if comparison.point else says
 
 
-def sentence(claim: Claim, comparisons: Sequence[Comparison], word: str, beside: Sequence[Comparison] = ()) -> str:
+def sentence(claim: Claim, comparisons: Sequence[Comparison], word: str, secondary: Sequence[Comparison] = ()) -> str:
     """The verdict with the numbers that it rests on, and all that limits it."""
     if not any(comparison.n for comparison in comparisons):
         return f"No pair of seeds has results in both arms yet.{_progress(comparisons)}{_limits(comparisons)}"
     telling = _most_telling(comparisons, word, equality=claim.kind in SAME)
-    same = [c for c in beside if c.point == telling.point]
+    same = [c for c in secondary if c.point == telling.point]
     if claim.kind == "recovers" and math.isnan(telling.estimate):
         says = f"at {telling.point} there is no loss to recover" if telling.point else "there is no loss to recover"
         says += "."
@@ -179,9 +181,9 @@ def _tally(comparisons: Sequence[Comparison]) -> str:
 
 
 def _named(points: Sequence[str]) -> str:
-    if len(points) <= MOST_NAMED:
+    if len(points) <= MAX_NAMED:
         return "; ".join(points)
-    return f"{'; '.join(points[:MOST_NAMED])} and {len(points) - MOST_NAMED} more"
+    return f"{'; '.join(points[:MAX_NAMED])} and {len(points) - MAX_NAMED} more"
 
 
 def _limits(comparisons: Sequence[Comparison]) -> str:
@@ -197,9 +199,9 @@ def _limits(comparisons: Sequence[Comparison]) -> str:
     elif first and "at least" in bounds:
         text += f" The range of {first.arm}{BEYOND}: the true difference is larger."
     text += _nowhere(comparisons)
-    if unpaired := sum(comparison.unpaired for comparison in comparisons):
+    if unpaired := sum(comparison.n_unpaired for comparison in comparisons):
         text += f" Left out for want of a partner: {formatting.count(unpaired, 'result')}."
-    if unknown := sum(comparison.unknown for comparison in comparisons):
+    if unknown := sum(comparison.n_missing for comparison in comparisons):
         text += f" Without a score: {formatting.count(unknown, 'result')}, which could turn the verdict."
     return text
 
@@ -219,10 +221,10 @@ def _beyond_tuned(bounds: set[str], first: Comparison) -> str:
     )
 
 
-def _failures(claim: Claim, comparisons: Sequence[Comparison], beside: Sequence[Comparison]) -> str:
+def _failures(claim: Claim, comparisons: Sequence[Comparison], secondary: Sequence[Comparison]) -> str:
     """How many trials failed to train in each arm that the sentence names, and what such a trial counts as."""
     counts: dict[str, tuple[int, int]] = {}
-    for group in (comparisons, beside):
+    for group in (comparisons, secondary):
         for side in ("arm", "than"):
             for name in dict.fromkeys(getattr(c, side) for c in group):
                 mine = [c for c in group if getattr(c, side) == name]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.cli.options import parse
 from harness.errors import HarnessError, MachineError
-from harness.execution.stop_flag import INTERRUPTED, Halted
+from harness.execution.stop_flag import INTERRUPTED, RunAborted
 
 
 def printable(text: str) -> str:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(f"harness: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
-    except Halted as halted:
+    except RunAborted as halted:
         print(f"harness: {halted}", file=sys.stderr)
         return halted.exit_code
     except KeyboardInterrupt:

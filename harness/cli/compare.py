@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis import formatting, wording
-from harness.analysis.diff import Changes, changes
+from harness.analysis.diff import ResultsDiff, diff
 from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.errors import UsageError
 from harness.storage.tables import read_results
@@ -20,7 +20,7 @@ MOST_LISTED = 10
 def compare(options: argparse.Namespace) -> int:
     """Print what changed from the results in one folder to those in the other; the exit code."""
     asked = parse_fail_if(options.fail_if, CONDITIONS)
-    found = [changes(read_results(a), read_results(b)) for a, b in _folders(options.before, options.after)]
+    found = [diff(read_results(a), read_results(b)) for a, b in _folders(options.before, options.after)]
     if nothing := [of.name for of in found if not of.matched]:
         raise UsageError(f"{', '.join(nothing)}: no trial has the same settings in both; compare results of one suite")
     if options.json:
@@ -45,7 +45,7 @@ def _folders(before: Path, after: Path) -> list[tuple[Path, Path]]:
     return [(before / name, after / name) for name in both]
 
 
-def _lines(of: Changes) -> list[str]:
+def _lines(of: ResultsDiff) -> list[str]:
     same, count = (sum(column) for column in zip((0, 0), *of.same_bits.values(), strict=True))
     by_arm = ", ".join(f"{arm} {its} of {total}" for arm, (its, total) in of.same_bits.items())
     lines = [
@@ -67,7 +67,7 @@ def _lines(of: Changes) -> list[str]:
     return [*lines, f"  {_conclusion(of)}"]
 
 
-def _conclusion(of: Changes) -> str:
+def _conclusion(of: ResultsDiff) -> str:
     if of.conditions["changed"]:
         return f"CHANGED beyond noise: {of.conditions['changed']}"
     if of.verdicts:  # which near its limits noise can turn, too
@@ -81,7 +81,7 @@ def _conclusion(of: Changes) -> str:
     return "nothing changed beyond noise"
 
 
-def _as_json(of: Changes) -> dict[str, Any]:
+def _as_json(of: ResultsDiff) -> dict[str, Any]:
     found = {**asdict(of), "beyond_noise": [asdict(c) for c in of.beyond_noise], "changed": of.conditions["changed"]}
     plain: dict[str, Any] = _plain(found)
     return plain

@@ -2,10 +2,10 @@
 
 import errno
 
-from rich.console import Console
+import rich.console
 
 
-class Screen(Console):
+class Console(rich.console.Console):
     """A console that leaves it to `main` what a reader that has gone away (`| head`) comes to: it is no failure."""
 
     def on_broken_pipe(self) -> None:

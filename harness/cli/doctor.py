@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from harness.cli.console import Screen
-from harness.execution.messages import Inspect, Inspected
+from harness.cli.console import Console
+from harness.execution.messages import InspectRequest, InspectResult
 from harness.execution.pool import pool_of
-from harness.execution.scheduler import ask
+from harness.execution.scheduler import request
 from harness.execution.stop_flag import stopping
 
 Finding = tuple[str, str, str]  # what, what was found, remedy where something is missing
@@ -25,15 +25,15 @@ def doctor(options: argparse.Namespace) -> int:
     """Print what was found; the exit code is 4 where trials can't be trained at all."""
     findings = [*_here(options.results), *_packages()]
     with stopping(None) as stop, pool_of(1) as pool:
-        answer = ask(pool, Inspect(), stop)
+        answer = request(pool, InspectRequest(), stop)
     if answer is None:
         return stop.exit_code
-    assert isinstance(answer, Inspected)
+    assert isinstance(answer, InspectResult)
     findings += answer.findings
     table = Table("what", "found", "remedy")
     for finding in findings:
         table.add_row(*finding)
-    Screen().print(table)
+    Console().print(table)
     missing = [what for what, _, remedy in findings if remedy]
     said = f"to look at: {', '.join(missing)}" if missing else "all is well"
     print(f"{said}; try it with: python -m harness run suites/circles")

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 from torch import Tensor
 
-from harness.cli.console import Screen
+from harness.cli.console import Console
 from harness.cli.export import functions_of
 from harness.data.datasets import DATASETS, load_dataset
 from harness.data.downloads import OPENML
@@ -44,7 +44,7 @@ def evaluate(options: argparse.Namespace) -> int:
         running = out.argmax(1) if name == "running" else running
         unlike = "" if running is None else str((out.argmax(1) != running).sum().item())
         table.add_row(name, f"{accuracy:.4f}", f"{loss:.4f}", unlike)
-    Screen().print(table)
+    Console().print(table)
     for line in impossible:
         print(line)
     if len(names) == 1:

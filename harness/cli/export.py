@@ -8,14 +8,14 @@ from harness.export.formats import export as in_form
 from harness.export.model_card import Functions, check
 from harness.io import write_atomically
 from harness.spec.loader import load_suite
-from harness.storage.records import Place, read_manifest
+from harness.storage.records import ResultsDir, read_manifest
 from harness.training.checkpoint import load
 
 
 def export(options: argparse.Namespace) -> int:
     """Write the file and say what it holds; the exit code."""
     record = find_record(options.results, options.trial)
-    place, key = Place(record.parent.parent), record.stem
+    place, key = ResultsDir(record.parent.parent), record.stem
     path = place.model(key, options.which)
     try:
         model = load(path)
@@ -28,8 +28,8 @@ def export(options: argparse.Namespace) -> int:
     except DamageError as error:
         raise DamageError(f"{error}; remove it, and `run` trains it again") from error
     try:
-        check(model.about)
-        if (model.about["key"], model.about["which"]) != (key, options.which):
+        check(model.metadata)
+        if (model.metadata["key"], model.metadata["which"]) != (key, options.which):
             raise DamageError("is not the model that its name says; remove it, and `run` trains it again")
         data = in_form(model, options.format, functions_of(options))
     except HarnessError as error:
@@ -38,7 +38,7 @@ def export(options: argparse.Namespace) -> int:
         line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ModelError(f"{path} can't leave as {options.format}: {line}") from error
     write_atomically(options.output, data)
-    about, read = model.about, READ[options.format].format(str(options.output))
+    about, read = model.metadata, READ[options.format].format(str(options.output))
     accuracy = "none" if about["accuracy"] is None else f"{about['accuracy']:.4f}"
     said = f"step {about['step']}, epoch {about['epoch']:.3g}, validation accuracy {accuracy}"
     print(f"{options.output}: the {options.which} model of {key} ({said}), {len(data)} bytes; read it with: {read}")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from harness._version import __version__
 from harness.errors import MachineError, UsageError, nearest
-from harness.storage.records import NO_RESULT, WHICH
+from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
 SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
 SUITES = (
@@ -91,7 +91,11 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ),
             (
                 "--which",
-                {"choices": WHICH, "default": "last", "help": "of its epochs: the last, or the best to validate"},
+                {
+                    "choices": CHECKPOINT_KINDS,
+                    "default": "last",
+                    "help": "of its epochs: the last, or the best to validate",
+                },
             ),
             *(OWN, RESULTS),
         ],

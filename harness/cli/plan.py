@@ -7,14 +7,14 @@ from harness.analysis import formatting, pairing
 from harness.analysis.stats import seeds_needed
 from harness.analysis.verdicts import check, comparisons_of
 from harness.cli.progress import duration
-from harness.cli.run import Todo, find_work, survey, workers_for
-from harness.execution.messages import Kind
+from harness.cli.run import RunPlan, find_work, run_preflight, workers_for
+from harness.execution.messages import CohortEstimate
 from harness.execution.stop_flag import stopping
 from harness.spec.cohorts import Cohort, Shape, longest_first, shape
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.manifest import describe
 from harness.spec.selection import parse_only
-from harness.storage.records import Place
+from harness.storage.records import ResultsDir
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -22,21 +22,23 @@ def plan(options: argparse.Namespace) -> int:
     suite = load_suite(options.suite)
     description = describe(suite, list(suite.trials(device="cpu")))
     check(suite.suite.claims, description)
-    place = Place(options.results / suite.name)
+    place = ResultsDir(options.results / suite.name)
     only = parse_only(options.only)
     print(suite.question)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in description["axes"].items()) or "no axis"
     print(f"{description['trials']} trials: {axes}; compared: {suite.suite.compare}")
     _print_seeds(suite, description)
     with stopping(None) as stop:
-        seen = survey(suite, place, options, stop, measure=True)
+        seen = run_preflight(suite, place, options, stop, measure=True)
     if seen is None:
         return stop.exit_code
-    todo = find_work(suite, place, seen.device, only, kinds=seen.kinds)
-    return _print_work(suite, todo, seen.kinds, workers_for(options, seen), seen.device)
+    todo = find_work(suite, place, seen.device, only, estimates=seen.estimates)
+    return _print_work(suite, todo, seen.estimates, workers_for(options, seen), seen.device)
 
 
-def _print_work(suite: SuiteFile, todo: Todo, kinds: Mapping[Shape, Kind], workers: int, device: str) -> int:
+def _print_work(
+    suite: SuiteFile, todo: RunPlan, kinds: Mapping[Shape, CohortEstimate], workers: int, device: str
+) -> int:
     command = f"python -m harness run {suite.path}"
     if not todo.pending:
         print(f"nothing to train: all {len(todo.selected)} selected trials have ended; {command} writes the report")
@@ -56,7 +58,7 @@ def _print_work(suite: SuiteFile, todo: Todo, kinds: Mapping[Shape, Kind], worke
     return 0
 
 
-def _guess(pending: list[Cohort], kinds: Mapping[Shape, Kind], workers: int) -> float:
+def _guess(pending: list[Cohort], kinds: Mapping[Shape, CohortEstimate], workers: int) -> float:
     """When the last of the workers is done, each taking the next cohort as it gets free."""
     ends = [0.0] * workers
     for cohort in longest_first(pending, {of: kind.work for of, kind in kinds.items()}):

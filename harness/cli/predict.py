@@ -7,7 +7,7 @@ import pandas as pd
 from rich.table import Table
 from torch import Tensor
 
-from harness.cli.console import Screen
+from harness.cli.console import Console
 from harness.cli.export import functions_of
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import confusion, loss_and_accuracy, read_examples, scores
@@ -51,4 +51,4 @@ def _print_confusion(counts: Tensor) -> None:
         for count, place in zip(*(found.tolist() for found in wrong.topk(MOST_CONFUSED)), strict=True):
             if count:
                 table.add_row(*map(str, (*divmod(place, len(counts)), count)))
-    Screen().print(table)
+    Console().print(table)

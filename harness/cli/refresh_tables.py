@@ -12,20 +12,20 @@ from harness.analysis.verdicts import check
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import describe, with_history
-from harness.storage.records import Place, read_manifest, write_manifest
-from harness.storage.tables import merge, read_trials
+from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.storage.tables import read_trials, write_tables
 
 
-def refresh(suite: SuiteFile, folder: Path) -> tuple[Place, Mapping[str, Any], pd.DataFrame]:
+def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Mapping[str, Any], pd.DataFrame]:
     """Bring the tables of a suite to where its records are; its place, its suite.json as it is now, and its trials."""
-    place = Place(folder / suite.name)
+    place = ResultsDir(folder / suite.name)
     manifest = read_manifest(place)
     if manifest is None:
         raise UsageError(f"no results of {suite.name} in {folder}; make some with: python -m harness run {suite.path}")
     trials = list(suite.trials(device=manifest["device"]))
     description = describe(suite, trials)
     check(suite.suite.claims, description)
-    for error in merge(place, trials, suite.suite.target_accuracy):
+    for error in write_tables(place, trials, suite.suite.target_accuracy):
         print(f"{error}; `run` trains it again", file=sys.stderr)
     table = read_trials(place.root)
     results = int(table["status"].isin(FINISHED).sum())

@@ -16,7 +16,7 @@ from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.cli.refresh_tables import refresh
 from harness.reporting.staleness import current_page
 from harness.spec.loader import load_suites
-from harness.storage.records import Place
+from harness.storage.records import ResultsDir
 from harness.storage.tables import Results, read_results
 
 CONDITIONS = (*VERDICTS, "failed", "unfinished")  # of --fail-if: verdicts, trials that failed, trials without a result
@@ -58,11 +58,11 @@ def _look(results: Results, found: dict[str, list[str]]) -> None:
             found[condition].append(f"{name}: {formatting.count(int(count), 'trial')}")
 
 
-def page_of_report(place: Place, manifest: Mapping[str, Any]) -> Path:
+def page_of_report(results_dir: ResultsDir, manifest: Mapping[str, Any]) -> Path:
     """The page of the report on the tables as they are, made anew where it is of others."""
-    page = current_page(place.root, manifest)
+    page = current_page(results_dir.root, manifest)
     if page is None:
         from harness.reporting.report import write_report  # pictures take a second to load
 
-        page = write_report(replace(read_results(place.root), suite=manifest))
+        page = write_report(replace(read_results(results_dir.root), suite=manifest))
     return page

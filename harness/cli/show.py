@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from harness.cli.console import Screen
+from harness.cli.console import Console
 from harness.errors import UsageError
-from harness.storage.records import Place, read_manifest, read_record
+from harness.storage.records import ResultsDir, read_manifest, read_record
 
 MOST_ROWS = 12  # of a curve; the table has all of them
 MOST_COLUMNS = 3  # of a curve that stands in a row: more don't fit beside the longest name
@@ -20,13 +20,13 @@ Curves = Mapping[str, Mapping[str, list[Any]]]  # name -> step, value
 def show(options: argparse.Namespace) -> int:
     """Print all that is known of a trial; the exit code."""
     path = find_record(options.results, options.trial)
-    record, place = read_record(path), Place(path.parent.parent)
+    record, place = read_record(path), ResultsDir(path.parent.parent)
     print(f"trial {record.key} of {place.root.name}: {record.outcome}")
     if record.error:
         print(f"error: {record.error}")
     for log in sorted(place.logs.glob(f"{record.key}.*.log")):
         print(f"log: {log}")
-    console = Screen()
+    console = Console()
     console.print(_pairs("setting", record.trial))
     console.print(_pairs("outcome", record.facts))
     probed = {name: curve for name, curve in record.curves.items() if name.startswith("probe.")}

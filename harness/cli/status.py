@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 
 from harness.analysis.metrics import FINISHED
-from harness.cli.console import Screen
+from harness.cli.console import Console
 from harness.cli.refresh_tables import refresh
 from harness.spec.loader import load_suite
 from harness.spec.selection import parse_only, select
@@ -52,7 +52,7 @@ def _print(compare: str, counts: pd.DataFrame) -> None:
     table = Table(compare, *counts.columns)
     for arm, row in counts.iterrows():
         table.add_row(str(arm), *map(str, row))
-    Screen().print(table)
+    Console().print(table)
 
 
 def _next(path: str, rows: pd.DataFrame) -> str:

@@ -8,33 +8,38 @@ import pandas as pd
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.report import page_of_report
 from harness.errors import MachineError
-from harness.execution.stop_flag import Stopping
+from harness.execution.stop_flag import StopFlag
 from harness.spec.loader import SuiteFile
 from harness.spec.trial import Trial
-from harness.storage.records import NO_RESULT, Place, read_manifest
-from harness.storage.tables import merge, read_trials
+from harness.storage.records import NO_RESULT, ResultsDir, read_manifest
+from harness.storage.tables import read_trials, write_tables
 
 MOST_LISTED = 10
 
 
 def end_of_run(
-    suite: SuiteFile, place: Place, selected: Sequence[Trial], stop: Stopping, *, trials: Sequence[Trial] = ()
+    suite: SuiteFile,
+    results_dir: ResultsDir,
+    selected: Sequence[Trial],
+    stop: StopFlag,
+    *,
+    trials: Sequence[Trial] = (),
 ) -> int:
     """Write the tables, and the report unless the run was stopped; say how it ended; return the exit code."""
     again = f"python -m harness run {suite.path}"
     if not trials:
         print(f"{stop.reason} before anything was trained; go on with: {again}")
         return stop.exit_code
-    stop.at_once = True
-    merge(place, trials, suite.suite.target_accuracy)
-    table = read_trials(place.root)
+    stop.is_immediate = True
+    write_tables(results_dir, trials, suite.suite.target_accuracy)
+    table = read_trials(results_dir.root)
     rows = table[table["key"].isin({trial.key for trial in selected})]
     have, failed = rows["status"].isin(FINISHED).sum(), rows["status"].isin(FAILED).sum()
     said = f"{have} of {len(rows)} trials have a result, {failed} of these failed to train"
     if stop():
         print(f"{stop.reason}: {said}; all state is saved, go on with: {again}")
         return stop.exit_code
-    page = page_of_report(place, read_manifest(place) or {})
+    page = page_of_report(results_dir, read_manifest(results_dir) or {})
     without = rows[rows["status"].isin(NO_RESULT)]
     if without.empty:
         print(f"{said}; the report is {page}")

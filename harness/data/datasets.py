@@ -36,7 +36,7 @@ class Dataset:
     classes: int
 
     @property
-    def inputs(self) -> tuple[int, ...]:
+    def input_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return self.x["train"].shape[1:]
 
@@ -75,7 +75,7 @@ def _known(name: str, home: Path) -> Dataset:  # noqa: ARG001 (other files, anot
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
     """Keep two-dimensional data in a folder, where there is one, so that a report can draw it."""
-    if folder is None or dataset.inputs != (2,):
+    if folder is None or dataset.input_shape != (2,):
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():

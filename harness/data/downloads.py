@@ -39,7 +39,7 @@ class Source:
     """Where a dataset comes from."""
 
     load: Callable[[], Arrays]
-    found: Callable[[], str]  # where it is at hand, "" where it is not
+    is_available: Callable[[], str]  # where it is at hand, "" where it is not
     remedy: str  # how to get it
 
 

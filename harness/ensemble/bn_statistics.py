@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.ensemble.ensemble import Stack
-from harness.ensemble.stacked_layers import Stacked
+from harness.ensemble.ensemble import Ensemble
+from harness.ensemble.stacked_layers import StackedLayer
 from harness.errors import UsageError
 from harness.rng import generator
 
-MOST_BATCHES = (
+MAX_BATCHES = (
     200  # that statistics are gathered from; Wu & Johnson 2021, section 3, find 1,000 to 10,000 examples enough
 )
 
@@ -75,44 +75,46 @@ STATISTICS: dict[str, Callable[[nn.Module, Sequence[Tensor]], nn.Module]] = {  #
 
 
 @torch.no_grad()
-def recalibrate(models: Stack, train: Tensor, batch_size: int) -> Stack:
+def precise_bn(models: Ensemble, train: Tensor, batch_size: int) -> Ensemble:
     """The models, on the same weights, with the average statistics of batches of training examples "N ...".
 
     The examples come in an order that is always the same, and all models share them.
     """
-    if not batch_norms(models.plain):
+    if not batch_norms(models.template):
         return models
-    plain = deepcopy(models.plain)
+    plain = deepcopy(models.template)
     averaging = {name: layer for name, layer in plain.named_modules() if isinstance(layer, _BatchNorm)}
     for layer in averaging.values():
         layer.momentum = None
-    made = models.like(plain, {name: buffer.clone() for name, buffer in models.buffers.items()})
+    made = models.with_template(plain, {name: buffer.clone() for name, buffer in models.buffers.items()})
     for name in averaging:
         for buffer, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
             if (kept := made.buffers.get(f"{name}.{buffer}")) is not None:
                 kept.fill_(value)
     order = torch.randperm(len(train), generator=generator(0, "recalibrate")).to(train.device)
-    with made.evaluating():
-        for module in made.base.modules():
-            if isinstance(module.plain[0] if isinstance(module, Stacked) else module, _BatchNorm):
+    with made.eval_mode():
+        for module in made.module.modules():
+            if isinstance(module.plain[0] if isinstance(module, StackedLayer) else module, _BatchNorm):
                 module.train()
-        for number, some in enumerate(batches(train[order], batch_size)[:MOST_BATCHES]):
+        for number, some in enumerate(batches(train[order], batch_size)[:MAX_BATCHES]):
             made.count_batches(number)
             made(some, shared=True)
     return made
 
 
-def without_running(models: Stack) -> Stack:
+def without_running(models: Ensemble) -> Ensemble:
     """The models, on the same weights, with the statistics of whatever batch they are given."""
-    if not batch_norms(models.plain):
+    if not batch_norms(models.template):
         return models
-    plain = with_batch(models.plain, ())
+    plain = with_batch(models.template, ())
     left = {name for name, _ in plain.named_buffers()}
-    return models.like(plain, {name: buffer for name, buffer in models.buffers.items() if name in left})
+    return models.with_template(plain, {name: buffer for name, buffer in models.buffers.items() if name in left})
 
 
-JUDGED: dict[str, Callable[[Stack, Tensor, int], Stack]] = {  # the same, of a cohort: models, training examples, batch
+EVAL_STATISTICS: dict[
+    str, Callable[[Ensemble, Tensor, int], Ensemble]
+] = {  # the same, of a cohort: models, training examples, batch
     "running": lambda models, train, batch_size: models,
     "batch": lambda models, train, batch_size: without_running(models),
-    "recalibrated": recalibrate,
+    "recalibrated": precise_bn,
 }

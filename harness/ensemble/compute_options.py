@@ -9,11 +9,11 @@ from torch import Tensor
 from harness.ensemble.precision import PRECISIONS
 from harness.spec.trial import Trial
 
-MOST_COMPILED = 2**20  # kinds of models that one process compiles
+MAX_RECOMPILES = 2**20  # kinds of models that one process compiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class ComputeOptions:
     """What a stack of models is told about it; what it isn't told is as usual."""
 
     autocast: torch.dtype | None = None  # of forward and backward passes, as torch.autocast has it
@@ -21,12 +21,12 @@ class Way:
     compile: bool = False  # whether training goes through torch.compile
 
     @classmethod
-    def of(cls, trial: Trial) -> "Way":
+    def from_trial(cls, trial: Trial) -> "ComputeOptions":
         """What a trial says."""
         autocast, channels_last = PRECISIONS[trial.precision].autocast, trial.memory_format == "channels_last"
         return cls(autocast=autocast, channels_last=channels_last, compile=trial.compile)
 
-    def lay(self, x: Tensor) -> Tensor:
+    def to_memory_format(self, x: Tensor) -> Tensor:
         """Images "N C H W" as they must lie in memory; anything else as it is."""
         if not self.channels_last or x.ndim != 4:
             return x
@@ -34,14 +34,14 @@ class Way:
         lies = x.stride(1) == 1 and x.is_contiguous(memory_format=torch.channels_last)
         return x if lies else x.clone(memory_format=torch.channels_last)
 
-    def lay_weights(self, weight: Tensor) -> Tensor:
+    def weights_to_memory_format(self, weight: Tensor) -> Tensor:
         """The weights of convolutions of images, "M O C H W", as those of one model would lie; others as they are."""
         if not self.channels_last or weight.ndim != 5:
             return weight
         return weight.detach().permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3).requires_grad_()
 
 
-USUAL = Way()
+DEFAULT = ComputeOptions()
 
 
 def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -52,6 +52,6 @@ def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
     import torch._dynamo.config as limits  # takes seconds, and few trials need it
 
-    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_COMPILED
+    limits.recompile_limit = limits.accumulated_recompile_limit = MAX_RECOMPILES
     made: Callable[..., Tensor] = torch.compile(forward, dynamic=False)
     return made

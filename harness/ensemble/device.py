@@ -10,7 +10,7 @@ from harness.spec.trial import Trial
 TF32_SINCE = (8, 0)  # capability of CUDA devices
 
 
-def check_way(trial: Trial, model: nn.Module) -> None:
+def check_compute_options(trial: Trial, model: nn.Module) -> None:
     """SuiteError or MachineError where the trial asks for a way to compute that the model or its device hasn't."""
     if trial.memory_format == "channels_last" and not any(type(m).__name__.endswith("Conv2d") for m in model.modules()):
         raise SuiteError(
@@ -38,7 +38,7 @@ def _compiler_fault(device: torch.device) -> str:
     return ""
 
 
-def make_ready(trial: Trial, device: torch.device) -> None:
+def configure(trial: Trial, device: torch.device) -> None:
     """Let this process compute as the trial says, by as many threads; CUDA deterministically, wherever torch can."""
     torch.set_num_threads(trial.threads)
     if device.type != "cuda":
@@ -53,7 +53,7 @@ def make_ready(trial: Trial, device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device, without waiting for what the device is doing."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 

@@ -12,66 +12,66 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class DistContext:
     """This process among those that train a model; where it is the only one, nothing is communicated."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     group: Any = None  # the processes, for tensors on their devices
     control: Any = None  # the same processes, for tensors in main memory
 
-    def share(self, whole: Tensor, dim: int = 0) -> Tensor:
+    def local_chunk(self, whole: Tensor, dim: int = 0) -> Tensor:
         """This rank's contiguous part; where the parts can't be equal, the first ones have one more."""
-        return whole.tensor_split(self.size, dim)[self.rank] if self.size > 1 else whole
+        return whole.tensor_split(self.world_size, dim)[self.rank] if self.world_size > 1 else whole
 
-    def deal(self, pieces: Sequence[T]) -> Sequence[T]:
+    def shard(self, pieces: Sequence[T]) -> Sequence[T]:
         """This rank's pieces: every one is some rank's, and none is two ranks'."""
-        return pieces[self.rank :: self.size]
+        return pieces[self.rank :: self.world_size]
 
-    def add_up(self, *tensors: Tensor) -> None:
+    def all_reduce_sum(self, *tensors: Tensor) -> None:
         """Turn each tensor into the sum over all ranks, in place."""
-        if self.size > 1:
+        if self.world_size > 1:
             for tensor in tensors:
                 dist.all_reduce(tensor, group=self.group)
 
-    def agree(self, *flags: bool) -> tuple[bool, ...]:
+    def all_reduce_any(self, *flags: bool) -> tuple[bool, ...]:
         """What at least one rank says, as all ranks then know."""
-        if self.size == 1:
+        if self.world_size == 1:
             return flags
         said = torch.tensor(flags, dtype=torch.uint8)
         dist.all_reduce(said, op=dist.ReduceOp.MAX, group=self.control)
         return tuple(map(bool, said.tolist()))
 
-    def hear_first(self, tensor: Tensor) -> None:
+    def broadcast(self, tensor: Tensor) -> None:
         """Take over the tensor of the first rank, in place."""
-        if self.size > 1:
+        if self.world_size > 1:
             dist.broadcast(tensor, group=self.group, group_src=0)
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all ranks, in their order."""
-        if self.size == 1:
+        if self.world_size == 1:
             return [tensor]
-        found = [torch.empty_like(tensor) for _ in range(self.size)]
+        found = [torch.empty_like(tensor) for _ in range(self.world_size)]
         dist.all_gather(found, tensor.contiguous(), group=self.group)
         return found
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = DistContext()
 EVAL_BUFFERS = ("rank0", "mean")
 
 
 @torch.no_grad()
-def settle(buffers: Sequence[Tensor], how: str, ranks: Ranks) -> None:
+def sync_buffers(buffers: Sequence[Tensor], how: str, dist: DistContext) -> None:
     """Give all ranks the running statistics that are evaluated: those of the first rank, or the "mean" of all.
 
     Running statistics move linearly, so that averaging them now and then leaves their average where it was. Done twice
     in a row it changes nothing the second time, to the bit.
     """
-    for buffer in buffers if ranks.size > 1 else ():
+    for buffer in buffers if dist.world_size > 1 else ():
         first = buffer.clone()
-        ranks.hear_first(first)
+        dist.broadcast(first)
         if how == "mean" and buffer.is_floating_point():
             apart = buffer.double() - first.double()
-            ranks.add_up(apart)
-            first = (first.double() + apart / ranks.size).to(buffer.dtype)
+            dist.all_reduce_sum(apart)
+            first = (first.double() + apart / dist.world_size).to(buffer.dtype)
         buffer.copy_(first)

@@ -39,7 +39,7 @@ class Linear:
         self.grads = {name: torch.empty_like(tensor, requires_grad=False) for name, tensor in tensors.items()}
         self.shape: tuple[int, ...] = ()
 
-    def _make_room(self, x: Tensor) -> None:
+    def _allocate(self, x: Tensor) -> None:
         self.shape = x.shape
         models, channels, inputs = self.weight.shape
         count = len(x) if x.ndim == 2 else x.shape[2]
@@ -49,7 +49,7 @@ class Linear:
     def forward(self, x: Tensor) -> Tensor:
         """The output for each model's own examples, or for examples "N C" that all share."""
         if x.shape != self.shape:
-            self._make_room(x)
+            self._allocate(x)
         self.x = x
         if x.ndim == 2:
             torch.mm(self.flat, x.T, out=self.out.flatten(0, 1))
@@ -74,35 +74,37 @@ class BatchNorm:
 
     def __init__(self, layer: nn.BatchNorm1d, tensors: Mapping[str, Tensor]) -> None:
         self.eps, self.momentum = layer.eps, layer.momentum
-        self.weight, self.bias = (t.detach().unsqueeze(2) if (t := tensors.get(n)) is not None else None for n in PAIR)
-        self.running = {name: tensor.unsqueeze(-1) for name, tensor in tensors.items() if name not in PAIR}
-        self.grads = {name: torch.empty_like(tensors[name], requires_grad=False) for name in PAIR if name in tensors}
+        self.weight, self.bias = (
+            t.detach().unsqueeze(2) if (t := tensors.get(n)) is not None else None for n in AFFINE
+        )
+        self.running = {name: tensor.unsqueeze(-1) for name, tensor in tensors.items() if name not in AFFINE}
+        self.grads = {name: torch.empty_like(tensors[name], requires_grad=False) for name in AFFINE if name in tensors}
         self.shape: tuple[int, ...] = ()
 
-    def _make_room(self, x: Tensor) -> None:
+    def _allocate(self, x: Tensor) -> None:
         self.shape, self.count = x.shape, x.shape[2]
         self.out, self.scratch = torch.empty_like(x), torch.empty_like(x)
         small = [x.new_empty(*x.shape[:2], 1) for _ in range(6)]
         self.mean, self.squares, self.inverse, self.scale, *others = small
         # Where they are the gradients of scale and shift, that is where they are written.
-        self.along, self.total = (self.grads.get(n, t.squeeze(2)) for n, t in zip(PAIR, others, strict=True))
+        self.along, self.total = (self.grads.get(n, t.squeeze(2)) for n, t in zip(AFFINE, others, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised examples, scaled and shifted."""
         if x.shape != self.shape:
-            self._make_room(x)
+            self._allocate(x)
         torch.mean(x, 2, keepdim=True, out=self.mean)
         self.centred = x.sub_(self.mean)
         torch.linalg.vector_norm(x, dim=2, keepdim=True, out=self.squares).square_()
         torch.mul(self.squares, 1 / self.count, out=self.inverse).add_(self.eps).rsqrt_()
         if self.running:
-            self._move(self.squares.mul_(1 / (self.count - 1)))
+            self._update_running_stats(self.squares.mul_(1 / (self.count - 1)))
         scale = self.inverse if self.weight is None else torch.mul(self.inverse, self.weight, out=self.scale)
         self.used = scale
         torch.mul(x, scale, out=self.out)
         return self.out if self.bias is None else self.out.add_(self.bias)
 
-    def _move(self, unbiased: Tensor) -> None:
+    def _update_running_stats(self, unbiased: Tensor) -> None:
         """Let the running statistics follow; without a momentum they average all batches."""
         seen = self.running["num_batches_tracked"].add_(1)
         share = seen.to(unbiased.dtype).reciprocal().unsqueeze(1) if self.momentum is None else self.momentum
@@ -119,13 +121,13 @@ class BatchNorm:
         return grad.mul_(self.used)
 
 
-PAIR = ("weight", "bias")
+AFFINE = ("weight", "bias")
 
 
-class Chain:
+class MLPKernels:
     """A net of M models as a row of layers, with the gradients of all its weights."""
 
-    def __init__(self, model: nn.Module, tensors: Mapping[str, Tensor], inputs: tuple[int, ...]) -> None:
+    def __init__(self, model: nn.Module, tensors: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> None:
         self.steps: list[Linear | BatchNorm | Activation] = []
         letters = ""
         self.grads: dict[str, Tensor] = {}
@@ -143,10 +145,10 @@ class Chain:
                 self.steps.append(made)
             if isinstance(made, Linear | BatchNorm):
                 self.grads |= {f"{name}.{n}": grad for n, grad in made.grads.items()}
-        if not re.fullmatch(f"{'F' if len(inputs) > 1 else 'F?'}(LB?A?)*L", letters):
+        if not re.fullmatch(f"{'F' if len(input_shape) > 1 else 'F?'}(LB?A?)*L", letters):
             raise NotStackableError("it is not a row of linear layers, batch norms and activations")
 
-    def forget_room(self) -> None:
+    def release_buffers(self) -> None:
         """Allocate anew in the next step: a recording must own the memory that it writes to."""
         for step in self.steps:
             if not isinstance(step, tuple):

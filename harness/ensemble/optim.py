@@ -31,11 +31,11 @@ class Settings:
     lr: Float[Tensor, "M ..."]
     momentum: Float[Tensor, "M ..."]
     weight_decay: Float[Tensor, "M ..."]
-    decays: bool  # whether any model has a weight decay
+    decay_mask: bool  # whether any model has a weight decay
     nesterov: bool
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], like: Tensor, *, norm: bool) -> "Settings":
+    def from_trials(cls, trials: Sequence[Trial], like: Tensor, *, norm: bool) -> "Settings":
         """The settings of these trials, on the device, in the type and dimensions of a weight, a norm's or not."""
         decays = [t.weight_decay if t.decay_norms or not norm else 0.0 for t in trials]
         columns = {
@@ -46,52 +46,52 @@ class Settings:
                 "weight_decay": decays,
             }.items()
         }
-        return cls(**columns, decays=any(decays), nesterov=trials[0].nesterov)
+        return cls(**columns, decay_mask=any(decays), nesterov=trials[0].nesterov)
 
-    def times(self, factor: float | Tensor) -> "Settings":
+    def scale_lr(self, factor: float | Tensor) -> "Settings":
         """The same with all learning rates multiplied."""
         is_one = isinstance(factor, float) and factor == 1.0
         return self if is_one else replace(self, lr=self.lr * factor)
 
 
-Kind = tuple[int, bool]  # of a weight: its dimensions, and whether it belongs to a norm layer
+ParamGroupKey = tuple[int, bool]  # of a weight: its dimensions, and whether it belongs to a norm layer
 
 
 def settings_of(
     trials: Sequence[Trial], weights: Mapping[str, Tensor], norms: frozenset[str]
-) -> dict[Kind, Settings]:  # fmt: skip
+) -> dict[ParamGroupKey, Settings]:  # fmt: skip
     """What the updates of these weights read, kind by kind; `norms` are the names of those in norm layers."""
     return {
-        (weight.ndim, name in norms): Settings.of(trials, weight, norm=name in norms)
+        (weight.ndim, name in norms): Settings.from_trials(trials, weight, norm=name in norms)
         for name, weight in weights.items()
     }  # fmt: skip
 
 
-def clip_limits(trials: Sequence[Trial], like: Tensor) -> Tensor | None:
+def max_grad_norms(trials: Sequence[Trial], like: Tensor) -> Tensor | None:
     """The largest gradient norm of each model, "M", infinite where it has no limit; None where none has."""
-    limits = [math.inf if t.clip_norm is None else t.clip_norm for t in trials]
+    limits = [math.inf if t.max_grad_norm is None else t.max_grad_norm for t in trials]
     return None if set(limits) == {math.inf} else like.new_tensor(limits)
 
 
-def clipped(grads: Mapping[str, Tensor], limits: Float[Tensor, "M"]) -> dict[str, Tensor]:
+def clip_grad_norm(grads: Mapping[str, Tensor], max_norms: Float[Tensor, "M"]) -> dict[str, Tensor]:
     """The gradients, those of a model scaled down where their norm, over all of its weights, is above its limit.
 
     As torch.nn.utils.clip_grad_norm_ has it (Pascanu et al. 2013), for each model by itself.
     """
     norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()])
-    factor = (limits / (torch.linalg.vector_norm(norms, dim=0) + CLIP_EPS)).clamp(max=1.0)
-    factor = factor.masked_fill(limits.isinf(), 1.0)  # also where the gradient is infinite
+    factor = (max_norms / (torch.linalg.vector_norm(norms, dim=0) + CLIP_EPS)).clamp(max=1.0)
+    factor = factor.masked_fill(max_norms.isinf(), 1.0)  # also where the gradient is infinite
     return {name: grad * per_model(factor, grad.ndim) for name, grad in grads.items()}
 
 
-Slots = Mapping[str, Tensor]  # what the optimizer remembers of one parameter
-Corrections = Sequence[float | Tensor]  # what an update reads of the step: a number, or a tensor that holds it
-Update = Callable[[Tensor, Tensor, Slots, Settings, Corrections], None]
+OptimizerState = Mapping[str, Tensor]  # what the optimizer remembers of one parameter
+BiasCorrections = Sequence[float | Tensor]  # what an update reads of the step: a number, or a tensor that holds it
+Update = Callable[[Tensor, Tensor, OptimizerState, Settings, BiasCorrections], None]
 
 
-def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, _: Corrections) -> None:
+def _sgd(weight: Tensor, grad: Tensor, slots: OptimizerState, settings: Settings, _: BiasCorrections) -> None:
     """Sutskever et al. 2013 in torch's form: the momentum buffer gathers gradients, lr multiplies it."""
-    if settings.decays:
+    if settings.decay_mask:
         grad = grad + settings.weight_decay * weight
     if slots:
         velocity = slots["velocity"].mul_(settings.momentum).add_(grad)
@@ -99,7 +99,9 @@ def _sgd(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, _: Corr
     weight.addcmul_(settings.lr, grad, value=-1)
 
 
-def _adamw(weight: Tensor, grad: Tensor, slots: Slots, settings: Settings, corrections: Corrections) -> None:
+def _adamw(
+    weight: Tensor, grad: Tensor, slots: OptimizerState, settings: Settings, corrections: BiasCorrections
+) -> None:
     """Loshchilov & Hutter 2019, algorithm 2."""
     weight.mul_(1 - settings.lr * settings.weight_decay)
     mean = slots["mean"].lerp_(grad, 1 - BETAS[0])
@@ -127,7 +129,9 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Optimizer(_adamw, lambda trials: ("mean", "square"), _bias_corrections),
 }
 
-TORCH: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, str]]] = {  # and torch's names for the slots
+TORCH_OPTIMIZERS: dict[
+    str, tuple[Callable[..., torch.optim.Optimizer], dict[str, str]]
+] = {  # and torch's names for the slots
     "sgd": (
         lambda weights, trial: torch.optim.SGD(
             weights, trial.lr, trial.momentum, weight_decay=trial.weight_decay, nesterov=trial.nesterov
@@ -162,7 +166,7 @@ def update(
     grads: Mapping[str, Tensor],
     slots: Mapping[str, Mapping[str, Tensor]],
     settings: Mapping[str, Settings],
-    corrections: Corrections,
+    corrections: BiasCorrections,
 ) -> None:
     """One step of every model, in place."""
     for name, weight in weights.items():

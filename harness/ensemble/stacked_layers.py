@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harness.ensemble.standardise import standardise
 from harness.nn.ghost_batch_norm import GhostBatchNorm, normalise_groups
-from harness.nn.layers import STANDARDISED, BranchScale, RMSNorm, Shortcut, over_root_mean_square, standardised
+from harness.nn.layers import STANDARDISED, ResidualScale, RMSNorm, Shortcut, over_root_mean_square, standardised
 
 
 class NotStackableError(Exception):
@@ -27,28 +27,28 @@ class NotStackableError(Exception):
 
 
 @dataclass(slots=True)
-class Examples:
+class BatchLayout:
     """What the layers of a stack must know of the examples that it is run on."""
 
-    inputs: tuple[int, ...]  # the shape of one, as the whole model gets it
+    input_shape: tuple[int, ...]  # the shape of one, as the whole model gets it
     sizes: frozenset[int]  # of channels and features, of all layers
     shared: bool = False  # whether all models get the same now: the stack says it each time it is run
 
-    def are_alike(self, count: int, models: int) -> bool:
+    def is_ambiguous(self, count: int, models: int) -> bool:
         """Whether what a layer makes of so many shared examples may have their shape, and be mistaken for them."""
-        return len(self.inputs) > 1 and any(
-            (size, count) == self.inputs or size * models == self.inputs[0] for size in self.sizes
+        return len(self.input_shape) > 1 and any(
+            (size, count) == self.input_shape or size * models == self.input_shape[0] for size in self.sizes
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class LayerCall:
     """One layer of all models."""
 
     layer: nn.Module  # the plain layer, without weights: what it was made with
     tensors: Mapping[str, Tensor]  # name in the layer -> "M ..."
     models: int
-    examples: Examples
+    layout: BatchLayout
     training: bool
 
     def get(self, name: str) -> Tensor | None:
@@ -57,24 +57,24 @@ class Leaf:
 
     def is_shared(self, x: Tensor) -> bool:
         """Whether these are the examples themselves or their pixels in a row, the same for all models."""
-        return x.ndim == 2 or (self.examples.shared and tuple(x.shape[1:]) == self.examples.inputs)
+        return x.ndim == 2 or (self.layout.shared and tuple(x.shape[1:]) == self.layout.input_shape)
 
-    def own(self, x: Tensor) -> Tensor:
+    def per_model(self, x: Tensor) -> Tensor:
         """The input in the layout of stacked layers, also where it was shared."""
-        return spread(x, self.models) if self.is_shared(x) else x
+        return expand_models(x, self.models) if self.is_shared(x) else x
 
 
-def spread(x: Tensor, models: int) -> Tensor:
+def expand_models(x: Tensor, models: int) -> Tensor:
     """Shared examples "N ..." as if each model had its own."""
-    return lay_out(x.unsqueeze(1).expand(-1, models, *x.shape[1:]))
+    return to_stacked_layout(x.unsqueeze(1).expand(-1, models, *x.shape[1:]))
 
 
-def lay_out(x: Tensor) -> Tensor:
+def to_stacked_layout(x: Tensor) -> Tensor:
     """Each model's examples "N M ..." as stacked layers have them: "M C N", or "N MC ..." for signals and images."""
     return x.permute(1, 2, 0) if x.ndim == 3 else x.flatten(1, 2)
 
 
-def _linear(leaf: Leaf, x: Tensor) -> Tensor:
+def _linear(leaf: LayerCall, x: Tensor) -> Tensor:
     weight, bias = leaf.tensors["weight"], leaf.tensors.get("bias")
     if x.ndim == 2:  # one matrix product for all models
         flat = weight.flatten(0, 1)
@@ -85,7 +85,7 @@ def _linear(leaf: Leaf, x: Tensor) -> Tensor:
     return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x)
 
 
-def _convolution(leaf: Leaf, x: Tensor) -> Tensor:
+def _convolution(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, nn.Conv1d | nn.Conv2d)
     if layer.padding_mode != "zeros":
@@ -94,23 +94,23 @@ def _convolution(leaf: Leaf, x: Tensor) -> Tensor:
     groups = 1 if shared else leaf.models * layer.groups
     convolve = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
     out: Tensor = convolve(
-        x if shared else leaf.own(x), leaf.tensors["weight"].flatten(0, 1), leaf.get("bias"),
+        x if shared else leaf.per_model(x), leaf.tensors["weight"].flatten(0, 1), leaf.get("bias"),
         layer.stride, layer.padding, layer.dilation, groups,
     )  # fmt: skip
     return out
 
 
-def _batch_norm(leaf: Leaf, x: Tensor) -> Tensor:
+def _batch_norm(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
-    x = leaf.own(x)
+    x = leaf.per_model(x)
     vectors = _are_vectors(leaf, x, layer.num_features)
     flat = x.reshape(1, -1, x.shape[2]) if vectors else x
     out = _normalise_batch(leaf, layer, flat)
     return out.view(x.shape) if vectors else out
 
 
-def _normalise_batch(leaf: Leaf, layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+def _normalise_batch(leaf: LayerCall, layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     weight, bias, mean, var = (leaf.get(name) for name in ("weight", "bias", "running_mean", "running_var"))
     if not leaf.training or mean is None or var is None:
         return F.batch_norm(x, mean, var, weight, bias, mean is None, 0.0, layer.eps)
@@ -126,10 +126,10 @@ def _normalise_batch(leaf: Leaf, layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tens
     return out
 
 
-def _ghost_batch_norm(leaf: Leaf, x: Tensor) -> Tensor:
+def _ghost_batch_norm(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, GhostBatchNorm)
-    x = leaf.own(x)
+    x = leaf.per_model(x)
     vectors = _are_vectors(leaf, x, layer.num_features)
     flat = x.reshape(1, -1, x.shape[2]) if vectors else x
     weight, bias, mean, var = (leaf.get(name) for name in ("weight", "bias", "running_mean", "running_var"))
@@ -146,38 +146,38 @@ def _ghost_batch_norm(leaf: Leaf, x: Tensor) -> Tensor:
     return out.view(x.shape)
 
 
-def _instance_norm(leaf: Leaf, x: Tensor) -> Tensor:
+def _instance_norm(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, nn.InstanceNorm1d | nn.InstanceNorm2d)
     if layer.track_running_stats:
         raise NotStackableError("an instance norm keeps running statistics")
-    return F.instance_norm(leaf.own(x), weight=leaf.get("weight"), bias=leaf.get("bias"), eps=layer.eps)
+    return F.instance_norm(leaf.per_model(x), weight=leaf.get("weight"), bias=leaf.get("bias"), eps=layer.eps)
 
 
-def _group_norm(leaf: Leaf, x: Tensor) -> Tensor:
+def _group_norm(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, nn.GroupNorm)
-    x = leaf.own(x)
+    x = leaf.per_model(x)
     if not _are_vectors(leaf, x, layer.num_channels):
         return F.group_norm(x, leaf.models * layer.num_groups, leaf.get("weight"), leaf.get("bias"), layer.eps)
     groups = x.view(leaf.models, layer.num_groups, -1, x.shape[2])
     return _affine(leaf, standardise(groups, layer.eps).view(x.shape), 2)
 
 
-def _layer_norm(leaf: Leaf, x: Tensor) -> Tensor:
+def _layer_norm(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, nn.LayerNorm)
-    x = leaf.own(x)
+    x = leaf.per_model(x)
     if x.ndim == 3 and len(layer.normalized_shape) == 1:
         return _affine(leaf, standardise(x.unsqueeze(1), layer.eps).view(x.shape), 2)
     examples = x.reshape(len(x), leaf.models, -1, *x.shape[2:])
     return _affine(leaf, F.layer_norm(examples, layer.normalized_shape, eps=layer.eps), 0).flatten(1, 2)
 
 
-def _rms_norm(leaf: Leaf, x: Tensor) -> Tensor:
+def _rms_norm(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, RMSNorm)
-    x = leaf.own(x)
+    x = leaf.per_model(x)
     if _are_vectors(leaf, x, layer.channels):
         return _affine(leaf, over_root_mean_square(x, (1,), layer.eps), 2)
     examples = x.reshape(len(x), leaf.models, -1, *x.shape[2:])
@@ -186,7 +186,7 @@ def _rms_norm(leaf: Leaf, x: Tensor) -> Tensor:
     return out if scale is None else out * scale.view(-1, *[1] * (out.ndim - 2))
 
 
-def _affine(leaf: Leaf, x: Tensor, dim: int) -> Tensor:
+def _affine(leaf: LayerCall, x: Tensor, dim: int) -> Tensor:
     """Each model's scale and shift, the same along the dimension `dim` of x."""
     if "weight" not in leaf.tensors:
         return x
@@ -194,7 +194,7 @@ def _affine(leaf: Leaf, x: Tensor, dim: int) -> Tensor:
     return torch.addcmul(leaf.tensors["bias"].unsqueeze(dim), x, weight) if "bias" in leaf.tensors else x * weight
 
 
-def _flatten(leaf: Leaf, x: Tensor) -> Tensor:
+def _flatten(leaf: LayerCall, x: Tensor) -> Tensor:
     layer = leaf.layer
     assert isinstance(layer, nn.Flatten)
     if (layer.start_dim, layer.end_dim) != (1, -1):
@@ -204,12 +204,12 @@ def _flatten(leaf: Leaf, x: Tensor) -> Tensor:
     return x.reshape(len(x), leaf.models, -1).permute(1, 2, 0)
 
 
-def _are_vectors(leaf: Leaf, x: Tensor, channels: int) -> bool:
+def _are_vectors(leaf: LayerCall, x: Tensor, channels: int) -> bool:
     return x.ndim == 3 and x.shape[:2] == (leaf.models, channels)
 
 
-def _branch_scale(leaf: Leaf, x: Tensor) -> Tensor:
-    x = leaf.own(x)
+def _branch_scale(leaf: LayerCall, x: Tensor) -> Tensor:
+    x = leaf.per_model(x)
     scale = leaf.tensors["weight"]  # "M 1"
     if leaf.layer.dims == 0:
         return x * scale.unsqueeze(2)
@@ -217,19 +217,19 @@ def _branch_scale(leaf: Leaf, x: Tensor) -> Tensor:
     return (own * scale.view(-1, *[1] * (x.ndim - 1))).flatten(1, 2)
 
 
-def _shortcut(leaf: Leaf, x: Tensor) -> Tensor:
-    x = leaf.own(x)
+def _shortcut(leaf: LayerCall, x: Tensor) -> Tensor:
+    x = leaf.per_model(x)
     images: Tensor = leaf.layer(x.reshape(len(x), leaf.models, -1, *x.shape[2:]))
     return images.flatten(1, 2)
 
 
-def _with_standardised_weights(leaf: Leaf, x: Tensor) -> Tensor:
+def _with_standardised_weights(leaf: LayerCall, x: Tensor) -> Tensor:
     weight = leaf.tensors["weight"]
     used = {**leaf.tensors, "weight": standardised(weight.flatten(0, 1)).view_as(weight)}
-    return PLAIN[type(leaf.layer)](replace(leaf, tensors=used), x)
+    return UNSTANDARDISED[type(leaf.layer)](replace(leaf, tensors=used), x)
 
 
-LAYERS: dict[type[nn.Module], Callable[[Leaf, Tensor], Tensor]] = {
+LAYERS: dict[type[nn.Module], Callable[[LayerCall, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
@@ -241,33 +241,33 @@ LAYERS: dict[type[nn.Module], Callable[[Leaf, Tensor], Tensor]] = {
     nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
     RMSNorm: _rms_norm,
-    BranchScale: _branch_scale,
+    ResidualScale: _branch_scale,
     Shortcut: _shortcut,
     nn.Flatten: _flatten,
     **dict.fromkeys(STANDARDISED.values(), _with_standardised_weights),
 }
-PLAIN = {special: LAYERS[plain] for plain, special in STANDARDISED.items()}
+UNSTANDARDISED = {special: LAYERS[plain] for plain, special in STANDARDISED.items()}
 
 
-class Stacked(nn.Module):
+class StackedLayer(nn.Module):
     """A layer of all models, in the place of the plain one."""
 
-    def __init__(self, layer: nn.Module, tensors: Mapping[str, Tensor], models: int, examples: Examples) -> None:
+    def __init__(self, layer: nn.Module, tensors: Mapping[str, Tensor], models: int, layout: BatchLayout) -> None:
         super().__init__()
         self.plain = (layer,)  # in a tuple, so that its weights are not taken for this module's own
         self.tensors = dict(tensors)
-        self.models, self.examples = models, examples
+        self.models, self.layout = models, layout
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output for all models."""
         (layer,) = self.plain
-        leaf = Leaf(
-            layer=layer, tensors=self.tensors, models=self.models, examples=self.examples, training=self.training
+        leaf = LayerCall(
+            layer=layer, tensors=self.tensors, models=self.models, layout=self.layout, training=self.training
         )  # fmt: skip
         return LAYERS[type(layer)](leaf, x)
 
 
-def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], examples: Examples) -> nn.Module:
+def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], layout: BatchLayout) -> nn.Module:
     """A copy of the model whose layers are those of all models, with the stacked `tensors` of these names.
 
     NotStackableError where a layer holds weights and is none of LAYERS.
@@ -281,7 +281,7 @@ def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], examples: Exam
         if type(layer) in LAYERS:
             if missing := [n for n in own if prefix + n not in tensors]:
                 raise NotStackableError(f"{name}.{missing[0]} belongs to two layers")
-            swapped[id(layer)] = Stacked(layer, {n: tensors[prefix + n] for n in own}, models, examples)
+            swapped[id(layer)] = StackedLayer(layer, {n: tensors[prefix + n] for n in own}, models, layout)
         elif own:
             raise NotStackableError(f"{type(layer).__name__} is not among the layers that can be stacked")
     if id(copy) in swapped:

@@ -15,11 +15,11 @@ from harness.ensemble.device import synchronise
 from harness.spec.cohorts import MAX_COHORT
 from harness.spec.trial import Trial
 from harness.training.loop import train
-from harness.training.state import Program
+from harness.training.state import TrainState
 
-USUAL_CACHE = 2**25  # bytes
+DEFAULT_CACHE_BYTES = 2**25  # bytes
 CACHE_SHARE = 4  # a cohort has this part of it: what is kept is written and read again, with as much besides
-MOST_ON_GPU = 4096  # models
+MAX_ON_GPU = 4096  # models
 FIRST_SIZE, GROWTH = 64, 4  # sizes that are tried on a GPU
 MEMORY_SHARE = 0.6  # of what is free; the rest is for libraries, fragments and evaluations
 KEPT_TIMES, WEIGHTS_TIMES = 3, 7  # gradients of what is kept; of weights: gradients, slots, and copies while recording
@@ -27,12 +27,12 @@ GAIN = 1.05  # a cohort that is larger trains a model at least this much faster,
 TIMED = 12  # pieces of training, evaluations among them
 
 
-def on_cpu(kept: int) -> int:
+def max_cohort_on_cpu(kept: int) -> int:
     """How many models fit the cache, each keeping so many bytes for the backward pass."""
     return max(1, min(MAX_COHORT, cache_bytes() // CACHE_SHARE // kept))
 
 
-def on_gpu(kept: int, weights: int, examples: int, processes: int) -> int:
+def max_cohort_on_gpu(kept: int, weights: int, examples: int, processes: int) -> int:
     """How many fit the free memory of the current GPU, which so many processes share.
 
     Each keeps so many bytes for the backward pass, and has so many of weights, and an order of its training examples.
@@ -43,23 +43,23 @@ def on_gpu(kept: int, weights: int, examples: int, processes: int) -> int:
 
 def fitting(free: int, each: int) -> int:
     """How many models fit into memory that is free, each in need of so many bytes."""
-    return max(1, min(MOST_ON_GPU, int(MEMORY_SHARE * free) // each))
+    return max(1, min(MAX_ON_GPU, int(MEMORY_SHARE * free) // each))
 
 
-def worthwhile(most: int, pace: Callable[[int], float]) -> int:
+def tune_cohort_size(max_size: int, step_time: Callable[[int], float]) -> int:
     """The smallest size up to `most` from which a larger one gains nothing; `pace` is how long a model's step takes."""
-    best = min(FIRST_SIZE, most)
-    fastest = pace(best)
-    while best < most:
-        size = min(GROWTH * best, most)
-        seconds = pace(size)
+    best = min(FIRST_SIZE, max_size)
+    fastest = step_time(best)
+    while best < max_size:
+        size = min(GROWTH * best, max_size)
+        seconds = step_time(size)
         if math.isinf(seconds) or seconds * GAIN > fastest:
             break
         best, fastest = size, seconds
     return best
 
 
-def pace_of(trials: Sequence[Trial], prepared: Callable[[Sequence[Trial]], Program]) -> float:
+def step_time(trials: Sequence[Trial], prepared: Callable[[Sequence[Trial]], TrainState]) -> float:
     """Seconds of one model's step where these trials train together, by a few steps, which are thrown away.
 
     Infinite where they can't, for want of memory or of anything else: training will tell whose fault it is.
@@ -71,7 +71,7 @@ def pace_of(trials: Sequence[Trial], prepared: Callable[[Sequence[Trial]], Progr
     return median(steps[1:] or steps) / len(trials)
 
 
-def timed(program: Program, pieces: int) -> Iterable[tuple[float, str]]:
+def timed(program: TrainState, pieces: int) -> Iterable[tuple[float, str]]:
     """The first pieces of training, and how many seconds each took."""
     device, last = program.fail_step.device, time.perf_counter()
     for _, work in islice(train(program), pieces):
@@ -85,4 +85,4 @@ def timed(program: Program, pieces: int) -> Iterable[tuple[float, str]]:
 def cache_bytes() -> int:
     """The size of the processor's largest cache, where the system tells; else what is usual."""
     sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
-    return max((int(size[:-1]) * 2**10 for size in sizes if re.fullmatch(r"\d+K", size)), default=USUAL_CACHE)
+    return max((int(size[:-1]) * 2**10 for size in sizes if re.fullmatch(r"\d+K", size)), default=DEFAULT_CACHE_BYTES)

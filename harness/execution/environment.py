@@ -7,11 +7,11 @@ import torch.distributed
 
 from harness.data.downloads import SOURCES
 from harness.execution.cuda import cuda_findings
-from harness.execution.messages import Inspected
+from harness.execution.messages import InspectResult
 from harness.execution.preflight import cpu_name
 
 
-def inspect() -> Inspected:
+def inspect() -> InspectResult:
     """Devices and backends, with a remedy where something that a run may need is missing."""
     findings = [
         ("processor", f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})", ""),
@@ -21,13 +21,13 @@ def inspect() -> Inspected:
         ("backends of torch.distributed", ", ".join(_backends()) or "none", ""),
         *((f"dataset {name}", where, "") for name, where in _datasets()),
     ]
-    return Inspected(findings=findings)
+    return InspectResult(findings=findings)
 
 
 def _datasets() -> Iterator[tuple[str, str]]:
     """Where each dataset is that has to be got, or how to get it: what no suite asks for is not missing."""
     for name, source in SOURCES.items():
-        yield name, source.found() or f"not here; where a suite needs it: {source.remedy}"
+        yield name, source.is_available() or f"not here; where a suite needs it: {source.remedy}"
 
 
 def _backends() -> list[str]:

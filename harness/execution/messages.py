@@ -9,7 +9,7 @@ from harness.spec.cohorts import Cohort, Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class PreflightRequest:
     """Look at the machine, and try one model of each kind: answered by Surveyed or Refused."""
 
     suite: Path
@@ -21,12 +21,12 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspect:
+class InspectRequest:
     """Look at the machine alone: answered by Inspected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Train:
+class TrainRequest:
     """Train a cohort and write its records: answered by Progress and then Finished, Stopped, Failed or Refused."""
 
     suite: Path
@@ -37,10 +37,10 @@ class Train:
 
 
 @dataclass(frozen=True, slots=True)
-class Deal:
+class DistributedBatch:
     """Cohorts that ranks train each by itself, one after the other: answered by Dealt."""
 
-    jobs: tuple[Train, ...]
+    jobs: tuple[TrainRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +54,27 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class CohortEstimate:
     """What trials of one shape are like to train."""
 
-    at_once: int  # models of a cohort, so that what they keep for the backward pass fits the cache
+    max_cohort_size: int  # models of a cohort, so that what they keep for the backward pass fits the cache
     work: float  # of one trial, to tell long cohorts from short: bytes kept times steps
     seconds: float = 0.0  # of one trial, guessed from a few steps, where that was asked for
     note: str = ""  # why it trains in a slower way than others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surveyed:
+class PreflightResult:
     """What this machine is, and what the suite comes to on it."""
 
     device: str  # what "auto" stands for
     fingerprint: Mapping[str, Any]  # what bits depend on
     machine: Mapping[str, Any]  # what else is worth knowing
-    kinds: Mapping[Shape, Kind]
+    estimates: Mapping[Shape, CohortEstimate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspected:
+class InspectResult:
     """What was found: what, its state, and a remedy where something is missing."""
 
     findings: list[tuple[str, str, str]]
@@ -108,24 +108,26 @@ class Failed:
     outcome: str  # oom, crashed or timeout
     error: str  # one line
     details: str  # the traceback, for the log
-    again: bool  # whether the same could go well another time: it died from outside, it didn't raise
-    broken: bool = False  # whether its worker can do nothing more
+    is_retryable: bool  # whether the same could go well another time: it died from outside, it didn't raise
+    is_worker_broken: bool = False  # whether its worker can do nothing more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class UserErrorReply:
     """Nothing that a trial is to blame for: a wrong suite, a full disk. The run ends with this error."""
 
-    kind: str  # name of a class in harness.errors
+    error_type: str  # name of a class in harness.errors
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class Dealt:
+class DistributedBatchResult:
     """What came of each job that was dealt out, in their order."""
 
-    answers: tuple[Finished | Stopped | Failed | Refused, ...]
+    answers: tuple[Finished | Stopped | Failed | UserErrorReply, ...]
 
 
-Job = Survey | Inspect | Train | Deal | End
-Answer = Surveyed | Inspected | Finished | Stopped | Failed | Refused | Dealt  # each ends a job
+Job = PreflightRequest | InspectRequest | TrainRequest | DistributedBatch | End
+Answer = (
+    PreflightResult | InspectResult | Finished | Stopped | Failed | UserErrorReply | DistributedBatchResult
+)  # each ends a job

@@ -15,17 +15,17 @@ from typing import Any
 
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
-from harness.execution.torchrun import Launched, launch, world
+from harness.execution.torchrun import Launched, launch, torchrun_rank
 
 WORKER = "harness.execution.worker"
-SILENCE = 1800.0  # seconds without a sign of life after which a worker counts as hung
-RANKS_SILENCE = 300.0  # the same of ranks: one that hangs holds up the others
+HEARTBEAT_TIMEOUT = 1800.0  # seconds without a sign of life after which a worker counts as hung
+RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same of ranks: one that hangs holds up the others
 LAST_WORDS = 5.0  # seconds that a launcher has to say which rank died
-GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
-POLITE = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
+STOP_GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
+TERM_SIGNALS = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
 # What libraries read when a worker loads them: the number of threads moves bits; memory that goes back to the system
 # after each step and is asked for anew costs a third of the time of small models (glibc alone reads the last two).
-SURROUNDINGS = {
+WORKER_ENV = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it matrix products on CUDA are not the same each time
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
@@ -40,16 +40,16 @@ class Worker:
     process: BaseProcess | Launched
     pipe: Connection
     job: Job | None = None
-    heard: float = field(default_factory=time.monotonic)
+    last_heartbeat: float = field(default_factory=time.monotonic)
     gpu: str | None = None  # the only one that it sees
 
 
 class Pool:
     """A number of workers; use it through `pool_of`."""
 
-    def __init__(self, size: int, start: Callable[[], Worker], silence: float = SILENCE) -> None:
+    def __init__(self, size: int, start: Callable[[], Worker], heartbeat_timeout: float = HEARTBEAT_TIMEOUT) -> None:
         self._start = start
-        self.silence = silence
+        self.heartbeat_timeout = heartbeat_timeout
         self.size = size
         self.workers: list[Worker] = []
 
@@ -63,13 +63,13 @@ class Pool:
         """How many more jobs can be given."""
         return self.size - len(self.busy)
 
-    def give(self, job: Job) -> None:
+    def submit(self, job: Job) -> None:
         """Let an idle worker, or a new one, do a job."""
         worker = next((worker for worker in self.workers if worker.job is None), None)
         if worker is None:
             worker = self._start()
             self.workers.append(worker)
-        worker.job, worker.heard = job, time.monotonic()
+        worker.job, worker.last_heartbeat = job, time.monotonic()
         with suppress(OSError):  # it has just died; `events` will say so
             worker.pipe.send(job)
 
@@ -80,31 +80,31 @@ class Pool:
             job = worker.job
             assert job is not None
             if worker.pipe in ready:
-                yield job, self._hear(worker)
-            elif time.monotonic() - worker.heard > self.silence:
-                self._bury(worker)
-                error = f"no sign of life for {self.silence:.0f} s"
-                yield job, Failed(outcome="timeout", error=error, details=error, again=True)
+                yield job, self._receive(worker)
+            elif time.monotonic() - worker.last_heartbeat > self.heartbeat_timeout:
+                self._terminate(worker)
+                error = f"no sign of life for {self.heartbeat_timeout:.0f} s"
+                yield job, Failed(outcome="timeout", error=error, details=error, is_retryable=True)
 
-    def _hear(self, worker: Worker) -> Progress | Answer:
+    def _receive(self, worker: Worker) -> Progress | Answer:
         try:
             message: Progress | Answer = worker.pipe.recv()
         except (EOFError, OSError):
             if isinstance(worker.process, Launched):
                 worker.process.join(LAST_WORDS)
-            self._bury(worker)
+            self._terminate(worker)
             if isinstance(worker.process, Launched):
                 return worker.process.cause()
             error = _cause(worker.process.exitcode)
-            return Failed(outcome="crashed", error=error, details=error, again=True)
-        worker.heard = time.monotonic()
+            return Failed(outcome="crashed", error=error, details=error, is_retryable=True)
+        worker.last_heartbeat = time.monotonic()
         if not isinstance(message, Progress):
             worker.job = None
-        if isinstance(message, Failed) and message.broken:
-            self._bury(worker)
+        if isinstance(message, Failed) and message.is_worker_broken:
+            self._terminate(worker)
         return message
 
-    def _bury(self, worker: Worker) -> None:
+    def _terminate(self, worker: Worker) -> None:
         worker.process.kill()
         worker.process.join()
         worker.pipe.close()
@@ -121,7 +121,7 @@ class Pool:
     def kill(self) -> None:
         """End all workers at once; what they saved stays."""
         for worker in list(self.workers):
-            self._bury(worker)
+            self._terminate(worker)
 
 
 @contextmanager
@@ -130,18 +130,18 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
 
     It sees no other, so that what it trains is told only "cuda". Such a worker is a process from the ground up.
     """
-    os.environ.update(SURROUNDINGS)
+    os.environ.update(WORKER_ENV)
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
         context.set_forkserver_preload([WORKER])
-        with _deaf():
+        with blocked_signals():
             forkserver.ensure_running()
 
     def start() -> Worker:
         ours, theirs = context.Pipe()
         gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
         process = context.Process(target=_run, args=(theirs, gpu), daemon=True)
-        with _deaf():
+        with blocked_signals():
             process.start()
         theirs.close()
         return Worker(process, ours, gpu=gpu)
@@ -156,26 +156,28 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
 @contextmanager
 def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
     """A pool whose one worker is so many ranks, which train one trial at a time together."""
-    os.environ.update(SURROUNDINGS)
-    under_torchrun = world() is not None
-    silence = math.inf if under_torchrun else RANKS_SILENCE  # a rank may have done its share while others are at theirs
-    pool = Pool(1, lambda: Worker(*launch(size, stopping)), silence=silence)
+    os.environ.update(WORKER_ENV)
+    under_torchrun = torchrun_rank() is not None
+    silence = (
+        math.inf if under_torchrun else RANKS_HEARTBEAT_TIMEOUT
+    )  # a rank may have done its share while others are at theirs
+    pool = Pool(1, lambda: Worker(*launch(size, stopping)), heartbeat_timeout=silence)
     try:
         yield pool
     finally:
         if under_torchrun and not pool.busy:
-            pool.give(End())
-            pool.workers[0].process.join(GRACE)
+            pool.submit(End())
+            pool.workers[0].process.join(STOP_GRACE)
         pool.kill()
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def blocked_signals() -> Iterator[None]:
     """Keep signals from what is started here: a terminal sends them to all processes, and this one decides.
 
     They are held back from the first moment on, as no process can do by itself: one takes seconds to load torch.
     """
-    signals = {signal.SIGINT, *POLITE}
+    signals = {signal.SIGINT, *TERM_SIGNALS}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         resource_tracker.ensure_running()  # lets through what it has held back, so the signals are held back again

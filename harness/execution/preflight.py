@@ -16,28 +16,36 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
-from harness.ensemble.device import check_way, make_ready
-from harness.ensemble.ensemble import SLOW, Stack, choose_mode, fuse, kept_bytes
+from harness.ensemble.device import check_compute_options, configure
+from harness.ensemble.ensemble import SLOW, Ensemble, activation_bytes, fuse, select_backend
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import HarnessError, MachineError, SuiteError, lookup
-from harness.execution.cohort_size import CACHE_SHARE, cache_bytes, on_cpu, on_gpu, pace_of, timed, worthwhile
-from harness.execution.messages import Kind, Survey, Surveyed
+from harness.execution.cohort_size import (
+    CACHE_SHARE,
+    cache_bytes,
+    max_cohort_on_cpu,
+    max_cohort_on_gpu,
+    step_time,
+    timed,
+    tune_cohort_size,
+)
+from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
-from harness.nn.norms import sync_bn
+from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
-from harness.training.state import Program, epoch_length, evaluation_steps, prepare, probe_steps, total_steps
+from harness.training.state import TrainState, eval_steps_of, init_state, probe_steps_of, steps_per_epoch, total_steps
 
 PROBE_STEPS = 4
-FAR_ABOVE = 4  # times that part: a model that keeps more trains alone, whatever the mode makes of it
+MEMORY_MARGIN = 4  # times that part: a model that keeps more trains alone, whatever the mode makes of it
 
 
-def survey(job: Survey) -> Surveyed:
+def preflight(job: PreflightRequest) -> PreflightResult:
     """Resolve the device and try each kind of trial on a few examples; SuiteError or MachineError where that fails."""
     device = resolve_device(job.device)
     if device == "cuda":
@@ -50,21 +58,23 @@ def survey(job: Survey) -> Surveyed:
         lookup(INITS, init, "init")
     names = dict.fromkeys(trials[0].dataset for trials in alike.values())
     datasets = {name: _dataset(name, suite) for name in names}
-    kinds = {of: _try(trials[0], datasets[trials[0].dataset], suite, job.workers) for of, trials in alike.items()}
+    kinds = {of: dry_run(trials[0], datasets[trials[0].dataset], suite, job.workers) for of, trials in alike.items()}
     for dataset in datasets.values():
         save_for_report(dataset, job.data)
     if device == "cuda" and job.cut:
         for of, trials in alike.items():
-            kinds[of] = replace(kinds[of], at_once=_worthwhile(trials, kinds[of], suite, datasets[trials[0].dataset]))
+            kinds[of] = replace(
+                kinds[of], max_cohort_size=_tuned_size(trials, kinds[of], suite, datasets[trials[0].dataset])
+            )
     if job.measure:
         for of, trials in alike.items():
-            some = trials[: kinds[of].at_once]
+            some = trials[: kinds[of].max_cohort_size]
             kinds[of] = replace(kinds[of], seconds=_measure(some, datasets[trials[0].dataset], suite) / len(some))
-    return Surveyed(
+    return PreflightResult(
         device=device,
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
-        kinds=kinds,
+        estimates=kinds,
     )
 
 
@@ -144,23 +154,23 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _try(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> Kind:
+def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
     """Build one model and let a few examples through it, as they will go in training."""
     _check_settings(trial)
-    check_augment(trial, dataset.inputs)
-    epoch_length(trial, dataset)
+    check_augment(trial, dataset.input_shape)
+    steps_per_epoch(trial, dataset)
     functions = suite.suite.functions
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
     what = f"model {trial.model!r} with norm {trial.norm!r}"
     try:
-        model = build(one_process, dataset.inputs, dataset.classes, functions)
-        check_way(trial, model)
-        mode, reason = _mode(model, trial, dataset.inputs)
-        stack = fuse([model], dataset.inputs, torch.device("cpu"), mode)
+        model = build(one_process, dataset.input_shape, dataset.classes, functions)
+        check_compute_options(trial, model)
+        mode, reason = _backend(model, trial, dataset.input_shape)
+        stack = fuse([model], dataset.input_shape, torch.device("cpu"), mode)
         out = stack(torch.from_numpy(dataset.x["train"][:2]), shared=True)
-        kept = kept_bytes(stack, dataset.inputs, trial.batch_size)
+        kept = activation_bytes(stack, dataset.input_shape, trial.batch_size)
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:  # a model of the suite's own may raise anything
@@ -169,47 +179,50 @@ def _try(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> Kind
         wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
         raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
     if trial.world_size > 1:
-        sync_bn(trial)  # says where it can't be had
-        return Kind(at_once=1, work=float(kept * total_steps(trial, dataset)))
-    return Kind(
-        at_once=trial.together or _at_once(stack, dataset, kept, trial.device, workers),
+        resolve_sync_bn_impl(trial)  # says where it can't be had
+        return CohortEstimate(max_cohort_size=1, work=float(kept * total_steps(trial, dataset)))
+    return CohortEstimate(
+        max_cohort_size=trial.max_cohort_size or _max_cohort_size(stack, dataset, kept, trial.device, workers),
         work=float(kept * total_steps(trial, dataset)),
         note=f"{what} trains {SLOW[mode]}, which is slower: {reason}" if reason else "",
     )
 
 
-def _at_once(stack: Stack, dataset: Dataset, kept: int, device: str, workers: int) -> int:
+def _max_cohort_size(stack: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
     """How many models of this kind may train together on a device that so many workers use."""
     if device != "cuda":
-        return on_cpu(kept)
-    if stack.mode == "alone":
+        return max_cohort_on_cpu(kept)
+    if stack.backend == "alone":
         return 1
     weights = sum(weight[0].nbytes for weight in stack.weights.values())
-    return on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
+    return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
 
 
-def _worthwhile(trials: Sequence[Trial], kind: Kind, suite: SuiteFile, dataset: Dataset) -> int:
+def _tuned_size(trials: Sequence[Trial], kind: CohortEstimate, suite: SuiteFile, dataset: Dataset) -> int:
     """How many of these models gain from training together on the GPU, of those that it has memory for."""
-    most = min(kind.at_once, len(trials))
-    if trials[0].together or most == 1:
-        return kind.at_once
-    make_ready(trials[0], torch.device("cuda"))
+    most = min(kind.max_cohort_size, len(trials))
+    if trials[0].max_cohort_size or most == 1:
+        return kind.max_cohort_size
+    configure(trials[0], torch.device("cuda"))
 
-    def prepared(some: Sequence[Trial]) -> Program:
-        return prepare(some, dataset, torch.device("cuda"), suite.suite.functions)
+    def prepared(some: Sequence[Trial]) -> TrainState:
+        return init_state(some, dataset, torch.device("cuda"), suite.suite.functions)
 
-    return worthwhile(most, lambda size: pace_of(trials[:size], prepared))
+    return tune_cohort_size(most, lambda size: step_time(trials[:size], prepared))
 
 
-def _mode(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
+def _backend(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
     """How models of this kind train together, and why so where it is slow; one that fills the cache trains alone.
 
     For such a model the fastest mode is not looked for: that takes half a minute for a resnet-110.
     """
     lone = fuse([model], inputs, torch.device("cpu"), "alone")
-    if not trial.together and kept_bytes(lone, inputs, trial.batch_size) > FAR_ABOVE * cache_bytes() // CACHE_SHARE:
+    if (
+        not trial.max_cohort_size
+        and activation_bytes(lone, inputs, trial.batch_size) > MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
+    ):
         return "alone", ""
-    return choose_mode([model], inputs)
+    return select_backend([model], inputs)
 
 
 def _check_settings(trial: Trial) -> None:
@@ -223,8 +236,10 @@ def _check_settings(trial: Trial) -> None:
         raise SuiteError(f"a trial trains on any GPU: write device='cuda' for {trial.device!r}, and choose by --device")
     if trial.device == "mps" and precision.dtype is torch.float64:
         raise MachineError("precision 'float64' is not on device 'mps'; use the cpu, or float32")
-    if trial.world_size > 1 and trial.together not in (None, 1):
-        raise SuiteError(f"together={trial.together}: a trial on {trial.world_size} ranks trains by itself")
+    if trial.world_size > 1 and trial.max_cohort_size not in (None, 1):
+        raise SuiteError(
+            f"max_cohort_size={trial.max_cohort_size}: a trial on {trial.world_size} ranks trains by itself"
+        )
 
 
 def _measure(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> float:
@@ -232,10 +247,10 @@ def _measure(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> flo
     trial = trials[0]
     if trial.world_size > 1:  # as long, at most, as it would take on one rank
         trials = [replace(trial, world_size=1)]
-    program = prepare(trials, dataset, torch.device(trial.device), suite.suite.functions)
+    program = init_state(trials, dataset, torch.device(trial.device), suite.suite.functions)
     spent: dict[str, list[float]] = {"train": [], "eval": [], "probe": []}
     for seconds, work in timed(program, PROBE_STEPS):
         spent[work].append(seconds)
     steps = total_steps(trial, dataset)
-    often = {"train": steps, "eval": len(evaluation_steps(trial, steps)), "probe": len(probe_steps(trial, steps))}
+    often = {"train": steps, "eval": len(eval_steps_of(trial, steps)), "probe": len(probe_steps_of(trial, steps))}
     return sum(min(spent[work]) * times for work, times in often.items() if times)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from harness.execution.messages import Surveyed
+from harness.execution.messages import PreflightResult
 
 PACKAGE = Path(__file__).parents[1]
 TRAINS = (
@@ -21,12 +21,12 @@ TRAINS = (
 )  # what bits depend on
 
 
-def telemetry_of(seen: Surveyed) -> dict[str, Any]:
+def telemetry_of(preflight: PreflightResult) -> dict[str, Any]:
     """What the record of every trial says of this run."""
     commit, dirty = _commit()
     return {
-        **{name: seen.machine[name] for name in ("host", "device_name", "python")},
-        **{name: seen.fingerprint[name] for name in ("torch", "machine", "cpu")},
+        **{name: preflight.machine[name] for name in ("host", "device_name", "python")},
+        **{name: preflight.fingerprint[name] for name in ("torch", "machine", "cpu")},
         "commit": commit,
         "dirty": dirty,
         "code_hash": _code_hash(),

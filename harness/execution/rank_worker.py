@@ -22,17 +22,27 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 
-from harness.ensemble.distributed import ALONE, Ranks
+from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import HarnessError
-from harness.execution.messages import Deal, Dealt, End, Failed, Finished, Progress, Refused, Stopped, Train
-from harness.execution.pool import POLITE
-from harness.execution.torchrun import LEFT, die_with_parent, follows, world
+from harness.execution.messages import (
+    DistributedBatch,
+    DistributedBatchResult,
+    End,
+    Failed,
+    Finished,
+    Progress,
+    Stopped,
+    TrainRequest,
+    UserErrorReply,
+)
+from harness.execution.pool import TERM_SIGNALS
+from harness.execution.torchrun import EXIT_MARKER, die_with_parent, is_secondary_failure, torchrun_rank
 from harness.execution.train import train_cohort
 from harness.execution.worker import failed, listen
 
-Result = Finished | Stopped | Failed | Refused
+Result = Finished | Stopped | Failed | UserErrorReply
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
-ALONE_FOR = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
+LEADER_WAIT = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
 STEP = timedelta(minutes=30)  # that a rank waits for the others in a step
 ASK_EVERY = 0.5  # seconds between two looks at whether another rank was told to stop
 
@@ -53,8 +63,10 @@ def serve(address: str | None = None) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()
-    if world() is not None and address is None:  # torchrun tells all of its processes to stop; what is said is agreed
-        for number in (signal.SIGINT, *POLITE):
+    if (
+        torchrun_rank() is not None and address is None
+    ):  # torchrun tells all of its processes to stop; what is said is agreed
+        for number in (signal.SIGINT, *TERM_SIGNALS):
             signal.signal(number, lambda *_: stop.set())
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pipe = _pipe(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None
@@ -70,7 +82,7 @@ def serve(address: str | None = None) -> None:
             sharing.join()
             dist.destroy_process_group()
             return
-        answer = _do(job, job_number, pipe, stop) if isinstance(job, Train) else _deal(job, stop)
+        answer = _do(job, job_number, pipe, stop) if isinstance(job, TrainRequest) else _deal(job, stop)
         if pipe is not None:
             pipe.send(answer)
 
@@ -92,19 +104,19 @@ def _pipe(address: str, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -
     return pipe
 
 
-def _do(job: Train, number: int, pipe: Connection | None, stop: threading.Event) -> Result:
+def _do(job: TrainRequest, number: int, pipe: Connection | None, stop: threading.Event) -> Result:
     """What comes of a job, for all ranks the same. No two jobs of these ranks have one number."""
     everyone = list(range(dist.get_world_size()))
     control = dist.new_group(everyone, timeout=STEP)
     backend = _backend(job)
     group = control if backend == "gloo" else dist.new_group(everyone, timeout=STEP, backend=backend)
-    ranks = Ranks(rank=dist.get_rank(), size=len(everyone), group=group, control=control)
-    answer = _try(job, pipe.send if pipe else _keep_quiet, stop, ranks)
+    ranks = DistContext(rank=dist.get_rank(), world_size=len(everyone), group=group, control=control)
+    answer = _try(job, pipe.send if pipe else _ignore_progress, stop, ranks)
     store = dist.distributed_c10d._get_default_store()
     store.set(f"{number}/{ranks.rank}", "ended")
-    if isinstance(answer, Failed | Refused):
+    if isinstance(answer, Failed | UserErrorReply):
         try:
-            store.wait([f"{number}/{rank}" for rank in everyone], ALONE_FOR)
+            store.wait([f"{number}/{rank}" for rank in everyone], LEADER_WAIT)
         except dist.DistStoreError:
             # The others wait for this rank in a step, and nothing but its end will tell them.
             tell_and_leave(answer)
@@ -115,45 +127,48 @@ def _do(job: Train, number: int, pipe: Connection | None, stop: threading.Event)
     return _first(answers)
 
 
-def tell_and_leave(answer: Failed | Refused) -> NoReturn:
+def tell_and_leave(answer: Failed | UserErrorReply) -> NoReturn:
     """End this rank, and with it the others; the supervisor reads in the log what went wrong."""
-    kind = answer.outcome if isinstance(answer, Failed) else answer.kind
+    kind = answer.outcome if isinstance(answer, Failed) else answer.error_type
     if isinstance(answer, Failed):
         print(f"rank {dist.get_rank()}: {answer.details}", file=sys.stderr)
-    print(LEFT + json.dumps([kind, answer.error]), file=sys.stderr, flush=True)
+    print(EXIT_MARKER + json.dumps([kind, answer.error]), file=sys.stderr, flush=True)
     os._exit(1)
 
 
-def _deal(job: Deal, stop: threading.Event) -> Dealt:
+def _deal(job: DistributedBatch, stop: threading.Event) -> DistributedBatchResult:
     """What comes of jobs that each rank does by itself, every rank its share of them."""
     rank, size = dist.get_rank(), dist.get_world_size()
-    own = [Stopped() if stop.is_set() else _try(one, _keep_quiet, stop, ALONE) for one in job.jobs[rank::size]]
+    own = [
+        Stopped() if stop.is_set() else _try(one, _ignore_progress, stop, SINGLE_PROCESS)
+        for one in job.jobs[rank::size]
+    ]
     shares: list[Any] = [None] * size
     dist.all_gather_object(shares, own)
-    return Dealt(tuple(shares[i % size][i // size] for i in range(len(job.jobs))))
+    return DistributedBatchResult(tuple(shares[i % size][i // size] for i in range(len(job.jobs))))
 
 
-def _try(job: Train, tell: Callable[[Progress], None], stop: threading.Event, ranks: Ranks) -> Result:
+def _try(job: TrainRequest, tell: Callable[[Progress], None], stop: threading.Event, ranks: DistContext) -> Result:
     try:
         return train_cohort(job, tell=tell, stop=stop.is_set, ranks=ranks)
     except HarnessError as error:
-        return Refused(kind=type(error).__name__, error=str(error))
+        return UserErrorReply(error_type=type(error).__name__, error=str(error))
     except Exception as error:  # noqa: BLE001 (whatever a model raises is what came of its trial)
         return failed(error)
 
 
-def _keep_quiet(progress: Progress) -> None:
+def _ignore_progress(progress: Progress) -> None:
     """The first rank speaks for all."""
 
 
 def _first(answers: list[Result]) -> Result:
     """What went wrong first, where something did: that peers were lost follows from it."""
-    wrong = [answer for answer in answers if isinstance(answer, Failed | Refused)]
-    causes = [answer for answer in wrong if not follows(answer.error)]
+    wrong = [answer for answer in answers if isinstance(answer, Failed | UserErrorReply)]
+    causes = [answer for answer in wrong if not is_secondary_failure(answer.error)]
     return (causes or wrong or answers)[0]
 
 
-def _backend(job: Train) -> str:
+def _backend(job: TrainRequest) -> str:
     """NCCL where every rank has a GPU of its own; gloo also lets ranks share one."""
     on_cuda = job.cohort.trials[0].device.startswith("cuda")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))

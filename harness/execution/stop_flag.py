@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from harness.execution.pool import POLITE
+from harness.execution.pool import TERM_SIGNALS
 
 TEMPORARY, INTERRUPTED = 75, 130  # exit codes: EX_TEMPFAIL of sysexits.h, and the shell's for Ctrl-C
 
 
-class Halted(BaseException):
+class RunAborted(BaseException):
     """The run ends here and now; everything that was saved stays."""
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -19,25 +19,25 @@ class Halted(BaseException):
         self.exit_code = exit_code
 
 
-class Stopping:
+class StopFlag:
     """Whether to stop, why, and with which exit code."""
 
     def __init__(self, budget: float | None) -> None:
         self._deadline = None if budget is None else time.monotonic() + budget
         self.reason = ""
         self.exit_code = 0
-        self.at_once = False  # there are no workers to end: the next signal may end the run where it is
+        self.is_immediate = False  # there are no workers to end: the next signal may end the run where it is
         self._impatient = False
 
     def __call__(self) -> bool:
         """Whether the run should save and end; Halted where it should not even save."""
         if self._impatient:
-            raise self._halted()
+            raise self._aborted()
         if not self.reason and self._deadline is not None and time.monotonic() > self._deadline:
             self.reason, self.exit_code = "the time budget is used up", TEMPORARY
         return bool(self.reason)
 
-    def hear(self, number: int, _: FrameType | None) -> None:
+    def on_signal(self, number: int, _: FrameType | None) -> None:
         """Take a signal: the first asks for saving, a second Ctrl-C for an end.
 
         Where there are workers, that end waits for the next question whether to stop: an exception out of nowhere could
@@ -48,18 +48,18 @@ class Stopping:
         if not self.reason or interrupt:
             self.reason = "stopped by Ctrl-C" if interrupt else f"stopped by {signal.Signals(number).name}"
             self.exit_code = INTERRUPTED if interrupt else TEMPORARY
-        if self.at_once:
-            raise self._halted()
+        if self.is_immediate:
+            raise self._aborted()
 
-    def _halted(self) -> Halted:
-        return Halted(f"{self.reason}; the same command goes on from what was saved", self.exit_code)
+    def _aborted(self) -> RunAborted:
+        return RunAborted(f"{self.reason}; the same command goes on from what was saved", self.exit_code)
 
 
 @contextmanager
-def stopping(budget: float | None) -> Iterator[Stopping]:
+def stopping(budget: float | None) -> Iterator[StopFlag]:
     """Listen for signals, and watch the clock, for as long as a run lasts."""
-    flag = Stopping(budget)
-    before = {number: signal.signal(number, flag.hear) for number in (signal.SIGINT, *POLITE)}
+    flag = StopFlag(budget)
+    before = {number: signal.signal(number, flag.on_signal) for number in (signal.SIGINT, *TERM_SIGNALS)}
     try:
         yield flag
     finally:

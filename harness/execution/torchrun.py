@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import MachineError
-from harness.execution.messages import Failed, Refused
+from harness.execution.messages import Failed, UserErrorReply
 from harness.storage.records import NO_RESULT
 
 LAUNCHES = 3  # before a launch that fails counts as something that this machine can't do
 LAUNCH_WAIT = 300.0  # seconds for a launch on a busy machine
 SHUTDOWN = 3  # seconds that ranks have to end before they are killed
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # that the launcher passes on: ranks that it forgets would train on
-LEFT = "harness: this rank ends: "  # in the log, before what went wrong on a rank
+EXIT_MARKER = "harness: this rank ends: "  # in the log, before what went wrong on a rank
 RANKS = "harness.execution.rank_worker"
 
 
@@ -63,32 +63,32 @@ class Launched:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
 
-    def cause(self) -> Failed | Refused:
+    def cause(self) -> Failed | UserErrorReply:
         """Why the ranks ended, as far as they or their launcher could tell."""
-        said = self.said()
-        if left := re.search(f"{LEFT}(.*)", said):
+        said = self.log_tail()
+        if left := re.search(f"{EXIT_MARKER}(.*)", said):
             kind, error = json.loads(left[1])
             if kind in NO_RESULT:
-                return Failed(outcome=kind, error=error, details=said, again=follows(error))
-            return Refused(kind=kind, error=error)
+                return Failed(outcome=kind, error=error, details=said, is_retryable=is_secondary_failure(error))
+            return UserErrorReply(error_type=kind, error=error)
         signals = re.findall(r"Signal \d+ \((SIG\w+)\) received by PID", said)
         killed = sorted(signals, key=lambda name: name == "SIGTERM")  # which the launcher sends to those that are left
         error = f"a rank was killed by {killed[0]}" if killed else "a rank ended"
-        return Failed(outcome="crashed", error=error, details=said, again=True)
+        return Failed(outcome="crashed", error=error, details=said, is_retryable=True)
 
-    def said(self) -> str:
+    def log_tail(self) -> str:
         """The last that launcher and ranks wrote."""
         return self._said if self._log.closed else self._read()
 
     def _read(self) -> str:
         """Ahead of the rest, why a rank ended: of many ranks, launcher and peers write much about it afterwards."""
         self._log.seek(0)
-        left = [line for line in self._log if LEFT.encode() in line][:1]
+        left = [line for line in self._log if EXIT_MARKER.encode() in line][:1]
         self._log.seek(max(0, self._log.tell() - 10_000))
         return b"".join([*left, self._log.read()]).decode("utf-8", "replace")
 
 
-def follows(error: str) -> bool:
+def is_secondary_failure(error: str) -> bool:
     """Whether an error is but that of losing another rank."""
     return "connection" in error.lower()
 
@@ -103,7 +103,7 @@ def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connectio
         listening.bind(address)
         listening.listen()
         listening.settimeout(0.2)
-        for _ in range(LAUNCHES if world() is None else 1):
+        for _ in range(LAUNCHES if torchrun_rank() is None else 1):
             launched = Launched(_command(size, address), tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
             found = None
             try:
@@ -113,11 +113,11 @@ def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connectio
                     launched.kill()
             if found is not None:
                 return launched, found
-    last = (launched.said().strip().splitlines() or ["no word of why"])[-1]
+    last = (launched.log_tail().strip().splitlines() or ["no word of why"])[-1]
     raise MachineError(f"{size} ranks could not be started on this machine: {last[:300]}")
 
 
-def world() -> tuple[int, int] | None:
+def torchrun_rank() -> tuple[int, int] | None:
     """The number of this process and of all, where torchrun started it; None where it was started plainly."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
@@ -125,7 +125,7 @@ def world() -> tuple[int, int] | None:
 
 
 def _command(size: int, address: str) -> list[str]:
-    if world() is not None:  # the others are there already, and this process speaks for the first one
+    if torchrun_rank() is not None:  # the others are there already, and this process speaks for the first one
         return [sys.executable, "-m", RANKS, address]
     options = ["--standalone", f"--nproc-per-node={size}", "--max-restarts=0", f"--shutdown-timeout={SHUTDOWN}"]
     return [sys.executable, "-m", RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", "-m", RANKS, address]

@@ -14,24 +14,24 @@ from typing import Any
 import torch
 
 from harness.data.datasets import Dataset, load_dataset
-from harness.ensemble.device import make_ready, synchronise
-from harness.ensemble.distributed import ALONE, Ranks
+from harness.ensemble.device import configure, synchronise
+from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import DamageError, MachineError
-from harness.execution.messages import Finished, Progress, Stopped, Train
+from harness.execution.messages import Finished, Progress, Stopped, TrainRequest
 from harness.execution.preflight import fingerprint
 from harness.export.model_card import trained_models
 from harness.io import write_atomically
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.trial import Trial
-from harness.storage.records import TRAINED, Place, Record, failure, write_record
+from harness.storage.records import TRAINED, Record, ResultsDir, failure, write_record
 from harness.training import checkpoint
 from harness.training.best_checkpoint import keep_best
 from harness.training.checkpoint import Snapshot
-from harness.training.ddp_checkpoint import restore, whole
-from harness.training.decision_boundaries import planes
+from harness.training.ddp_checkpoint import gather_state, restore
+from harness.training.decision_boundaries import decision_boundaries
 from harness.training.loop import train
 from harness.training.results import Outcome, outcomes
-from harness.training.state import Program, prepare
+from harness.training.state import TrainState, init_state
 
 SAVE_EVERY = 1.0  # seconds, or more where a save takes longer than a twentieth of that
 SAVE_SHARE = 20
@@ -55,23 +55,27 @@ class Clock:
 
 
 def train_cohort(
-    job: Train, *, tell: Callable[[Progress], None], stop: Callable[[], bool], ranks: Ranks = ALONE
+    job: TrainRequest,
+    *,
+    tell: Callable[[Progress], None],
+    stop: Callable[[], bool],
+    ranks: DistContext = SINGLE_PROCESS,
 ) -> Finished | Stopped:
     """Train the cohort to its end and write its records, or save it where it is when told to stop.
 
     Where several ranks train, all of them call this, and the first one writes.
     """
-    suite, trials, place = _suite(job.suite), job.cohort.trials, Place(job.root)
+    suite, trials, place = _suite(job.suite), job.cohort.trials, ResultsDir(job.root)
     dataset = _dataset(job.suite, trials[0].dataset)
     device = device_of(trials[0], ranks)
-    make_ready(trials[0], device)
-    program = prepare(trials, dataset, device, suite.suite.functions, ranks)
+    configure(trials[0], device)
+    program = init_state(trials, dataset, device, suite.suite.functions, ranks)
     if suite.suite.save_models:
         program = keep_best(program)
-    about = _about(job, program, suite)
+    about = checkpoint_metadata(job, program, suite)
     start, clock = _resume(program, place, about, tell)
     saved = told = time.monotonic()
-    saving, pauses = 0.0, {*program.marks, *program.probe_marks}
+    saving, pauses = 0.0, {*program.eval_steps, *program.probe_steps}
     for done, work in train(program, start):
         if work != "train" or done in pauses:
             synchronise(device)  # what was started before is done, so that its time is booked where it belongs
@@ -79,7 +83,7 @@ def train_cohort(
         while program.notes:
             tell(Progress(done=done / program.steps, note=program.notes.pop()))
         due = clock.last - saved > max(SAVE_EVERY, SAVE_SHARE * saving) and done < program.steps and ranks.rank == 0
-        halt, save = ranks.agree(stop(), due)
+        halt, save = ranks.all_reduce_any(stop(), due)
         if halt:
             _save(program, place, about, done, clock)
             return Stopped()
@@ -89,38 +93,38 @@ def train_cohort(
         if save:
             saving = _save(program, place, about, done, clock)
             saved = clock.last
-    return _finish(program, job, clock) if ranks.rank == 0 else Finished(failed=())
+    return write_records(program, job, clock) if ranks.rank == 0 else Finished(failed=())
 
 
-def _finish(program: Program, job: Train, clock: Clock) -> Finished:
+def write_records(program: TrainState, job: TrainRequest, clock: Clock) -> Finished:
     """Write what is known of a cohort that has been trained to its end; its snapshots are of no use then."""
-    suite, place = _suite(job.suite), Place(job.root)
+    suite, place = _suite(job.suite), ResultsDir(job.root)
     telemetry = {**_telemetry(program, clock), **job.telemetry, "attempts": job.attempt}
     records = [_record(outcome, telemetry) for outcome in outcomes(program)]
     if suite.suite.save_models:
         _write_models(place, program, suite)
-    _write_planes(place, program, suite)
+    _write_decision_boundaries(place, program, suite)
     for record in records:
         write_record(place, record)
     checkpoint.discard(place.checkpoints, job.cohort.id)
     return Finished(failed=tuple(record.key for record in records if failure(record)))
 
 
-def device_of(trial: Trial, ranks: Ranks) -> torch.device:
+def device_of(trial: Trial, ranks: DistContext) -> torch.device:
     """Where a rank trains: on a GPU of its own, as far as the machine has so many."""
-    local = os.environ.get("LOCAL_RANK", None if ranks.size == 1 else ranks.rank)
+    local = os.environ.get("LOCAL_RANK", None if ranks.world_size == 1 else ranks.rank)
     if local is None or not trial.device.startswith("cuda"):
         return torch.device(trial.device)
     return torch.device("cuda", int(local) % torch.cuda.device_count())
 
 
-def _about(job: Train, program: Program, suite: SuiteFile) -> dict[str, Any]:
+def checkpoint_metadata(job: TrainRequest, program: TrainState, suite: SuiteFile) -> dict[str, Any]:
     """What a snapshot must have in common with this attempt to be gone on from."""
     return {
         "cohort": job.cohort.id,
         "fingerprint": fingerprint(program.fail_step.device),
         "code": job.telemetry["code_hash"],
-        "mode": program.stack.mode,
+        "mode": program.ensemble.backend,
         "save_models": suite.suite.save_models,
     }
 
@@ -136,56 +140,58 @@ def _dataset(path: Path, name: str) -> Dataset:
 
 
 def _resume(
-    program: Program, place: Place, about: Mapping[str, Any], tell: Callable[[Progress], None]
+    program: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any], tell: Callable[[Progress], None]
 ) -> tuple[int, Clock]:
     """The step to go on from: that of the newest whole snapshot written under the same conditions, else 0."""
-    snapshot, refused = checkpoint.newest(place.checkpoints, about["cohort"], about)
+    snapshot, refused = checkpoint.newest(results_dir.checkpoints, metadata["cohort"], metadata)
     # On the program's device: what ranks tell each other through NCCL can't lie in main memory.
-    step = torch.full_like(program.fail_step[0], snapshot.about["step"] if snapshot else 0)
-    steps = {int(step) for step in program.ranks.gather(step)}
+    step = torch.full_like(program.fail_step[0], snapshot.metadata["step"] if snapshot else 0)
+    steps = {int(step) for step in program.dist.gather(step)}
     if len(steps) > 1:
-        raise MachineError(f"ranks see different snapshots in {place.checkpoints}: all need the same results folder")
+        raise MachineError(
+            f"ranks see different snapshots in {results_dir.checkpoints}: all need the same results folder"
+        )
     for reason in refused:
         tell(Progress(done=0.0, note=f"{reason}; not used"))
     if snapshot is None:
         return 0, Clock(started=_now())
     restore(program, snapshot.tensors)
-    kept = snapshot.about
+    kept = snapshot.metadata
     return kept["step"], Clock(started=kept["started"], resumes=kept["resumes"] + 1, seconds=dict(kept["seconds"]))
 
 
-def _save(program: Program, place: Place, about: Mapping[str, Any], done: int, clock: Clock) -> float:
+def _save(program: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any], done: int, clock: Clock) -> float:
     """Write a snapshot; return the seconds that it took."""
     before = time.monotonic()
-    facts = {**about, "step": done, "started": clock.started, "resumes": clock.resumes, "seconds": clock.seconds}
-    tensors = whole(program)
-    if program.ranks.rank == 0:
-        checkpoint.save(place.checkpoints, about["cohort"], Snapshot(facts, tensors))
+    facts = {**metadata, "step": done, "started": clock.started, "resumes": clock.resumes, "seconds": clock.seconds}
+    tensors = gather_state(program)
+    if program.dist.rank == 0:
+        checkpoint.save(results_dir.checkpoints, metadata["cohort"], Snapshot(facts, tensors))
     clock.charge("checkpoint")
     return time.monotonic() - before
 
 
-def _write_models(place: Place, program: Program, suite: SuiteFile) -> None:
+def _write_models(results_dir: ResultsDir, program: TrainState, suite: SuiteFile) -> None:
     """Write the weights of every trial; what stands there already, and whole, is never changed."""
     for trial, which, model in trained_models(program, suite.suite.functions):
-        path = place.model(trial.key, which)
+        path = results_dir.model(trial.key, which)
         try:
             checkpoint.load(path)
         except (FileNotFoundError, DamageError):
             write_atomically(path, checkpoint.dump(model))
 
 
-def _write_planes(place: Place, program: Program, suite: SuiteFile) -> None:
+def _write_decision_boundaries(results_dir: ResultsDir, program: TrainState, suite: SuiteFile) -> None:
     """Write what the models of the suite's first seed say of the plane: a report has room for one seed."""
     first = {grid.get("seed", (0,))[0] for grid in suite.suite.grids}
     if first.isdisjoint(trial.seed for trial in program.trials):
         return
-    for trial, data in planes(program):
+    for trial, data in decision_boundaries(program):
         if trial.seed in first:
-            write_atomically(place.plane(trial.key), data)
+            write_atomically(results_dir.plane(trial.key), data)
 
 
-def _not_finite(program: Program) -> tuple[str, ...]:
+def _not_finite(program: TrainState) -> tuple[str, ...]:
     steps = program.fail_step.tolist()
     return tuple(trial.key for trial, step in zip(program.trials, steps, strict=False) if step >= 0)
 
@@ -202,7 +208,7 @@ def _record(outcome: Outcome, telemetry: Mapping[str, Any]) -> Record:
     )
 
 
-def _telemetry(program: Program, clock: Clock) -> dict[str, Any]:
+def _telemetry(program: TrainState, clock: Clock) -> dict[str, Any]:
     """What the training of one trial cost: its share of the cohort's time."""
     models, seconds = len(program.trials), clock.seconds
     per_step = max(seconds["train"], 1e-9) / program.steps / models
@@ -212,7 +218,7 @@ def _telemetry(program: Program, clock: Clock) -> dict[str, Any]:
         "samples_per_second": round(program.trials[0].batch_size / per_step, 1),
         "peak_memory_mb": _peak_memory_mb(program.fail_step.device),
         "cohort_size": models,
-        "mode": program.stack.mode,
+        "mode": program.ensemble.backend,
         "threads": torch.get_num_threads(),
         "resumes": clock.resumes,
         "started": clock.started,

@@ -14,8 +14,18 @@ import torch
 
 from harness.errors import HarnessError
 from harness.execution.environment import inspect
-from harness.execution.messages import Answer, Failed, Inspect, Job, Progress, Refused, Stop, Survey, Train
-from harness.execution.preflight import survey
+from harness.execution.messages import (
+    Answer,
+    Failed,
+    InspectRequest,
+    Job,
+    PreflightRequest,
+    Progress,
+    Stop,
+    TrainRequest,
+    UserErrorReply,
+)
+from harness.execution.preflight import preflight
 from harness.execution.train import train_cohort
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # what torch's RuntimeErrors say
@@ -48,14 +58,14 @@ def listen(connection: Connection, jobs: "queue.SimpleQueue[Job]", stop: threadi
 
 def _do(job: Job, connection: Connection, stop: threading.Event) -> Answer:
     try:
-        if isinstance(job, Survey):
-            return survey(job)
-        if isinstance(job, Inspect):
+        if isinstance(job, PreflightRequest):
+            return preflight(job)
+        if isinstance(job, InspectRequest):
             return inspect()
-        assert isinstance(job, Train)
+        assert isinstance(job, TrainRequest)
         return train_cohort(job, tell=connection.send, stop=stop.is_set)
     except HarnessError as error:
-        return Refused(kind=type(error).__name__, error=str(error))
+        return UserErrorReply(error_type=type(error).__name__, error=str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a model raises is what came of its cohort)
         return failed(error)
 
@@ -68,8 +78,9 @@ def failed(error: BaseException) -> Failed:
         outcome="oom" if memory else "crashed",
         error=line,
         details="".join(traceback.format_exception(error)),
-        again=False,
-        broken=isinstance(error, torch.AcceleratorError) and not memory,  # no later call to the device can be trusted
+        is_retryable=False,
+        is_worker_broken=isinstance(error, torch.AcceleratorError)
+        and not memory,  # no later call to the device can be trusted
     )
 
 

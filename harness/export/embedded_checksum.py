@@ -16,7 +16,7 @@ from harness.errors import DamageError, ModelError
 from harness.io import open_regular
 
 MARK, ZEROS = b"harness-sha256:", b"0" * 64
-UNSEALED = MARK + ZEROS  # what a writer puts where the format has room for it
+NO_CHECKSUM = MARK + ZEROS  # what a writer puts where the format has room for it
 MAX_BYTES = 16 * 2**30
 MAX_HEADER = 2**26  # bytes, of a safetensors file
 ZIP = b"PK\x03\x04"
@@ -25,24 +25,24 @@ FOREIGN = (
 )
 
 
-def seal(data: bytes) -> bytes:
+def embed_checksum(data: bytes) -> bytes:
     """The file with its checksum in the place of UNSEALED."""
     assert data.count(MARK) == 1
-    return data.replace(UNSEALED, MARK + hashlib.sha256(data).hexdigest().encode())
+    return data.replace(NO_CHECKSUM, MARK + hashlib.sha256(data).hexdigest().encode())
 
 
-def sealed_zip(data: bytes, added: Mapping[str, bytes]) -> bytes:
+def zip_with_checksum(data: bytes, added: Mapping[str, bytes]) -> bytes:
     """The archive with further entries under extra/, where torch looks for none, and with a checksum as its comment."""
     file = io.BytesIO(data)
     with zipfile.ZipFile(file, "a") as archive:
         top = archive.namelist()[0].partition("/")[0]
         for name, content in added.items():
             archive.writestr(zipfile.ZipInfo(f"{top}/extra/{name}"), content)
-        archive.comment = UNSEALED
-    return seal(file.getvalue())
+        archive.comment = NO_CHECKSUM
+    return embed_checksum(file.getvalue())
 
 
-def read_sealed(path: Path) -> bytes:
+def read_checked(path: Path) -> bytes:
     """The content of a sealed zip or safetensors file; ModelError where it is none, or a bit of it has changed.
 
     A few bytes tell what is none of ours, before the whole is read.
@@ -57,12 +57,12 @@ def read_sealed(path: Path) -> bytes:
         raise ModelError(f"no file {path}") from error
     except DamageError as error:
         raise ModelError(str(error)) from error
-    if not holds(data):
+    if not has_valid_checksum(data):
         raise ModelError(f"{path} is damaged: its checksum does not hold; export it again")
     return data
 
 
-def holds(data: bytes) -> bool:
+def has_valid_checksum(data: bytes) -> bool:
     """Whether the file is, bit for bit, what was sealed."""
     before, mark, rest = data.partition(MARK)
     if not mark or MARK in rest:
@@ -77,7 +77,7 @@ def _has_mark(file: BinaryIO) -> bool:
     start = file.read(8)
     size = file.seek(0, io.SEEK_END)
     if start.startswith(ZIP):
-        tail = 22 + len(UNSEALED)  # the end of a zip file, and its comment
+        tail = 22 + len(NO_CHECKSUM)  # the end of a zip file, and its comment
         file.seek(max(0, size - tail))
         end = file.read()
         return end.startswith(b"PK\x05\x06") and end[22:].startswith(MARK)

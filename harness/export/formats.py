@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import MachineError
-from harness.export.embedded_checksum import UNSEALED, seal, sealed_zip
+from harness.export.embedded_checksum import NO_CHECKSUM, embed_checksum, zip_with_checksum
 from harness.export.model_card import Functions, build_trained, optimizer_state, state_of
 from harness.export.pickles import pickled
 from harness.training.checkpoint import Snapshot
@@ -25,31 +25,31 @@ FACTS = "harness.json"  # in a zip file, under extra/
 METADATA = "harness"  # in the metadata of the other formats
 
 
-def export(model: Snapshot, form: str, own: Functions) -> bytes:
+def export(model: Snapshot, form: str, factories: Functions) -> bytes:
     """The file that holds the model in this form, with the model of the suite's own among `own` where it has one."""
-    return FORMS[form](model, own)
+    return FORMATS[form](model, factories)
 
 
 def facts_of(model: Snapshot, form: str, **more: str) -> bytes:
     """The description of a model as JSON, with the form that it stands in."""
-    return json.dumps({**model.about, "form": form, **more}, allow_nan=False).encode()
+    return json.dumps({**model.metadata, "form": form, **more}, allow_nan=False).encode()
 
 
 def _checkpoint(model: Snapshot) -> bytes:
     content = {
-        **model.about,
+        **model.metadata,
         "model_state_dict": _own_memory(state_of(model)),
         "optimizer_state_dict": optimizer_state(model),
     }
-    return sealed_zip(_saved(content), {FACTS: facts_of(model, "checkpoint")})
+    return zip_with_checksum(_saved(content), {FACTS: facts_of(model, "checkpoint")})
 
 
 def _state_dict(model: Snapshot) -> bytes:
-    return sealed_zip(_saved(_own_memory(state_of(model))), {FACTS: facts_of(model, "state_dict")})
+    return zip_with_checksum(_saved(_own_memory(state_of(model))), {FACTS: facts_of(model, "state_dict")})
 
 
-def _module(model: Snapshot, own: Functions) -> bytes:
-    return sealed_zip(pickled(_built(model, own)), {FACTS: facts_of(model, "module")})
+def _module(model: Snapshot, factories: Functions) -> bytes:
+    return zip_with_checksum(pickled(_built(model, factories)), {FACTS: facts_of(model, "module")})
 
 
 def _safetensors(model: Snapshot) -> bytes:
@@ -58,24 +58,24 @@ def _safetensors(model: Snapshot) -> bytes:
     except ImportError as error:
         raise missing("safetensors", error) from error
     # One entry, for the library writes several in any order.
-    metadata = {METADATA: facts_of(model, "safetensors", seal=UNSEALED.decode()).decode()}
-    return seal(save(_own_memory(state_of(model)), metadata))
+    metadata = {METADATA: facts_of(model, "safetensors", seal=NO_CHECKSUM.decode()).decode()}
+    return embed_checksum(save(_own_memory(state_of(model)), metadata))
 
 
-def _torch_export(model: Snapshot, own: Functions) -> bytes:
+def _torch_export(model: Snapshot, factories: Functions) -> bytes:
     file = io.BytesIO()
-    program = torch.export.export(_built(model, own), _example(model), dynamic_shapes=_any_batch())
+    program = torch.export.export(_built(model, factories), _example(model), dynamic_shapes=_any_batch())
     torch.export.save(program, file)
-    return sealed_zip(file.getvalue(), {FACTS: facts_of(model, "torch-export")})
+    return zip_with_checksum(file.getvalue(), {FACTS: facts_of(model, "torch-export")})
 
 
-def _onnx(model: Snapshot, own: Functions) -> bytes:
+def _onnx(model: Snapshot, factories: Functions) -> bytes:
     try:
         import onnx
         import onnxscript  # noqa: F401 (torch needs it)
     except ImportError as error:
         raise missing("ONNX", error) from error
-    module = _built(model, own)
+    module = _built(model, factories)
     with _quiet():
         program = torch.onnx.export(
             module, _example(model), dynamo=True, verbose=False, dynamic_shapes=_any_batch(),
@@ -83,12 +83,12 @@ def _onnx(model: Snapshot, own: Functions) -> bytes:
         )  # fmt: skip
     assert program is not None
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {METADATA: facts_of(model, "onnx", seal=UNSEALED.decode()).decode()})
+    onnx.helper.set_model_props(proto, {METADATA: facts_of(model, "onnx", seal=NO_CHECKSUM.decode()).decode()})
     data: bytes = proto.SerializeToString(deterministic=True)
-    return seal(data)
+    return embed_checksum(data)
 
 
-FORMS: dict[str, Callable[[Snapshot, Functions], bytes]] = {
+FORMATS: dict[str, Callable[[Snapshot, Functions], bytes]] = {
     "checkpoint": lambda model, own: _checkpoint(model),
     "state_dict": lambda model, own: _state_dict(model),
     "module": _module,
@@ -114,13 +114,13 @@ def _own_memory(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in state.items()}
 
 
-def _built(model: Snapshot, own: Functions) -> nn.Module:
-    return build_trained(model.about, _own_memory(state_of(model)), own)
+def _built(model: Snapshot, factories: Functions) -> nn.Module:
+    return build_trained(model.metadata, _own_memory(state_of(model)), factories)
 
 
 def _example(model: Snapshot) -> tuple[Tensor]:
     dtype = next(tensor.dtype for tensor in state_of(model).values() if tensor.is_floating_point())
-    return (torch.zeros(2, *model.about["init_params"]["inputs"], dtype=dtype),)
+    return (torch.zeros(2, *model.metadata["init_params"]["inputs"], dtype=dtype),)
 
 
 @contextmanager

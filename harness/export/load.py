@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, MachineError, ModelError, UsageError
-from harness.export.embedded_checksum import FOREIGN, ZIP, entries, read_sealed
+from harness.export.embedded_checksum import FOREIGN, ZIP, entries, read_checked
 from harness.export.formats import FACTS, METADATA, missing
 from harness.export.model_card import Functions, build_trained, check
 from harness.export.pickles import unpickled
@@ -27,23 +27,23 @@ Device = str | torch.device
 
 
 def load_model(
-    path: str | Path, map_location: Device = "cpu", allow_pickle: bool = False, own: Functions | None = None
+    path: str | Path, map_location: Device = "cpu", allow_pickle: bool = False, factories: Functions | None = None
 ) -> nn.Module:
     """The model in a file that `export` wrote, in evaluation mode on a device.
 
     A model that a suite brought itself is built by its function: give it as `own`, {name: function}. A `module` file
     runs what its author put into it, and is read only with `allow_pickle`.
     """
-    model, _ = load_with_facts(path, map_location, allow_pickle, own)
+    model, _ = load_with_facts(path, map_location, allow_pickle, factories)
     return model
 
 
 def load_with_facts(
-    path: str | Path, map_location: Device = "cpu", allow_pickle: bool = False, own: Functions | None = None
+    path: str | Path, map_location: Device = "cpu", allow_pickle: bool = False, factories: Functions | None = None
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     """The model in a file, and what the file says of it."""
     file, device = Path(path), _device(map_location)
-    data = read_sealed(file)
+    data = read_checked(file)
     facts = _facts(file, data)
     if facts["form"] == "module" and not allow_pickle:
         raise ModelError(
@@ -53,7 +53,7 @@ def load_with_facts(
     try:
         if facts["form"] == "module":
             return unpickled(data, device).eval(), facts
-        return build_trained(facts, _state(data, facts["form"]), own or {}).to(device), facts
+        return build_trained(facts, _state(data, facts["form"]), factories or {}).to(device), facts
     except MachineError:
         raise
     except HarnessError as error:
@@ -68,7 +68,7 @@ def load_checkpoint(path: str | Path, map_location: Device = "cpu") -> dict[str,
     What else it holds stands in harness/export/model_card.py. `torch.load(path, weights_only=True)` gives the same.
     """
     file, device = Path(path), _device(map_location)
-    data = read_sealed(file)
+    data = read_checked(file)
     if (form := _facts(file, data)["form"]) != "checkpoint":
         raise ModelError(f"{path} holds a {form}; to go on training, export --format checkpoint")
     try:

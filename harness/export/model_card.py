@@ -24,14 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from harness._version import __version__
-from harness.ensemble.optim import OPTIMIZERS, TORCH, lr_factor
+from harness.ensemble.optim import OPTIMIZERS, TORCH_OPTIMIZERS, lr_factor
 from harness.errors import ModelError, lookup
-from harness.nn.models import MODELS, blank
-from harness.nn.surgery import plain_names, unsynchronised
+from harness.nn.models import MODELS, build_uninitialised
+from harness.nn.surgery import convert_from_sync_bn, strip_ddp_prefix
 from harness.spec.trial import Trial
-from harness.storage.records import WHICH
+from harness.storage.records import CHECKPOINT_KINDS
 from harness.training.checkpoint import Snapshot
-from harness.training.state import SPLITS, Program
+from harness.training.state import SPLITS, TrainState
 
 FORMAT = 1
 MEMBERS = {  # of a description: what anything here relies on -> its type
@@ -41,27 +41,31 @@ MEMBERS = {  # of a description: what anything here relies on -> its type
 Functions = Mapping[str, Callable[..., Any]]  # what a suite brings of its own
 
 
-def trained_models(program: Program, own: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
+def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
     """The last and the best model of each trial of a program that keeps its best."""
-    program.write_back()
-    first, data = program.trials[0], program.dataset
+    state.write_back()
+    first, data = state.trials[0], state.dataset
     with torch.device("meta"):
-        layers = str(unsynchronised(blank(first, data.inputs, data.classes, own), data.inputs))
-    for i, trial in enumerate(program.trials):
-        for which in WHICH:
-            state = program.state if which == "last" else program.best
-            step = program.steps if which == "last" else int(program.best["step"][i])
-            about = {**_about(program, i, step), "layers": layers, "which": which}
-            yield trial, which, Snapshot(about, {name: state[name][i] for name in program.state})
+        layers = str(
+            convert_from_sync_bn(
+                build_uninitialised(first, data.input_shape, data.classes, factories), data.input_shape
+            )
+        )
+    for i, trial in enumerate(state.trials):
+        for which in CHECKPOINT_KINDS:
+            tensors = state.state if which == "last" else state.best
+            step = state.steps if which == "last" else int(state.best["step"][i])
+            card = {**_card(state, i, step), "layers": layers, "which": which}
+            yield trial, which, Snapshot(card, {name: tensors[name][i] for name in state.state})
 
 
-def _about(program: Program, i: int, step: int) -> dict[str, Any]:
-    trial, mark = program.trials[i], program.marks.index(step)
-    splits = {name: curve for name, curve in program.curves.items() if name.partition(".")[0] in SPLITS}
+def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
+    trial, mark = state.trials[i], state.eval_steps.index(step)
+    splits = {name: curve for name, curve in state.curves.items() if name.partition(".")[0] in SPLITS}
     measured = {name: curve[mark, i].item() for name, curve in splits.items()}
     metrics = {name: value if math.isfinite(value) else None for name, value in measured.items()}
-    next_step = min(step, program.steps - 1)
-    spared = {} if trial.decay_norms else {"spared": sorted(program.norms)}
+    next_step = min(step, state.steps - 1)
+    spared = {} if trial.decay_norms else {"spared": sorted(state.norm_params)}
     return {
         "format": FORMAT,
         "key": trial.key,
@@ -69,43 +73,43 @@ def _about(program: Program, i: int, step: int) -> dict[str, Any]:
         **spared,
         "init_params": {
             "model": trial.model,
-            "inputs": list(program.dataset.inputs),
-            "classes": program.dataset.classes,
+            "inputs": list(state.dataset.input_shape),
+            "classes": state.dataset.classes,
         },
         "step": step,
-        "epoch": step / program.steps_per_epoch,
-        "lr": trial.lr * lr_factor(trial, next_step, program.steps),
+        "epoch": step / state.steps_per_epoch,
+        "lr": trial.lr * lr_factor(trial, next_step, state.steps),
         "accuracy": metrics["val.accuracy"],
         "metrics": metrics,
         "versions": {"harness": __version__, "torch": str(torch.__version__)},
     }
 
 
-def check(about: Mapping[str, Any]) -> None:
+def check(card: Mapping[str, Any]) -> None:
     """ModelError where a description is of a newer version, or lacks what anything here relies on."""
-    version = about.get("format")
+    version = card.get("format")
     if type(version) is int and version > FORMAT:
         raise ModelError(
             f"has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
         )
     fault = "is not a model as this project writes it"
     for name, kind in MEMBERS.items():
-        if type(about.get(name)) is not kind and not (name == "accuracy" and about.get(name, 0) is None):
-            raise ModelError(f"{fault}: its {name} is {about.get(name)!r:.50}")
-    if type(about.get("spared", [])) is not list:
-        raise ModelError(f"{fault}: its spared is {about['spared']!r:.50}")
-    inputs, classes = about["init_params"].get("inputs"), about["init_params"].get("classes")
+        if type(card.get(name)) is not kind and not (name == "accuracy" and card.get(name, 0) is None):
+            raise ModelError(f"{fault}: its {name} is {card.get(name)!r:.50}")
+    if type(card.get("spared", [])) is not list:
+        raise ModelError(f"{fault}: its spared is {card['spared']!r:.50}")
+    inputs, classes = card["init_params"].get("inputs"), card["init_params"].get("classes")
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
         raise ModelError(f"{fault}: its inputs are {inputs!r:.50}, its classes {classes!r:.50}")
 
 
-def trial_of(about: Mapping[str, Any]) -> Trial:
+def trial_of(card: Mapping[str, Any]) -> Trial:
     """The trial that a description names."""
     try:
-        return Trial(**about["trial"])
+        return Trial(**card["trial"])
     except TypeError as error:
-        wrote = about["versions"].get("harness")
+        wrote = card["versions"].get("harness")
         raise ModelError(
             f"it was written by harness {wrote} with settings unknown to {__version__}: {error}"
         ) from error
@@ -114,7 +118,7 @@ def trial_of(about: Mapping[str, Any]) -> Trial:
 def state_of(model: Snapshot) -> dict[str, Tensor]:
     """The parameters and buffers of a trained model, under the names of its plain module."""
     kinds = ("weight/", "buffer/")
-    return plain_names({name.partition("/")[2]: t for name, t in model.tensors.items() if name.startswith(kinds)})
+    return strip_ddp_prefix({name.partition("/")[2]: t for name, t in model.tensors.items() if name.startswith(kinds)})
 
 
 def optimizer_state(model: Snapshot) -> dict[str, Any]:
@@ -122,9 +126,9 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
 
     Where weight decay leaves norm layers alone, their parameters are a second group.
     """
-    about = model.about
+    about = model.metadata
     trial = trial_of(about)
-    make, theirs_of = lookup(TORCH, trial.optimizer, "optimizer")
+    make, theirs_of = lookup(TORCH_OPTIMIZERS, trial.optimizer, "optimizer")
     names = [name for name in model.tensors if name.startswith("weight/")]
     spared = [name for name in names if name.removeprefix("weight/") in about.get("spared", [])]
     decaying = [name for name in names if name not in spared]
@@ -142,19 +146,19 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     return state
 
 
-def build_trained(about: Mapping[str, Any], state: Mapping[str, Tensor], own: Functions) -> nn.Module:
+def build_trained(card: Mapping[str, Any], state: Mapping[str, Tensor], factories: Functions) -> nn.Module:
     """The plain module that `about` describes, with these tensors, in evaluation mode.
 
     It is built without memory of its own, so that a description can claim any size; the tensors then have to fit.
     """
-    params, trial = about["init_params"], trial_of(about)
-    if trial.model not in own and trial.model.partition("-")[0] not in MODELS:
+    params, trial = card["init_params"], trial_of(card)
+    if trial.model not in factories and trial.model.partition("-")[0] not in MODELS:
         raise ModelError(
             f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
             "(--suite FILE), or give the function (own={name: function})"
         )
     inputs = tuple(params["inputs"])
     with torch.device("meta"):
-        model = blank(trial, inputs, params["classes"], own)
+        model = build_uninitialised(trial, inputs, params["classes"], factories)
     model.load_state_dict(dict(state), assign=True)
-    return unsynchronised(model, inputs).eval()
+    return convert_from_sync_bn(model, inputs).eval()

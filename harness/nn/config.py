@@ -10,22 +10,22 @@ from harness.nn.norms import Norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ModelConfig:
     """The shape of one example, the number of classes, the norm, the activation, and what ends a residual branch."""
 
-    inputs: tuple[int, ...]
+    input_shape: tuple[int, ...]
     classes: int
     norm: Norm
     activation: Callable[[], nn.Module]
-    branch_end: Callable[..., nn.Module]  # (dims=0) -> layer
+    residual_scale: Callable[..., nn.Module]  # (dims=0) -> layer
 
 
-def convolution(channels: int, width: int, around: Surroundings, stride: int = 1) -> list[nn.Module]:
+def convolution(channels: int, width: int, config: ModelConfig, stride: int = 1) -> list[nn.Module]:
     """A convolution of images over 3 x 3 and its norm; it has a bias only where the norm has no shift of its own.
 
     The bias starts at zero and draws nothing, so that all arms start from the same weights.
     """
-    layer, norm = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), around.norm(width, dims=2)
+    layer, norm = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), config.norm(width, dims=2)
     if getattr(norm, "bias", None) is None:
         layer.bias = nn.Parameter(torch.zeros(width))
     return [layer, norm]

@@ -6,7 +6,7 @@ from math import prod
 from torch import nn
 
 from harness.errors import SuiteError
-from harness.nn.config import Surroundings, convolution
+from harness.nn.config import ModelConfig, convolution
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d}  # dimensions of a signal, of an image -> layer
 POOLS: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
@@ -19,40 +19,40 @@ VGG: dict[int, tuple[int, ...]] = {  # layers with weights -> convolutions at ea
 VGG_WIDTHS = (1, 2, 4, 8, 8)  # channels at each size, in multiples of the first
 
 
-def mlp(widths: Sequence[int], around: Surroundings) -> nn.Module:
+def mlp(widths: Sequence[int], config: ModelConfig) -> nn.Module:
     """Linear, norm, activation, for each width; the norm comes before the activation, as in Ioffe & Szegedy 2015."""
-    layers: list[nn.Module] = [nn.Flatten()] if len(around.inputs) > 1 else []
-    features = prod(around.inputs)
+    layers: list[nn.Module] = [nn.Flatten()] if len(config.input_shape) > 1 else []
+    features = prod(config.input_shape)
     for width in widths:
-        layers += [nn.Linear(features, width), around.norm(width), around.activation()]
+        layers += [nn.Linear(features, width), config.norm(width), config.activation()]
         features = width
-    return nn.Sequential(*layers, nn.Linear(features, around.classes))
+    return nn.Sequential(*layers, nn.Linear(features, config.classes))
 
 
-def cnn(widths: Sequence[int], around: Surroundings) -> nn.Module:
+def cnn(widths: Sequence[int], config: ModelConfig) -> nn.Module:
     """Convolution over 3 (or 3 x 3), norm, activation, for each width, halving the sides as long as there is room."""
-    channels, *size = around.inputs
+    channels, *size = config.input_shape
     dims = len(size)
     if dims not in CONVOLUTIONS:
         raise SuiteError(
             "a cnn needs signals (channels, length) or images (channels, height, width), "
-            f"got examples of shape {around.inputs}"
+            f"got examples of shape {config.input_shape}"
         )
     layers: list[nn.Module] = []
     for width in widths:
         layers += [
             CONVOLUTIONS[dims](channels, width, 3, padding=1),
-            around.norm(width, dims=dims),
-            around.activation(),
+            config.norm(width, dims=dims),
+            config.activation(),
         ]
         if min(size) >= 2:
             layers.append(POOLS[dims](2))
             size = [side // 2 for side in size]
         channels = width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), around.classes))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), config.classes))
 
 
-def vgg(sizes: Sequence[int], around: Surroundings) -> nn.Module:
+def vgg(sizes: Sequence[int], config: ModelConfig) -> nn.Module:
     """The convolutions of Simonyan & Zisserman 2015 at CIFAR's size, with one linear layer behind them.
 
     So it is used with batch norm in Santurkar et al. 2018 and elsewhere. `sizes` are the layers with weights, and the
@@ -61,20 +61,22 @@ def vgg(sizes: Sequence[int], around: Surroundings) -> nn.Module:
     depth, width = [*sizes, 64][:2]
     if depth not in VGG:
         raise SuiteError(f"a vgg has {', '.join(map(str, VGG))} layers, got {depth}")
-    channels, *size = images("vgg", around)
+    channels, *size = images("vgg", config)
     layers: list[nn.Module] = []
     for count, factor in zip(VGG[depth], VGG_WIDTHS, strict=True):
         for _ in range(count):
-            layers += [*convolution(channels, width * factor, around), around.activation()]
+            layers += [*convolution(channels, width * factor, config), config.activation()]
             channels = width * factor
         if min(size) >= 2:
             layers.append(nn.MaxPool2d(2))
             size = [side // 2 for side in size]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), around.classes))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), config.classes))
 
 
-def images(family: str, around: Surroundings) -> tuple[int, ...]:
+def images(family: str, config: ModelConfig) -> tuple[int, ...]:
     """Channels, height and width of the examples; SuiteError where they are no images."""
-    if len(around.inputs) != 3:
-        raise SuiteError(f"a {family} needs images (channels, height, width), got examples of shape {around.inputs}")
-    return around.inputs
+    if len(config.input_shape) != 3:
+        raise SuiteError(
+            f"a {family} needs images (channels, height, width), got examples of shape {config.input_shape}"
+        )
+    return config.input_shape

@@ -74,12 +74,12 @@ def standardise_weights(model: nn.Module) -> None:
         layer.__class__ = STANDARDISED[type(layer)]  # parameters, names and initial values stay what they are
 
 
-class BranchScale(nn.Module):
+class ResidualScale(nn.Module):
     """A residual branch times a learnt number, zero at first (De & Smith 2020): all blocks start as shortcuts."""
 
-    def __init__(self, dims: int = 0) -> None:
+    def __init__(self, spatial_dims: int = 0) -> None:
         super().__init__()
-        self.dims = dims  # of what it scales: 0 for vectors, 1 for signals, 2 for images
+        self.spatial_dims = spatial_dims  # of what it scales: 0 for vectors, 1 for signals, 2 for images
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:

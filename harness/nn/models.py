@@ -16,46 +16,56 @@ import torch
 from torch import nn
 
 from harness.errors import SuiteError, lookup
-from harness.nn.config import Surroundings
+from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
-from harness.nn.norms import BRANCH_ENDS, REWORK, norm_of
+from harness.nn.norms import MODEL_TRANSFORMS, RESIDUAL_SCALES, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import sub_seed
 from harness.spec.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 LARGEST_MODEL = 10**9  # parameters; more than that is a slip of the keyboard
-MOST_LAYERS = 10_000
+MAX_LAYERS = 10_000
 
 
-def build(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str, Callable[..., Any]]) -> nn.Module:
+def build(
+    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+) -> nn.Module:
     """The model of a trial on the CPU, initialised by its seed alone; `own` are the functions that the suite brings."""
-    model = blank(trial, inputs, classes, own)
+    model = build_uninitialised(trial, input_shape, classes, factories)
     initialise(model, trial)
     return model
 
 
-def blank(trial: Trial, inputs: tuple[int, ...], classes: int, own: Mapping[str, Callable[..., Any]]) -> nn.Module:
+def build_uninitialised(
+    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
-    around = Surroundings(
-        inputs=inputs,
+    around = ModelConfig(
+        input_shape=input_shape,
         classes=classes,
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
-        branch_end=BRANCH_ENDS.get(trial.norm, lambda dims=0: nn.Identity()),
+        residual_scale=RESIDUAL_SCALES.get(trial.norm, lambda dims=0: nn.Identity()),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(trial.seed, "init"))
-        model = _own(own[trial.model], around) if trial.model in own else _named(trial.model, around)
-    if trial.norm in BRANCH_ENDS and not any(type(layer) is BRANCH_ENDS[trial.norm] for layer in model.modules()):
+        model = (
+            _build_custom(factories[trial.model], around)
+            if trial.model in factories
+            else _parse_model_name(trial.model, around)
+        )
+    if trial.norm in RESIDUAL_SCALES and not any(
+        type(layer) is RESIDUAL_SCALES[trial.norm] for layer in model.modules()
+    ):
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
-    if trial.norm in REWORK:
-        REWORK[trial.norm](model)
+    if trial.norm in MODEL_TRANSFORMS:
+        MODEL_TRANSFORMS[trial.norm](model)
     return model
 
 
-def _named(name: str, around: Surroundings) -> nn.Module:
+def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
     kind, _, sizes = name.partition("-")
     family = lookup(MODELS, kind, "model")
     if not re.fullmatch(r"\d+(x\d+)?(-\d+(x\d+)?)*", sizes) or len(sizes) > 100 or (family.deep and "-" in sizes):
@@ -64,19 +74,19 @@ def _named(name: str, around: Surroundings) -> nn.Module:
     parts = [[int(number) for number in part.split("x")] for part in sizes.split("-")]
     if family.deep:
         ((depth, *first),) = parts
-        widths = [8 * (first or [64])[0]] * min(depth, MOST_LAYERS + 1)
+        widths = [8 * (first or [64])[0]] * min(depth, MAX_LAYERS + 1)
     else:
-        widths = [width for width, *times in parts for _ in range(min(times[0] if times else 1, MOST_LAYERS + 1))]
-    if len(widths) > MOST_LAYERS:
-        raise SuiteError(f"model {name!r} has {len(widths)} layers or more; {MOST_LAYERS} is the most")
+        widths = [width for width, *times in parts for _ in range(min(times[0] if times else 1, MAX_LAYERS + 1))]
+    if len(widths) > MAX_LAYERS:
+        raise SuiteError(f"model {name!r} has {len(widths)} layers or more; {MAX_LAYERS} is the most")
     if not (widths and all(widths)) or sum(a * b for a, b in pairwise(widths)) > LARGEST_MODEL:
         raise SuiteError(f"model {name!r} has a layer of size 0 or more than {LARGEST_MODEL} weights")
-    return family.make(parts[0] if family.deep else widths, around)
+    return family.make(parts[0] if family.deep else widths, config)
 
 
-def _own(function: Callable[..., Any], around: Surroundings) -> nn.Module:
+def _build_custom(function: Callable[..., Any], config: ModelConfig) -> nn.Module:
     """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
-    known = {name: getattr(around, name) for name in Surroundings.__slots__}
+    known = {name: getattr(config, name) for name in ModelConfig.__slots__}
     asked = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     if unknown := [name for name in asked if name not in known]:
         raise SuiteError(f"model {function.__name__!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
@@ -90,7 +100,7 @@ def _own(function: Callable[..., Any], around: Surroundings) -> nn.Module:
 class Family:
     """How to make a model of the sizes in its name."""
 
-    make: Callable[[Sequence[int], Surroundings], nn.Module]
+    make: Callable[[Sequence[int], ModelConfig], nn.Module]
     examples: tuple[str, ...]
     deep: bool = False  # the sizes are the number of layers and, if it is told, the channels of the first
 

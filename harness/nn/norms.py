@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from harness.errors import SuiteError, lookup
 from harness.nn.ghost_batch_norm import GhostBatchNorm
-from harness.nn.layers import BranchScale, RMSNorm, standardise_weights
+from harness.nn.layers import ResidualScale, RMSNorm, standardise_weights
 from harness.nn.sync_batch_norm import SyncBatchNorm
 from harness.spec.trial import Trial
 
@@ -36,31 +36,31 @@ def norm_of(trial: Trial) -> Norm:
     return partial(lookup(NORMS, trial.norm, "norm"), trial)
 
 
-def norm_weights(model: nn.Module) -> frozenset[str]:
+def norm_parameters(model: nn.Module) -> frozenset[str]:
     """The names of the parameters that belong to norm layers: their scales and shifts."""
     layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, NORM_LAYERS))
     return frozenset(f"{name}.{own}".lstrip(".") for name, layer in layers for own, _ in layer.named_parameters())
 
 
-def _batch(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
+def _batch(trial: Trial, channels: int, spatial_dims: int = 0) -> nn.Module:
     """Ioffe & Szegedy 2015. Each rank has its own statistics."""
-    return BATCH[dims](channels, **_running(trial))
+    return BATCH[spatial_dims](channels, **_running(trial))
 
 
-def _sync_batch(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
+def _sync_batch(trial: Trial, channels: int, spatial_dims: int = 0) -> nn.Module:
     """Batch norm over the batches of all ranks; in one process that is batch norm."""
     if trial.world_size == 1:
-        return _batch(trial, channels, dims)
-    layer: type[nn.Module] = nn.SyncBatchNorm if sync_bn(trial) == "native" else SyncBatchNorm
+        return _batch(trial, channels, spatial_dims)
+    layer: type[nn.Module] = nn.SyncBatchNorm if resolve_sync_bn_impl(trial) == "native" else SyncBatchNorm
     return layer(channels, **_running(trial))
 
 
-def sync_bn(trial: Trial) -> str:
+def resolve_sync_bn_impl(trial: Trial) -> str:
     """Whose synchronised batch norm a trial has: torch's own where it runs, unless the trial says "portable"."""
     on_cuda = trial.device.startswith("cuda")
-    if trial.sync_bn == "native" and not on_cuda:
-        raise SuiteError(f"sync_bn='native' needs CUDA, got device {trial.device!r}; use 'portable' or 'auto'")
-    return ("native" if on_cuda else "portable") if trial.sync_bn == "auto" else trial.sync_bn
+    if trial.sync_bn_impl == "native" and not on_cuda:
+        raise SuiteError(f"sync_bn_impl='native' needs CUDA, got device {trial.device!r}; use 'portable' or 'auto'")
+    return ("native" if on_cuda else "portable") if trial.sync_bn_impl == "auto" else trial.sync_bn_impl
 
 
 def _running(trial: Trial) -> dict[str, Any]:
@@ -76,11 +76,11 @@ def _group(trial: Trial, channels: int, groups: int) -> nn.Module:
     return nn.GroupNorm(groups, channels, **_affine(trial))
 
 
-def _instance(trial: Trial, channels: int, dims: int = 0) -> nn.Module:
+def _instance(trial: Trial, channels: int, spatial_dims: int = 0) -> nn.Module:
     """Ulyanov et al. 2016, without running statistics, as is usual: the same in training and evaluation."""
-    if dims not in INSTANCE:
+    if spatial_dims not in INSTANCE:
         raise SuiteError("instance norm needs pixels to normalise over, and a layer of vectors has none; use a cnn")
-    return INSTANCE[dims](channels, **_affine(trial))
+    return INSTANCE[spatial_dims](channels, **_affine(trial))
 
 
 def _affine(trial: Trial) -> dict[str, Any]:
@@ -106,9 +106,9 @@ NORMS: dict[str, Norm] = {  # trial, channels, dims -> layer
     "ws_group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
 }
 
-BRANCH_ENDS: dict[str, type[nn.Module]] = {"skipinit": BranchScale}  # norm -> the last layer of a residual branch
+RESIDUAL_SCALES: dict[str, type[nn.Module]] = {"skipinit": ResidualScale}  # norm -> the last layer of a residual branch
 
-REWORK: dict[str, Callable[[nn.Module], None]] = {  # norm -> what it makes of a model that has it
+MODEL_TRANSFORMS: dict[str, Callable[[nn.Module], None]] = {  # norm -> what it makes of a model that has it
     "ws_batch": standardise_weights,
     "ws_group": standardise_weights,
 }

@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from harness.errors import SuiteError
-from harness.nn.config import Surroundings, convolution
+from harness.nn.config import ModelConfig, convolution
 from harness.nn.feedforward import images
 from harness.nn.layers import Shortcut
 
@@ -26,7 +26,7 @@ class Block(nn.Module):
         return out
 
 
-def resnet(sizes: Sequence[int], around: Surroundings) -> nn.Module:
+def resnet(sizes: Sequence[int], config: ModelConfig) -> nn.Module:
     """He et al. 2016, section 4.2: for images of CIFAR's size, with shortcuts without weights (option A).
 
     `sizes` are the layers with weights, 6n + 2, and the channels of the first of three stages (16 in the paper).
@@ -35,34 +35,34 @@ def resnet(sizes: Sequence[int], around: Surroundings) -> nn.Module:
     blocks, rest = divmod(depth - 2, 6)
     if rest or not blocks:
         raise SuiteError(f"a resnet has 6n + 2 layers, such as 20, 56 or 110, got {depth}")
-    channels, *_ = images("resnet", around)
-    layers = [*convolution(channels, width, around), around.activation()]
+    channels, *_ = images("resnet", config)
+    layers = [*convolution(channels, width, config), config.activation()]
     for stage in range(3):
         for block in range(blocks):
             stride = 2 if stage and not block else 1
-            layers.append(_images_block(width, width * stride, stride, around))
+            layers.append(_images_block(width, width * stride, stride, config))
             width *= stride
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, around.classes))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, config.classes))
 
 
-def _images_block(channels: int, width: int, stride: int, around: Surroundings) -> Block:
-    first, second = convolution(channels, width, around, stride), convolution(width, width, around)
-    branch = [*first, around.activation(), *second, around.branch_end(dims=2)]
-    return Block(branch, Shortcut(stride, width - channels) if stride > 1 else nn.Identity(), around.activation())
+def _images_block(channels: int, width: int, stride: int, config: ModelConfig) -> Block:
+    first, second = convolution(channels, width, config, stride), convolution(width, width, config)
+    branch = [*first, config.activation(), *second, config.residual_scale(dims=2)]
+    return Block(branch, Shortcut(stride, width - channels) if stride > 1 else nn.Identity(), config.activation())
 
 
-def resmlp(widths: Sequence[int], around: Surroundings) -> nn.Module:
+def resmlp(widths: Sequence[int], config: ModelConfig) -> nn.Module:
     """For each width a block of two linear layers, each with its norm; a linear layer leads up to another width.
 
     `resmlp-64x8` has eight such blocks, and is to `mlp` what a resnet is to a cnn: 18 layers with weights.
     """
-    layers: list[nn.Module] = [nn.Flatten()] if len(around.inputs) > 1 else []
-    features = prod(around.inputs)
+    layers: list[nn.Module] = [nn.Flatten()] if len(config.input_shape) > 1 else []
+    features = prod(config.input_shape)
     for i, width in enumerate(widths):
         if not i or width != features:
-            layers += [nn.Linear(features, width), around.norm(width), around.activation()]
+            layers += [nn.Linear(features, width), config.norm(width), config.activation()]
             features = width
-        first, second = ([nn.Linear(width, width), around.norm(width)] for _ in range(2))
-        branch = [*first, around.activation(), *second, around.branch_end()]
-        layers.append(Block(branch, nn.Identity(), around.activation()))
-    return nn.Sequential(*layers, nn.Linear(features, around.classes))
+        first, second = ([nn.Linear(width, width), config.norm(width)] for _ in range(2))
+        branch = [*first, config.activation(), *second, config.residual_scale()]
+        layers.append(Block(branch, nn.Identity(), config.activation()))
+    return nn.Sequential(*layers, nn.Linear(features, config.classes))

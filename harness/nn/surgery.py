@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harness.nn.ghost_batch_norm import GhostBatchNorm
 from harness.nn.sync_batch_norm import SyncBatchNorm
 
-SYNCHRONISED = (nn.SyncBatchNorm, SyncBatchNorm)  # torch's, and that of every device
-WRAPPED = "module."  # what DistributedDataParallel puts before the names of a model's tensors
-BATCH_NORMS: dict[int, type[nn.Module]] = {  # dimensions of a batch -> layer
+SYNC_BATCH_NORMS = (nn.SyncBatchNorm, SyncBatchNorm)  # torch's, and that of every device
+DDP_PREFIX = "module."  # what DistributedDataParallel puts before the names of a model's tensors
+BATCH_NORM_OF_DIMS: dict[int, type[nn.Module]] = {  # dimensions of a batch -> layer
     2: nn.BatchNorm1d,
     3: nn.BatchNorm1d,
     4: nn.BatchNorm2d,
@@ -21,18 +21,18 @@ BATCH_NORMS: dict[int, type[nn.Module]] = {  # dimensions of a batch -> layer
 }
 
 
-def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def strip_ddp_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under the names that the model itself has for them, without DistributedDataParallel's prefix."""
-    wrapped = all(name.startswith(WRAPPED) for name in state)
-    return {name.removeprefix(WRAPPED) if wrapped else name: tensor for name, tensor in state.items()}
+    wrapped = all(name.startswith(DDP_PREFIX) for name in state)
+    return {name.removeprefix(DDP_PREFIX) if wrapped else name: tensor for name, tensor in state.items()}
 
 
-def unsynchronised(model: nn.Module, inputs: tuple[int, ...]) -> nn.Module:
+def convert_from_sync_bn(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     """The model with BatchNorm in the place of a SyncBatchNorm, with the same tensors; `inputs` is an example's shape.
 
     A SyncBatchNorm doesn't tell how many dimensions its batches have, so one batch is sent through the model.
     """
-    synchronised = {name: layer for name, layer in model.named_modules() if isinstance(layer, SYNCHRONISED)}
+    synchronised = {name: layer for name, layer in model.named_modules() if isinstance(layer, SYNC_BATCH_NORMS)}
     if not synchronised:
         return model
     dims: dict[nn.Module, int] = {}
@@ -43,26 +43,28 @@ def unsynchronised(model: nn.Module, inputs: tuple[int, ...]) -> nn.Module:
     hooks = [layer.register_forward_pre_hook(note) for layer in synchronised.values()]
     training = model.training
     with torch.no_grad():
-        model.eval()(next(model.parameters()).new_zeros(2, *inputs))
+        model.eval()(next(model.parameters()).new_zeros(2, *input_shape))
     for hook in hooks:
         hook.remove()
     model.train(training)
-    return swapped(model, {name: _taking_over(layer, BATCH_NORMS[dims[layer]]) for name, layer in synchronised.items()})
+    return replace_modules(
+        model, {name: _with_state_of(layer, BATCH_NORM_OF_DIMS[dims[layer]]) for name, layer in synchronised.items()}
+    )
 
 
-def in_groups(model: nn.Module, norm_batch: int) -> nn.Module:
+def convert_to_ghost_bn(model: nn.Module, norm_batch: int) -> nn.Module:
     """The model with ghost batch norm, over so many examples, in the place of batch norm, with the same tensors."""
-    return swapped(
+    return replace_modules(
         model,
         {
-            name: _taking_over(layer, partial(GhostBatchNorm, norm_batch=norm_batch))
+            name: _with_state_of(layer, partial(GhostBatchNorm, norm_batch=norm_batch))
             for name, layer in model.named_modules()
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
         },
     )
 
 
-def swapped(model: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
+def replace_modules(model: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
     """The model with these layers in the place of those of the same names."""
     for name, layer in layers.items():
         if not name:
@@ -72,7 +74,7 @@ def swapped(model: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
     return model
 
 
-def _taking_over(layer: _BatchNorm, kind: Any) -> nn.Module:
+def _with_state_of(layer: _BatchNorm, kind: Any) -> nn.Module:
     """A layer of another kind, with the settings and the tensors of this one."""
     options = {name: getattr(layer, name) for name in ("eps", "momentum", "affine", "track_running_stats")}
     with torch.device("meta"):

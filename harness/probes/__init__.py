@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.errors import lookup
 from harness.probes.activations import PERCENTILES, activations
-from harness.probes.context import Values, View
+from harness.probes.context import ProbeContext, Values
 from harness.probes.gradients import gradient_norms
 from harness.probes.landscape import landscape
 from harness.probes.layers import Layer
@@ -25,16 +25,16 @@ from harness.spec.trial import PROBE_JOIN
 class Probe:
     """A measurement, and the curves that it makes."""
 
-    measure: Callable[[View], Values]
+    measure: Callable[[ProbeContext], Values]
     layered: Mapping[str, Callable[[Layer], bool]]  # curve -> which layers have one
-    whole: tuple[str, ...] = ()  # curves of whole models
+    per_model: tuple[str, ...] = ()  # curves of whole models
 
 
 def _every(layer: Layer) -> bool:  # noqa: ARG001
     return True
 
 
-def _bends(layer: Layer) -> bool:
+def _has_nonlinearity(layer: Layer) -> bool:
     return layer.nonlinearity is not None
 
 
@@ -42,8 +42,8 @@ PROBES: dict[str, Probe] = {
     "activations": Probe(
         activations,
         {
-            **dict.fromkeys(("activation_mean", "activation_std"), _bends),
-            **dict.fromkeys((f"activation_p{p}" for p in PERCENTILES), _bends),
+            **dict.fromkeys(("activation_mean", "activation_std"), _has_nonlinearity),
+            **dict.fromkeys((f"activation_p{p}" for p in PERCENTILES), _has_nonlinearity),
             "saturated": lambda layer: layer.nonlinearity is not None and layer.nonlinearity.slope is not None,
             "dead": lambda layer: layer.nonlinearity is not None and layer.nonlinearity.dies,
         },
@@ -58,7 +58,8 @@ PROBES: dict[str, Probe] = {
         ),
     ),
     "running": Probe(
-        running_errors, dict.fromkeys(("running_mean_error", "running_var_error"), lambda layer: layer.tracks)
+        running_errors,
+        dict.fromkeys(("running_mean_error", "running_var_error"), lambda layer: layer.has_running_stats),
     ),
     "sharpness": Probe(sharpness, {}, ("sharpness",)),
     "weights": Probe(weights, {"weight_norm": _every, "effective_lr": lambda layer: layer.is_scale_free}),
@@ -74,7 +75,7 @@ def curves_of(probes: Iterable[Probe], layers: Sequence[Layer]) -> list[str]:
     """The names of all curves that probes make of a net of these layers."""
     found: list[str] = []
     for probe in probes:
-        found += probe.whole
+        found += probe.per_model
         for metric, has in probe.layered.items():
             found += [f"{metric}/{i}" for i, layer in enumerate(layers, 1) if has(layer)]
     return found

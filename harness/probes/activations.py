@@ -5,35 +5,35 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 
-from harness.probes.context import Values, View
+from harness.probes.context import ProbeContext, Values
 from harness.probes.layers import Nonlinearity, seeing_inputs
 
 PERCENTILES = (15, 50, 85)  # of Ioffe & Szegedy 2015, figure 1
 FLAT = 0.1  # a unit is saturated where the slope is under this share of the largest
 
 
-def activations(view: View) -> Values:
+def activations(context: ProbeContext) -> Values:
     """Mean, deviation and percentiles of the inputs of each layer's nonlinearity, and shares of lost units.
 
     All units of a layer, and all pixels, are taken together, over the examples of the batch. `saturated` is the share
     of these inputs at which a sigmoid or tanh has less than FLAT of its largest slope; `dead` is the share of units
     (channels) of a ReLU that are zero for the whole batch.
     """
-    rows = [_of_one(view, model) for model in range(view.models.size)]
+    rows = [_of_model(context, model) for model in range(context.models.size)]
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 @torch.no_grad()
-def _of_one(view: View, model: int) -> dict[str, Tensor]:
+def _of_model(context: ProbeContext, model: int) -> dict[str, Tensor]:
     """The measurements of one model, which is run as the plain module that it is."""
-    stack = view.models
+    stack = context.models
     tensors = {name: tensor[model].clone() for name, tensor in (*stack.weights.items(), *stack.buffers.items())}
-    x, _ = view.batch.of(model)
-    cast = torch.autocast(x.device.type, stack.way.autocast, enabled=stack.way.autocast is not None)
-    with cast, seeing_inputs(stack.plain) as seen:
-        functional_call(stack.plain, tensors, (x,))
+    x, _ = context.batch.of(model)
+    cast = torch.autocast(x.device.type, stack.options.autocast, enabled=stack.options.autocast is not None)
+    with cast, seeing_inputs(stack.template) as seen:
+        functional_call(stack.template, tensors, (x,))
     found: dict[str, Tensor] = {}
-    for i, layer in enumerate(view.layers, 1):
+    for i, layer in enumerate(context.layers, 1):
         if layer.nonlinearity is not None:
             values = _summary(seen[layer.call].double(), layer.nonlinearity)
             found |= {f"{name}/{i}": value for name, value in values.items()}

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.ensemble.ensemble import Stack
+from harness.ensemble.ensemble import Ensemble
 from harness.nn.losses import cross_entropy
 from harness.probes.layers import Layer
 
@@ -32,29 +32,29 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class ProbeContext:
     """M models before an update. Probes read `models`, and run copies of them: training must not notice."""
 
-    models: Stack
+    models: Ensemble
     layers: tuple[Layer, ...]
     batch: Batch  # training examples that are the same at every step, and for all models of a seed
-    coming: Batch  # the batch of the next update
+    next_batch: Batch  # the batch of the next update
     train: Tensor  # all training examples, "N ..."
     batch_size: int
     lr: Float[Tensor, "M"]  # of the next update
     seeds: tuple[int, ...]
     step: int
 
-    def copy(self) -> Stack:
+    def copy(self) -> Ensemble:
         """The models once more, in tensors of their own; not compiled, for what is can't be differentiated twice."""
-        made = replace(self.models.take(torch.arange(self.models.size, device=self.lr.device)), compiled=None)
+        made = replace(self.models.select(torch.arange(self.models.size, device=self.lr.device)), compiled=None)
         made.count_batches(self.step)
         return made
 
 
-def losses_and_gradients(models: Stack, batch: Batch) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:
+def losses_and_gradients(models: Ensemble, batch: Batch) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:
     """Each model's loss on a batch, in training mode, and its gradients; the latter hold until the next call."""
-    return models.gradients(batch.x, shared=batch.shared, head=partial(cross_entropy, y=batch.y))
+    return models.gradients(batch.x, shared=batch.shared, loss_fn=partial(cross_entropy, y=batch.y))
 
 
 def norm(tensor: Float[Tensor, "M ..."]) -> Float[Tensor, "M"]:

@@ -4,21 +4,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.probes.context import Values, View, losses_and_gradients, norm
+from harness.probes.context import ProbeContext, Values, losses_and_gradients, norm
 
-FEWEST = 3  # layers of one shape in a row that have a growth
+MIN_LAYERS = 3  # layers of one shape in a row that have a growth
 
 
-def gradient_norms(view: View) -> Values:
+def gradient_norms(context: ProbeContext) -> Values:
     """The Euclidean norm of the gradient of the loss by each layer's weights, and by what its square grows.
 
     `gradient_growth` is the factor from a layer to the one before it, fitted over the longest row of layers whose
     weights have one shape (in a net of hidden layers of one width, all but the first and the last).
     """
-    _, grads = losses_and_gradients(view.copy(), view.batch)
-    norms = torch.stack([norm(grads[f"{layer.name}.weight"]) for layer in view.layers])
+    _, grads = losses_and_gradients(context.copy(), context.batch)
+    norms = torch.stack([norm(grads[f"{layer.name}.weight"]) for layer in context.layers])
     found = {f"gradient_norm/{i}": value for i, value in enumerate(norms, 1)}
-    first, end = longest_row([tuple(grads[f"{layer.name}.weight"].shape) for layer in view.layers])
+    first, end = longest_row([tuple(grads[f"{layer.name}.weight"].shape) for layer in context.layers])
     return {**found, "gradient_growth": growth(norms[first:end].double())}
 
 
@@ -31,7 +31,7 @@ def longest_row(shapes: list[tuple[int, ...]]) -> tuple[int, int]:
 
 def growth(norms: Float[Tensor, "L M"]) -> Float[Tensor, "M"]:
     """exp of the slope by which log norms^2 rise towards the first layer; NaN for fewer layers than FEWEST."""
-    if len(norms) < FEWEST:
+    if len(norms) < MIN_LAYERS:
         return torch.full_like(norms[0], torch.nan)
     place = torch.arange(len(norms), dtype=norms.dtype, device=norms.device)
     place -= place.mean()

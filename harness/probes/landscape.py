@@ -5,12 +5,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harness.ensemble.optim import per_model
-from harness.probes.context import Values, View, losses_and_gradients
+from harness.probes.context import ProbeContext, Values, losses_and_gradients
 
 LENGTHS = tuple(2 ** (i / 2) for i in range(-2, 5))  # of the steps along the gradient, 1/2 to 4 times lr
 
 
-def landscape(view: View) -> Values:
+def landscape(context: ProbeContext) -> Values:
     """How loss and gradient change on the way down the gradient g, on the batch of the next update.
 
     From weights w it looks at w - s g, where s is each of LENGTHS times the learning rate of the next update, whatever
@@ -18,15 +18,15 @@ def landscape(view: View) -> Values:
     `landscape_gradient_change_*` the least and the largest |g(w - s g) - g|, the gradient's predictiveness, and
     `effective_beta` is the largest |g(w - s g) - g| / |s g|.
     """
-    models = view.copy()
+    models = context.copy()
     start = {name: weight.detach().clone() for name, weight in models.weights.items()}
-    _, grads = losses_and_gradients(models, view.coming)
+    _, grads = losses_and_gradients(models, context.next_batch)
     along = {name: grad.clone() for name, grad in grads.items()}
     losses, changes, betas = [], [], []
     for length in LENGTHS:
-        lr = view.lr * length
+        lr = context.lr * length
         _move(models.weights, start, along, lr)
-        loss, grads = losses_and_gradients(models, view.coming)
+        loss, grads = losses_and_gradients(models, context.next_batch)
         change = _size({name: grad - along[name] for name, grad in grads.items()})
         losses.append(loss.detach().clone())
         changes.append(change)

@@ -45,7 +45,7 @@ class Layer:
         bool  # whether twice its weights are the same to the loss, up to eps: there is a norm behind or in it
     )
     norm: str | None = None  # the name of the first norm behind it
-    tracks: bool = False  # whether that is a batch norm with running statistics
+    has_running_stats: bool = False  # whether that is a batch norm with running statistics
     nonlinearity: Nonlinearity | None = None  # the first behind it
     call: int = -1  # which of all calls of nonlinearities that is, from 0
 
@@ -65,10 +65,10 @@ def layers_of(model: nn.Module, inputs: tuple[int, ...]) -> tuple[Layer, ...]:
         model(torch.zeros(2, *inputs, device=like.device, dtype=like.dtype))
     for hook in hooks:
         hook.remove()
-    return _joined(ran, names)
+    return _group_layers(ran, names)
 
 
-def _joined(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[Layer, ...]:
+def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[Layer, ...]:
     layers: dict[str, Layer] = {}
     last, calls = "", 0
     for module in ran:
@@ -80,7 +80,7 @@ def _joined(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[Layer, .
         elif isinstance(module, NORM_LAYERS):
             if last and layers[last].norm is None and layers[last].nonlinearity is None:
                 tracks = isinstance(module, _BatchNorm) and module.running_mean is not None
-                layers[last] = replace(layers[last], norm=name, tracks=tracks, is_scale_free=True)
+                layers[last] = replace(layers[last], norm=name, has_running_stats=tracks, is_scale_free=True)
         else:
             if last and layers[last].nonlinearity is None:
                 layers[last] = replace(layers[last], nonlinearity=NONLINEARITIES[type(module)], call=calls)

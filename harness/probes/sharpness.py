@@ -6,24 +6,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.nn.losses import each_loss
-from harness.probes.context import Values, View
+from harness.nn.losses import per_example_loss
+from harness.probes.context import ProbeContext, Values
 from harness.rng import generator
 
 ITERATIONS = 16  # products with the Hessian; on nets of this project's suites within a thousandth, mostly
 Product = Callable[[Float[Tensor, "M P"]], Float[Tensor, "M P"]]
 
 
-def sharpness(view: View) -> Values:
+def sharpness(context: ProbeContext) -> Values:
     """The largest eigenvalue of the Hessian of the loss by all weights, on the batch of probes, in training mode.
 
     It is estimated from below by ITERATIONS steps of Lanczos's method, which comes closer than as many power iterations
     and looks for the largest, not the largest in size; products with the Hessian are exact, by differentiating twice.
     """
-    models = view.copy()
+    models = context.copy()
     weights = list(models.weights.values())
-    out = models(view.batch.x, shared=view.batch.shared)
-    loss = each_loss(out, view.batch.y).mean(1).sum()  # no model's weights are in another's loss
+    out = models(context.batch.x, shared=context.batch.shared)
+    loss = per_example_loss(out, context.batch.y).mean(1).sum()  # no model's weights are in another's loss
     grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
 
     def product(v: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:
@@ -35,7 +35,7 @@ def sharpness(view: View) -> Values:
         return torch.cat([part.flatten(1) for part in found], 1)
 
     size = sum(weight[0].numel() for weight in weights)
-    starts = [torch.randn(size, generator=generator(seed, "sharpness")) for seed in view.seeds]
+    starts = [torch.randn(size, generator=generator(seed, "sharpness")) for seed in context.seeds]
     return {"sharpness": largest_eigenvalue(product, torch.stack(starts).to(out), min(ITERATIONS, size))}
 
 

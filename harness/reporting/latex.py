@@ -78,7 +78,7 @@ def _rows(found: Sequence[Comparison], *, equivalence: bool) -> Iterator[str]:
         cells = (
             (c.point or "all") + ("" if c.metric == of else f": {METRICS[c.metric].words}"),
             str(c.n),
-            formatting.bounded(c.estimate, unit, c.bound),
+            formatting.format_bound(c.estimate, unit, c.bound),
             "" if np.isnan(c.low) else formatting.span(c.low, c.high, unit),
             "" if np.isnan(p) else formatting.p_value(p).removeprefix("p = ").removeprefix("p "),
             c.verdict,

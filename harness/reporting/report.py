@@ -16,7 +16,7 @@ from harness.analysis.verdicts import Verdict, verdicts
 from harness.analysis.wording import SAME
 from harness.io import write_atomically
 from harness.reporting import latex, pages
-from harness.reporting.figures import MOST_POINTS, Picture, pictures, points_left_out
+from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_left_out
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.staleness import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
@@ -31,17 +31,17 @@ def write_report(results: Results) -> Path:
     page, digest = page_of(results.folder), digest_of(results.folder, results.suite)
     if is_whole(page, digest):
         return page
-    results, figures = pairing.named_arms(results), page.parent / "figures"
+    results, folder = pairing.named_arms(results), page.parent / "figures"
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same report every time
-    judged, drawn = verdicts(results, rng), pictures(results)
+    judged, drawn = verdicts(results, rng), figures(results)
     found = [c for verdict in judged for c in verdict.comparisons]
     found += [c for picture in drawn for c in picture.comparisons]
     write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.table(found)))
     of_verdicts = list(estimates(judged))
     images = {name: data for picture in [*filter(None, of_verdicts), *drawn] for name, data in picture.files().items()}
     for name, data in images.items():
-        write_atomically(figures / name, data)
-    _remove_others(figures, set(images))
+        write_atomically(folder / name, data)
+    _remove_others(folder, set(images))
     facts = _facts(results, judged, drawn)
     facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "pictures": drawn}
     write_atomically(results.folder / "report.md", pages.markdown("report.md", facts))
@@ -53,14 +53,14 @@ def write_report(results: Results) -> Path:
     return page
 
 
-def _remove_others(figures: Path, names: set[str]) -> None:
+def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove figures that an earlier report had and this one has not: the folder is to depend on the results alone."""
-    for path in sorted(figures.glob("*")):
+    for path in sorted(folder.glob("*")):
         if path.name not in names and path.suffix.removeprefix(".") in FORMATS:
             path.unlink()
 
 
-def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dict[str, Any]:
+def _facts(results: Results, judged: list[Verdict], drawn: list[ReportFigure]) -> dict[str, Any]:
     """All that the templates say."""
     suite, trials, telemetry = results.suite, results.trials, results.telemetry
     failed, ended = trials["status"].isin(FAILED), trials["status"].isin(FINISHED)
@@ -68,7 +68,7 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[Picture]) -> dic
     found = [c for verdict in judged for c in verdict.comparisons] + [c for of in drawn for c in of.comparisons]
     return {
         "suite": suite,
-        "most_points": MOST_POINTS,
+        "most_points": MAX_POINTS,
         "most_exact": MOST_EXACT,
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
@@ -120,11 +120,11 @@ def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) ->
     return pages.page("page.html", {**facts, "verdicts": verdicts, "pictures": shown, "digest": digest})
 
 
-def _numbers(name: str, title: str, of: Verdict | Picture) -> Table:
+def _numbers(name: str, title: str, of: Verdict | ReportFigure) -> Table:
     return comparisons_table(f"numbers-{name}", f"Numbers: {title}", of.comparisons)
 
 
-def _embedded(picture: Picture, images: Mapping[str, bytes]) -> dict[str, Any]:
+def _embedded(picture: ReportFigure, images: Mapping[str, bytes]) -> dict[str, Any]:
     """A picture as the page has it: with its SVG inside."""
     data = base64.b64encode(images[f"{picture.name}.svg"]).decode()
     return {

@@ -170,7 +170,7 @@ class Claim:
     def costs(cls, arm: str, *, than: str, at_most: float, **where: Any) -> "Claim":
         """A step of the arm takes less than `at_most` times as long, at each grid point `where`.
 
-        Let the arms train one trial at a time (`together=1`): trials that train together are one measurement.
+        Let the arms train one trial at a time (`max_cohort_size=1`): trials that train together are one measurement.
         """
         if not (isinstance(at_most, int | float) and at_most > 0):
             raise SuiteError(f"at_most must be a ratio above 0, got {at_most!r}")

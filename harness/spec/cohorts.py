@@ -9,7 +9,7 @@ from harness.spec.trial import Trial, Value
 
 # What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
 PER_MODEL = frozenset(
-    {"seed", "lr", "momentum", "weight_decay", "decay_norms", "clip_norm", "label_noise", "init", "init_scale"}
+    {"seed", "lr", "momentum", "weight_decay", "decay_norms", "max_grad_norm", "label_noise", "init", "init_scale"}
 )
 MAX_COHORT = 64  # models: more hardly gain anything, and keep fewer cores busy
 
@@ -38,8 +38,8 @@ def cohort_id(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
 
 
-def plan(
-    trials: Iterable[Trial], kept: Sequence[Sequence[str]] = (), at_once: Mapping[Shape, int] | None = None
+def make_cohorts(
+    trials: Iterable[Trial], previous: Sequence[Sequence[str]] = (), max_size: Mapping[Shape, int] | None = None
 ) -> list[Cohort]:
     """Cut trials into cohorts: first those of an earlier plan as they were `kept`, then the others among themselves.
 
@@ -49,13 +49,13 @@ def plan(
     """
     todo = {trial.key: trial for trial in trials}
     cohorts = []
-    for keys in kept:
-        if _stands(keys, todo):
+    for keys in previous:
+        if _is_complete(keys, todo):
             cohorts.append(Cohort(tuple(todo.pop(key) for key in keys)))
     shapes: dict[Shape, list[Trial]] = {}
     for trial in todo.values():
         shapes.setdefault(shape(trial), []).append(trial)
-    most = at_once or {}
+    most = max_size or {}
     parts = [
         (index, part)
         for of, alike in shapes.items()
@@ -83,12 +83,12 @@ def shape(trial: Trial) -> Shape:
     return tuple(getattr(trial, axis) for axis in Trial.__slots__ if axis not in PER_MODEL)
 
 
-def _stands(keys: Sequence[str], todo: Mapping[str, Trial]) -> bool:
+def _is_complete(keys: Sequence[str], todo: Mapping[str, Trial]) -> bool:
     """Whether a kept cohort can train as it was: each of its trials is to do, once, and they are alike."""
     return len({*keys} & todo.keys()) == len(keys) and len({shape(todo[key]) for key in keys}) == 1
 
 
-def _even_parts(trials: list[Trial], most: int) -> list[list[Trial]]:
-    count = -(-len(trials) // most)
+def _even_parts(trials: list[Trial], max_size: int) -> list[list[Trial]]:
+    count = -(-len(trials) // max_size)
     edges = [len(trials) * i // count for i in range(count + 1)]
     return [trials[low:high] for low, high in pairwise(edges)]

@@ -37,7 +37,7 @@ class Trial:
     norm_batch: int | None = None  # examples that share statistics: chosen for ghost_batch, recorded for the others
     lr: float
     batch_size: int  # examples per step, summed over all ranks
-    accumulate: int = 1  # parts of a batch that go through the model one after the other, before one update
+    accumulation_steps: int = 1  # parts of a batch that go through the model one after the other, before one update
     seed: int = 0
     init: str = "default"
     init_scale: float = 1.0  # the deviation of init "normal", a factor on the weights of every other init
@@ -46,7 +46,7 @@ class Trial:
     nesterov: bool = False
     weight_decay: float = 0.0
     decay_norms: bool = True  # whether it reaches the scale and shift of norm layers; all other weights it always does
-    clip_norm: float | None = None  # the most that the norm of a model's whole gradient may be
+    max_grad_norm: float | None = None  # the most that the norm of a model's whole gradient may be
     schedule: str = "constant"
     warmup_steps: int = 0
     decay_every: int | None = None  # steps, of schedule "step"
@@ -65,10 +65,12 @@ class Trial:
     probe_every: int | None = None  # steps; with every evaluation unless told
     device: str = "auto"
     world_size: int = 1
-    eval_buffers: str = "rank0"  # whose running statistics are evaluated where each rank has its own, or their "mean"
-    sync_bn: str = "auto"  # sync_batch by torch's own layer ("native", CUDA alone) or by ours ("portable")
+    ddp_eval_buffers: str = (
+        "rank0"  # whose running statistics are evaluated where each rank has its own, or their "mean"
+    )
+    sync_bn_impl: str = "auto"  # sync_batch by torch's own layer ("native", CUDA alone) or by ours ("portable")
     threads: int = 1  # of the process that trains it; bits depend on it
-    together: int | None = None  # models that train as one program at most, where fusing itself is the question
+    max_cohort_size: int | None = None  # models that train as one program at most, where fusing itself is the question
     source: str = ""  # digest of the code or data file that the suite brings itself
 
     def __post_init__(self) -> None:
@@ -94,10 +96,10 @@ class Trial:
         self._check_batches()
 
     def _check_batches(self) -> None:
-        parts, ranks = self.accumulate, self.world_size
+        parts, ranks = self.accumulation_steps, self.world_size
         if self.batch_size < parts * ranks:
             raise SuiteError(
-                f"batch_size must be at least accumulate times world_size, so that every rank has an example in each "
+                f"batch_size must be at least accumulation_steps times world_size, so that every rank has an example in each "
                 f"part of it, got {self.batch_size} for {parts} times {ranks}"
             )
         if self.norm_batch is not None and self.norm != "ghost_batch":
@@ -107,7 +109,7 @@ class Trial:
         if self.batch_size % (parts if self.norm == "sync_batch" else parts * ranks):
             raise SuiteError(
                 f"norm {self.norm!r} needs equal batches in all parts and on all ranks: batch_size must be a multiple "
-                f"of accumulate times world_size, got {self.batch_size} for {parts} times {ranks}"
+                f"of accumulation_steps times world_size, got {self.batch_size} for {parts} times {ranks}"
             )
         rest = self.batch_size // parts // (1 if self.norm == "sync_batch" else ranks)
         if not 2 <= (self.statistics_batch or 0) <= rest:
@@ -129,7 +131,7 @@ class Trial:
         """
         if self.norm not in BATCH_NORMS:
             return None
-        at_once = self.batch_size // self.accumulate
+        at_once = self.batch_size // self.accumulation_steps
         return self.norm_batch or (at_once if self.norm == "sync_batch" else at_once // self.world_size)
 
     @property
@@ -166,9 +168,9 @@ RULES: dict[str, Rule] = {
     ),
     "norm_groups": _COUNT,
     "norm_batch": _COUNT,
-    "accumulate": _COUNT,
-    "eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
-    "sync_bn": (lambda value: value in ("auto", "native", "portable"), "be 'auto', 'native' or 'portable'"),
+    "accumulation_steps": _COUNT,
+    "ddp_eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
+    "sync_bn_impl": (lambda value: value in ("auto", "native", "portable"), "be 'auto', 'native' or 'portable'"),
     "init_scale": _POSITIVE,
     "memory_format": (
         lambda value: value in ("contiguous", "channels_last"),
@@ -176,7 +178,7 @@ RULES: dict[str, Rule] = {
     ),
     "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
     "weight_decay": _NOT_NEGATIVE,
-    "clip_norm": _POSITIVE,
+    "max_grad_norm": _POSITIVE,
     "warmup_steps": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "decay_every": _COUNT,
     "decay_factor": _POSITIVE,
@@ -191,7 +193,7 @@ RULES: dict[str, Rule] = {
     "probe_every": _COUNT,
     "world_size": _COUNT,
     "threads": _COUNT,
-    "together": _COUNT,
+    "max_cohort_size": _COUNT,
 }
 
 

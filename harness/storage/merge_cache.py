@@ -11,16 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from harness.errors import DamageError, MachineError
-from harness.io import dump_sealed, load_sealed, write_atomically
-from harness.storage.records import SCHEMA, Place, Record
+from harness.io import dump_checked_json, load_checked_json, write_atomically
+from harness.storage.records import SCHEMA, Record, ResultsDir
 
 NAME = ".merged"
 
 
-def state(place: Place, keys: Sequence[str], target_accuracy: float | None, columns: Sequence[str]) -> str:
+def fingerprint_of(
+    results_dir: ResultsDir, keys: Sequence[str], target_accuracy: float | None, columns: Sequence[str]
+) -> str:
     """A digest of what the tables are made from, without reading it, and of the columns that are made from it."""
     try:
-        with os.scandir(place.records) as entries:
+        with os.scandir(results_dir.records) as entries:
             files = {
                 entry.name.removesuffix(".json"): _identity(entry.stat(follow_symlinks=False)) for entry in entries
             }
@@ -30,27 +32,28 @@ def state(place: Place, keys: Sequence[str], target_accuracy: float | None, colu
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def put(place: Place, of: str, records: Mapping[str, Record], tables: Iterable[str]) -> None:
+def save(results_dir: ResultsDir, fingerprint: str, records: Mapping[str, Record], tables: Iterable[str]) -> None:
     """Note what the tables were merged from, and how each trial ended."""
     outcomes = {key: record.outcome for key, record in records.items()}
     with suppress(MachineError):  # a stamp saves time, no more
         write_atomically(
-            place.root / NAME, dump_sealed({"of": of, "tables": _tables(place, tables), "outcomes": outcomes})
+            results_dir.root / NAME,
+            dump_checked_json({"of": fingerprint, "tables": _tables(results_dir, tables), "outcomes": outcomes}),
         )
 
 
-def outcomes_if_merged(place: Place, of: str, tables: Iterable[str]) -> dict[str, str] | None:
+def outcomes_if_merged(results_dir: ResultsDir, fingerprint: str, tables: Iterable[str]) -> dict[str, str] | None:
     """How each trial ended, where the tables are made from this state and as they were written; else None."""
     try:
-        stamp = load_sealed(place.root / NAME)
-        if (stamp["of"], stamp["tables"]) == (of, _tables(place, tables)):
+        stamp = load_checked_json(results_dir.root / NAME)
+        if (stamp["of"], stamp["tables"]) == (fingerprint, _tables(results_dir, tables)):
             return dict(stamp["outcomes"])
     except (FileNotFoundError, DamageError, KeyError, TypeError, ValueError):
         pass
     return None
 
 
-def _tables(place: Place, names: Iterable[str]) -> dict[str, list[int]]:
+def _tables(place: ResultsDir, names: Iterable[str]) -> dict[str, list[int]]:
     return {name: _identity((place.root / name).stat(follow_symlinks=False)) for name in names}
 
 

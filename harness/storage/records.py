@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DamageError, MachineError
-from harness.io import dump_sealed, load_sealed, make_folder, write_atomically
+from harness.io import dump_checked_json, load_checked_json, make_folder, write_atomically
 
 SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
 TRAINED = "trained"
-WHICH = ("last", "best")  # the weights that are kept of a trial: after its last step, and where it validated best
+CHECKPOINT_KINDS = (
+    "last",
+    "best",
+)  # the weights that are kept of a trial: after its last step, and where it validated best
 FACTS: dict[str, type] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
     **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int),
     **dict.fromkeys(("train_examples", "test_examples"), int),
@@ -56,7 +59,7 @@ def failure(record: Record) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResultsDir:
     """The results folder of one suite: where each thing stands."""
 
     root: Path
@@ -87,20 +90,20 @@ class Place:
         return self.root / "data" / "planes" / f"{key}.npz"
 
 
-def write_record(place: Place, record: Record) -> None:
+def write_record(results_dir: ResultsDir, record: Record) -> None:
     """Write the record of a trial; a result that stands already is never changed."""
-    path = place.record(record.key)
+    path = results_dir.record(record.key)
     try:
         if read_record(path).outcome == TRAINED:
             return
     except (FileNotFoundError, DamageError):
         pass
-    write_atomically(path, dump_sealed({"schema": SCHEMA, **asdict(record)}))
+    write_atomically(path, dump_checked_json({"schema": SCHEMA, **asdict(record)}))
 
 
 def read_record(path: Path) -> Record:
     """The record at `path`; DamageError where it is damaged, of a newer version, or of another trial."""
-    content = _current(load_sealed(path), path)
+    content = _require_current_schema(load_checked_json(path), path)
     names = {f.name for f in fields(Record)}
     if set(content) != names:
         raise DamageError(f"{path} is no record: its members are {', '.join(sorted(content)) or 'none'}")
@@ -119,7 +122,7 @@ def _fault(record: Record) -> str | None:
         return "a member of it has a wrong type"
     for name, value in record.facts.items():
         kind = FACTS.get(name, type(value))
-        if not (type(value) is kind or (value is None and kind is int)) or (kind is int and not _fits(value)):
+        if not (type(value) is kind or (value is None and kind is int)) or (kind is int and not _is_valid_value(value)):
             return f"its fact {name!r} is {value!r:.50}"
     for name, curve in record.curves.items():
         if not (name.isprintable() and _is_curve(curve)):
@@ -140,21 +143,21 @@ def _is_curve(curve: Any) -> bool:
     steps, values = curve["step"], curve["value"]
     if not (isinstance(steps, list) and isinstance(values, list) and 0 < len(steps) == len(values)):
         return False
-    return all(type(step) is int and 0 <= step < 2**31 for step in steps) and all(map(_fits, values))
+    return all(type(step) is int and 0 <= step < 2**31 for step in steps) and all(map(_is_valid_value, values))
 
 
-def _fits(value: Any) -> bool:
+def _is_valid_value(value: Any) -> bool:
     """Whether a value is missing, or a number that a column of a table can hold."""
     return value is None or type(value) is float or (type(value) is int and abs(value) < 2**63)
 
 
-def read_records(place: Place, keys: Iterable[str]) -> tuple[dict[str, Record], list[DamageError]]:
+def read_records(results_dir: ResultsDir, keys: Iterable[str]) -> tuple[dict[str, Record], list[DamageError]]:
     """The records of these trials, as far as they exist, and what is wrong with those that can't be read."""
     records: dict[str, Record] = {}
     damaged = []
     for key in keys:
         try:
-            records[key] = read_record(place.record(key))
+            records[key] = read_record(results_dir.record(key))
         except FileNotFoundError:
             continue
         except DamageError as error:
@@ -162,20 +165,20 @@ def read_records(place: Place, keys: Iterable[str]) -> tuple[dict[str, Record], 
     return records, damaged
 
 
-def write_manifest(place: Place, manifest: Mapping[str, Any]) -> None:
+def write_manifest(results_dir: ResultsDir, manifest: Mapping[str, Any]) -> None:
     """Write suite.json: the suite as it was resolved, its cohorts, and the machine that it runs on."""
-    write_atomically(place.manifest, dump_sealed({"schema": SCHEMA, **manifest}))
+    write_atomically(results_dir.manifest, dump_checked_json({"schema": SCHEMA, **manifest}))
 
 
-def read_manifest(place: Place) -> dict[str, Any] | None:
+def read_manifest(results_dir: ResultsDir) -> dict[str, Any] | None:
     """The content of suite.json, or None where nothing has run yet."""
     try:
-        return _current(load_sealed(place.manifest), place.manifest)
+        return _require_current_schema(load_checked_json(results_dir.manifest), results_dir.manifest)
     except FileNotFoundError:
         return None
 
 
-def _current(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def _require_current_schema(content: dict[str, Any], path: Path) -> dict[str, Any]:
     schema = content.pop("schema", None)
     if schema != SCHEMA:
         raise DamageError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it")
@@ -183,21 +186,21 @@ def _current(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def owned(place: Place) -> Iterator[None]:
+def lock_results(results_dir: ResultsDir) -> Iterator[None]:
     """Hold the results folder for one run; the kernel lets go of it when the process is gone, however it went."""
     try:
-        make_folder(place.root)
-        descriptor = os.open(place.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        make_folder(results_dir.root)
+        descriptor = os.open(results_dir.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise MachineError(
-            f"can't write results to {place.root}: {error.strerror}; choose another --results"
+            f"can't write results to {results_dir.root}: {error.strerror}; choose another --results"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        busy = f"another run is at work in {place.root}; wait for it, or choose another --results"
-        cant = f"can't lock {place.root}: {error.strerror} (errno {error.errno}); choose another --results"
+        busy = f"another run is at work in {results_dir.root}; wait for it, or choose another --results"
+        cant = f"can't lock {results_dir.root}: {error.strerror} (errno {error.errno}); choose another --results"
         raise MachineError(busy if isinstance(error, BlockingIOError) else cant) from error
     try:
         yield

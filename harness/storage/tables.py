@@ -15,7 +15,7 @@ from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
-from harness.storage.records import TRAINED, Place, Record, failure, read_manifest, read_records
+from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_records
 
 OUTCOMES = {  # column of trials.csv after the axes -> its type
     "train_examples": "Int64",
@@ -69,44 +69,46 @@ class Results:
     telemetry: pd.DataFrame
 
 
-def merge(place: Place, trials: Sequence[Trial], target_accuracy: float | None) -> list[DamageError]:
+def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accuracy: float | None) -> list[DamageError]:
     """Write trials.csv, curves.parquet and telemetry.csv from the records; return what could not be read of these.
 
     Rows stand in the order of the suite. A trial without a record is `interrupted`: the run stopped before its end.
     """
     keys = [trial.key for trial in trials]
-    state = merge_cache.state(place, keys, target_accuracy, _columns())
-    if merge_cache.outcomes_if_merged(place, state, TABLES) is not None:
+    state = merge_cache.fingerprint_of(results_dir, keys, target_accuracy, _columns())
+    if merge_cache.outcomes_if_merged(results_dir, state, TABLES) is not None:
         return []
-    records, damaged = read_records(place, keys)
+    records, damaged = read_records(results_dir, keys)
     rows = [
-        _row(place.root.name, key, trial, records.get(key), target_accuracy)
+        _row(results_dir.root.name, key, trial, records.get(key), target_accuracy)
         for key, trial in zip(keys, trials, strict=True)
     ]
     finished = [records[key] for key in keys if key in records]
-    _write_if_changed(place.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
-    _write_if_changed(place.root / "curves.parquet", _parquet(finished))
+    _write_if_changed(results_dir.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
+    _write_if_changed(results_dir.root / "curves.parquet", _parquet(finished))
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
-    _write_if_changed(place.root / "telemetry.csv", csv_bytes(telemetry))
+    _write_if_changed(results_dir.root / "telemetry.csv", csv_bytes(telemetry))
     if not damaged:
-        merge_cache.put(place, state, records, TABLES)
+        merge_cache.save(results_dir, state, records, TABLES)
     return damaged
 
 
 def read_outcomes(
-    place: Place, keys: Sequence[str], target_accuracy: float | None
+    results_dir: ResultsDir, keys: Sequence[str], target_accuracy: float | None
 ) -> tuple[dict[str, str], list[DamageError]]:
     """How those of these trials ended that have a record, and what is wrong with records that can't be read."""
-    known = merge_cache.outcomes_if_merged(place, merge_cache.state(place, keys, target_accuracy, _columns()), TABLES)
+    known = merge_cache.outcomes_if_merged(
+        results_dir, merge_cache.fingerprint_of(results_dir, keys, target_accuracy, _columns()), TABLES
+    )
     if known is not None:
         return known, []
-    records, damaged = read_records(place, keys)
+    records, damaged = read_records(results_dir, keys)
     return {key: record.outcome for key, record in records.items()}, damaged
 
 
 def read_results(folder: str | Path) -> Results:
     """The tables of a results folder, as they were last written."""
-    place = Place(Path(folder))
+    place = ResultsDir(Path(folder))
     manifest = read_manifest(place)
     if manifest is None:
         raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")

@@ -29,7 +29,7 @@ DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "fl
 class Snapshot:
     """Where a cohort stood: which and under what conditions (`about`), and its tensors."""
 
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
 
@@ -41,7 +41,7 @@ def dump(snapshot: Snapshot) -> bytes:
         layout.append({"name": name, "dtype": str(tensor.dtype), "shape": list(tensor.shape), "offset": offset})
         chunks.append(data)
         offset += len(data)
-    header = json.dumps({"about": dict(snapshot.about), "tensors": layout}).encode()
+    header = json.dumps({"about": dict(snapshot.metadata), "tensors": layout}).encode()
     body = b"".join([MAGIC, struct.pack("<Q", len(header)), header, *chunks])
     return body + hashlib.sha256(body).digest()
 
@@ -78,7 +78,7 @@ def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:
     return torch.from_numpy(array.reshape(shape).copy())
 
 
-def newest(folder: Path, cohort: str, about: Mapping[str, Any]) -> tuple[Snapshot | None, list[str]]:
+def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snapshot | None, list[str]]:
     """The newest whole snapshot of a cohort from the same conditions, and why others are not used."""
     found, refused = [], []
     for path in _generations(folder, cohort):
@@ -89,12 +89,12 @@ def newest(folder: Path, cohort: str, about: Mapping[str, Any]) -> tuple[Snapsho
         except DamageError as error:
             refused.append(str(error))
             continue
-        differing = [name for name, value in about.items() if snapshot.about.get(name) != value]
+        differing = [name for name, value in metadata.items() if snapshot.metadata.get(name) != value]
         if differing:
             refused.append(f"{path} was written under another {', '.join(differing)}")
         else:
             found.append(snapshot)
-    return max(found, key=lambda snapshot: snapshot.about["step"], default=None), refused
+    return max(found, key=lambda snapshot: snapshot.metadata["step"], default=None), refused
 
 
 def save(folder: Path, cohort: str, snapshot: Snapshot) -> None:

@@ -13,17 +13,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from harness.ensemble.ensemble import Stack
-from harness.training.state import Program
-from harness.training.step_inputs import Now
+from harness.ensemble.ensemble import Ensemble
+from harness.training.state import TrainState
+from harness.training.step_inputs import StepInputs
 
 WARM_UP = 3  # steps before a recording, as torch asks for: libraries allocate and choose kernels at first
 
-Advance = Callable[[Now], Tensor]  # takes a step, and returns the models' losses "M"
-Recording = tuple[Callable[[], None], Tensor]  # does the recorded work again; where its result is then
+StepFn = Callable[[StepInputs], Tensor]  # takes a step, and returns the models' losses "M"
+CapturedStep = tuple[Callable[[], None], Tensor]  # does the recorded work again; where its result is then
 
 
-def cuda_graph(work: Callable[[], Tensor]) -> Recording:
+def cuda_graph(work: Callable[[], Tensor]) -> CapturedStep:
     """The work as a CUDA graph, after warming up on a stream of its own; RuntimeError where it waits for the device."""
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
@@ -53,78 +53,78 @@ def _no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-RECORDERS: dict[str, Callable[[Callable[[], Tensor]], Recording]] = {"cuda": cuda_graph}  # type of a device -> how
+CAPTURES: dict[str, Callable[[Callable[[], Tensor]], CapturedStep]] = {"cuda": cuda_graph}  # type of a device -> how
 
 
-def fastest(program: Program, advance: Advance) -> Advance:
+def maybe_capture(state: TrainState, step_fn: StepFn) -> StepFn:
     """The steps of the program as they are, or replayed where its device can; says in its notes what stands against it.
 
     Models of a suite's own may do what can't be recorded, such as reading a number of the device; that is seen as they
     are recorded.
     """
-    recorder = RECORDERS.get(program.fail_step.device.type)
+    recorder = CAPTURES.get(state.fail_step.device.type)
     if recorder is None:
-        return advance
-    if reason := _against(program.stack):
-        program.notes.append(_told(program, reason))
-        return advance
-    return Replayed(program, advance, recorder)
+        return step_fn
+    if reason := capture_blocker(state.ensemble):
+        state.notes.append(fallback_note(state, reason))
+        return step_fn
+    return GraphedStep(state, step_fn, recorder)
 
 
-def _against(stack: Stack) -> str:
-    if stack.replica is not None:
+def capture_blocker(ensemble: Ensemble) -> str:
+    if ensemble.ddp is not None:
         return "several ranks train it together"
-    if stack.draws:
+    if ensemble.is_stochastic:
         return "its forward pass draws random numbers"
-    if stack.cumulative:
+    if ensemble.cumulative:
         return "Python counts the batches that its running statistics average"
     return ""
 
 
-def _told(program: Program, reason: str) -> str:
-    trial = program.trials[0]
+def fallback_note(state: TrainState, reason: str) -> str:
+    trial = state.trials[0]
     what = f"model {trial.model!r} with norm {trial.norm!r}"
     return f"{what} is trained kernel by kernel, which is slower than replaying whole steps: {reason}"
 
 
-class Replayed:
+class GraphedStep:
     """The steps of a program, recorded at the first call and replayed at each."""
 
     def __init__(
-        self, program: Program, advance: Advance, recorder: Callable[[Callable[[], Tensor]], Recording]
+        self, state: TrainState, step_fn: StepFn, recorder: Callable[[Callable[[], Tensor]], CapturedStep]
     ) -> None:
-        self.program, self.advance, self.recorder = program, advance, recorder
-        self.held: Now | None = None  # what the recording reads
-        self.recording: Recording | None = None
+        self.state, self.step_fn, self.capture = state, step_fn, recorder
+        self.static_inputs: StepInputs | None = None  # what the recording reads
+        self.captured: CapturedStep | None = None
 
-    def __call__(self, now: Now) -> Tensor:
+    def __call__(self, now: StepInputs) -> Tensor:
         """Take a step; the losses, which hold until the next."""
-        if self.held is None:
-            self.held = now.held(self.program.recent)
-            self._record(self.held)
-        if self.recording is None:
-            return self.advance(now)
-        assert self.held is not None
-        self.held.take(now)
-        replay, losses = self.recording
+        if self.static_inputs is None:
+            self.static_inputs = now.as_static_buffers(self.state.loss_buffer)
+            self._capture(self.static_inputs)
+        if self.captured is None:
+            return self.step_fn(now)
+        assert self.static_inputs is not None
+        self.static_inputs.copy_(now)
+        replay, losses = self.captured
         replay()
         return losses
 
-    def _record(self, held: Now) -> None:
+    def _capture(self, held: StepInputs) -> None:
         """Record a step and take back what it did."""
-        state = {name: tensor.detach().clone() for name, tensor in self.program.state.items()}
+        state = {name: tensor.detach().clone() for name, tensor in self.state.state.items()}
 
         def work() -> Tensor:
-            if self.program.stack.chain is not None:
-                self.program.stack.chain.forget_room()  # a probe may let it go; what is allocated here is kept
-            return self.advance(held)
+            if self.state.ensemble.kernels is not None:
+                self.state.ensemble.kernels.release_buffers()  # a probe may let it go; what is allocated here is kept
+            return self.step_fn(held)
 
         try:
-            self.recording = self.recorder(work)
+            self.captured = self.capture(work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self.program.notes.append(_told(self.program, " ".join(str(error).split())[:200]))
+            self.state.notes.append(fallback_note(self.state, " ".join(str(error).split())[:200]))
         with torch.no_grad():
-            for name, tensor in self.program.state.items():
+            for name, tensor in self.state.state.items():
                 tensor.copy_(state[name])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.data.datasets import Dataset
 from harness.spec.trial import Trial
-from harness.training.state import Program
+from harness.training.state import TrainState
 
 POINTS = 96  # along each side
 BEYOND = 0.1  # of the data's extent, on each side of them
@@ -17,23 +17,26 @@ UNKNOWN = 255  # the class where an output is not finite
 
 
 @torch.no_grad()
-def planes(program: Program) -> Iterator[tuple[Trial, bytes]]:
+def decision_boundaries(state: TrainState) -> Iterator[tuple[Trial, bytes]]:
     """Each trial with an .npz: `x` and `y` along the sides, `classes`, the class at each [y, x], UNKNOWN where none.
 
     Nothing where the data have not two dimensions, or more classes than a byte can tell apart, or where what a model
     says of a point depends on the points beside it.
     """
-    dataset = program.dataset
-    if dataset.inputs != (2,) or dataset.classes > UNKNOWN or not program.trials[0].norm_track_running_stats:
+    dataset = state.dataset
+    if dataset.input_shape != (2,) or dataset.classes > UNKNOWN or not state.trials[0].norm_track_running_stats:
         return
-    program.write_back()
+    state.write_back()
     x, y = sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    examples = torch.from_numpy(points).to(program.data["train"][0])
-    with program.stack.evaluating():
-        out = [program.stack(some, shared=True) for some in examples.tensor_split(-(-len(points) // program.chunk))]
+    examples = torch.from_numpy(points).to(state.data["train"][0])
+    with state.ensemble.eval_mode():
+        out = [
+            state.ensemble(some, shared=True)
+            for some in examples.tensor_split(-(-len(points) // state.eval_batch_size))
+        ]
     best = torch.cat([some.max(1).indices.masked_fill(~some.isfinite().all(1), UNKNOWN) for some in out], dim=1)
-    for trial, classes in zip(program.trials, best.cpu().numpy().astype(np.uint8), strict=False):
+    for trial, classes in zip(state.trials, best.cpu().numpy().astype(np.uint8), strict=False):
         sink = BytesIO()
         np.savez_compressed(sink, x=x, y=y, classes=classes.reshape(POINTS, POINTS))
         yield trial, sink.getvalue()

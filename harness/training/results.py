@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.nn.norms import sync_bn
+from harness.nn.norms import resolve_sync_bn_impl
 from harness.spec.trial import Trial
-from harness.training.state import PROBE, Program
+from harness.training.state import PROBE, TrainState
 
 Curve = dict[str, list[Any]]  # step, value; a value that is not finite is None
 
@@ -25,37 +25,39 @@ class Outcome:
     curves: Mapping[str, Curve]
 
 
-def outcomes(program: Program) -> list[Outcome]:
+def outcomes(state: TrainState) -> list[Outcome]:
     """The outcome of every trial of the cohort, in its order."""
-    fail_steps = program.fail_step.tolist()
-    curves = {name: _points(program, name, curve.double().cpu()) for name, curve in program.curves.items()}
+    fail_steps = state.fail_step.tolist()
+    curves = {name: _points(state, name, curve.double().cpu()) for name, curve in state.curves.items()}
     return [
         Outcome(
             trial,
-            {**_facts(program, i, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
+            {**_facts(state, i, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
             {name: {"step": steps, "value": rows[i]} for name, (steps, rows) in curves.items()},
         )
-        for i, trial in enumerate(program.trials)
+        for i, trial in enumerate(state.trials)
     ]
 
 
-def _facts(program: Program, i: int, trial: Trial) -> dict[str, Any]:
+def _facts(state: TrainState, i: int, trial: Trial) -> dict[str, Any]:
     return {
-        "steps": program.steps,
-        "steps_per_epoch": program.steps_per_epoch,
+        "steps": state.steps,
+        "steps_per_epoch": state.steps_per_epoch,
         "norm_batch": trial.statistics_batch,
-        **({"sync_bn": sync_bn(trial)} if trial.norm == "sync_batch" and trial.world_size > 1 else {}),
-        "train_examples": program.dataset.size("train"),
-        "test_examples": program.dataset.size("test"),
-        "classes": program.dataset.classes,
-        "guess_loss": _entropy(_labels(program, i)),
-        "parameters": sum(weight[0].numel() for weight in program.stack.weights.values()),
+        **(
+            {"sync_bn_impl": resolve_sync_bn_impl(trial)} if trial.norm == "sync_batch" and trial.world_size > 1 else {}
+        ),
+        "train_examples": state.dataset.size("train"),
+        "test_examples": state.dataset.size("test"),
+        "classes": state.dataset.classes,
+        "guess_loss": _entropy(_labels(state, i)),
+        "parameters": sum(weight[0].numel() for weight in state.ensemble.weights.values()),
     }
 
 
-def _labels(program: Program, i: int) -> NDArray[np.int64]:
+def _labels(state: TrainState, i: int) -> NDArray[np.int64]:
     """The training labels of one model, with its label noise."""
-    y = program.data["train"][1].cpu().numpy()
+    y = state.data["train"][1].cpu().numpy()
     return y[i] if y.ndim == 2 else y
 
 
@@ -65,9 +67,9 @@ def _entropy(labels: NDArray[np.int64]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _points(program: Program, name: str, curve: Tensor) -> tuple[list[int], list[list[float | None]]]:
+def _points(state: TrainState, name: str, curve: Tensor) -> tuple[list[int], list[list[float | None]]]:
     """The steps at which a curve has values, and the values model by model."""
-    marks = list(program.probe_marks if name.startswith(f"{PROBE}.") else program.marks)
+    marks = list(state.probe_steps if name.startswith(f"{PROBE}.") else state.eval_steps)
     if name == "batch.loss":
         # The mean since the mark before; sums are kept, so that evaluating twice changes nothing.
         since = curve.new_tensor(marks).diff()

@@ -67,7 +67,7 @@ def test_a_seed_without_all_points_of_a_trend_is_left_out_and_counted(tmp_path):
     gone = (results.trials["seed"] == 2) & (results.trials["batch_size"] == 16) & (results.trials["norm"] == "none")
     trials = results.trials.assign(status=results.trials["status"].mask(gone, "crashed"))
     (comparison,) = verdict_on(replace(results, trials=trials)).comparisons
-    assert (comparison.n, comparison.unpaired, comparison.unknown) == (SEEDS - 1, 1, 0)
+    assert (comparison.n, comparison.n_unpaired, comparison.n_missing) == (SEEDS - 1, 1, 0)
 
 
 def test_beside_times_stands_the_log_rank_test_for_reference(tmp_path):
@@ -109,7 +109,7 @@ def test_a_mean_matches_a_published_figure_or_does_not(tmp_path, accuracy, word)
     (comparison,) = verdict.comparisons
     ends = scipy_stats.ttest_1samp(accuracy + noise - 0.97, 0).confidence_interval(0.95)
     assert (comparison.low, comparison.high) == pytest.approx((ends.low, ends.high))
-    assert (comparison.n, comparison.unpaired, comparison.than_trials) == (SEEDS, 0, 0)
+    assert (comparison.n, comparison.n_unpaired, comparison.than_trials) == (SEEDS, 0, 0)
     assert verdict.statement == "batch has a test accuracy of 97.0 points, as published, but for 1.0 points"
     assert "published 0 of" not in verdict.sentence
 
@@ -123,16 +123,16 @@ def test_arms_that_all_failed_match_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("claim", "pairs"),
     [
-        (Claim.better("batch", than="none", clip_norm=None), ["clip norm not set"]),
-        (Claim.better("batch", than="none", clip_norm=[None, 1.0]), ["clip norm not set", "clip norm 1"]),
+        (Claim.better("batch", than="none", max_grad_norm=None), ["max grad norm not set"]),
+        (Claim.better("batch", than="none", max_grad_norm=[None, 1.0]), ["max grad norm not set", "max grad norm 1"]),
         (
-            Claim.equivalent("batch", to="batch", within=0.1, against={"clip_norm": None}, clip_norm=1.0),
-            ["clip norm 1"],
+            Claim.equivalent("batch", to="batch", within=0.1, against={"max_grad_norm": None}, max_grad_norm=1.0),
+            ["max grad norm 1"],
         ),
     ],
 )
 def test_a_claim_covers_points_at_which_an_axis_is_not_set(tmp_path, claim, pairs):
-    axes = {"norm": NORMS, "clip_norm": [None, 1.0, 5.0], "seed": range(SEEDS)}
+    axes = {"norm": NORMS, "max_grad_norm": [None, 1.0, 5.0], "seed": range(SEEDS)}
     verdict = judged(tmp_path, axes, claim, lambda row: 0.9)
     assert [(c.point, c.n) for c in verdict.comparisons] == [(point, SEEDS) for point in pairs]
 

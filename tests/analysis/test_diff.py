@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis.diff import changes
+from harness.analysis.diff import diff
 from harness.spec.claim import Claim
 from tests.support.simulated import simulate
 
@@ -29,7 +29,7 @@ def with_luck(made, seed, better=0.0):
 
 
 def test_equal_results_have_changed_in_nothing(tmp_path):
-    found = changes(results(tmp_path), results(tmp_path))
+    found = diff(results(tmp_path), results(tmp_path))
     assert found.same_bits == {"batch": (33, 33), "none": (33, 33)}
     assert (found.matched, found.only_before, found.only_after, found.without_result) == (66, 0, 0, 0)
     assert not any(found.conditions.values())
@@ -37,13 +37,13 @@ def test_equal_results_have_changed_in_nothing(tmp_path):
 
 
 def test_other_bits_are_no_change_beyond_noise(tmp_path):
-    found = changes(results(tmp_path), results(tmp_path, seed=5))
+    found = diff(results(tmp_path), results(tmp_path, seed=5))
     assert found.conditions["bits"] == "66 trials of 66"
     assert found.conditions["changed"] == ""
 
 
 def test_a_change_beyond_noise_is_found_where_it_is_and_turns_the_verdict(tmp_path):
-    found = changes(results(tmp_path), results(tmp_path, seed=5, better=0.05))
+    found = diff(results(tmp_path), results(tmp_path, seed=5, better=0.05))
     points = [c.point for c in found.beyond_noise]
     assert points == ["norm batch, over all points", "norm batch, lr 0.1"]
     (turned,) = found.verdicts
@@ -56,7 +56,7 @@ def test_a_change_beyond_noise_is_found_where_it_is_and_turns_the_verdict(tmp_pa
 
 def test_a_verdict_that_noise_turns_is_told_and_is_no_change_beyond_noise(tmp_path):
     before, after = (results(tmp_path, seed, better=0.018) for seed in (0, 2))
-    found = changes(before, after)
+    found = diff(before, after)
     assert len(found.verdicts) == 1
     assert (found.beyond_noise, found.conditions["changed"]) == ([], "")
     assert found.conditions["verdicts"]
@@ -66,7 +66,7 @@ def test_points_at_which_nothing_changed_take_no_part_in_the_correction(tmp_path
     before = results(tmp_path)
     moved = (before.trials["norm"] == "batch") & (before.trials["lr"] == 0.1)
     after = replace(before, trials=before.trials.assign(test_accuracy=before.trials["test_accuracy"] + 0.05 * moved))
-    found = changes(before, after)
+    found = diff(before, after)
     assert {c.point: c.family for c in found.comparisons if "all points" not in c.point} == {"norm batch, lr 0.1": 1}
     assert found.same_bits == {"batch": (22, 33), "none": (33, 33)}
 
@@ -74,26 +74,26 @@ def test_points_at_which_nothing_changed_take_no_part_in_the_correction(tmp_path
 def test_trials_are_matched_by_their_settings_where_only_the_source_of_their_code_differs(tmp_path):
     before, after = results(tmp_path, source="a" * 16), results(tmp_path, source="b" * 16)
     after = replace(after, trials=after.trials.assign(key="f" + after.trials["key"].str[1:]))
-    assert changes(before, after).matched == 66
+    assert diff(before, after).matched == 66
     other = replace(after, trials=after.trials.assign(batch_size=32))
-    assert (changes(before, other).matched, changes(before, other).only_after) == (0, 66)
+    assert (diff(before, other).matched, diff(before, other).only_after) == (0, 66)
 
 
 def test_a_curve_that_differs_in_one_value_is_other_bits(tmp_path):
     before = results(tmp_path)
     curves = before.curves.copy()
     curves.loc[5, "value"] = np.nextafter(curves.loc[5, "value"], 2)
-    found = changes(before, replace(before, curves=curves))
+    found = diff(before, replace(before, curves=curves))
     assert found.conditions["bits"] == "1 trial of 66"
     mixed = before.curves.sample(frac=1, random_state=2)
-    assert not changes(before, replace(before, curves=mixed)).conditions["bits"]
+    assert not diff(before, replace(before, curves=mixed)).conditions["bits"]
 
 
 def test_trials_that_fail_now_are_scored_and_named_and_their_share_is_tested(tmp_path):
     before = results(tmp_path)
     fails = (before.trials["norm"] == "none") & (before.trials["lr"] == 0.1)
     after = replace(before, trials=before.trials.assign(status=before.trials["status"].mask(fails, "nonfinite")))
-    found = changes(before, after)
+    found = diff(before, after)
     assert found.statuses[0] == ("norm none, lr 0.1, seed 0", "ok", "nonfinite")
     assert len(found.statuses) == SEEDS
     (at_point,) = (c for c in found.beyond_noise if c.point == "norm none, lr 0.1")
@@ -105,7 +105,7 @@ def test_a_trial_without_a_result_is_left_out_and_counted(tmp_path):
     before = results(tmp_path)
     gone = before.trials["seed"] == 3
     after = replace(before, trials=before.trials.assign(status=before.trials["status"].mask(gone, "crashed")))
-    found = changes(before, after)
+    found = diff(before, after)
     assert found.without_result == 6
     assert {c.n for c in found.comparisons} == {SEEDS - 1}
 
@@ -113,24 +113,24 @@ def test_a_trial_without_a_result_is_left_out_and_counted(tmp_path):
 def test_what_trials_were_made_with_is_told_where_it_differs(tmp_path):
     before = results(tmp_path)
     after = replace(before, telemetry=before.telemetry.assign(torch="2.14.0"))
-    assert changes(before, after).made_with == {"torch": ("2.13.0", "2.14.0")}
+    assert diff(before, after).made_with == {"torch": ("2.13.0", "2.14.0")}
 
 
 def test_claims_that_one_suite_alone_makes_are_counted(tmp_path):
     before = results(tmp_path)
     other = {**before.suite["claims"][0], "margin": 0.03}
-    found = changes(before, replace(before, suite={**before.suite, "claims": [other]}))
+    found = diff(before, replace(before, suite={**before.suite, "claims": [other]}))
     assert (found.claims_apart, found.verdicts) == (2, [])
 
 
 def test_few_seeds_change_nothing_beyond_noise(tmp_path):
     few = [replace(r, trials=r.trials[r.trials["seed"] < 4]) for r in (results(tmp_path), results(tmp_path, 5, 0.3))]
-    found = changes(*few)
+    found = diff(*few)
     assert found.beyond_noise == []
     assert all(np.isnan(c.p_adjusted) for c in found.comparisons)
 
 
 def test_noise_is_taken_for_change_in_5_percent_of_pairs_of_results_at_most(tmp_path):
     made = results(tmp_path)
-    pairs = [changes(*(with_luck(made, 2 * i + j) for j in (0, 1))) for i in range(20)]
+    pairs = [diff(*(with_luck(made, 2 * i + j) for j in (0, 1))) for i in range(20)]
     assert sum(bool(found.beyond_noise) for found in pairs) <= 20 * 0.1 + 3  # two families, 5 % each

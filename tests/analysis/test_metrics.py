@@ -92,7 +92,7 @@ def test_a_value_that_is_missing_leaves_a_claim_undecided_and_is_said(tmp_path):
     claim = Claim.more("none", than="batch", metric="probe.saturated/8")
     lost = lambda row: "nonfinite" if row["norm"] == "none" and row["seed"] == 4 else "ok"  # noqa: E731
     verdict = probed(tmp_path, claim, saturating, status=lost)
-    assert (verdict.word, verdict.comparisons[0].unknown, verdict.comparisons[0].n) == ("undecided", 1, SEEDS - 1)
+    assert (verdict.word, verdict.comparisons[0].n_missing, verdict.comparisons[0].n) == ("undecided", 1, SEEDS - 1)
     assert "Without a score: 1 result" in verdict.sentence
 
 

@@ -127,7 +127,7 @@ def test_an_arm_that_misses_a_seed_is_paired_where_it_can_be_and_the_rest_is_cou
     gone = (trials["norm"] == "none") & (trials["seed"] == 5)
     trials.loc[gone, "status"] = "crashed"
     trials.loc[gone, "test_accuracy"] = np.nan
-    assert [(c.n, c.unpaired) for c in compared(results, trials)] == [(7, 1)] * 3
+    assert [(c.n, c.n_unpaired) for c in compared(results, trials)] == [(7, 1)] * 3
 
 
 def test_a_missing_score_is_never_ranked_best():

@@ -58,9 +58,9 @@ def test_a_claim_that_the_suite_can_not_answer_is_refused_in_one_line(claim, wor
 
 @pytest.mark.parametrize("values", [["relu", "tanh", "sigmoid"], [None, 1.0, 5.0], [0, 1, True]])
 def test_what_is_tuned_is_a_number(values):
-    suite = {**GRID, "axes": {"norm": NORMS, "clip_norm": values, "seed": list(range(SEEDS))}}
-    with pytest.raises(SuiteError, match="an axis of numbers, got clip_norm="):
-        check([Claim.best_tuned("batch", than="none", over="clip_norm")], suite)
+    suite = {**GRID, "axes": {"norm": NORMS, "max_grad_norm": values, "seed": list(range(SEEDS))}}
+    with pytest.raises(SuiteError, match="an axis of numbers, got max_grad_norm="):
+        check([Claim.best_tuned("batch", than="none", over="max_grad_norm")], suite)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def run(harness, *words):
 
 
 def test_the_tables_are_the_same_for_any_number_of_workers(harness):
-    harness.spec.suite()
+    harness.suite()
     assert run(harness, "tiny").code == 0
     assert run(harness, "tiny", "--workers", "3", "--results", "again").code == 0
     assert harness.tables() == harness.tables(results="again")
@@ -55,7 +55,7 @@ def test_the_tables_are_the_same_for_any_number_of_workers(harness):
 
 
 def test_out_of_memory_is_the_result_of_those_that_asked_for_too_much(harness):
-    harness.spec.suite(GREEDY)
+    harness.suite(GREEDY)
     ran = run(harness, "tiny")
     assert ran.code == 1, ran.err
     table = pd.read_csv(harness.results / "tiny" / "trials.csv")
@@ -64,7 +64,7 @@ def test_out_of_memory_is_the_result_of_those_that_asked_for_too_much(harness):
 
 
 def test_a_model_trained_on_a_gpu_works_on_a_cpu(harness, monkeypatch):
-    harness.spec.suite(TINY.replace("steps=12,", "steps=12, save_models=True,"))
+    harness.suite(TINY.replace("steps=12,", "steps=12, save_models=True,"))
     assert run(harness, "tiny", "--only", "seed=0").code == 0
     key = pd.read_csv(harness.results / "tiny" / "trials.csv").query("lr == 0.3")["key"].iloc[0]
     monkeypatch.chdir(harness.folder)

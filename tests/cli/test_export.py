@@ -13,8 +13,8 @@ import torch
 import harness as package
 from harness.cli import main
 from harness.cli.options import FORMATS
-from harness.export.formats import FORMS
-from harness.storage.records import Place, read_record
+from harness.export.formats import FORMATS
+from harness.storage.records import ResultsDir, read_record
 from harness.training.checkpoint import Snapshot, dump, load
 from tests.support import hostile
 
@@ -71,7 +71,7 @@ def one_line(said, code):
 
 
 def test_the_formats_of_the_command_line_are_those_that_there_are():
-    assert tuple(FORMS) == FORMATS
+    assert tuple(FORMATS) == FORMATS
 
 
 def test_every_trial_leaves_two_models_whether_it_trained_or_not(kept):
@@ -96,7 +96,7 @@ def test_the_best_model_is_the_one_that_the_table_names(kept, command):
     for row in trials(kept).itertuples():
         command("export", row.key, "-o", command.out / "m.pth", "--which", "best")
         found = package.load_checkpoint(command.out / "m.pth")
-        record = read_record(Place(kept / "results/keeping").record(row.key))
+        record = read_record(ResultsDir(kept / "results/keeping").record(row.key))
         curve = record.curves["val.accuracy"]
         assert found["step"] == row.best_step
         assert found["accuracy"] == curve["value"][curve["step"].index(row.best_step)]
@@ -197,7 +197,7 @@ def test_a_kept_model_that_somebody_changed_is_refused_in_one_line(kept, command
         (kept / f"results/keeping/records/{row.key}.json").read_bytes()
     )
     path = command.out / f"results/keeping/models/{row.key}.last"
-    path.write_bytes(dump(Snapshot({**kept_model.about, **change}, kept_model.tensors)))
+    path.write_bytes(dump(Snapshot({**kept_model.metadata, **change}, kept_model.tensors)))
     said = command("export", row.key, "--results", command.out / "results", "-o", command.out / "x")
     assert said[0] in (2, 4)
     one_line(said, said[0])
@@ -254,7 +254,7 @@ def test_a_package_that_is_missing_is_named_in_one_line(kept, command, monkeypat
 
 
 def test_models_that_are_missing_train_again_and_nothing_else_changes(harness):
-    path = harness.spec.suite(KEEPING.replace("range(2)", "[0]"), "keeping")
+    path = harness.suite(KEEPING.replace("range(2)", "[0]"), "keeping")
     path.write_text(path.read_text().replace("save_models=True", "save_models=False"))
     assert harness("run", "keeping", "--progress", "none").code == 0
     before = harness.tables("keeping")

@@ -8,8 +8,8 @@ NO_DEVICE = QUICK.replace('model="mlp-16"', 'model="mlp-16", device="cuda:7"')
 
 def test_all_stands_for_every_suite_of_a_folder_and_each_has_its_own_results(harness):
     (harness.folder / "of").mkdir()
-    harness.spec.suite(QUICK, "of/b")
-    harness.spec.suite(QUICK.replace("mlp-16", "mlp-8"), "of/a")
+    harness.suite(QUICK, "of/b")
+    harness.suite(QUICK.replace("mlp-16", "mlp-8"), "of/a")
     ran = harness("run", "of/all", "--progress", "none")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.index("a: Is a tiny suite") < ran.out.index("b: Is a tiny suite")
@@ -27,8 +27,8 @@ def test_all_stands_for_every_suite_of_a_folder_and_each_has_its_own_results(har
 
 
 def test_what_one_suite_needs_and_this_machine_lacks_leaves_the_others_alone(harness):
-    harness.spec.suite(NO_DEVICE, "other")
-    harness.spec.suite(QUICK)
+    harness.suite(NO_DEVICE, "other")
+    harness.suite(QUICK)
     ran = harness("run", "other", "tiny", "--progress", "none")
     assert ran.code == 4
     assert ran.err.startswith("other: device 'cuda:7' is not on this machine")
@@ -36,8 +36,8 @@ def test_what_one_suite_needs_and_this_machine_lacks_leaves_the_others_alone(har
 
 
 def test_a_selection_need_not_match_in_every_suite(harness):
-    harness.spec.suite(QUICK)
-    harness.spec.suite(QUICK.replace("lr=[0.03, 0.3, 1e30]", "lr=0.3"), "other")
+    harness.suite(QUICK)
+    harness.suite(QUICK.replace("lr=[0.03, 0.3, 1e30]", "lr=0.3"), "other")
     ran = harness("run", "tiny", "other", "--only", "lr=0.03", "--progress", "none")
     assert ran.code == 0
     assert ran.err.startswith("other: no trial matches: lr in ['0.03']")
@@ -45,12 +45,12 @@ def test_a_selection_need_not_match_in_every_suite(harness):
 
 
 def test_a_wrong_suite_among_several_is_refused_before_any_is_trained(harness):
-    harness.spec.suite(QUICK)
-    harness.spec.suite(QUICK.replace("steps=12", "stepz=12"), "wrong")
+    harness.suite(QUICK)
+    harness.suite(QUICK.replace("steps=12", "stepz=12"), "wrong")
     ran = harness("run", "tiny", "wrong", "--progress", "none")
     assert ran.code == 2
     assert "stepz" in ran.err
-    harness.spec.suite(QUICK.replace("steps=12", "steps=0"), "wrong")
+    harness.suite(QUICK.replace("steps=12", "steps=0"), "wrong")
     ran = harness("run", "tiny", "wrong", "--progress", "none")
     assert (ran.code, ran.err) == (2, "harness: wrong.py: steps must be at least 1, and less than 2**31, got 0\n")
     assert not harness.results.exists()
@@ -58,8 +58,8 @@ def test_a_wrong_suite_among_several_is_refused_before_any_is_trained(harness):
 
 def test_two_suites_of_one_name_are_refused(harness):
     (harness.folder / "of").mkdir()
-    harness.spec.suite(QUICK)
-    harness.spec.suite(QUICK, "of/tiny")
+    harness.suite(QUICK)
+    harness.suite(QUICK, "of/tiny")
     ran = harness("run", "tiny", "of/tiny")
     assert ran.code == 2
     assert "share the name 'tiny'" in ran.err
@@ -72,8 +72,8 @@ def test_all_of_a_folder_without_suites_is_refused_in_one_line(harness):
 
 
 def test_the_time_budget_is_that_of_all_suites_together(harness):
-    harness.spec.suite(TINY.replace("steps=12", "steps=20000"), "long")
-    harness.spec.suite(QUICK)
+    harness.suite(TINY.replace("steps=12", "steps=20000"), "long")
+    harness.suite(QUICK)
     ran = harness("run", "long", "tiny", "--time-budget", "6s", "--progress", "none")
     assert ran.code == 75
     assert not (harness.results / "tiny").exists()

@@ -18,7 +18,7 @@ suite = Suite(
 
 
 def test_probes_become_curves_and_show_puts_each_in_a_row(harness):
-    harness.spec.suite(PROBED.replace("STEPS", "40"))
+    harness.suite(PROBED.replace("STEPS", "40"))
     ran = harness("run", "tiny", "--progress", "none")
     assert (ran.code, ran.err) == (0, "")
     curves = pd.read_parquet(harness.results / "tiny" / "curves.parquet").query("split == 'probe'")
@@ -34,7 +34,7 @@ def test_probes_become_curves_and_show_puts_each_in_a_row(harness):
 
 @pytest.mark.slow
 def test_an_interruption_leaves_the_curves_of_probes_as_they_are(harness, kill_all):
-    harness.spec.suite(PROBED.replace("STEPS", "300"))
+    harness.suite(PROBED.replace("STEPS", "300"))
     assert harness("run", "tiny", "--progress", "none").code == 0
     stopped = harness.start("run", "tiny", "--progress", "none", "--results", "again")
     while stopped.poll() is None and not list((harness.folder / "again").glob("tiny/checkpoints/*.snapshot")):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.storage.records import Place, read_record
+from harness.storage.records import ResultsDir, read_record
 
 TWO_RANKS = '''"""Does a tiny suite train on two ranks?"""
 
@@ -76,7 +76,7 @@ def undisturbed(tmp_path_factory):
 
 def disturb(harness, seed, number=signal.SIGKILL):
     """Run the suite, and send a rank a signal at a random moment; what the run came to."""
-    harness.spec.suite(TWO_RANKS)
+    harness.suite(TWO_RANKS)
     rng = random.Random(seed)
     process = harness.start("run", "tiny", "--progress", "none")
     ranks = wait_for(lambda: len(found := ranks_of(process.pid)) == 2 and found)
@@ -105,7 +105,7 @@ def test_a_rank_killed_at_any_moment_changes_nothing_in_the_end(harness, undistu
 
 @pytest.mark.slow
 def test_ranks_are_gone_when_their_supervisor_is_killed_and_the_same_command_goes_on(harness, undisturbed):
-    harness.spec.suite(TWO_RANKS)
+    harness.suite(TWO_RANKS)
     process = harness.start("run", "tiny", "--progress", "none")
     ranks = wait_for(lambda: len(found := ranks_of(process.pid)) == 2 and found)
     process.kill()
@@ -118,7 +118,7 @@ def test_ranks_are_gone_when_their_supervisor_is_killed_and_the_same_command_goe
 
 @pytest.mark.slow
 def test_a_stopped_run_is_saved_by_all_ranks_together_and_goes_on(harness, undisturbed):
-    harness.spec.suite(TWO_RANKS)
+    harness.suite(TWO_RANKS)
     process = harness.start("run", "tiny", "--progress", "none")
     wait_for(
         lambda: (
@@ -150,10 +150,10 @@ def fragile(inputs, classes):
 from harness""",
         1,
     ).replace('model="mlp-16", norm=["batch", "sync_batch"]', 'model=[fragile, "mlp-16"]')
-    harness.spec.suite(text)
+    harness.suite(text)
     ran = harness("run", "tiny", "--progress", "none")
     assert ran.code == 1, ran.err
-    place = Place(harness.results / "tiny")
+    place = ResultsDir(harness.results / "tiny")
     records = [read_record(path) for path in place.records.iterdir()]
     assert sorted(record.outcome for record in records) == ["crashed", "crashed", "trained", "trained"]
     assert {record.error for record in records} == {"", "ValueError: this rank is out of sorts"}
@@ -164,10 +164,10 @@ from harness""",
 
 @pytest.mark.slow
 def test_under_torchrun_the_tables_are_those_of_a_plain_start_and_what_does_not_fit_is_skipped(harness, undisturbed):
-    harness.spec.suite(TWO_RANKS)
+    harness.suite(TWO_RANKS)
     assert torchrun(harness, 2, "--progress", "none").returncode == 0
     assert harness.tables() == undisturbed
-    harness.spec.suite(TWO_RANKS, name="large")
+    harness.suite(TWO_RANKS, name="large")
     ran = torchrun(harness, 3, "--progress", "none", suite="large")
     assert "exitcode  : 4" in ran.stderr
     assert "4 skipped" in ran.stdout
@@ -175,7 +175,7 @@ def test_under_torchrun_the_tables_are_those_of_a_plain_start_and_what_does_not_
 
 @pytest.mark.slow
 def test_under_torchrun_the_time_budget_stops_what_each_process_trains_by_itself(harness):
-    harness.spec.suite(TWO_RANKS.replace("world_size=2", "together=1").replace("steps=200", "steps=10**8"))
+    harness.suite(TWO_RANKS.replace("world_size=2", "max_cohort_size=1").replace("steps=200", "steps=10**8"))
     ran = torchrun(harness, 2, "--progress", "none", "--time-budget", "20s")
     assert "exitcode  : 75" in ran.stderr
     assert "the time budget is used up: 0 of 4 trials" in ran.stdout

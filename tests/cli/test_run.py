@@ -50,7 +50,7 @@ def test_a_second_run_trains_nothing_and_changes_nothing(finished):
 
 
 def test_only_trains_the_cohorts_of_the_selected_trials(harness):
-    harness.spec.suite()
+    harness.suite()
     ran = harness("run", "tiny", "--only", "norm=none", "--only", "lr=0.03", "--progress", "none")
     assert ran.code == 0, ran.err
     status = {(row["norm"], row["lr"]): row["status"] for row in rows(harness)}
@@ -60,17 +60,17 @@ def test_only_trains_the_cohorts_of_the_selected_trials(harness):
 
 
 def test_the_number_of_workers_and_the_order_of_the_work_move_no_bits(finished, harness):
-    harness.spec.suite()
+    harness.suite()
     assert harness("run", "tiny", "--only", "norm=none", "--workers", "1", "--progress", "none").code == 0
     assert harness("run", "tiny", "--workers", "3", "--progress", "none").code == 0
     assert harness.tables() == finished.tables()
 
 
 def test_trials_added_later_leave_the_others_as_they_were(finished, harness):
-    harness.spec.suite(TINY.replace("range(3)", "range(2)"))
+    harness.suite(TINY.replace("range(3)", "range(2)"))
     assert harness("run", "tiny", "--progress", "none").code == 0
     before = {row["key"]: row for row in rows(harness)}
-    harness.spec.suite()
+    harness.suite()
     assert harness("run", "tiny", "--progress", "none").code == 0
     after = {row["key"]: row for row in rows(harness)}
     assert set(after) == {row["key"] for row in rows(finished)}
@@ -78,7 +78,7 @@ def test_trials_added_later_leave_the_others_as_they_were(finished, harness):
 
 
 def test_fresh_sets_results_aside_and_loses_none(harness):
-    harness.spec.suite()
+    harness.suite()
     assert harness("run", "tiny", "--progress", "none").code == 0
     before = harness.tables()
     ran = harness("run", "tiny", "--fresh", "--progress", "none")
@@ -90,7 +90,7 @@ def test_fresh_sets_results_aside_and_loses_none(harness):
 
 
 def test_a_damaged_record_is_named_and_trained_again(finished, harness):
-    harness.spec.suite()
+    harness.suite()
     assert harness("run", "tiny", "--progress", "none").code == 0
     record = sorted((harness.results / "tiny" / "records").iterdir())[4]
     data = bytearray(record.read_bytes())
@@ -104,11 +104,11 @@ def test_a_damaged_record_is_named_and_trained_again(finished, harness):
 
 
 def test_threads_and_the_way_of_training_are_what_the_suite_asks_for_and_are_recorded(harness):
-    harness.spec.suite(
+    harness.suite(
         '''"""Does it matter?"""
 from harness import Suite
-suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, threads=[1, 2], together=[1, None],
-    seed=range(3), compare="together")
+suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, threads=[1, 2], max_cohort_size=[1, None],
+    seed=range(3), compare="max_cohort_size")
 '''
     )
     assert harness("run", "tiny", "--progress", "none").code == 0
@@ -117,7 +117,9 @@ suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, 
     for row in rows(harness):
         telemetry = measured[row["key"]]
         assert telemetry["threads"] == row["threads"]
-        assert (telemetry["mode"], telemetry["cohort_size"]) == (("alone", "1") if row["together"] else ("chain", "3"))
+        assert (telemetry["mode"], telemetry["cohort_size"]) == (
+            ("alone", "1") if row["max_cohort_size"] else ("chain", "3")
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, 
     ids=["SIGTERM", "SIGUSR1", "SIGINT"],
 )
 def test_a_signal_saves_and_the_same_command_goes_on(harness, uninterrupted, number, code, word):
-    harness.spec.suite(SLOW_ENOUGH)
+    harness.suite(SLOW_ENOUGH)
     process = harness.start("run", "tiny", "--progress", "none")
     wait_for_training(harness)
     process.send_signal(number)
@@ -149,7 +151,7 @@ def wait_for_training(line, name="tiny"):
 
 
 def test_a_second_ctrl_c_ends_at_once(harness):
-    harness.spec.suite(SLOW_ENOUGH)
+    harness.suite(SLOW_ENOUGH)
     process = harness.start("run", "tiny", "--progress", "none")
     wait_for_training(harness)
     process.send_signal(signal.SIGINT)
@@ -161,7 +163,7 @@ def test_a_second_ctrl_c_ends_at_once(harness):
 
 
 def test_the_time_budget_stops_with_75(harness):
-    harness.spec.suite(SLOW_ENOUGH)
+    harness.suite(SLOW_ENOUGH)
     ran = harness("run", "tiny", "--time-budget", "5s", "--progress", "none")
     assert ran.code == 75
     assert "time budget" in ran.out
@@ -169,7 +171,7 @@ def test_the_time_budget_stops_with_75(harness):
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_comes_out_byte_for_byte_the_same(harness, uninterrupted, kill_all, kills):
-    harness.spec.suite(SLOW_ENOUGH)
+    harness.suite(SLOW_ENOUGH)
     seed = random.randrange(10**6)
     print(f"seed of the kills: {seed}")
     rng = random.Random(seed)
@@ -183,7 +185,7 @@ def test_killed_at_random_moments_it_comes_out_byte_for_byte_the_same(harness, u
 
 
 def test_no_worker_outlives_its_supervisor(harness):
-    harness.spec.suite(SLOW_ENOUGH)
+    harness.suite(SLOW_ENOUGH)
     process = harness.start("run", "tiny", "--progress", "none")
     wait_for_training(harness)
     process.kill()
@@ -208,7 +210,7 @@ def alive(group):
 
 
 def test_two_runs_of_one_suite_do_not_meet(harness, kill_all):
-    harness.spec.suite(SLOW_ENOUGH)
+    harness.suite(SLOW_ENOUGH)
     first = harness.start("run", "tiny", "--progress", "none")
     wait_for_training(harness)
     second = harness("run", "tiny", "--progress", "none")
@@ -236,7 +238,7 @@ DOOMED = True
 """
     text = TINY.replace("suite = Suite", f"{own}\nsuite = Suite").replace('"mlp-16"', "[fragile, sound]")
     text = text.replace('["batch", "none"]', '"none"').replace("range(3)", "[0]")
-    harness.spec.suite(text.replace('claims=[Claim.better("batch", than="none", lr=0.3)],', ""))
+    harness.suite(text.replace('claims=[Claim.better("batch", than="none", lr=0.3)],', ""))
     ran = harness("run", "tiny", "--progress", "none")
     assert ran.code == 1, ran.out + ran.err
     status = [(row["model"], row["status"]) for row in rows(harness)]

@@ -47,7 +47,7 @@ def test_status_of_a_part_counts_that_part(finished):
 
 
 def test_status_of_a_half_finished_suite_says_how_to_go_on(harness):
-    harness.spec.suite()
+    harness.suite()
     assert harness("run", "tiny", "--only", "norm=none", "--progress", "none").code == 0
     ran = harness("status", "tiny")
     assert ran.out.splitlines()[-1] == "9 of 18 trials have a result; go on with: python -m harness run tiny.py"
@@ -71,7 +71,7 @@ def test_show_tells_a_trial_from_its_record_and_how_to_replay_it(finished):
 
 
 def test_plan_trains_nothing_and_says_what_would_run(harness):
-    harness.spec.suite()
+    harness.suite()
     ran = harness("plan", "tiny")
     assert (ran.code, ran.err) == (0, "")
     assert not harness.results.exists()
@@ -87,9 +87,9 @@ def test_plan_of_a_finished_suite_has_nothing_to_train(finished):
 
 
 def test_report_takes_a_claim_that_was_added_later_and_says_that_it_was(harness):
-    harness.spec.suite(TINY.replace('claims=[Claim.better("batch", than="none", lr=0.3)],', ""))
+    harness.suite(TINY.replace('claims=[Claim.better("batch", than="none", lr=0.3)],', ""))
     assert harness("run", "tiny", "--progress", "none").code == 0
-    harness.spec.suite()
+    harness.suite()
     ran = harness("report", "tiny")
     assert ran.code == 0, ran.err
     assert "Declared after 18 trials had results." in (harness.results / "tiny/report/index.html").read_text("utf-8")
@@ -101,7 +101,7 @@ def test_report_takes_a_claim_that_was_added_later_and_says_that_it_was(harness)
 def test_report_makes_the_same_bytes_from_records_alone(finished, harness):
     import shutil
 
-    harness.spec.suite()
+    harness.suite()
     shutil.copytree(finished.results, harness.results)
     for path in [*(harness.results / "tiny").glob("*.csv"), harness.results / "tiny/curves.parquet"]:
         path.unlink()

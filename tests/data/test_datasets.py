@@ -37,7 +37,7 @@ def test_circles_are_cut_as_the_tutorial_cuts_them(tmp_path):
 
 def test_digits_are_images_between_zero_and_one(tmp_path):
     digits = load_dataset("digits", tmp_path, {})
-    assert digits.inputs == (1, 8, 8)
+    assert digits.input_shape == (1, 8, 8)
     assert [digits.size(split) for split in ("train", "val", "test")] == [987, 270, 540]
     assert (digits.x["train"].min(), digits.x["train"].max()) == (0, 1)
 

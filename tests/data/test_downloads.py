@@ -116,12 +116,12 @@ def test_cifar10_is_read_from_its_folder(home):
         (folder / f"data_batch_{i}.bin").write_bytes(cifar(labels[part], images[part]))
     (folder / "test_batch.bin").write_bytes(cifar(labels[100:], images[100:]))
     dataset = load_dataset("cifar10", Path(), {})
-    assert (dataset.inputs, dataset.classes) == ((3, 32, 32), 10)
+    assert (dataset.input_shape, dataset.classes) == ((3, 32, 32), 10)
     assert [dataset.size(split) for split in ("train", "val", "test")] == [85, 15, 30]
     np.testing.assert_array_equal(dataset.y["test"], labels[100:])
     assert np.concatenate([dataset.x["train"], dataset.x["val"]]).mean((0, 2, 3)) == pytest.approx([0, 0, 0], abs=1e-4)
     assert load_dataset("cifar10", Path(), {}) is dataset
-    assert SOURCES["cifar10"].found() == str(folder)
+    assert SOURCES["cifar10"].is_available() == str(folder)
 
 
 @pytest.mark.parametrize("missing", ["data_batch_3.bin", "test_batch.bin"])
@@ -153,13 +153,13 @@ def test_fashion_is_read_from_a_folder_that_holds_no_other_images(home, monkeypa
         return
     monkeypatch.setattr(downloads, "FASHION_DIGEST", digest.hexdigest())
     dataset = load_dataset("fashion", Path(), {})
-    assert (dataset.inputs, dataset.classes, dataset.size("test")) == ((1, 28, 28), 10, 20)
+    assert (dataset.input_shape, dataset.classes, dataset.size("test")) == ((1, 28, 28), 10, 20)
 
 
 @pytest.mark.parametrize("name", ["fashion", "cifar10"])
 @pytest.mark.usefixtures("home")
 def test_what_is_missing_is_named_with_its_remedy(name):
-    assert not SOURCES[name].found()
+    assert not SOURCES[name].is_available()
     with pytest.raises(MachineError) as refusal:
         load_dataset(name, Path(), {})
     assert SOURCES[name].remedy in str(refusal.value)
@@ -205,7 +205,7 @@ def test_any_dataset_of_openml_is_cut_and_standardised(monkeypatch):
     monkeypatch.setattr(downloads, "fetch_openml", fetch)
     dataset = load_dataset("openml:iris@1", Path(), {})
     assert (asked["name"], asked["version"]) == ("iris", 1)
-    assert (dataset.classes, dataset.inputs, sum(dataset.size(s) for s in dataset.y)) == (3, (2,), 90)
+    assert (dataset.classes, dataset.input_shape, sum(dataset.size(s) for s in dataset.y)) == (3, (2,), 90)
     assert dataset.x["train"].mean(0) == pytest.approx([0, 0], abs=1e-5)
     assert dataset.x["train"].std(0) == pytest.approx([1, 0], abs=1e-5)
 
@@ -252,12 +252,12 @@ def test_mnist1d_is_the_same_every_time_and_leaves_the_generators_of_others_alon
     assert (random.random(), np.random.random()) == expected  # noqa: NPY002
     dataset = load_dataset("mnist1d", Path(), {})
     np.testing.assert_array_equal(dataset.x["test"], arrays["x_test"].astype(np.float32))
-    assert (dataset.inputs, dataset.classes) == ((1, 40), 10)
+    assert (dataset.input_shape, dataset.classes) == ((1, 40), 10)
     assert [dataset.size(split) for split in ("train", "val", "test")] == [3400, 600, 1000]
 
 
 def test_fashion_mnist_as_it_is_published_is_read_whole():
-    if not SOURCES["fashion"].found():
+    if not SOURCES["fashion"].is_available():
         pytest.skip("no Fashion-MNIST; " + SOURCES["fashion"].remedy)
     dataset = load_dataset("fashion", Path(), {})
     assert [dataset.size(split) for split in ("train", "val", "test")] == [51_000, 9_000, 10_000]

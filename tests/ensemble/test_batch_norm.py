@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from harness.data.datasets import Dataset
-from harness.ensemble.bn_statistics import JUDGED, STATISTICS, batches
-from harness.ensemble.ensemble import MODES, fuse
+from harness.ensemble.bn_statistics import EVAL_STATISTICS, STATISTICS, batches
+from harness.ensemble.ensemble import BACKENDS, fuse
 from harness.errors import SuiteError
 from harness.export.evaluate import loss_and_accuracy, scores
 from harness.nn.models import build
@@ -20,7 +20,7 @@ from harness.nn.norms import NORM_LAYERS, NORMS
 from harness.rng import generator
 from harness.spec.trial import BATCH_NORMS, RULES, Trial
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.pairs import fits
 from tests.support.strategies import a_trial
 
@@ -89,7 +89,7 @@ def by_hand(model, reference, x, training):
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize(
     ("kind", "mode"),
-    [(kind, mode) for kind in ("vectors", "images") for mode in MODES if (kind, mode) != ("images", "chain")],
+    [(kind, mode) for kind in ("vectors", "images") for mode in BACKENDS if (kind, mode) != ("images", "chain")],
 )
 def test_every_mode_does_what_the_formulas_say(kind, mode, options):
     torch.manual_seed(0)
@@ -100,7 +100,7 @@ def test_every_mode_does_what_the_formulas_say(kind, mode, options):
     for step in range(BATCHES):
         x = torch.randn(N, M, *inputs, dtype=torch.float64) * 3 + 2
         stack.count_batches(step)
-        out, _ = stack.gradients(x, shared=False, head=lambda out: (out.clone(), torch.ones_like(out)))
+        out, _ = stack.gradients(x, shared=False, loss_fn=lambda out: (out.clone(), torch.ones_like(out)))
         for i, (model, reference) in enumerate(zip(models, hand, strict=True)):
             np.testing.assert_allclose(out[i].T.numpy(), by_hand(model, reference, x[:, i].numpy(), True), rtol=1e-9)
             if reference.tracks:
@@ -108,7 +108,7 @@ def test_every_mode_does_what_the_formulas_say(kind, mode, options):
                 np.testing.assert_allclose(stack.buffers["1.running_var"][i], reference.var, rtol=1e-9)
                 assert stack.buffers["1.num_batches_tracked"][i] == step + 1 or mode in ("vmap", "alone")
         judged = torch.randn(N + 2, *inputs, dtype=torch.float64)
-        with stack.evaluating():
+        with stack.eval_mode():
             out = stack(judged, shared=True)
         for i, (model, reference) in enumerate(zip(models, hand, strict=True)):
             np.testing.assert_allclose(out[i].T.numpy(), by_hand(model, reference, judged.numpy(), False), rtol=1e-9)
@@ -158,7 +158,7 @@ def mapped(norm):
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 5), norm(5), nn.ReLU(), Scale(), nn.Linear(5, 3))
 
 
-@pytest.mark.parametrize("statistics", JUDGED)
+@pytest.mark.parametrize("statistics", EVAL_STATISTICS)
 @pytest.mark.parametrize(
     ("model", "norm", "mode", "together"),
     [
@@ -175,18 +175,18 @@ def test_a_cohort_is_judged_with_the_statistics_that_a_model_alone_would_be(stat
     base = Trial(
         dataset="noise", model=model, norm=norm, norm_groups=1, lr=0.05, batch_size=14, steps=5, device="cpu",
         norm_batch=7 if norm == "ghost_batch" else None, eval_statistics=statistics, norm_momentum="cumulative",
-        together=together,
+        max_cohort_size=together,
     )  # fmt: skip
     dataset = noise()
     trials = [Trial(**{**base.content, "seed": seed}) for seed in range(together or M)]
-    program = prepare(trials, dataset, CPU, {"mapped": mapped})
-    assert program.stack.mode == mode
+    program = init_state(trials, dataset, CPU, {"mapped": mapped})
+    assert program.ensemble.backend == mode
     for _ in train(program):
         pass
     seen = torch.from_numpy(dataset.x["train"])[torch.randperm(120, generator=generator(0, "recalibrate"))]
     for i, trial in enumerate(trials):
-        alone = build(trial, dataset.inputs, 3, {"mapped": mapped})
-        state = {**program.stack.weights, **program.stack.buffers}
+        alone = build(trial, dataset.input_shape, 3, {"mapped": mapped})
+        state = {**program.ensemble.weights, **program.ensemble.buffers}
         alone.load_state_dict({name: tensor[i].detach() for name, tensor in state.items()})
         chosen = STATISTICS[statistics](alone.eval(), batches(seen, 14))
         for split in ("val", "test"):
@@ -201,9 +201,14 @@ def test_statistics_in_evaluation_are_of_as_many_examples_as_in_training_where_a
     found = []
     for size, parts in ((14, 2), (7, 1)):
         trial = a_trial(
-            dataset="noise", model="mlp-5", norm="batch", batch_size=size, accumulate=parts, eval_statistics=statistics
+            dataset="noise",
+            model="mlp-5",
+            norm="batch",
+            batch_size=size,
+            accumulation_steps=parts,
+            eval_statistics=statistics,
         )
-        program = prepare([trial], noise(), CPU, {})
+        program = init_state([trial], noise(), CPU, {})
         assert next(train(program)) == (0, "eval")
         found.append(program.curves["val.loss"][0])
     assert torch.equal(*found)
@@ -211,13 +216,13 @@ def test_statistics_in_evaluation_are_of_as_many_examples_as_in_training_where_a
 
 def test_what_is_judged_moves_no_bit_of_what_is_learnt():
     found = []
-    for statistics in JUDGED:
+    for statistics in EVAL_STATISTICS:
         trials = [
             Trial(dataset="noise", model="mlp-5x2", norm="batch", lr=0.1, batch_size=14, steps=7, eval_every=2, seed=s,
                   eval_statistics=statistics, device="cpu")
             for s in range(M)
         ]  # fmt: skip
-        program = prepare(trials, noise(), CPU, {})
+        program = init_state(trials, noise(), CPU, {})
         for _ in train(program):
             pass
         found.append((program.state, program.curves["test.loss"][-1]))
@@ -228,7 +233,7 @@ def test_what_is_judged_moves_no_bit_of_what_is_learnt():
 
 
 def test_the_choices_are_the_same_wherever_there_is_one():
-    assert set(JUDGED) == set(STATISTICS)
-    assert all(RULES["eval_statistics"][0](name) for name in JUDGED)
+    assert set(EVAL_STATISTICS) == set(STATISTICS)
+    assert all(RULES["eval_statistics"][0](name) for name in EVAL_STATISTICS)
     with pytest.raises(SuiteError, match="norm_track_running_stats"):
         a_trial(norm="batch", eval_statistics="recalibrated", norm_track_running_stats=False)

@@ -13,12 +13,12 @@ from torch import nn
 
 from harness.ensemble import ensemble
 from harness.ensemble.compute_options import compiled
-from harness.ensemble.device import check_way, make_ready
+from harness.ensemble.device import check_compute_options, configure
 from harness.errors import MachineError, SuiteError
 from harness.nn.models import build
 from harness.probes import PROBES
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.training.test_loop import CPU, DIGITS, finish
 from tests.training.test_options import SINGLE
 
@@ -27,7 +27,7 @@ LAST = {"memory_format": "channels_last"}
 
 
 def trained(trials, own=None):
-    return finish(prepare(trials, DIGITS, CPU, own or {}))
+    return finish(init_state(trials, DIGITS, CPU, own or {}))
 
 
 def assert_learns_the_same(found, expected):
@@ -38,24 +38,24 @@ def assert_learns_the_same(found, expected):
 @pytest.mark.parametrize(("model", "models"), [("cnn-4-8", 3), ("cnn-4-8", 1), ("resnet-8x4", 2)])
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_images_by_channels_are_learnt_from_alike(model, models, norm):
-    lone = {"together": 1} if models == 1 else {}
+    lone = {"max_cohort_size": 1} if models == 1 else {}
     trials = [replace(IMAGES, model=model, norm=norm, norm_groups=2, seed=seed, **lone) for seed in range(models)]
     program = trained([replace(trial, **LAST) for trial in trials])
-    assert program.stack.mode == ("alone" if lone else "stacked")
+    assert program.ensemble.backend == ("alone" if lone else "stacked")
     assert_learns_the_same(program, trained(trials))
-    kernels = [weight for weight in program.stack.weights.values() if weight.ndim == 5 and weight.shape[-1] > 1]
+    kernels = [weight for weight in program.ensemble.weights.values() if weight.ndim == 5 and weight.shape[-1] > 1]
     assert kernels
     for weight in kernels:
         assert weight.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_convolutions_get_images_by_channels():
-    program = prepare([replace(IMAGES, together=1, **LAST)], DIGITS, CPU, {})
+    program = init_state([replace(IMAGES, max_cohort_size=1, **LAST)], DIGITS, CPU, {})
     seen = []
-    for layer in program.stack.base.modules():
+    for layer in program.ensemble.module.modules():
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    program.stack(torch.randn(6, 1, 1, 8, 8, dtype=torch.float64), shared=False)
+    program.ensemble(torch.randn(6, 1, 1, 8, 8, dtype=torch.float64), shared=False)
     assert len(seen) == 2
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
 
@@ -63,10 +63,10 @@ def test_convolutions_get_images_by_channels():
 def test_where_most_have_diverged_the_others_stay_on_their_way():
     trials = [replace(IMAGES, seed=i, lr=lr, steps=9, **LAST) for i, lr in enumerate([1e200, 0.1, 1e200, 1e200, 0.2])]
     program = trained(trials)
-    ((part, rows),) = program.part
+    ((part, rows),) = program.active
     assert rows == [1, 4]
-    assert part.stack.way == program.stack.way
-    assert part.stack.weights["0.weight"].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert part.ensemble.options == program.ensemble.options
+    assert part.ensemble.weights["0.weight"].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
 class Own(nn.Module):
@@ -82,7 +82,7 @@ class Own(nn.Module):
 def test_models_that_would_be_mapped_train_one_after_the_other_by_channels():
     trials = [replace(IMAGES, model="own", seed=seed) for seed in range(2)]
     plain, found = (trained(some, {"own": Own}) for some in (trials, [replace(t, **LAST) for t in trials]))
-    assert (plain.stack.mode, found.stack.mode) == ("vmap", "alone")
+    assert (plain.ensemble.backend, found.ensemble.backend) == ("vmap", "alone")
     assert_learns_the_same(found, plain)
 
 
@@ -105,7 +105,7 @@ def test_compiled_steps_learn_the_same(backend):
 def test_what_a_model_or_its_device_can_t_do_is_refused_in_a_line(settings, error, said):
     trial = replace(IMAGES, **settings)
     with pytest.raises(error, match=said):
-        check_way(trial, build(trial, DIGITS.inputs, 10, {}))
+        check_compute_options(trial, build(trial, DIGITS.input_shape, 10, {}))
 
 
 def test_what_was_compiled_before_does_not_show(monkeypatch):
@@ -130,8 +130,8 @@ def test_probes_look_at_models_as_they_are_where_these_are_compiled(monkeypatch,
         raise AssertionError("a probe has called what is compiled")
 
     monkeypatch.setattr(ensemble, "compiled", lambda forward: refuse)
-    program = prepare([replace(IMAGES, compile=True, probes=probe, seed=seed) for seed in range(2)], DIGITS, CPU, {})
-    assert program.stack.compiled is refuse
+    program = init_state([replace(IMAGES, compile=True, probes=probe, seed=seed) for seed in range(2)], DIGITS, CPU, {})
+    assert program.ensemble.compiled is refuse
     assert next(train(program)) == (0, "probe")
 
 
@@ -142,7 +142,7 @@ def test_a_machine_without_a_compiler_says_so_before_it_trains(monkeypatch):
     monkeypatch.setattr(torch, "compile", refuse)
     trial = replace(IMAGES, compile=True)
     with pytest.raises(MachineError, match=r"doesn't work on this machine: no C\+\+ compiler was found; leave it out"):
-        check_way(trial, build(trial, DIGITS.inputs, 10, {}))
+        check_compute_options(trial, build(trial, DIGITS.input_shape, 10, {}))
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def _flags():
 @pytest.mark.usefixtures("_flags")
 def test_cuda_is_deterministic_and_rounds_to_tf32_where_a_trial_says_so_alone():
     for tf32 in (True, False):
-        make_ready(replace(IMAGES, device="cuda", tf32=tf32), torch.device("cuda"))
+        configure(replace(IMAGES, device="cuda", tf32=tf32), torch.device("cuda"))
         assert torch.backends.cuda.matmul.allow_tf32 == tf32
         assert torch.backends.cudnn.allow_tf32 == tf32
         assert torch.are_deterministic_algorithms_enabled()
@@ -166,5 +166,5 @@ def test_cuda_is_deterministic_and_rounds_to_tf32_where_a_trial_says_so_alone():
 
 
 def test_a_cpu_is_left_as_it_is():
-    make_ready(IMAGES, CPU)
+    configure(IMAGES, CPU)
     assert not torch.are_deterministic_algorithms_enabled()

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.ensemble.distributed import ALONE
+from harness.ensemble.distributed import SINGLE_PROCESS
 from harness.errors import DamageError
 from harness.nn.models import build
-from harness.nn.surgery import SYNCHRONISED, unsynchronised
+from harness.nn.surgery import SYNC_BATCH_NORMS, convert_from_sync_bn
 from tests.support import rank_processes
 from tests.support.rank_processes import trial_of
 
@@ -18,7 +18,7 @@ OWN = ("buffer/", "rank", "recent")
 def learn(ranks, trial, dtype="float64", until=None, saved=None, done=0):
     """What the ranks of a trial know of it after training, each."""
     if trial.world_size == 1:
-        return [rank_processes.learn(replace(trial, together=1), dtype, until, saved, done, ALONE)]
+        return [rank_processes.learn(replace(trial, max_cohort_size=1), dtype, until, saved, done, SINGLE_PROCESS)]
     return ranks(trial.world_size, rank_processes.learn, trial, dtype, until, saved, done)
 
 
@@ -41,16 +41,16 @@ def assert_same_result(found, expected, tolerance, but=()):
 
 TRIALS = [
     {"norm": "none", "batch_size": 13},
-    {"norm": "none", "optimizer": "adamw", "schedule": "cosine", "accumulate": 2},
+    {"norm": "none", "optimizer": "adamw", "schedule": "cosine", "accumulation_steps": 2},
     {"norm": "group", "model": "cnn-4-8", "batch_size": 10, "momentum": 0.9},
     {"norm": "layer", "batch_size": 61, "weight_decay": 0.01},
     {"norm": "sync_batch", "batch_size": 13},
     {"norm": "sync_batch", "model": "cnn-4-8", "momentum": 0.9},
     {"norm": "sync_batch", "model": "cnn-4-8", "memory_format": "channels_last"},
-    {"norm": "sync_batch", "accumulate": 2, "norm_momentum": "cumulative"},
+    {"norm": "sync_batch", "accumulation_steps": 2, "norm_momentum": "cumulative"},
     {"norm": "sync_batch", "norm_affine": False, "batch_size": 3},
     {"norm": "sync_batch", "norm_track_running_stats": False},
-    {"norm": "none", "model": "spare", "accumulate": 2, "momentum": 0.9, "weight_decay": 0.01},
+    {"norm": "none", "model": "spare", "accumulation_steps": 2, "momentum": 0.9, "weight_decay": 0.01},
 ]
 
 
@@ -105,15 +105,17 @@ def test_in_single_precision_it_is_the_same_within_rounding(ranks, norm):
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_ranks_with_statistics_of_their_own_are_ghost_batches_of_one_process(ranks, size):
-    trial = trial_of(norm="batch", model="cnn-4-8", world_size=size, eval_buffers="mean")
-    ghost = replace(trial, norm="ghost_batch", norm_batch=12 // size, eval_buffers="rank0")
+    trial = trial_of(norm="batch", model="cnn-4-8", world_size=size, ddp_eval_buffers="mean")
+    ghost = replace(trial, norm="ghost_batch", norm_batch=12 // size, ddp_eval_buffers="rank0")
     found = learn(ranks, trial)[0]
     assert_same_result(found, alone(ghost), 1e-10)
     assert found[1][0]["norm_batch"] == 12 // size
 
 
 def test_running_statistics_of_the_first_rank_are_evaluated_unless_their_mean_is_asked_for(ranks):
-    first, mean = (learn(ranks, trial_of(norm="batch", world_size=2, eval_buffers=how))[0] for how in ("rank0", "mean"))
+    first, mean = (
+        learn(ranks, trial_of(norm="batch", world_size=2, ddp_eval_buffers=how))[0] for how in ("rank0", "mean")
+    )
     assert first[1][1]["train.loss"]["value"] != mean[1][1]["train.loss"]["value"]
     for name, weight in first[0].items():
         if name.startswith("weight/"):
@@ -124,9 +126,9 @@ def test_running_statistics_of_the_first_rank_are_evaluated_unless_their_mean_is
 @pytest.mark.parametrize("statistics", ["batch", "recalibrated"])
 @pytest.mark.parametrize(("norm", "twin"), [("sync_batch", "batch"), ("batch", "ghost_batch")])
 def test_statistics_of_evaluation_are_those_that_one_process_gathers(ranks, norm, twin, statistics, size):
-    trial = trial_of(norm=norm, model="cnn-4-8", world_size=size, eval_statistics=statistics, eval_buffers="mean")
+    trial = trial_of(norm=norm, model="cnn-4-8", world_size=size, eval_statistics=statistics, ddp_eval_buffers="mean")
     groups = 12 // size if twin == "ghost_batch" else None
-    one = replace(trial, norm=twin, norm_batch=groups, eval_buffers="rank0")
+    one = replace(trial, norm=twin, norm_batch=groups, ddp_eval_buffers="rank0")
     found, expected = learn(ranks, trial), alone(one)
     assert_same_result(found[0], expected, 1e-10)
     assert found[1][1] == found[0][1]
@@ -140,7 +142,7 @@ def test_statistics_of_evaluation_are_those_that_one_process_gathers(ranks, norm
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("stop", [3, 7])
 def test_resumed_on_as_many_ranks_equals_uninterrupted_to_the_bit(ranks, norm, how, stop, size):
-    trial = trial_of(norm=norm, world_size=size, momentum=0.9, eval_buffers=how)
+    trial = trial_of(norm=norm, world_size=size, momentum=0.9, ddp_eval_buffers=how)
     whole = learn(ranks, trial, "float32")
     saved, _ = learn(ranks, trial, "float32", stop)[0]
     resumed = learn(ranks, trial, "float32", None, saved, stop)
@@ -152,7 +154,7 @@ def test_resumed_on_as_many_ranks_equals_uninterrupted_to_the_bit(ranks, norm, h
 
 @pytest.mark.parametrize("how", ["rank0", "mean"])
 def test_a_probe_taken_again_after_an_evaluation_sees_the_same_running_statistics(ranks, how):
-    trial = trial_of(norm="batch", world_size=2, eval_buffers=how, probes="running")
+    trial = trial_of(norm="batch", world_size=2, ddp_eval_buffers=how, probes="running")
     (_, (_, whole)), (_, (_, others)) = learn(ranks, trial, "float32")
     saved, _ = learn(ranks, trial, "float32", (4, "eval"))[0]
     assert learn(ranks, trial, "float32", None, saved, 4)[0][1][1] == whole == others
@@ -181,7 +183,7 @@ def test_a_snapshot_of_ranks_with_statistics_of_their_own_is_refused_by_another_
 def test_a_model_with_synchronised_statistics_leaves_as_one_with_plain_batch_norm(model, options):
     trial = trial_of(norm="sync_batch", model=model, world_size=2, **options)
     many, one = (build(some, (1, 6, 5), 3, {}) for some in (trial, replace(trial, norm="batch", world_size=1)))
-    assert any(isinstance(layer, SYNCHRONISED) for layer in many.modules())
-    alone = unsynchronised(many, (1, 6, 5))
+    assert any(isinstance(layer, SYNC_BATCH_NORMS) for layer in many.modules())
+    alone = convert_from_sync_bn(many, (1, 6, 5))
     assert [type(layer) for layer in alone.modules()] == [type(layer) for layer in one.modules()]
     torch.testing.assert_close(alone.state_dict(), one.state_dict(), rtol=0, atol=0)

@@ -16,7 +16,7 @@ from harness.nn.models import build
 from harness.nn.norms import NORMS
 from harness.training.loop import train
 from harness.training.results import outcomes
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.alone import BASE, CPU, DATA, assert_equals_alone, run, train_alone
 from tests.support.pairs import fits
 
@@ -57,11 +57,11 @@ def test_each_option_of_batch_norm_does_fused_what_it_does_alone(options, model)
 @pytest.mark.parametrize("model", ["mlp-12-8", "cnn-4-8"])
 @pytest.mark.parametrize(
     "options",
-    [{"norm": "none", "accumulate": 3}, {"norm": "batch", "batch_size": 6, "accumulate": 3},
-     {"norm": "batch", "batch_size": 6, "accumulate": 2, "norm_momentum": "cumulative"},
-     {"norm": "group", "batch_size": 31, "accumulate": 5}, {"norm": "ghost_batch", "norm_batch": 3},
+    [{"norm": "none", "accumulation_steps": 3}, {"norm": "batch", "batch_size": 6, "accumulation_steps": 3},
+     {"norm": "batch", "batch_size": 6, "accumulation_steps": 2, "norm_momentum": "cumulative"},
+     {"norm": "group", "batch_size": 31, "accumulation_steps": 5}, {"norm": "ghost_batch", "norm_batch": 3},
      {"norm": "ghost_batch", "norm_batch": 2, "norm_momentum": "cumulative", "norm_affine": False},
-     {"norm": "ghost_batch", "batch_size": 8, "accumulate": 2, "norm_batch": 2, "norm_track_running_stats": False}],
+     {"norm": "ghost_batch", "batch_size": 8, "accumulation_steps": 2, "norm_batch": 2, "norm_track_running_stats": False}],
     ids=str,
 )  # fmt: skip
 def test_batches_in_parts_and_ghost_batches_train_fused_as_alone(options, model):
@@ -82,7 +82,9 @@ def test_the_full_batch_is_neither_shuffled_nor_different_from_the_same_alone():
     for i, trial in enumerate(trials):
         model, _ = train_alone(trial)  # shuffled there: sums in another order
         for name, weight in model.named_parameters():
-            torch.testing.assert_close(program.stack.weights[name][i].detach(), weight.detach(), rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(
+                program.ensemble.weights[name][i].detach(), weight.detach(), rtol=1e-9, atol=1e-12
+            )
 
 
 def test_one_batch_an_epoch_that_is_not_the_full_batch_is_drawn_anew_in_each():
@@ -103,8 +105,8 @@ def test_a_model_that_diverges_leaves_the_others_as_they_would_be_without_it():
     tame = [replace(BASE, lr=lr, steps=20) for lr in (0.1, 0.2)]
     wild = replace(BASE, lr=1e30, steps=20)
     with_it, without = run([tame[0], wild, tame[1]]), run(tame)
-    for name, weight in without.stack.weights.items():
-        torch.testing.assert_close(with_it.stack.weights[name][[0, 2]], weight)
+    for name, weight in without.ensemble.weights.items():
+        torch.testing.assert_close(with_it.ensemble.weights[name][[0, 2]], weight)
     found = outcomes(with_it)
     assert [outcome.facts["fail_step"] is None for outcome in found] == [True, False, True]
     assert found[1].curves["test.loss"]["value"][-1] is None
@@ -125,18 +127,18 @@ def test_dropout_is_a_function_of_the_cohort_and_the_step():
     trials = [replace(BASE, model="with_dropout", lr=lr) for lr in (0.1, 0.2)]
 
     def weights(scramble: int) -> list[torch.Tensor]:
-        program = prepare(trials, DATA, CPU, {"with_dropout": with_dropout})
+        program = init_state(trials, DATA, CPU, {"with_dropout": with_dropout})
         for _ in train(program):
             torch.manual_seed(scramble)
-        return list(program.stack.weights.values())
+        return list(program.ensemble.weights.values())
 
     for one, two in zip(weights(1), weights(2), strict=True):
         assert torch.equal(one, two)
 
 
 def test_stacking_keeps_tensors_apart():
-    model = build(BASE, DATA.inputs, 3, {})
-    stack = fuse([model, model], DATA.inputs, CPU, "stacked")
+    model = build(BASE, DATA.input_shape, 3, {})
+    stack = fuse([model, model], DATA.input_shape, CPU, "stacked")
     with torch.no_grad():
         next(iter(stack.weights.values()))[0].zero_()
     assert next(iter(stack.weights.values()))[1].abs().sum() > 0

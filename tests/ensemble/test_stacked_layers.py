@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.ensemble import mlp_kernels, stacked_layers
-from harness.ensemble.ensemble import MODES, choose_mode, fuse, fuse_fastest, kept_bytes
+from harness.ensemble.ensemble import BACKENDS, activation_bytes, fuse, fuse_fastest, select_backend
 from harness.ensemble.standardise import standardise
 from harness.nn.layers import STANDARDISED, RMSNorm, StandardisedLinear
 
@@ -90,7 +90,7 @@ def test_any_net_of_known_layers_is_stacked_and_does_what_its_models_do_alone(ne
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patched:
         patched.setattr(mlp_kernels, "LETTERS", {})  # nothing is a chain
-        assert choose_mode(several(make), inputs) == ("stacked", "")
+        assert select_backend(several(make), inputs) == ("stacked", "")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_any_row_of_linear_layers_batch_norms_and_activations_is_a_chain_and_doe
     def make() -> nn.Module:
         return nn.Sequential(nn.Sequential(*(kind(*args, **options) for kind, args, options in layers)))
 
-    assert choose_mode(several(make), inputs) == ("chain", "")
+    assert select_backend(several(make), inputs) == ("chain", "")
 
 
 @pytest.mark.parametrize("method", ["forward", "backward", "_move"])
@@ -143,13 +143,13 @@ def test_a_chain_that_is_wrong_is_found_out_and_not_used(method, monkeypatch):
     def make() -> nn.Module:
         return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
 
-    assert choose_mode(several(make), (5,))[0] == "chain"
+    assert select_backend(several(make), (5,))[0] == "chain"
     right = getattr(mlp_kernels.BatchNorm, method)
     if method == "_move":
         monkeypatch.setattr(mlp_kernels.BatchNorm, method, lambda self, unbiased: right(self, unbiased * 1.000001))
     else:
         monkeypatch.setattr(mlp_kernels.BatchNorm, method, lambda self, x: right(self, x).mul_(1.000001))
-    assert choose_mode(several(make), (5,))[0] == "stacked"
+    assert select_backend(several(make), (5,))[0] == "stacked"
 
 
 @pytest.mark.parametrize("layers", [(nn.ReLU,), (nn.BatchNorm1d,), (nn.Tanh, nn.Tanh), (nn.ReLU, nn.BatchNorm1d)])
@@ -159,7 +159,7 @@ def test_a_row_in_which_a_layer_would_overwrite_what_another_needs_is_no_chain(l
         first = [] if len(layers) == 1 else [nn.Linear(5, 5)]
         return nn.Sequential(*first, *made, nn.Linear(5, 3))
 
-    assert choose_mode(several(make), (5,)) == ("stacked", "")
+    assert select_backend(several(make), (5,)) == ("stacked", "")
 
 
 def a_net(norm=nn.BatchNorm1d):
@@ -170,7 +170,7 @@ def a_net(norm=nn.BatchNorm1d):
 def test_a_stacked_layer_that_is_wrong_is_found_out_and_not_used(layer, monkeypatch):
     right = stacked_layers.LAYERS[layer]
     monkeypatch.setitem(stacked_layers.LAYERS, layer, lambda leaf, x: right(leaf, x) * 1.000001)
-    mode, reason = choose_mode(several(a_net), (5,))
+    mode, reason = select_backend(several(a_net), (5,))
     assert mode == "vmap"
     assert "is not that of the model alone" in reason
 
@@ -178,14 +178,14 @@ def test_a_stacked_layer_that_is_wrong_is_found_out_and_not_used(layer, monkeypa
 def test_running_statistics_that_are_wrong_are_found_out_though_training_does_not_show_them(monkeypatch):
     right = stacked_layers.LAYERS[nn.BatchNorm1d]
 
-    def forgetful(leaf: stacked_layers.Leaf, x: Tensor) -> Tensor:
+    def forgetful(leaf: stacked_layers.LayerCall, x: Tensor) -> Tensor:
         before = leaf.tensors["running_var"].clone()
         out = right(leaf, x)
         leaf.tensors["running_var"].copy_(before)
         return out
 
     monkeypatch.setitem(stacked_layers.LAYERS, nn.BatchNorm1d, forgetful)
-    assert choose_mode(several(a_net), (5,))[0] == "vmap"
+    assert select_backend(several(a_net), (5,))[0] == "vmap"
 
 
 class Residual(nn.Module):
@@ -244,7 +244,7 @@ def tied() -> nn.Module:
     ],
 )  # fmt: skip
 def test_a_model_takes_the_fastest_mode_that_it_can_and_the_others_say_why_not(make, inputs, mode, reason):
-    found, why = choose_mode(several(make), inputs)
+    found, why = select_backend(several(make), inputs)
     assert found == mode
     assert reason in why
     assert "\n" not in why
@@ -254,24 +254,24 @@ def test_all_modes_give_the_same_outputs_and_gradients():
     models = [nn.Sequential(*model[:2], nn.Tanh(), model[3]).double() for model in several(a_net)]
     x = torch.randn(6, 3, 5, dtype=torch.float64)
     found = {}
-    for mode in MODES:
+    for mode in BACKENDS:
         stack = fuse(models, (5,), CPU, mode)
-        out, grads = stack.gradients(x, shared=False, head=lambda out: (out.clone(), 2 * out))
+        out, grads = stack.gradients(x, shared=False, loss_fn=lambda out: (out.clone(), 2 * out))
         found[mode] = [out, *grads.values()]
-    for mode in MODES:
+    for mode in BACKENDS:
         torch.testing.assert_close(found[mode], found["alone"])
 
 
 def test_a_lone_small_model_is_padded_and_a_lone_large_one_is_not():
     small, large = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(nn.Linear(5, 2000), nn.ReLU(), nn.Linear(2000, 3))
-    assert (fuse_fastest([small], (5,), 7, CPU).mode, fuse_fastest([small], (5,), 7, CPU).size) == ("chain", 2)
-    assert (fuse_fastest([large], (5,), 700, CPU).mode, fuse_fastest([large], (5,), 700, CPU).size) == ("alone", 1)
-    assert fuse_fastest([large, large], (5,), 700, CPU).mode == "chain"
+    assert (fuse_fastest([small], (5,), 7, CPU).backend, fuse_fastest([small], (5,), 7, CPU).size) == ("chain", 2)
+    assert (fuse_fastest([large], (5,), 700, CPU).backend, fuse_fastest([large], (5,), 700, CPU).size) == ("alone", 1)
+    assert fuse_fastest([large, large], (5,), 700, CPU).backend == "chain"
 
 
 def test_the_bytes_that_a_step_keeps_are_those_of_the_activations_and_grow_with_the_batch():
     stack = fuse(several(lambda: nn.Sequential(nn.Linear(5, 64), nn.Tanh(), nn.Linear(64, 3))), (5,), CPU, "stacked")
-    few, many = kept_bytes(stack, (5,), 16), kept_bytes(stack, (5,), 160)
+    few, many = activation_bytes(stack, (5,), 16), activation_bytes(stack, (5,), 160)
     assert many == pytest.approx(10 * few, rel=0.01)
     assert few == pytest.approx(4 * (16 * 5 + 16 * 64 + 64 * 3 + 64 * 5), rel=0.2)
 
@@ -289,7 +289,7 @@ def test_dropout_is_drawn_for_each_model_also_where_the_examples_are_shared():
 def test_the_probe_changes_nothing_of_the_models():
     models = several(a_net)
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in models]
-    choose_mode(models, (5,))
+    select_backend(models, (5,))
     for model, kept in zip(models, before, strict=True):
         assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
 

@@ -9,30 +9,30 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli.run import _is_uncut
+from harness.cli.run import _has_unassigned
 from harness.execution import cohort_size
 from harness.execution import preflight as surveying
-from harness.execution.cohort_size import fitting, pace_of, worthwhile
-from harness.execution.messages import Kind
-from harness.training.state import prepare
+from harness.execution.cohort_size import fitting, step_time, tune_cohort_size
+from harness.execution.messages import CohortEstimate
+from harness.training.state import init_state
 from tests.training.test_loop import BASE, CPU, DIGITS
 
 
 def test_cohorts_are_measured_as_long_as_one_is_to_be_cut():
     todo = SimpleNamespace(trials=[BASE, replace(BASE, seed=1)])
-    assert _is_uncut(todo, None)
-    assert _is_uncut(todo, {"cohorts": [[BASE.key]]})
-    assert not _is_uncut(todo, {"cohorts": [[BASE.key], [replace(BASE, seed=1).key, "another"]]})
+    assert _has_unassigned(todo, None)
+    assert _has_unassigned(todo, {"cohorts": [[BASE.key]]})
+    assert not _has_unassigned(todo, {"cohorts": [[BASE.key], [replace(BASE, seed=1).key, "another"]]})
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**9))
 def test_as_many_models_as_memory_has_room_for_and_at_least_one(free, each):
     found = fitting(free, each)
-    assert 1 <= found <= cohort_size.MOST_ON_GPU
+    assert 1 <= found <= cohort_size.MAX_ON_GPU
     assert found == 1 or found * each <= cohort_size.MEMORY_SHARE * free
 
 
-@given(st.integers(1, cohort_size.MOST_ON_GPU), st.sampled_from([0.0, 10.0, 300.0, 1e9]))
+@given(st.integers(1, cohort_size.MAX_ON_GPU), st.sampled_from([0.0, 10.0, 300.0, 1e9]))
 def test_a_cohort_is_as_large_as_a_model_gains_from(most, launch):
     """A step costs a launch, whatever the cohort, and a microsecond for each model."""
     tried = []
@@ -41,7 +41,7 @@ def test_a_cohort_is_as_large_as_a_model_gains_from(most, launch):
         tried.append(size)
         return launch / size + 1
 
-    found = worthwhile(most, pace)
+    found = tune_cohort_size(most, pace)
     assert found in tried
     assert max(tried) <= most
     fastest = min(map(pace, list(tried)))
@@ -51,18 +51,18 @@ def test_a_cohort_is_as_large_as_a_model_gains_from(most, launch):
 
 
 def test_a_size_that_fails_is_not_taken_and_the_first_is_left_to_training():
-    assert worthwhile(4096, lambda size: math.inf if size > 256 else 1 / size) == 256
-    assert worthwhile(4096, lambda size: math.inf) == cohort_size.FIRST_SIZE
+    assert tune_cohort_size(4096, lambda size: math.inf if size > 256 else 1 / size) == 256
+    assert tune_cohort_size(4096, lambda size: math.inf) == cohort_size.FIRST_SIZE
 
     def full(some):
         raise torch.OutOfMemoryError(f"no room for {len(some)}")
 
-    assert pace_of([BASE], full) == math.inf
+    assert step_time([BASE], full) == math.inf
 
 
 def test_the_pace_is_that_of_steps_thrown_away():
     trials = [replace(BASE, seed=seed) for seed in range(3)]
-    assert 0 < pace_of(trials, lambda some: prepare(some, DIGITS, CPU, {})) < 10
+    assert 0 < step_time(trials, lambda some: init_state(some, DIGITS, CPU, {})) < 10
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, mode, work
     stack = SimpleNamespace(mode=mode, weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
     each = cohort_size.KEPT_TIMES * 10**6 + cohort_size.WEIGHTS_TIMES * 4000 + 8 * 987
     expected = fitting(3 * 10**9 // share, each) if share else 1
-    assert surveying._at_once(stack, DIGITS, 10**6, "cuda", workers) == expected
-    assert surveying._at_once(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.on_cpu(10**6)
+    assert surveying._max_cohort_size(stack, DIGITS, 10**6, "cuda", workers) == expected
+    assert surveying._max_cohort_size(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.max_cohort_on_cpu(10**6)
 
 
 def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
@@ -84,15 +84,15 @@ def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
     def on_a_cpu(some, dataset, device, own):
         assert device.type == "cuda"
         tried.append(len(some))
-        return prepare(some, dataset, CPU, own)
+        return init_state(some, dataset, CPU, own)
 
     monkeypatch.setattr(surveying, "prepare", on_a_cpu)
     monkeypatch.setattr(surveying, "make_ready", lambda trial, device: None)
     suite = SimpleNamespace(suite=SimpleNamespace(functions={}))
     trials = [replace(BASE, seed=seed) for seed in range(5)]
     for at_once, found in ((100, 5), (3, 3), (1, 1)):
-        kind = Kind(at_once=at_once, work=1.0)
-        assert surveying._worthwhile(trials, kind, suite, DIGITS) == found
+        kind = CohortEstimate(max_cohort_size=at_once, work=1.0)
+        assert surveying._tuned_size(trials, kind, suite, DIGITS) == found
     assert tried == [5, 3]
-    asked = [replace(trial, together=2) for trial in trials]
-    assert surveying._worthwhile(asked, Kind(at_once=2, work=1.0), suite, DIGITS) == 2
+    asked = [replace(trial, max_cohort_size=2) for trial in trials]
+    assert surveying._tuned_size(asked, CohortEstimate(max_cohort_size=2, work=1.0), suite, DIGITS) == 2

@@ -1,10 +1,10 @@
 """Planes on disk: of the suite's first seed, the same bytes however often training was interrupted."""
 
-from harness.execution.messages import Finished, Stopped, Train
+from harness.execution.messages import Finished, Stopped, TrainRequest
 from harness.execution.train import train_cohort
-from harness.spec.cohorts import plan
+from harness.spec.cohorts import make_cohorts
 from harness.spec.loader import load_suite
-from harness.storage.records import Place
+from harness.storage.records import ResultsDir
 
 SUITE = """
 from harness import Suite
@@ -14,14 +14,18 @@ suite = Suite(dataset="circles", model="mlp-8", lr=[0.1, 0.3], batch_size=200, s
 
 def test_interrupted_or_not_the_first_seed_leaves_its_planes(tmp_path):
     (tmp_path / "rings.py").write_text(SUITE)
-    (cohort,) = plan(load_suite(tmp_path / "rings.py").trials(device="cpu"))
+    (cohort,) = make_cohorts(load_suite(tmp_path / "rings.py").trials(device="cpu"))
 
     def job(name):
         place = tmp_path / name
-        return Train(suite=tmp_path / "rings.py", cohort=cohort, root=place, telemetry={"code_hash": "x"}, attempt=1)
+        return TrainRequest(
+            suite=tmp_path / "rings.py", cohort=cohort, root=place, telemetry={"code_hash": "x"}, attempt=1
+        )
 
     def planes(name):
-        return {path: path.read_bytes() for path in map(Place(tmp_path / name).plane, keys) if path.exists()}.values()
+        return {
+            path: path.read_bytes() for path in map(ResultsDir(tmp_path / name).plane, keys) if path.exists()
+        }.values()
 
     keys = [trial.key for trial in cohort.trials if trial.seed == 5]
     assert isinstance(train_cohort(job("whole"), tell=lambda _: None, stop=lambda: False), Finished)

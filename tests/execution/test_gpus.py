@@ -15,9 +15,9 @@ from harness.errors import MachineError, SuiteError
 from harness.execution import pool
 from harness.execution import preflight as surveying
 from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, names, parse
-from harness.execution.messages import Inspect
+from harness.execution.messages import InspectRequest
 from harness.execution.pool import pool_of
-from harness.execution.scheduler import ask
+from harness.execution.scheduler import request
 from tests.training.test_loop import BASE
 
 
@@ -62,10 +62,10 @@ def test_every_worker_is_told_the_one_gpu_that_it_sees(monkeypatch):
     monkeypatch.setattr(pool.multiprocessing, "get_context", lambda kind: Context() if kind == "spawn" else None)
     with pool_of(5, ("0", "1")) as made:
         for job in range(5):
-            made.give(job)
+            made.submit(job)
         assert started == ["0", "1", "0", "1", "0"]
-        made._bury(made.workers[1])
-        made.give(5)
+        made._terminate(made.workers[1])
+        made.submit(5)
         assert started[-1] == "1"
 
 
@@ -98,7 +98,7 @@ def test_auto_is_one_worker_for_each_gpu(monkeypatch, asked, workers, gpus, told
 
 def test_a_worker_from_the_ground_up_sees_what_it_was_told():
     with pool_of(1, ("none",)) as made:
-        found = {what: state for what, state, _ in ask(made, Inspect(), lambda: False).findings}
+        found = {what: state for what, state, _ in request(made, InspectRequest(), lambda: False).findings}
     assert found["visible GPUs"] == "none"
 
 

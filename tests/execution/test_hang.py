@@ -9,7 +9,7 @@ from harness.execution import pool as pools
 from harness.execution.scheduler import execute
 from harness.spec.cohorts import Cohort
 from harness.spec.trial import Trial
-from harness.storage.records import Place, read_record
+from harness.storage.records import ResultsDir, read_record
 from tests.cli.test_ranks import processes, ranks_of
 
 SUITE = """
@@ -32,5 +32,5 @@ def test_a_rank_that_hangs_ends_its_attempt_and_the_trial_is_trained_again(tmp_p
                 stopped = ranks_of(os.getpid())
                 os.kill(stopped[1], signal.SIGSTOP)
     assert any("no sign of life" in note for note in notes)
-    assert read_record(Place(tmp_path).record(trial.key)).outcome == "trained"
+    assert read_record(ResultsDir(tmp_path).record(trial.key)).outcome == "trained"
     assert not any(rank in processes() for rank in stopped)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from harness.execution.messages import Finished, Stopped, Train
+from harness.execution.messages import Finished, Stopped, TrainRequest
 from harness.execution.train import train_cohort
-from harness.spec.cohorts import plan
+from harness.spec.cohorts import make_cohorts
 from harness.spec.loader import load_suite
-from harness.storage.records import Place
+from harness.storage.records import ResultsDir
 
 SUITE = """
 from harness import Suite
@@ -18,13 +18,13 @@ suite = Suite(dataset="digits", model="mlp-8", norm="batch", lr=[0.1, 1e30], bat
 def job_of(folder, name, *, save=True):
     suite = folder / f"{'keeping' if save else 'leaving'}.py"  # a worker loads a file once
     suite.write_text(SUITE.format(save=save))
-    (cohort,) = plan(load_suite(suite).trials(device="cpu"))
+    (cohort,) = make_cohorts(load_suite(suite).trials(device="cpu"))
     telemetry = {"code_hash": "x"}
-    return Train(suite=suite, cohort=cohort, root=folder / name, telemetry=telemetry, attempt=1)
+    return TrainRequest(suite=suite, cohort=cohort, root=folder / name, telemetry=telemetry, attempt=1)
 
 
 def models(job):
-    return {path.name: path.read_bytes() for path in sorted((Place(job.root).root / "models").glob("*"))}
+    return {path.name: path.read_bytes() for path in sorted((ResultsDir(job.root).root / "models").glob("*"))}
 
 
 def train(job, *, pieces=None):
@@ -61,7 +61,7 @@ def test_a_model_that_stands_is_kept_and_a_damaged_one_is_written_again(tmp_path
     job = job_of(tmp_path, "r")
     train(job)
     before = models(job)
-    first, second = (Place(job.root).root / "models" / name for name in list(before)[:2])
+    first, second = (ResultsDir(job.root).root / "models" / name for name in list(before)[:2])
     stamp = first.stat().st_mtime_ns
     second.write_bytes(before[second.name][:-1])
     train(job)

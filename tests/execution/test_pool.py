@@ -6,12 +6,22 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import MachineError, SuiteError
-from harness.execution.messages import Failed, Finished, Inspect, Progress, Refused, Stopped, Survey, Surveyed, Train
+from harness.execution.messages import (
+    Failed,
+    Finished,
+    InspectRequest,
+    PreflightRequest,
+    PreflightResult,
+    Progress,
+    Stopped,
+    TrainRequest,
+    UserErrorReply,
+)
 from harness.execution.pool import Pool, Worker, pool_of
-from harness.execution.scheduler import ATTEMPTS, _digest, _has_room, ask
+from harness.execution.scheduler import MAX_ATTEMPTS, _handle_answer, _has_room, request
 from harness.spec.cohorts import MAX_COHORT, Cohort
 from harness.spec.trial import Trial
-from harness.storage.records import Place, read_record
+from harness.storage.records import ResultsDir, read_record
 
 BASE = Trial(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=5, device="cpu")
 TRIALS = tuple(replace(BASE, seed=seed) for seed in range(11))
@@ -26,7 +36,7 @@ def never():
 
 
 def job(trials, tmp_path, attempt=1):
-    return Train(
+    return TrainRequest(
         suite=tmp_path / "s.py", cohort=Cohort(trials), root=tmp_path, telemetry={"torch": "x"}, attempt=attempt
     )
 
@@ -40,13 +50,13 @@ def drive(tmp_path, answer_of):
         cohort, attempt = waiting.popleft()
         tried.update(trial.key for trial in cohort.trials)
         todo = job(cohort.trials, tmp_path, attempt)
-        events += list(_digest(todo, answer_of(cohort.trials), waiting))
+        events += list(_handle_answer(todo, answer_of(cohort.trials), waiting))
     return tried, events
 
 
 BAD = TRIALS[7]
-CRASH = Failed(outcome="crashed", error="ValueError: bad", details="Traceback ...", again=False)
-DEATH = Failed(outcome="crashed", error="the worker was killed", details="", again=True)
+CRASH = Failed(outcome="crashed", error="ValueError: bad", details="Traceback ...", is_retryable=False)
+DEATH = Failed(outcome="crashed", error="the worker was killed", details="", is_retryable=True)
 
 
 @pytest.mark.parametrize("failure", [CRASH, DEATH, replace(CRASH, outcome="oom")], ids=["raised", "killed", "oom"])
@@ -54,10 +64,10 @@ def test_the_trial_to_blame_is_found_and_all_others_have_results(tmp_path, failu
     tried, events = drive(tmp_path, lambda trials: failure if BAD in trials else Finished(failed=()))
     ended = [key for event in events if event.done == 1 for key in event.keys]
     assert sorted(ended) == sorted(trial.key for trial in TRIALS)
-    record = read_record(Place(tmp_path).record(BAD.key))
+    record = read_record(ResultsDir(tmp_path).record(BAD.key))
     assert (record.outcome, record.error) == (failure.outcome, failure.error)
-    assert [path.stem for path in Place(tmp_path).records.iterdir()] == [BAD.key]
-    assert "Traceback" in next(Place(tmp_path).logs.glob(f"{BAD.key}.*")).read_text() or failure is DEATH
+    assert [path.stem for path in ResultsDir(tmp_path).records.iterdir()] == [BAD.key]
+    assert "Traceback" in next(ResultsDir(tmp_path).logs.glob(f"{BAD.key}.*")).read_text() or failure is DEATH
     assert max(tried.values()) == tried[BAD.key]
 
 
@@ -65,7 +75,7 @@ def test_a_cohort_whose_worker_dies_once_is_simply_trained_again(tmp_path):
     answers = iter([DEATH, Finished(failed=())])
     tried, events = drive(tmp_path, lambda trials: next(answers))
     assert set(tried.values()) == {2}
-    assert not Place(tmp_path).records.exists()
+    assert not ResultsDir(tmp_path).records.exists()
     assert any("trying again" in event.note for event in events)
 
 
@@ -77,20 +87,20 @@ def test_a_cohort_is_tried_whole_a_few_times_before_it_is_cut(tmp_path):
         return DEATH if len(trials) == len(TRIALS) else Finished(failed=())
 
     drive(tmp_path, answer)
-    assert sizes == [len(TRIALS)] * ATTEMPTS + [5, 6]
+    assert sizes == [len(TRIALS)] * MAX_ATTEMPTS + [5, 6]
 
 
 def test_what_no_trial_is_to_blame_for_ends_the_run(tmp_path):
     with pytest.raises(MachineError, match="disk full"):
-        drive(tmp_path, lambda trials: Refused(kind="MachineError", error="disk full"))
-    assert not Place(tmp_path).records.exists()
+        drive(tmp_path, lambda trials: UserErrorReply(error_type="MachineError", error="disk full"))
+    assert not ResultsDir(tmp_path).records.exists()
 
 
 def test_progress_never_looks_like_an_end(tmp_path):
-    (event,) = _digest(job(TRIALS, tmp_path), Progress(done=1.0, failed=("k",)), [])
+    (event,) = _handle_answer(job(TRIALS, tmp_path), Progress(done=1.0, failed=("k",)), [])
     assert event.done < 1
     assert event.failed == ("k",)
-    assert list(_digest(job(TRIALS, tmp_path), Stopped(), [])) == []
+    assert list(_handle_answer(job(TRIALS, tmp_path), Stopped(), [])) == []
 
 
 @pytest.mark.parametrize(
@@ -119,12 +129,12 @@ def pool():
 
 def test_a_survey_answers_from_a_worker(pool, tmp_path):
     (tmp_path / "s.py").write_text(SUITE)
-    seen = ask(pool, Survey(suite=tmp_path / "s.py", device="auto", measure=True), never)
-    assert isinstance(seen, Surveyed)
+    seen = request(pool, PreflightRequest(suite=tmp_path / "s.py", device="auto", measure=True), never)
+    assert isinstance(seen, PreflightResult)
     assert seen.fingerprint["threads"] == 1
-    (kind,) = seen.kinds.values()
+    (kind,) = seen.estimates.values()
     assert kind.seconds > 0
-    assert (kind.at_once, kind.note) == (MAX_COHORT, "")
+    assert (kind.max_cohort_size, kind.note) == (MAX_COHORT, "")
 
 
 def test_a_survey_says_which_models_train_in_a_slower_way_and_why(pool, tmp_path):
@@ -140,8 +150,8 @@ def net(classes):
     return Net(classes)
 """
     (tmp_path / "s.py").write_text(own + SUITE.replace('"mlp-8"', "net"))
-    seen = ask(pool, Survey(suite=tmp_path / "s.py", device="cpu"), never)
-    (kind,) = seen.kinds.values()
+    seen = request(pool, PreflightRequest(suite=tmp_path / "s.py", device="cpu"), never)
+    (kind,) = seen.estimates.values()
     assert kind.note.startswith(
         "model 'net' with norm 'none' trains mapped over the models, which is slower: its layers can't be stacked: "
     )
@@ -151,26 +161,26 @@ def net(classes):
 def test_a_refusal_comes_back_as_the_error_that_it_is(pool, tmp_path):
     (tmp_path / "s.py").write_text(SUITE.replace("mlp-8", "mlp-8x"))
     with pytest.raises(SuiteError, match="mlp-64x8"):
-        ask(pool, Survey(suite=tmp_path / "s.py", device="cpu"), never)
+        request(pool, PreflightRequest(suite=tmp_path / "s.py", device="cpu"), never)
 
 
 def test_a_question_is_dropped_when_the_run_is_stopped(pool):
-    assert ask(pool, Inspect(), lambda: True) is None
+    assert request(pool, InspectRequest(), lambda: True) is None
 
 
 def test_a_worker_that_is_killed_is_told_by_its_signal_and_replaced(tmp_path):
     (tmp_path / "s.py").write_text(SUITE)
     with pool_of(1) as pool:
-        assert ask(pool, Inspect(), never)
+        assert request(pool, InspectRequest(), never)
         (worker,) = pool.workers
-        pool.give(job(TRIALS, tmp_path))
+        pool.submit(job(TRIALS, tmp_path))
         worker.process.kill()
         answers = [answer for _ in range(20) for _, answer in pool.events(0.5)]
         (failure,) = [answer for answer in answers if isinstance(answer, Failed)]
         assert "SIGKILL" in failure.error
-        assert failure.again
+        assert failure.is_retryable
         assert pool.free == 1
-        assert ask(pool, Inspect(), never)
+        assert request(pool, InspectRequest(), never)
         assert pool.workers != [worker]
 
 
@@ -188,8 +198,8 @@ def test_a_worker_that_says_nothing_for_too_long_is_a_timeout():
         made.append((process, theirs))
         return Worker(process, ours)
 
-    pool = Pool(1, start, silence=-1.0)
-    pool.give(Inspect())
+    pool = Pool(1, start, heartbeat_timeout=-1.0)
+    pool.submit(InspectRequest())
     ((_, failure),) = list(pool.events(0.0))
     assert failure.outcome == "timeout"
     assert not made[0][0].is_alive()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from harness.execution import cohort_size, preflight
-from harness.execution.messages import Survey
+from harness.execution.messages import PreflightRequest
 
 SUITE = """
 from harness import Suite
@@ -20,6 +20,8 @@ def test_for_a_model_that_trains_alone_no_faster_mode_is_looked_for(tmp_path, mo
     for cache, looked_for in ((2**20, 0), (2**34, 1)):
         for module in (preflight, cohort_size):
             monkeypatch.setattr(module, "cache_bytes", lambda cache=cache: cache)
-        (kind,) = preflight.survey(Survey(suite=tmp_path / "large.py", device="cpu", measure=False)).kinds.values()
+        (kind,) = preflight.preflight(
+            PreflightRequest(suite=tmp_path / "large.py", device="cpu", measure=False)
+        ).estimates.values()
         assert len(asked) == looked_for
-        assert (kind.at_once == 1) == (not looked_for)
+        assert (kind.max_cohort_size == 1) == (not looked_for)

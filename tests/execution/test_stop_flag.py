@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.execution.stop_flag import Halted, Stopping
+from harness.execution.stop_flag import RunAborted, StopFlag
 
 HEAVY = '''
 import os, signal
@@ -51,7 +51,7 @@ def test_ctrl_c_while_workers_are_ended_leaves_none_of_them(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)])
 def test_a_signal_to_all_processes_while_workers_load_torch_ends_the_run_in_a_line(harness, number, code):
-    harness.spec.suite()
+    harness.suite()
     process = harness.start("run", "tiny")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while not any("forkserver" in commands(child) for child in children.read_text().split()):
@@ -70,29 +70,29 @@ def commands(pid):
 
 
 def test_a_second_ctrl_c_is_an_answer_to_the_next_question():
-    stop = Stopping(None)
+    stop = StopFlag(None)
     assert not stop()
-    stop.hear(signal.SIGINT, None)
+    stop.on_signal(signal.SIGINT, None)
     assert stop()
-    stop.hear(signal.SIGINT, None)
-    with pytest.raises(Halted, match="Ctrl-C; the same command goes on") as caught:
+    stop.on_signal(signal.SIGINT, None)
+    with pytest.raises(RunAborted, match="Ctrl-C; the same command goes on") as caught:
         stop()
     assert caught.value.exit_code == 130
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_where_there_are_no_workers_the_first_signal_ends_the_run(number, code):
-    stop = Stopping(None)
-    stop.at_once = True
-    with pytest.raises(Halted) as caught:
-        stop.hear(number, None)
+    stop = StopFlag(None)
+    stop.is_immediate = True
+    with pytest.raises(RunAborted) as caught:
+        stop.on_signal(number, None)
     assert caught.value.exit_code == code
 
 
 def test_a_second_sigterm_changes_nothing():
-    stop = Stopping(None)
-    stop.hear(signal.SIGTERM, None)
-    stop.hear(signal.SIGTERM, None)
+    stop = StopFlag(None)
+    stop.on_signal(signal.SIGTERM, None)
+    stop.on_signal(signal.SIGTERM, None)
     assert (stop(), stop.reason, stop.exit_code) == (True, "stopped by SIGTERM", 75)
 
 

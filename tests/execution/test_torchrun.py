@@ -7,20 +7,20 @@ import tempfile
 import pytest
 
 from harness.execution import torchrun
-from harness.execution.messages import Failed, Refused
-from harness.execution.torchrun import LEFT, Launched
+from harness.execution.messages import Failed, UserErrorReply
+from harness.execution.torchrun import EXIT_MARKER, Launched
 
 CAUSES = [
     (["oom", "RuntimeError: out of memory"], Failed, False),
     (["crashed", "ConnectionResetError: Connection reset by peer"], Failed, True),
-    (["MachineError", "disk full"], Refused, None),
+    (["MachineError", "disk full"], UserErrorReply, None),
 ]
 
 
 @pytest.mark.parametrize(("told", "kind", "again"), CAUSES)
 @pytest.mark.parametrize("lines", [0, 1000])
 def test_the_first_rank_that_says_why_it_ends_is_heard_however_much_is_written_afterwards(told, kind, again, lines):
-    first, later = (f"{LEFT}{json.dumps(words)}" for words in (told, ["crashed", "another"]))
+    first, later = (f"{EXIT_MARKER}{json.dumps(words)}" for words in (told, ["crashed", "another"]))
     program = f"print({first!r}); print({later!r}); print('banner of a rank\\n' * {lines})"
     launched = Launched([sys.executable, "-c", program], tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
     launched.join()

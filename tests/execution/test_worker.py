@@ -12,9 +12,9 @@ from harness.execution.worker import _pass_on, failed
 def test_a_worker_whose_gpu_is_past_use_does_no_other_job():
     lost = failed(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
     full = failed(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
-    assert (lost.outcome, lost.broken) == ("crashed", True)
-    assert (full.outcome, full.broken) == ("oom", False)
-    assert not failed(ValueError("bad")).broken
+    assert (lost.outcome, lost.is_worker_broken) == ("crashed", True)
+    assert (full.outcome, full.is_worker_broken) == ("oom", False)
+    assert not failed(ValueError("bad")).is_worker_broken
     ended = []
 
     def start(answer):
@@ -23,8 +23,8 @@ def test_a_worker_whose_gpu_is_past_use_does_no_other_job():
 
     for answer, left in ((lost, 0), (full, 1)):
         made = Pool(1, lambda answer=answer: start(answer))
-        made.give("job")
-        assert isinstance(made._hear(made.workers[0]), Failed)
+        made.submit("job")
+        assert isinstance(made._receive(made.workers[0]), Failed)
         assert len(made.workers) == left
     assert ended == [lost]
 

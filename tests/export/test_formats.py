@@ -15,14 +15,14 @@ import harness
 from harness.data.datasets import load_dataset
 from harness.errors import MachineError, ModelError, UsageError
 from harness.export.evaluate import scores
-from harness.export.formats import FORMS, export
+from harness.export.formats import FORMATS, export
 from harness.export.model_card import build_trained, state_of, trained_models
 from harness.nn.models import MODELS
 from harness.nn.norms import NORMS
 from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.pairs import SMALL, fits
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ X = torch.from_numpy(DIGITS.x["test"][:7])
 
 
 def trained(own=None, **changes):
-    program = keep_best(prepare([replace(BASE, **changes)], DIGITS, CPU, own or {}))
+    program = keep_best(init_state([replace(BASE, **changes)], DIGITS, CPU, own or {}))
     for _ in train(program):
         pass
     return next(model for _, which, model in trained_models(program, own or {}) if which == "last")
@@ -73,7 +73,7 @@ def read_back(path, form):
 def test_every_form_gives_back_the_same_outputs(tmp_path, model, norm):
     found = trained(model=model, norm=norm)
     expected = outputs(found)
-    for form in FORMS:
+    for form in FORMATS:
         back = read_back(written(tmp_path, found, form), form)
         with torch.no_grad():
             out, lone = back(X), back(X[:1])
@@ -85,14 +85,14 @@ def test_every_form_gives_back_the_same_outputs(tmp_path, model, norm):
             assert lone.shape == (1, 10), form
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_the_same_model_gives_the_same_bytes(tmp_path, form):
     model = trained(norm="batch", optimizer="adamw")
     once = written(tmp_path, model, form).read_bytes()
     assert once == written(tmp_path, model, form).read_bytes()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_every_form_holds_a_checksum_of_itself_that_anybody_can_verify(tmp_path, form):
     data = written(tmp_path, trained(norm="batch"), form).read_bytes()
     before, rest = data.split(b"harness-sha256:")
@@ -109,7 +109,7 @@ def test_plain_torch_reads_a_state_dict_without_the_harness(tmp_path):
     net.load_state_dict(torch.load(written(tmp_path, model, "state_dict"), weights_only=True))
     with torch.no_grad():
         assert torch.equal(net.eval()(X), outputs(model))
-    assert str(net) == model.about["layers"]
+    assert str(net) == model.metadata["layers"]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -119,8 +119,8 @@ def test_plain_torch_reads_all_of_a_checkpoint(tmp_path, optimizer):
     plain, ours = torch.load(path, weights_only=True), harness.load_checkpoint(path)
     assert plain.keys() == ours.keys()
     assert ours["init_params"] == {"model": "mlp-8x2", "inputs": [1, 8, 8], "classes": 10}
-    assert (ours["epoch"], ours["step"], ours["accuracy"]) == (2 / 3, 2, model.about["metrics"]["val.accuracy"])
-    assert ours["trial"] == model.about["trial"]
+    assert (ours["epoch"], ours["step"], ours["accuracy"]) == (2 / 3, 2, model.metadata["metrics"]["val.accuracy"])
+    assert ours["trial"] == model.metadata["trial"]
     assert ours["trial"]["optimizer" if optimizer == "adamw" else "momentum"] in ("adamw", 0.9)
     assert ours["versions"] == {"harness": harness.__version__, "torch": str(torch.__version__)}
     assert str(plain) == str(ours)
@@ -151,7 +151,7 @@ def test_fine_tuning_from_a_checkpoint_goes_on_bit_equal(tmp_path, optimizer):
         torch_optimizer.load_state_dict(kept["optimizer_state_dict"])
         went_on.append(fine_tuned(module, torch_optimizer))
     # The optimizer as it was in memory, its slots cut out of the cohort.
-    module = build_trained(model.about, {n: t.clone() for n, t in state_of(model).items()}, {})
+    module = build_trained(model.metadata, {n: t.clone() for n, t in state_of(model).items()}, {})
     uninterrupted = optimizer(
         module.parameters(), lr=0.1, **({"momentum": 0.9} if name == "sgd" else {"weight_decay": 0})
     )
@@ -182,7 +182,7 @@ def test_a_model_in_double_precision_leaves_in_it(tmp_path):
     for form in ("checkpoint", "torch-export"):
         back = read_back(written(tmp_path, found, form), form)
         with torch.no_grad():
-            assert torch.equal(back(X.double()), build_trained(found.about, state_of(found), {})(X.double()))
+            assert torch.equal(back(X.double()), build_trained(found.metadata, state_of(found), {})(X.double()))
     assert scores(harness.load_model(tmp_path / "checkpoint"), X, 10).dtype is torch.float64
 
 
@@ -201,14 +201,14 @@ def net(inputs):
     return Net(inputs[0] * inputs[1] * inputs[2])
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_model_of_a_suites_own_leaves_in_every_form(tmp_path, form):
     own = {"net": net}
     model = trained(own, model="net", source="d1e5")
     path = written(tmp_path, model, form, own)
     with torch.no_grad():
         if form in ("checkpoint", "state_dict", "safetensors"):
-            assert torch.equal(harness.load_model(path, own=own)(X), outputs(model, own))
+            assert torch.equal(harness.load_model(path, factories=own)(X), outputs(model, own))
             with pytest.raises(ModelError, match="'net' is a function of its suite"):
                 harness.load_model(path)
         else:

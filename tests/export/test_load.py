@@ -16,7 +16,7 @@ from tests.export.test_formats import trained, written
 from tests.support import hostile
 
 LOADABLE = ["checkpoint", "state_dict", "module", "safetensors"]
-LOADERS = [load_model, load_checkpoint, lambda path: load_model(path, own={"net": print})]
+LOADERS = [load_model, load_checkpoint, lambda path: load_model(path, factories={"net": print})]
 MEASURE = """
 import resource, sys, torch
 from pathlib import Path

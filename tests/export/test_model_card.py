@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from harness.data.datasets import load_dataset
-from harness.ensemble.optim import OPTIMIZERS, TORCH
+from harness.ensemble.optim import OPTIMIZERS, TORCH_OPTIMIZERS
 from harness.export.model_card import build_trained, optimizer_state, state_of, trained_models
 from harness.nn.models import build
 from harness.nn.norms import NORMS
-from harness.nn.surgery import plain_names, unsynchronised
+from harness.nn.surgery import convert_from_sync_bn, strip_ddp_prefix
 from harness.rng import generator
 from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
 from harness.training.checkpoint import Snapshot, dump
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.pairs import fits
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ BASE = Trial(
 
 
 def program_of(trials):
-    return keep_best(prepare(trials, DIGITS, CPU, {}))
+    return keep_best(init_state(trials, DIGITS, CPU, {}))
 
 
 def finish(program, done=0):
@@ -52,8 +52,8 @@ def module_of(model):
 def test_a_trial_of_a_cohort_is_the_plain_module_it_stands_for(norm):
     program = finish(program_of([replace(BASE, norm=norm, seed=seed, lr=lr) for seed, lr in [(0, 0.1), (1, 0.3)]]))
     x = program.data["test"][0][:5]
-    with program.stack.evaluating():
-        fused = program.stack(x, shared=True).transpose(1, 2)
+    with program.ensemble.eval_mode():
+        fused = program.ensemble(x, shared=True).transpose(1, 2)
     for i, model in enumerate(models_of(program)):
         module = module_of(model)
         assert not module.training
@@ -87,9 +87,9 @@ def test_the_best_model_is_the_first_with_the_highest_validation_accuracy():
     accuracies = program.curves["val.accuracy"].nan_to_num(-1.0).T.tolist()
     assert len(set(accuracies[3])) == 1  # a tie
     for i, (model, seen) in enumerate(zip(models_of(program, "best"), accuracies, strict=True)):
-        step = program.marks[seen.index(max(seen))]
-        assert (model.about["step"], model.about["accuracy"]) == (step, max(seen))
-        assert model.about["epoch"] == step / program.steps_per_epoch
+        step = program.eval_steps[seen.index(max(seen))]
+        assert (model.metadata["step"], model.metadata["accuracy"]) == (step, max(seen))
+        assert model.metadata["epoch"] == step / program.steps_per_epoch
         for name, tensor in model.tensors.items():
             assert torch.equal(tensor, states[step][name][i]), name
 
@@ -98,7 +98,7 @@ def test_a_model_that_never_validates_is_kept_as_it_started():
     program = program_of([replace(BASE, model="mlp-8", init_scale=1e38, init="normal")])
     before = {name: tensor.detach().clone() for name, tensor in program.state.items()}
     (best,) = models_of(finish(program), "best")
-    assert (best.about["step"], best.about["accuracy"]) == (0, None)
+    assert (best.metadata["step"], best.metadata["accuracy"]) == (0, None)
     assert all(torch.equal(tensor, before[name][0]) for name, tensor in best.tensors.items())
 
 
@@ -125,13 +125,13 @@ def test_plain_torch_goes_on_as_the_harness_would_have(optimizer, momentum):
     longer = finish(program_of([trial]))
     (shorter,) = models_of(finish(program_of([replace(trial, steps=7)])))
     module = module_of(shorter)
-    torch_optimizer = TORCH[optimizer][0](module.parameters(), trial)
+    torch_optimizer = TORCH_OPTIMIZERS[optimizer][0](module.parameters(), trial)
     torch_optimizer.load_state_dict(optimizer_state(shorter))
     went_on = go_on(module, torch_optimizer, trial, 7, start=7).state_dict()
     for name, tensor in state_of(models_of(longer)[0]).items():
         torch.testing.assert_close(went_on[name], tensor, rtol=1e-3, atol=1e-4)
     fresh = module_of(shorter)
-    forgetful = go_on(fresh, TORCH[optimizer][0](fresh.parameters(), trial), trial, 7, start=7).state_dict()
+    forgetful = go_on(fresh, TORCH_OPTIMIZERS[optimizer][0](fresh.parameters(), trial), trial, 7, start=7).state_dict()
     if optimizer == "adamw" or momentum:
         assert not all(torch.allclose(forgetful[name], went_on[name], rtol=1e-3, atol=1e-4) for name in went_on)
 
@@ -146,8 +146,8 @@ def test_the_learning_rate_goes_on_where_the_schedule_stands():
 
 def test_names_lose_the_prefix_of_distributed_training_only_where_all_have_it():
     one, two = torch.zeros(1), torch.zeros(2)
-    assert plain_names({"module.a": one, "module.module.b": two}) == {"a": one, "module.b": two}
-    assert plain_names({"module.a": one, "b": two}) == {"module.a": one, "b": two}
+    assert strip_ddp_prefix({"module.a": one, "module.module.b": two}) == {"a": one, "module.b": two}
+    assert strip_ddp_prefix({"module.a": one, "b": two}) == {"module.a": one, "b": two}
 
 
 class Odd(nn.Module):
@@ -168,7 +168,7 @@ def test_a_model_with_synchronised_norms_becomes_one_that_a_single_process_can_t
     several = Odd(nn.SyncBatchNorm, nn.SyncBatchNorm)
     several.load_state_dict(plain.state_dict())
     several.train()
-    single = unsynchronised(several, (1, 8, 8))
+    single = convert_from_sync_bn(several, (1, 8, 8))
     assert str(single) == str(plain)
     assert single.training
     x = torch.randn(4, 1, 8, 8)
@@ -178,7 +178,7 @@ def test_a_model_with_synchronised_norms_becomes_one_that_a_single_process_can_t
 
 
 def test_a_lone_synchronised_norm_is_converted_too():
-    assert isinstance(unsynchronised(nn.SyncBatchNorm(3), (3,)), nn.BatchNorm1d)
+    assert isinstance(convert_from_sync_bn(nn.SyncBatchNorm(3), (3,)), nn.BatchNorm1d)
 
 
 def test_a_snapshot_of_a_wrapped_model_has_plain_names():

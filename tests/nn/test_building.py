@@ -9,8 +9,8 @@ from torch import nn
 from harness.errors import SuiteError
 from harness.nn.models import build
 from harness.nn.norms import NORMS
-from harness.training.loop import _epoch
-from harness.training.state import prepare
+from harness.training.loop import _shuffle
+from harness.training.state import init_state
 from tests.support.alone import BASE, DATA
 from tests.support.pairs import fits
 
@@ -21,10 +21,10 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_batches()
     trials = [replace(BASE, norm=norm, seed=4, model="cnn-4-8") for norm in NORMS if fits(norm, "cnn-4-8")]
     layers, orders = [], []
     for trial in [*trials, replace(trials[0], seed=5)]:
-        model = build(trial, DATA.inputs, 3, {})
+        model = build(trial, DATA.input_shape, 3, {})
         layers.append([m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)])
-        program = prepare([trial], DATA, torch.device("cpu"), {})
-        orders.append(torch.stack([_epoch(program, epoch).picked[0] for epoch in range(3)]))
+        program = init_state([trial], DATA, torch.device("cpu"), {})
+        orders.append(torch.stack([_shuffle(program, epoch).indices[0] for epoch in range(3)]))
     *alike, other = zip(layers, orders, strict=True)
     (first, order), *_ = alike
     for own, own_order in alike:
@@ -61,5 +61,5 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_batches()
 )
 def test_a_model_that_cannot_be_built_is_refused_in_a_line(changes, word):
     with pytest.raises(SuiteError, match=word) as refusal:
-        build(replace(BASE, **changes), DATA.inputs, 3, {})
+        build(replace(BASE, **changes), DATA.input_shape, 3, {})
     assert "\n" not in str(refusal.value)

@@ -10,13 +10,13 @@ from torch import nn
 
 from harness.data.datasets import Dataset
 from harness.errors import SuiteError
-from harness.nn.layers import BranchScale, Shortcut
+from harness.nn.layers import ResidualScale, Shortcut
 from harness.nn.models import MODELS, build
 from harness.nn.norms import NORMS
 from harness.nn.residual import Block
 from harness.spec.trial import Trial
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.pairs import SMALL, fits
 
 CIFAR = (3, 32, 32)
@@ -123,7 +123,7 @@ def test_image_models_compute_what_their_papers_write(name, widths):
 
 @pytest.mark.parametrize("name", ["resnet-20", "resnet-56", "resnet-110", "vgg-11", "vgg-16", "cnn-32-64-128"])
 def test_an_image_model_of_real_size_trains_on_a_cpu(name):
-    program = prepare([replace(BASE, model=name, augment="flip+crop")], some_images(), torch.device("cpu"), {})
+    program = init_state([replace(BASE, model=name, augment="flip+crop")], some_images(), torch.device("cpu"), {})
     assert [work for _, work in train(program)].count("train") == 2
     assert program.batch_loss.isfinite().all()
 
@@ -165,10 +165,10 @@ def test_with_skipinit_every_block_is_its_shortcut_at_first_and_has_one_paramete
     block = next(layer for layer in model if isinstance(layer, Block))
     x = torch.randn(2, 16, 6, 5)
     assert torch.equal(block(x), x.relu())
-    nn.init.ones_(next(layer for layer in block.modules() if isinstance(layer, BranchScale)).weight)
+    nn.init.ones_(next(layer for layer in block.modules() if isinstance(layer, ResidualScale)).weight)
     assert not torch.equal(block(x), x.relu())
     model(torch.randn(4, *CIFAR)).sum().backward()
-    scales = [layer.weight.grad for layer in model.modules() if isinstance(layer, BranchScale)]
+    scales = [layer.weight.grad for layer in model.modules() if isinstance(layer, ResidualScale)]
     assert all(grad.abs() > 0 for grad in scales)
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from harness import batch_norm_gradient_growth
 from harness.probes.gradients import growth, longest_row
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.probes_by_hand import BASE, CPU, DATA, fixed_batch, nets, plain, probed, together, weighted
 
 
@@ -30,7 +30,7 @@ def test_gradient_norms_are_those_of_backward(model, norm, together):
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @together
 def test_a_batch_that_is_learnt_from_in_parts_is_probed_in_these_parts(norm, together):
-    program, found = probed("gradients", together, norm=norm, accumulate=5)
+    program, found = probed("gradients", together, norm=norm, accumulation_steps=5)
     for i, values in enumerate(found):
         module = plain(program, i)
         x, y = fixed_batch(program, i)
@@ -46,7 +46,7 @@ def test_a_batch_that_is_learnt_from_in_parts_is_probed_in_these_parts(norm, tog
 def test_gradients_of_a_deep_net_grow_as_theory_foretells(norm, batch):
     """At depth 50 in single precision; the theory is of wide nets, so that a width of 64 is a few percent off."""
     base = replace(BASE, model="mlp-64x50", norm=norm, batch_size=batch, steps=1, probes="gradients")
-    program = prepare([replace(base, seed=s) for s in range(5)], DATA["digits"], CPU, {})
+    program = init_state([replace(base, seed=s) for s in range(5)], DATA["digits"], CPU, {})
     next(train(program))
     expected = batch_norm_gradient_growth(batch) if norm == "batch" else 1.0
     curves = program.curves

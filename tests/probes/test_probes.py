@@ -13,7 +13,7 @@ from harness.nn.layers import RMSNorm
 from harness.probes import PROBES
 from harness.rng import generator
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.probes_by_hand import (
     BASE,
     CPU,
@@ -172,9 +172,9 @@ def test_probes_of_mapped_models_are_those_of_each_alone(norm):
     every = "+".join(PROBES)
     trials = [replace(BASE, model="own_net", norm=norm, probes=every, seed=s, lr=0.1 + s / 10) for s in range(3)]
     found = []
-    for cohort in (trials, *[[replace(trial, together=1)] for trial in trials]):
-        program = prepare(cohort, DATA["digits"], CPU, {"own_net": own_net})
-        assert program.stack.mode == ("vmap" if len(cohort) > 1 else "alone")
+    for cohort in (trials, *[[replace(trial, max_cohort_size=1)] for trial in trials]):
+        program = init_state(cohort, DATA["digits"], CPU, {"own_net": own_net})
+        assert program.ensemble.backend == ("vmap" if len(cohort) > 1 else "alone")
         for _ in train(program):
             pass
         found.append({name: curve for name, curve in program.curves.items() if name.startswith("probe.")})

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from harness.analysis.diff import changes
+from harness.analysis.diff import diff
 from harness.reporting.report import write_report
 from harness.reporting.tables import MOST_ROWS
 from harness.spec.claim import Claim
@@ -115,15 +115,15 @@ def test_a_report_of_trials_that_crashed_lists_them(tmp_path):
 
 def test_an_arm_at_which_the_axis_is_not_set_is_compared_like_any_other(tmp_path):
     claims = [Claim.better(1.0, than=None), Claim.wider_lr_range(None, than=1.0)]
-    axes = {"clip_norm": [None, 1.0], "lr": [0.03, 0.1, 0.3], "seed": range(7)}
+    axes = {"max_grad_norm": [None, 1.0], "lr": [0.03, 0.1, 0.3], "seed": range(7)}
     results = simulate(tmp_path / "clip", axes, claims=claims)
-    results.suite["compare"] = "clip_norm"
+    results.suite["compare"] = "max_grad_norm"
     page = write_report(on_disk(results))
     table = pd.read_csv(page.parents[1] / "comparisons.csv")
     assert set(table["n"]) == {7}
     assert {*table["arm"], *table["than"]} == {"1", "not set"}
     assert "1 has a higher test accuracy than not set" in page.read_text("utf-8")
     assert page.read_text("utf-8").count("not set 0 of") > 1
-    found = changes(results, results)
+    found = diff(results, results)
     assert found.same_bits == {"not set": (21, 21), "1": (21, 21)}
     assert [c.n for c in found.comparisons] == [7, 7]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.reporting.figures import pictures
+from harness.reporting.figures import figures
 from harness.reporting.report import write_report
 from harness.spec.claim import Claim
 from harness.storage.tables import TABLES, csv_bytes
@@ -171,7 +171,7 @@ def test_any_grid_has_a_report(tmp_path, axes, status):
 
 
 def test_with_one_seed_figures_are_descriptive_and_show_no_p(tmp_path):
-    drawn = {p.name: p for p in pictures(on_disk(simulate(tmp_path / "s", ODD_GRIDS["one seed"])))}
+    drawn = {p.name: p for p in figures(on_disk(simulate(tmp_path / "s", ODD_GRIDS["one seed"])))}
     assert "descriptive" in drawn["effect"].caption
     assert all(np.isnan(comparison.p) for comparison in drawn["effect"].comparisons)
 
@@ -184,12 +184,12 @@ def test_nothing_trained_yet_has_a_report_too(tmp_path):
 
 def test_drawing_leaves_matplotlib_as_it_was(written):
     before = dict(mpl.rcParams)
-    assert pictures(written[0])
+    assert figures(written[0])
     assert dict(mpl.rcParams) == before
 
 
 def test_captions_say_n_failures_policy_test_correction_and_init(written):
-    (effect,) = (p for p in pictures(written[0]) if p.name == "effect")
+    (effect,) = (p for p in figures(written[0]) if p.name == "effect")
     for word in (
         "n = 8",
         "Failed to train: batch",
@@ -221,7 +221,7 @@ def test_an_axis_that_follows_another_is_named_with_it(tmp_path):
 def test_learning_rates_can_be_the_arms(tmp_path):
     results = simulate(tmp_path, {"lr": [0.03, 0.1, 0.3], "seed": range(4)})
     results = replace(results, suite={**results.suite, "compare": "lr"})
-    drawn = {picture.name: picture for picture in pictures(results)}
+    drawn = {picture.name: picture for picture in figures(results)}
     assert len(drawn["curves"].figure.axes) == 2  # one panel for the loss, one for the accuracy, all arms in each
     assert "at lr 0.03, 0.1 and 0.3" in drawn["curves"].alt
     assert not {"lr_range", "failures"} & set(drawn)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.spec.cohorts import MAX_COHORT, PER_MODEL, Cohort, cohort_id, longest_first, plan, shape
+from harness.spec.cohorts import MAX_COHORT, PER_MODEL, Cohort, cohort_id, longest_first, make_cohorts, shape
 from harness.spec.trial import Trial, axis_types
 from tests.support.strategies import a_trial, trials
 
@@ -23,12 +23,12 @@ def keys(cohorts):
 
 @given(grids)
 def test_plan_puts_every_trial_in_exactly_one_cohort(todo):
-    assert sorted(key for cohort in keys(plan(todo)) for key in cohort) == sorted(trial.key for trial in todo)
+    assert sorted(key for cohort in keys(make_cohorts(todo)) for key in cohort) == sorted(trial.key for trial in todo)
 
 
 @given(grids)
 def test_the_members_of_a_cohort_are_equal_in_all_but_what_each_model_has_of_its_own(todo):
-    for cohort in plan(todo):
+    for cohort in make_cohorts(todo):
         first = cohort.trials[0]
         for axis in axis_types():
             if axis not in PER_MODEL:
@@ -37,20 +37,20 @@ def test_the_members_of_a_cohort_are_equal_in_all_but_what_each_model_has_of_its
 
 @given(grids)
 def test_trials_that_can_train_together_are_not_kept_apart(todo):
-    cohorts = plan(todo)
+    cohorts = make_cohorts(todo)
     assert len({shape(cohort.trials[0]) for cohort in cohorts}) == len(cohorts)
 
 
 @given(grids)
 def test_a_cohort_keeps_the_order_of_the_trials(todo):
     order = [trial.key for trial in todo]
-    for cohort in keys(plan(todo)):
+    for cohort in keys(make_cohorts(todo)):
         assert cohort == sorted(cohort, key=order.index)
 
 
 @given(st.integers(1, 5 * MAX_COHORT))
 def test_no_cohort_is_larger_than_it_may_be_and_none_much_smaller_than_another(count):
-    sizes = [len(cohort) for cohort in keys(plan(many(count)))]
+    sizes = [len(cohort) for cohort in keys(make_cohorts(many(count)))]
     assert sum(sizes) == count
     assert max(sizes) <= MAX_COHORT
     assert max(sizes) - min(sizes) <= 1
@@ -58,7 +58,13 @@ def test_no_cohort_is_larger_than_it_may_be_and_none_much_smaller_than_another(c
 
 
 CHOICES = {  # of axes that can't have any value
-    **{"accumulate": 3, "eval_buffers": "mean", "eval_statistics": "batch", "norm_batch": 3, "sync_bn": "portable"},
+    **{
+        "accumulation_steps": 3,
+        "ddp_eval_buffers": "mean",
+        "eval_statistics": "batch",
+        "norm_batch": 3,
+        "sync_bn_impl": "portable",
+    },
     "world_size": 3,
     "memory_format": "channels_last",
 }
@@ -77,44 +83,44 @@ def test_an_axis_that_changes_the_program_parts_trials(axis):
     pair = [a_trial(**settings), a_trial(**{**settings, **change})]
     if pair[0] == pair[1]:
         pytest.fail(f"{change} changes nothing")
-    assert len(plan(pair)) == 2
+    assert len(make_cohorts(pair)) == 2
 
 
 @pytest.mark.parametrize("axis", sorted(PER_MODEL))
 def test_an_axis_that_each_model_has_of_its_own_parts_no_trials(axis):
     other = {str: "other", bool: False, int: 99, float: 0.7}
-    assert len(plan([a_trial(), a_trial(**{axis: other[axis_types()[axis][0]]})])) == 1
+    assert len(make_cohorts([a_trial(), a_trial(**{axis: other[axis_types()[axis][0]]})])) == 1
 
 
 def test_the_first_cohorts_are_a_fair_part_of_the_grid():
     seeds = 3 * MAX_COHORT
     todo = [a_trial(seed=seed, norm=norm) for seed in range(seeds) for norm in ("batch", "none")]
-    cohorts = [(cohort.trials[0].norm, cohort.trials[0].seed) for cohort in plan(todo)]
+    cohorts = [(cohort.trials[0].norm, cohort.trials[0].seed) for cohort in make_cohorts(todo)]
     assert cohorts == [(norm, seed) for seed in range(0, seeds, MAX_COHORT) for norm in ("batch", "none")]
 
 
 @given(grids)
 def test_a_plan_is_kept_as_it_was(todo):
-    first = plan(todo)
-    assert plan(list(reversed(todo)), keys(first)) == first
+    first = make_cohorts(todo)
+    assert make_cohorts(list(reversed(todo)), keys(first)) == first
 
 
 @given(st.lists(trials(), unique=True, min_size=2, max_size=12), st.data())
 def test_trials_added_later_are_cut_among_themselves(todo, data):
     middle = data.draw(st.integers(0, len(todo)))
-    first = plan(todo[:middle])
-    assert plan(todo, keys(first)) == first + plan(todo[middle:])
+    first = make_cohorts(todo[:middle])
+    assert make_cohorts(todo, keys(first)) == first + make_cohorts(todo[middle:])
 
 
 def test_trials_added_later_join_no_cohort_that_stands():
     seeds = many(11)
-    first = plan(seeds[:4])
-    assert keys(plan(seeds, keys(first))) == [[t.key for t in seeds[:4]], [t.key for t in seeds[4:]]]
+    first = make_cohorts(seeds[:4])
+    assert keys(make_cohorts(seeds, keys(first))) == [[t.key for t in seeds[:4]], [t.key for t in seeds[4:]]]
 
 
 def test_a_cohort_that_lost_a_trial_is_cut_anew():
     seeds = many(5)
-    assert keys(plan(seeds[1:], keys(plan(seeds)))) == [[trial.key for trial in seeds[1:]]]
+    assert keys(make_cohorts(seeds[1:], keys(make_cohorts(seeds)))) == [[trial.key for trial in seeds[1:]]]
 
 
 @pytest.mark.parametrize(
@@ -131,15 +137,15 @@ def test_a_cohort_that_lost_a_trial_is_cut_anew():
 )
 def test_a_kept_cohort_that_can_not_train_is_cut_anew(kept):
     todo = [a_trial(), a_trial(model="cnn")]
-    assert keys(plan(todo, kept)) == [[trial.key] for trial in todo]
+    assert keys(make_cohorts(todo, kept)) == [[trial.key] for trial in todo]
 
 
 def test_a_trial_given_twice_trains_once():
-    assert keys(plan([a_trial(), a_trial()])) == [[a_trial().key]]
+    assert keys(make_cohorts([a_trial(), a_trial()])) == [[a_trial().key]]
 
 
 def test_nothing_to_do_is_an_empty_plan():
-    assert plan([]) == []
+    assert make_cohorts([]) == []
 
 
 @given(st.lists(trials(), unique=True, min_size=2, max_size=9))
@@ -167,13 +173,13 @@ def test_what_each_model_has_of_its_own_is_an_axis():
 @given(st.integers(1, 40), st.integers(1, 9))
 def test_a_cohort_has_no_more_models_than_may_train_at_once(count, most):
     todo = many(count)
-    sizes = [len(cohort) for cohort in keys(plan(todo, at_once={shape(todo[0]): most}))]
+    sizes = [len(cohort) for cohort in keys(make_cohorts(todo, max_size={shape(todo[0]): most}))]
     assert (max(sizes) <= most, sum(sizes), len(sizes)) == (True, count, -(-count // most))
 
 
 @given(grids)
 def test_the_longest_first_order_loses_nothing_and_is_fair_to_every_shape(todo):
-    cohorts = plan(todo, at_once=dict.fromkeys(map(shape, todo), 2))
+    cohorts = make_cohorts(todo, max_size=dict.fromkeys(map(shape, todo), 2))
     work = {of: float(i) for i, of in enumerate({shape(trial): None for trial in todo})}
     ordered = longest_first(cohorts, work)
     assert sorted(cohort.id for cohort in ordered) == sorted(cohort.id for cohort in cohorts)
@@ -186,6 +192,6 @@ def test_the_longest_first_order_loses_nothing_and_is_fair_to_every_shape(todo):
 
 def test_within_a_round_the_cohort_with_the_most_work_goes_first():
     small, large = many(4, batch_size=16), many(4, batch_size=512)
-    cohorts = plan([*small, *large], at_once={shape(small[0]): 2, shape(large[0]): 2})
+    cohorts = make_cohorts([*small, *large], max_size={shape(small[0]): 2, shape(large[0]): 2})
     order = [c.trials[0].batch_size for c in longest_first(cohorts, {shape(small[0]): 1.0, shape(large[0]): 9.0})]
     assert order == [512, 16, 512, 16]

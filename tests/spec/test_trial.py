@@ -23,14 +23,14 @@ WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "norm_momentum": [-0.1, 1.1, math.nan, math.inf, "exponential", ""],
     "norm_groups": [0, -8, 2**31],
     "norm_batch": [0, -2, 2**31],
-    "accumulate": [0, -2, 2**31],
-    "eval_buffers": ["", "rank1", "median"],
+    "accumulation_steps": [0, -2, 2**31],
+    "ddp_eval_buffers": ["", "rank1", "median"],
     "memory_format": ["", "channels_first", "torch.channels_last"],
-    "sync_bn": ["", "torch", "NATIVE"],
+    "sync_bn_impl": ["", "torch", "NATIVE"],
     "init_scale": [0.0, -1.0, math.nan, math.inf],
     "momentum": [-0.1, 1.0, math.nan, math.inf],
     "weight_decay": [-1e-9, math.nan, math.inf],
-    "clip_norm": [0.0, -1.0, math.nan, math.inf],
+    "max_grad_norm": [0.0, -1.0, math.nan, math.inf],
     "label_noise": [-1e-9, 1.1, math.nan],
     "warmup_steps": [-1, 2**31],
     "decay_every": [0, -3, 2**31],
@@ -42,7 +42,7 @@ WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "probe_every": [0, -4, 2**31],
     "world_size": [0, -1, 2**31],
     "threads": [0, -1, 2**31],
-    "together": [0, -1, 2**31],
+    "max_cohort_size": [0, -1, 2**31],
 }
 WRONG_TYPES = [
     ("lr", True),
@@ -177,18 +177,21 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_itself(axis, value):
         ({"nesterov": True}, "nesterov"),
         ({"nesterov": True, "momentum": -0.0}, "nesterov"),
         ({"norm": "batch", "batch_size": 1}, "batch_size"),
-        ({"norm": "batch", "batch_size": 6, "world_size": 3, "accumulate": 2}, "norm_batch 1"),
-        ({"norm": "batch", "batch_size": 7, "world_size": 2}, "multiple of accumulate times world_size"),
-        ({"norm": "sync_batch", "batch_size": 7, "accumulate": 2}, "multiple of accumulate times world_size"),
+        ({"norm": "batch", "batch_size": 6, "world_size": 3, "accumulation_steps": 2}, "norm_batch 1"),
+        ({"norm": "batch", "batch_size": 7, "world_size": 2}, "multiple of accumulation_steps times world_size"),
+        (
+            {"norm": "sync_batch", "batch_size": 7, "accumulation_steps": 2},
+            "multiple of accumulation_steps times world_size",
+        ),
         (
             {"norm": "ghost_batch", "batch_size": 20, "norm_batch": 4, "world_size": 2, "probes": "gradients"},
             "divide the 10",
         ),
         (
-            {"norm": "ghost_batch", "batch_size": 20, "norm_batch": 4, "accumulate": 2, "probes": "gradients"},
+            {"norm": "ghost_batch", "batch_size": 20, "norm_batch": 4, "accumulation_steps": 2, "probes": "gradients"},
             "divide the 10",
         ),
-        ({"norm": "none", "batch_size": 7, "accumulate": 4, "world_size": 2}, "an example in each"),
+        ({"norm": "none", "batch_size": 7, "accumulation_steps": 4, "world_size": 2}, "an example in each"),
         ({"norm": "ghost_batch", "batch_size": 7, "norm_batch": 8}, "at most the 7"),
         ({"norm": "ghost_batch", "batch_size": 7, "norm_batch": 1}, "at least 2"),
         ({"norm": "batch", "norm_batch": 7}, "leave it out"),
@@ -209,7 +212,7 @@ def test_settings_that_do_not_go_together_are_refused(changes, says):
         {"norm": "layer", "batch_size": 1},
         {"norm": "sync_batch", "batch_size": 7, "world_size": 3},
         {"norm": "ghost_batch", "batch_size": 7, "norm_batch": 3},
-        {"norm": "layer", "batch_size": 7, "accumulate": 2, "world_size": 3},
+        {"norm": "layer", "batch_size": 7, "accumulation_steps": 2, "world_size": 3},
         {"schedule": "step", "decay_every": 1},
         {"decay_every": 1},
         {"momentum": 0.0},
@@ -228,9 +231,9 @@ def test_settings_that_go_together_make_a_trial(changes):
         ({"norm": "layer"}, None),
         ({"norm": "batch"}, 60),
         ({"norm": "batch", "world_size": 3}, 20),
-        ({"norm": "batch", "world_size": 3, "accumulate": 2}, 10),
+        ({"norm": "batch", "world_size": 3, "accumulation_steps": 2}, 10),
         ({"norm": "sync_batch", "world_size": 3}, 60),
-        ({"norm": "sync_batch", "world_size": 3, "accumulate": 2}, 30),
+        ({"norm": "sync_batch", "world_size": 3, "accumulation_steps": 2}, 30),
         ({"norm": "ghost_batch", "world_size": 3}, 20),
         ({"norm": "ghost_batch", "world_size": 3, "norm_batch": 7}, 7),
     ],
@@ -245,7 +248,7 @@ def test_a_misspelt_axis_is_named_with_the_nearest_one(wrong, right):
         canonical(wrong, 1)
     assert f"unknown field {wrong!r}" in str(caught.value)
     assert (f"did you mean {right!r}?" in str(caught.value)) == bool(right)
-    assert "choose from: accumulate, activation, " in str(caught.value)
+    assert "choose from: accumulation_steps, activation, " in str(caught.value)
 
 
 def test_a_trial_can_not_be_changed():

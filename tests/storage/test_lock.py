@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from harness.errors import MachineError
-from harness.storage.records import Place, owned
+from harness.storage.records import ResultsDir, lock_results
 
 OWNER = """
 import sys
@@ -25,7 +25,7 @@ except HarnessError as error:
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path / "suite")
+    return ResultsDir(tmp_path / "suite")
 
 
 def owner_of(place):
@@ -38,32 +38,32 @@ def owner_of(place):
 def test_a_folder_that_another_process_owns_is_refused_until_that_process_dies(place):
     with owner_of(place) as other:
         assert other.stdout.readline() == "owner\n"
-        with pytest.raises(MachineError, match="another run is at work in") as caught, owned(place):
+        with pytest.raises(MachineError, match="another run is at work in") as caught, lock_results(place):
             pass
         assert caught.value.exit_code == 4
         other.kill()
-    with owned(place):
+    with lock_results(place):
         pass
 
 
 def test_a_second_owner_ends_with_exit_code_4_and_one_line(place):
-    with owned(place), owner_of(place) as other:
+    with lock_results(place), owner_of(place) as other:
         said, _ = other.communicate()
     assert other.returncode == 4
     assert said == f"another run is at work in {place.root}; wait for it, or choose another --results\n"
 
 
 def test_an_owner_in_the_same_process_is_refused_too(place):
-    with owned(place), pytest.raises(MachineError, match="another run"), owned(place):
+    with lock_results(place), pytest.raises(MachineError, match="another run"), lock_results(place):
         pass
-    with owned(place):
+    with lock_results(place):
         pass
 
 
 def test_a_folder_is_let_go_where_its_owner_fails(place):
-    with pytest.raises(ZeroDivisionError), owned(place):
+    with pytest.raises(ZeroDivisionError), lock_results(place):
         raise ZeroDivisionError
-    with owned(place):
+    with lock_results(place):
         pass
 
 
@@ -79,7 +79,7 @@ def test_a_folder_that_can_not_be_owned_is_an_error_of_the_machine(place, tmp_pa
             lock.symlink_to(secret)
         case "folder":
             lock.mkdir(parents=True)
-    with pytest.raises(MachineError, match="choose another --results"), owned(place):
+    with pytest.raises(MachineError, match="choose another --results"), lock_results(place):
         pass
     assert secret.read_bytes() == b"old"
 
@@ -89,5 +89,5 @@ def test_a_lock_that_the_disk_can_not_give_is_not_said_to_be_taken(place, monkey
         raise OSError(37, f"No locks available for {descriptor} and {operation}")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(MachineError, match=r"can't lock .*No locks available .*\(errno 37\)"), owned(place):
+    with pytest.raises(MachineError, match=r"can't lock .*No locks available .*\(errno 37\)"), lock_results(place):
         pass

@@ -7,7 +7,7 @@ import pytest
 from harness.storage import tables
 from harness.storage.merge_cache import NAME
 from harness.storage.records import write_record
-from harness.storage.tables import TABLES, merge, read_outcomes
+from harness.storage.tables import TABLES, read_outcomes, write_tables
 from tests.support.records import a_place, a_record
 from tests.support.strategies import a_trial
 
@@ -20,7 +20,7 @@ def place(tmp_path):
     place = a_place(tmp_path)
     for trial in TRIALS[:3]:
         write_record(place, a_record(trial))
-    assert merge(place, TRIALS, 0.5) == []
+    assert write_tables(place, TRIALS, 0.5) == []
     return place
 
 
@@ -29,7 +29,7 @@ def reads(place, monkeypatch, target=0.5, trials=TRIALS):
     read = []
     right = tables.read_records
     monkeypatch.setattr(tables, "read_records", lambda *words: (read.append(1), right(*words))[1])
-    assert merge(place, trials, target) == []
+    assert write_tables(place, trials, target) == []
     return bool(read)
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_record_is_named_every_time(place):
     path = place.record(KEYS[1])
     path.write_bytes(path.read_bytes().replace(b"trained", b"Trained"))
     for _ in range(2):
-        (error,) = merge(place, TRIALS, 0.5)
+        (error,) = write_tables(place, TRIALS, 0.5)
         assert KEYS[1] in str(error)
         assert read_outcomes(place, KEYS, 0.5)[1]
 
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_merged_without_a_stamp(place, monkey
 def test_tables_that_an_older_version_wrote_with_other_columns_are_written_again(place, monkeypatch):
     with monkeypatch.context() as older:
         older.setattr(tables, "OUTCOMES", {**tables.OUTCOMES, "gone": "float64"})
-        merge(place, TRIALS, 0.5)
+        write_tables(place, TRIALS, 0.5)
         assert "gone" in (place.root / "trials.csv").read_text().partition("\n")[0]
-    assert merge(place, TRIALS, 0.5) == []
+    assert write_tables(place, TRIALS, 0.5) == []
     assert "gone" not in tables.read_trials(place.root).columns

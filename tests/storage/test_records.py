@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import DamageError
-from harness.io import dump_sealed, load_sealed
+from harness.io import dump_checked_json, load_checked_json
 from harness.storage.records import (
     NO_RESULT,
     SCHEMA,
     TRAINED,
-    Place,
     Record,
+    ResultsDir,
     failure,
     read_manifest,
     read_record,
@@ -66,7 +66,7 @@ def stored(place, content, key=KEY):
     """The path of a record with this content, whatever it is, and a checksum that holds."""
     path = place.record(key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dump_sealed(content))
+    path.write_bytes(dump_checked_json(content))
     return path
 
 
@@ -76,12 +76,12 @@ def content_of(record):
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path / "suite")
+    return ResultsDir(tmp_path / "suite")
 
 
 @given(records())
 def test_a_record_comes_back_as_it_was_written(tmp_path_factory, record):
-    place = Place(tmp_path_factory.mktemp("results"))
+    place = ResultsDir(tmp_path_factory.mktemp("results"))
     write_record(place, record)
     assert read_record(place.record(record.key)) == record
 
@@ -258,7 +258,7 @@ def test_a_manifest_of_another_schema_or_damaged_is_refused(place):
     place.manifest.write_bytes(data.replace(b"suite", b"siute"))
     with pytest.raises(DamageError, match="checksum"):
         read_manifest(place)
-    place.manifest.write_bytes(dump_sealed({"schema": SCHEMA + 1}))
+    place.manifest.write_bytes(dump_checked_json({"schema": SCHEMA + 1}))
     with pytest.raises(DamageError, match=f"schema {SCHEMA + 1}"):
         read_manifest(place)
 
@@ -267,4 +267,4 @@ def test_a_sealed_record_is_readable_without_this_project(place):
     write_record(place, a_record())
     content = json.loads(place.record(KEY).read_text())
     assert content.pop("sha256")
-    assert content == load_sealed(place.record(KEY)) == content_of(replace(a_record()))
+    assert content == load_checked_json(place.record(KEY)) == content_of(replace(a_record()))

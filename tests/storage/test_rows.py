@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.storage.records import NO_RESULT, Place, Record, write_manifest
+from harness.storage.records import NO_RESULT, Record, ResultsDir, write_manifest
 from harness.storage.tables import OUTCOMES, status
 from tests.support.records import a_place, a_record, merged, with_curve
 from tests.support.strategies import a_trial
@@ -68,7 +68,7 @@ accuracies = st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), 
 def test_best_step_is_the_first_of_the_best_and_steps_to_target_the_first_that_reaches_it(
     tmp_path_factory, seen, target
 ):
-    place = Place(tmp_path_factory.mktemp("results"))
+    place = ResultsDir(tmp_path_factory.mktemp("results"))
     write_manifest(place, {})
     steps = [7 * i for i in range(len(seen))]
     row = row_of(place, with_curve("val.accuracy", steps, seen), target)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.spec.trial import Trial
-from harness.storage.records import Place, write_manifest, write_record
-from harness.storage.tables import CURVES, OUTCOMES, TABLES, TELEMETRY, csv_bytes, merge, read_results
+from harness.storage.records import ResultsDir, write_manifest, write_record
+from harness.storage.tables import CURVES, OUTCOMES, TABLES, TELEMETRY, csv_bytes, read_results, write_tables
 from tests.support.records import GRID, a_place, a_record, merged, with_curve
 from tests.support.strategies import a_trial, trials
 
@@ -46,10 +46,10 @@ def bytes_of(place):
 def test_the_tables_are_the_same_bytes_whatever_order_the_records_were_written_in(tmp_path_factory, order):
     found = []
     for todo in (GRID, order):
-        place = Place(tmp_path_factory.mktemp("results") / "suite")
+        place = ResultsDir(tmp_path_factory.mktemp("results") / "suite")
         for trial in todo:
             write_record(place, a_record(trial))
-        merge(place, GRID, 0.6)
+        write_tables(place, GRID, 0.6)
         found.append(bytes_of(place))
     assert found[0] == found[1]
 
@@ -58,10 +58,10 @@ def test_merging_again_rewrites_no_table_that_says_the_same(place):
     merged(place, [a_record(trial) for trial in GRID[:4]], GRID)
     for name in TABLES:
         os.utime(place.root / name, (1, 1))
-    merge(place, GRID, None)
+    write_tables(place, GRID, None)
     assert {(place.root / name).stat().st_mtime for name in TABLES} == {1}
     write_record(place, a_record(GRID[4]))
-    merge(place, GRID, None)
+    write_tables(place, GRID, None)
     assert 1 not in {(place.root / name).stat().st_mtime for name in TABLES}
 
 
@@ -72,7 +72,7 @@ def test_a_table_that_was_damaged_or_lost_is_made_again(place):
     (place.root / "curves.parquet").unlink()
     (place.root / "telemetry.csv").unlink()
     (place.root / "telemetry.csv").symlink_to("/dev/zero")
-    merge(place, [a_trial()], None)
+    write_tables(place, [a_trial()], None)
     assert bytes_of(place) == before
 
 
@@ -94,14 +94,14 @@ def test_a_damaged_record_is_returned_and_its_trial_is_interrupted(place):
         write_record(place, a_record(trial))
     path = place.record(GRID[0].key)
     path.write_bytes(path.read_bytes()[:-5])
-    assert [GRID[0].key in str(error) for error in merge(place, GRID[:2], None)] == [True]
+    assert [GRID[0].key in str(error) for error in write_tables(place, GRID[:2], None)] == [True]
     assert list(read_results(place.root).trials["status"]) == ["interrupted", "ok"]
 
 
 @settings(max_examples=25)
 @given(st.lists(trials(), unique=True, min_size=1, max_size=4), st.data())
 def test_settings_come_back_from_the_table_with_their_types(tmp_path_factory, todo, data):
-    place = Place(
+    place = ResultsDir(
         tmp_path_factory.mktemp("results") / data.draw(st.sampled_from(["suite", "007", "1e5", "True", "-rf"]))
     )
     write_manifest(place, {})
@@ -118,7 +118,7 @@ def test_settings_come_back_from_the_table_with_their_types(tmp_path_factory, to
 
 def test_the_columns_have_their_order_and_types_whatever_is_in_them(place):
     full = merged(place, [a_record()]).trials
-    empty = merged(Place(place.root), [], [a_trial(seed=1)]).trials
+    empty = merged(ResultsDir(place.root), [], [a_trial(seed=1)]).trials
     assert list(full.columns) == list(empty.columns) == ["suite", "key", *Trial.__slots__, *OUTCOMES]
     assert dict(full.dtypes) == dict(empty.dtypes)
     assert {name: str(full.dtypes[name]) for name in OUTCOMES} == OUTCOMES
@@ -129,7 +129,7 @@ def test_the_columns_have_their_order_and_types_whatever_is_in_them(place):
 @settings(max_examples=20)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
 def test_numbers_come_back_to_the_last_bit(tmp_path_factory, values):
-    place = Place(tmp_path_factory.mktemp("results"))
+    place = ResultsDir(tmp_path_factory.mktemp("results"))
     write_manifest(place, {})
     curves = {"train.loss": {"step": list(range(len(values))), "value": values}}
     results = merged(place, [a_record(curves=curves, telemetry={"seconds_train": values[0]})])
@@ -144,7 +144,7 @@ def test_numbers_come_back_to_the_last_bit(tmp_path_factory, values):
 )
 @settings(max_examples=25)
 def test_texts_come_back_as_they_were(tmp_path_factory, texts, column):
-    place = Place(tmp_path_factory.mktemp("results"))
+    place = ResultsDir(tmp_path_factory.mktemp("results"))
     write_manifest(place, {})
     grid = [a_trial(seed=seed, dataset=text) for seed, text in enumerate(texts)]
     results = merged(place, [a_record(trial, telemetry={column: trial.dataset}) for trial in grid])
@@ -177,7 +177,7 @@ def test_a_value_that_is_not_finite_is_missing_in_the_curve(place):
 
 def test_the_bytes_of_the_tables_know_no_clock_and_no_host(place, tmp_path):
     merged(place, [a_record()])
-    other = Place(tmp_path / "elsewhere" / "suite")
+    other = ResultsDir(tmp_path / "elsewhere" / "suite")
     write_manifest(other, {})
     merged(other, [a_record(telemetry={"host": "there", "started": "now", "seconds_train": 9.0})])
     for name in ("trials.csv", "curves.parquet"):

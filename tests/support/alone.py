@@ -9,10 +9,10 @@ from harness.data.datasets import Dataset
 from harness.nn.models import build
 from harness.rng import generator
 from harness.spec.trial import Trial
-from harness.training.augmentation import draw_moves, noisy_labels
+from harness.training.augmentation import draw_crop_flip, noisy_labels
 from harness.training.loop import train
 from harness.training.results import outcomes
-from harness.training.state import Program, prepare
+from harness.training.state import TrainState, init_state
 from tests.support.images import small_images
 
 CPU = torch.device("cpu")
@@ -22,8 +22,8 @@ BASE = Trial(
 )
 
 
-def run(trials: list[Trial], data: Dataset = DATA) -> Program:
-    program = prepare(trials, data, CPU, {})
+def run(trials: list[Trial], data: Dataset = DATA) -> TrainState:
+    program = init_state(trials, data, CPU, {})
     for _ in train(program):
         pass
     return program
@@ -31,7 +31,7 @@ def run(trials: list[Trial], data: Dataset = DATA) -> Program:
 
 def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[float]]:
     """The same trial written out as a tutorial would: a module, an optimizer of torch, a loop."""
-    model = build(trial, data.inputs, data.classes, {}).train()
+    model = build(trial, data.input_shape, data.classes, {}).train()
     options = {"lr": trial.lr, "weight_decay": trial.weight_decay}
     if trial.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups(model, trial), momentum=trial.momentum, nesterov=trial.nesterov, **options)
@@ -47,13 +47,13 @@ def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[flo
         some = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
         optimizer.zero_grad()
         loss = 0.0
-        for part in some.tensor_split(trial.accumulate):
+        for part in some.tensor_split(trial.accumulation_steps):
             out = model(seen(x, part, trial, epoch))
             share = nn.functional.cross_entropy(out, y[part]) * len(part) / len(some)
             share.backward()
             loss += share.item()
-        if trial.clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), trial.clip_norm)
+        if trial.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), trial.max_grad_norm)
         optimizer.step()
         losses.append(loss)
     return model, losses
@@ -71,7 +71,7 @@ def groups(model: nn.Module, trial: Trial) -> list[dict]:
 
 def seen(x: torch.Tensor, some: torch.Tensor, trial: Trial, epoch: int) -> torch.Tensor:
     """The images as they are seen in an epoch, one by one."""
-    moves = draw_moves(trial.augment, [trial.seed], len(x), epoch, CPU)
+    moves = draw_crop_flip(trial.augment, [trial.seed], len(x), epoch, CPU)
     if moves is None:
         return x[some]
     images = []
@@ -82,10 +82,10 @@ def seen(x: torch.Tensor, some: torch.Tensor, trial: Trial, epoch: int) -> torch
     return torch.stack(images)
 
 
-def assert_equals_alone(program: Program, trials: list[Trial], data: Dataset = DATA) -> None:
+def assert_equals_alone(program: TrainState, trials: list[Trial], data: Dataset = DATA) -> None:
     for i, trial in enumerate(trials):
         model, losses = train_alone(trial, data)
-        fused = {**program.stack.weights, **program.stack.buffers}
+        fused = {**program.ensemble.weights, **program.ensemble.buffers}
         for name, tensor in model.state_dict().items():
             torch.testing.assert_close(fused[name][i].detach(), tensor, rtol=1e-8, atol=1e-10)
         assert program.batch_loss[i].item() == pytest.approx(sum(losses), rel=1e-9)

@@ -15,9 +15,9 @@ from harness.data.datasets import load_dataset
 from harness.ensemble import ensemble
 from harness.spec.trial import Trial
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 
-SETTINGS = [{"together": 1}, {"memory_format": "channels_last"}]
+SETTINGS = [{"max_cohort_size": 1}, {"memory_format": "channels_last"}]
 IMAGES = Trial(
     dataset="digits", model="cnn-4-8", norm="batch", lr=0.1, batch_size=100, momentum=0.9, steps=3, eval_every=2,
     precision="float64", device=sys.argv[2],
@@ -25,14 +25,14 @@ IMAGES = Trial(
 
 
 def trained(trials):
-    program = prepare(trials, load_dataset("digits", Path(), {}), torch.device(sys.argv[2]), {})
+    program = init_state(trials, load_dataset("digits", Path(), {}), torch.device(sys.argv[2]), {})
     for _ in train(program):
         pass
-    return {name: tensor.detach() for name, tensor in program.tensors.items()}, program.stack.compiled
+    return {name: tensor.detach() for name, tensor in program.tensors.items()}, program.ensemble.compiled
 
 
 def difference(settings):
-    trials = [replace(IMAGES, seed=seed, **settings) for seed in range(1 if "together" in settings else 2)]
+    trials = [replace(IMAGES, seed=seed, **settings) for seed in range(1 if "max_cohort_size" in settings else 2)]
     plain, _ = trained(trials)
     found, compiled = trained([replace(trial, compile=True) for trial in trials])
     assert compiled is not None

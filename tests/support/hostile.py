@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from harness.export.embedded_checksum import UNSEALED, seal, sealed_zip
+from harness.export.embedded_checksum import NO_CHECKSUM, embed_checksum, zip_with_checksum
 
 FACTS = {
     "format": 1, "form": "state_dict", "key": "0" * 16, "layers": "", "which": "last", "step": 1, "epoch": 1.0,
@@ -69,14 +69,14 @@ def archive_of(entries, changes, compression=zipfile.ZIP_STORED):
     with zipfile.ZipFile(file, "w", compression) as zipped:
         for name, data in entries.items():
             zipped.writestr(f"archive/{name}", data)
-    return sealed_zip(file.getvalue(), {"harness.json": json.dumps({**FACTS, **changes}).encode()})
+    return zip_with_checksum(file.getvalue(), {"harness.json": json.dumps({**FACTS, **changes}).encode()})
 
 
 def saved(content, **changes):
     """A sealed archive of what torch itself saves."""
     file = io.BytesIO()
     torch.save(content, file)
-    return sealed_zip(file.getvalue(), {"harness.json": json.dumps({**FACTS, **changes}).encode()})
+    return zip_with_checksum(file.getvalue(), {"harness.json": json.dumps({**FACTS, **changes}).encode()})
 
 
 def state(**changes):
@@ -88,7 +88,7 @@ def state(**changes):
 def tensors(layout, metadata, data=b""):
     """A sealed safetensors file."""
     header = json.dumps({**layout, "__metadata__": metadata}).encode()
-    return seal(struct.pack("<Q", len(header)) + header + data)
+    return embed_checksum(struct.pack("<Q", len(header)) + header + data)
 
 
 def nested():
@@ -107,8 +107,8 @@ def overlapping():
         zipped.writestr(name, mega)
         zipped.writestr("archive/extra/harness.json", json.dumps(FACTS))
         zipped.filelist += [zipped.filelist[0]] * 1000
-        zipped.comment = UNSEALED
-    return seal(file.getvalue())
+        zipped.comment = NO_CHECKSUM
+    return embed_checksum(file.getvalue())
 
 
 @cache
@@ -152,24 +152,24 @@ def files():
         "an accuracy of text": saved(state(), accuracy="1.0"),
         "a form unknown": saved(state(), form="exe"),
         "a form that is a list": saved(state(), form=["module"]),
-        "facts without end": sealed_zip(plain_zip(), {"harness.json": deep.encode()}),
-        "facts in two": sealed_zip(plain_zip(), {"harness.json": b'{"form": 1, "form": 2}'}),
-        "facts of digits": sealed_zip(plain_zip(), {"harness.json": b'{"format": ' + b"9" * 5000 + b"}"}),
-        "no facts": sealed_zip(plain_zip(), {}),
-        "a header past the end": seal(struct.pack("<Q", 2**63) + UNSEALED),
-        "a header of nothing": seal(struct.pack("<Q", 79) + UNSEALED),
+        "facts without end": zip_with_checksum(plain_zip(), {"harness.json": deep.encode()}),
+        "facts in two": zip_with_checksum(plain_zip(), {"harness.json": b'{"form": 1, "form": 2}'}),
+        "facts of digits": zip_with_checksum(plain_zip(), {"harness.json": b'{"format": ' + b"9" * 5000 + b"}"}),
+        "no facts": zip_with_checksum(plain_zip(), {}),
+        "a header past the end": embed_checksum(struct.pack("<Q", 2**63) + NO_CHECKSUM),
+        "a header of nothing": embed_checksum(struct.pack("<Q", 79) + NO_CHECKSUM),
         "tensors past the end": tensors(
             {"0.weight": {"dtype": "F32", "shape": [8, 64], "data_offsets": [0, 2048]}},
-            {"harness": facts.replace("state_dict", "safetensors"), "seal": UNSEALED.decode()},
+            {"harness": facts.replace("state_dict", "safetensors"), "seal": NO_CHECKSUM.decode()},
         ),
         "tensors of a huge shape": tensors(
             {"0.weight": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}},
-            {"harness": facts.replace("state_dict", "safetensors"), "seal": UNSEALED.decode()},
+            {"harness": facts.replace("state_dict", "safetensors"), "seal": NO_CHECKSUM.decode()},
             b"\0" * 4,
         ),
-        "tensors that say they are a pickle": tensors({}, {"harness": facts, "seal": UNSEALED.decode()}),
+        "tensors that say they are a pickle": tensors({}, {"harness": facts, "seal": NO_CHECKSUM.decode()}),
         "a pickle that says it is tensors": saved(state(), form="safetensors"),
-        "tensors without facts": tensors({}, {"seal": UNSEALED.decode()}),
+        "tensors without facts": tensors({}, {"seal": NO_CHECKSUM.decode()}),
         "an empty file": b"",
         "one byte": b"\x80",
         "a page": b"<!doctype html><p>404",

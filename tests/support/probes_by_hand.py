@@ -13,7 +13,7 @@ from harness.nn.models import build
 from harness.rng import generator
 from harness.spec.trial import Trial
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 
 CPU = torch.device("cpu")
 SIZE, STEPS = 25, 4
@@ -31,8 +31,10 @@ nets = pytest.mark.parametrize(("model", "norm"), NETS)
 @cache
 def probed(probe, together, **changes):
     """A trained program, and what the probe found after its last step, for each model."""
-    trials = [replace(BASE, probes=probe, together=together, seed=s, lr=0.1 + s / 10, **changes) for s in range(3)]
-    program = prepare(trials[: together or 3], DATA[trials[0].dataset], CPU, {})
+    trials = [
+        replace(BASE, probes=probe, max_cohort_size=together, seed=s, lr=0.1 + s / 10, **changes) for s in range(3)
+    ]
+    program = init_state(trials[: together or 3], DATA[trials[0].dataset], CPU, {})
     for _ in train(program):
         pass
     values = {name: curve[-1] for name, curve in program.curves.items() if name.startswith("probe.")}

@@ -19,14 +19,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from harness.ensemble.distributed import Ranks
+from harness.ensemble.distributed import DistContext
 from harness.execution.train import device_of
 from harness.nn.sync_batch_norm import SyncBatchNorm
 from harness.spec.trial import Trial
-from harness.training.ddp_checkpoint import restore, whole
+from harness.training.ddp_checkpoint import gather_state, restore
 from harness.training.loop import train
 from harness.training.results import outcomes
-from harness.training.state import Program, prepare
+from harness.training.state import TrainState, init_state
 from tests.support.images import small_images
 
 C = 3
@@ -45,8 +45,8 @@ class Spare(nn.Sequential):
         return x
 
 
-def program_of(trial: Trial, ranks: Ranks, dtype: str = "float64") -> Program:
-    return prepare(
+def program_of(trial: Trial, ranks: DistContext, dtype: str = "float64") -> TrainState:
+    return init_state(
         [replace(trial, precision=dtype)],
         small_images(300, 61, 37, apart=0.5, dtype=dtype),
         device_of(trial, ranks),
@@ -55,7 +55,9 @@ def program_of(trial: Trial, ranks: Ranks, dtype: str = "float64") -> Program:
     )
 
 
-def learn(trial: Trial, dtype: str, until: int | tuple[int, str] | None, saved: Any, done: int, ranks: Ranks) -> Any:
+def learn(
+    trial: Trial, dtype: str, until: int | tuple[int, str] | None, saved: Any, done: int, ranks: DistContext
+) -> Any:
     """Train a trial, up to a step, or a piece of work after it, where told; all that is then known, and its outcome."""
     program = program_of(trial, ranks, dtype)
     if saved is not None:
@@ -63,7 +65,7 @@ def learn(trial: Trial, dtype: str, until: int | tuple[int, str] | None, saved: 
     for at, work in train(program, done):
         if until in (at, (at, work)):
             break
-    found = {name: tensor.detach().cpu().clone() for name, tensor in whole(program).items()}
+    found = {name: tensor.detach().cpu().clone() for name, tensor in gather_state(program).items()}
     (outcome,) = outcomes(program)
     return found, (dict(outcome.facts), dict(outcome.curves))
 
@@ -83,7 +85,7 @@ def layer_of(options: dict[str, Any], dtype: torch.dtype, kind: Callable[..., nn
 
 
 def normalise(
-    shards: list[int], dims: int, options: dict[str, Any], dtype: torch.dtype, autocast: bool, ranks: Ranks
+    shards: list[int], dims: int, options: dict[str, Any], dtype: torch.dtype, autocast: bool, ranks: DistContext
 ) -> list[dict[str, torch.Tensor]]:
     """What our layer makes of this rank's examples in two steps of training and one of evaluation."""
     layer = layer_of(options, dtype, SyncBatchNorm)
@@ -103,7 +105,7 @@ def normalise(
     return steps
 
 
-def raises_alike(shards: list[int], ranks: Ranks) -> str:
+def raises_alike(shards: list[int], ranks: DistContext) -> str:
     """What the layer says of a batch without a variance."""
     layer = SyncBatchNorm(C)
     layer.process_group = ranks.group
@@ -167,7 +169,14 @@ def serve(rank: int, size: int, path: str, pipe: Any, backend: str = "gloo") -> 
             return
         group = groups[count]
         try:
-            pipe.send((True, function(*arguments, Ranks(rank=rank, size=count, group=group, control=controls[count]))))
+            pipe.send(
+                (
+                    True,
+                    function(
+                        *arguments, DistContext(rank=rank, world_size=count, group=group, control=controls[count])
+                    ),
+                )
+            )
         except Exception as error:  # noqa: BLE001 (told to the test)
             pipe.send((False, repr(error)))
 

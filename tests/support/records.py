@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from harness.spec.trial import Trial
-from harness.storage.records import TRAINED, Place, Record, write_manifest, write_record
-from harness.storage.tables import merge, read_results
+from harness.storage.records import TRAINED, Record, ResultsDir, write_manifest, write_record
+from harness.storage.tables import read_results, write_tables
 from tests.support.strategies import a_trial
 
 GRID = [a_trial(seed=seed, norm=norm) for seed in range(3) for norm in ("batch", "none")]
@@ -35,7 +35,7 @@ def with_curve(name, steps, values):
 
 def a_place(folder):
     """A folder for the results of a suite, which has its manifest alone."""
-    place = Place(folder / "suite")
+    place = ResultsDir(folder / "suite")
     write_manifest(place, {"name": "suite"})
     return place
 
@@ -45,5 +45,5 @@ def merged(place, records, todo=None, target=None):
     for record in records:
         write_record(place, record)
     todo = todo if todo is not None else [Trial(**record.trial) for record in records]
-    assert merge(place, todo, target) == []
+    assert write_tables(place, todo, target) == []
     return read_results(place.root)

@@ -22,7 +22,7 @@ AXES: dict[str, st.SearchStrategy[Any]] = {  # values that any trial may have, w
     "momentum": st.floats(0, 0.99),
     "weight_decay": st.floats(0, 1),
     "decay_norms": st.booleans(),
-    "clip_norm": st.none() | st.floats(1e-3, 1e3),
+    "max_grad_norm": st.none() | st.floats(1e-3, 1e3),
     "precision": st.sampled_from(["float32", "bfloat16", "float64"]),
     "augment": st.sampled_from(["none", "flip", "flip+crop"]),
     "label_noise": st.floats(0, 1),

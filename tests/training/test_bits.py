@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.loop import train
 from harness.training.results import outcomes
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.training.test_loop import BASE, CPU, DIGITS
 
 COHORTS = [
@@ -29,7 +29,7 @@ def undisturbed():
     """What each cohort comes to when it trains to its end at once."""
     found = []
     for trials in COHORTS:
-        program = prepare(trials, DIGITS, CPU, {})
+        program = init_state(trials, DIGITS, CPU, {})
         assert len(list(train(program))) > 10
         found.append(results(program))
     return found
@@ -46,7 +46,7 @@ def test_neither_order_nor_workers_nor_interruptions_move_a_bit(tmp_path_factory
     while waiting or running:
         if waiting and (not running or data.draw(st.booleans(), label="start another")):
             number = waiting.pop()
-            program = prepare(COHORTS[number], DIGITS, CPU, {})
+            program = init_state(COHORTS[number], DIGITS, CPU, {})
             running[number] = program, train(program)
         number = data.draw(st.sampled_from(sorted(running)), label="whose turn")
         program, pieces = running[number]
@@ -60,7 +60,7 @@ def test_neither_order_nor_workers_nor_interruptions_move_a_bit(tmp_path_factory
             if data.draw(st.booleans(), label="kill and resume"):
                 path.write_bytes(dump(Snapshot({"step": done}, program.tensors)))
                 torch.manual_seed(data.draw(st.integers(0, 9)))
-                resumed = prepare(COHORTS[number], DIGITS, CPU, {})
+                resumed = init_state(COHORTS[number], DIGITS, CPU, {})
                 resumed.restore(load(path).tensors)
                 running[number] = resumed, train(resumed, done)
     assert [ended[number] for number in range(len(COHORTS))] == undisturbed
@@ -72,8 +72,8 @@ def test_neither_order_nor_workers_nor_interruptions_move_a_bit(tmp_path_factory
 def test_at_a_batch_of_whole_vectors_neighbours_move_no_bit(norm, size, data):
     trials = [replace(BASE, norm=norm, model="mlp-16x2", batch_size=32, seed=seed, lr=0.1) for seed in range(size)]
     here = data.draw(st.integers(0, size - 1))
-    pair = prepare([trials[here], trials[(here + 1) % size]], DIGITS, CPU, {})
-    many = prepare(trials, DIGITS, CPU, {})
+    pair = init_state([trials[here], trials[(here + 1) % size]], DIGITS, CPU, {})
+    many = init_state(trials, DIGITS, CPU, {})
     for program in (pair, many):
         for _ in train(program):
             pass

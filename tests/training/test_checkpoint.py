@@ -32,7 +32,7 @@ def sealed(header: dict, content: bytes = b"", length: int | None = None) -> byt
 def test_a_snapshot_comes_back_as_it_was(tmp_path):
     (tmp_path / "s").write_bytes(dump(Snapshot(ABOUT, TENSORS)))
     found = load(tmp_path / "s")
-    assert found.about == ABOUT
+    assert found.metadata == ABOUT
     assert set(found.tensors) == set(TENSORS)
     for name, tensor in TENSORS.items():
         assert found.tensors[name].dtype == tensor.dtype
@@ -96,11 +96,11 @@ def test_two_generations_are_kept_and_the_newest_whole_one_is_used(tmp_path):
         save(tmp_path, "c", Snapshot({**ABOUT, "step": step}, TENSORS))
     assert len(list(tmp_path.iterdir())) == 2
     snapshot, refused = newest(tmp_path, "c", {"code": "x"})
-    assert (snapshot.about["step"], refused) == (9, [])
+    assert (snapshot.metadata["step"], refused) == (9, [])
     newer = max(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     newer.write_bytes(newer.read_bytes()[:-1])
     snapshot, refused = newest(tmp_path, "c", {"code": "x"})
-    assert snapshot.about["step"] == 6
+    assert snapshot.metadata["step"] == 6
     assert newer.name in refused[0]
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.ensemble.device import make_ready
+from harness.ensemble.device import configure
 from harness.training.checkpoint import Snapshot, dump, load
-from harness.training.cuda_graphs import RECORDERS
+from harness.training.cuda_graphs import CAPTURES
 from harness.training.loop import train
 from harness.training.results import outcomes
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.training.test_cuda_graphs import OPTIONS, Reading, cohort
 from tests.training.test_loop import CPU, DIGITS, assert_bit_equal, finish
 from tests.training.test_options import SINGLE
@@ -40,8 +40,8 @@ def _as_found():
 
 def prepared(trials, device=GPU, own=None):
     trials = [replace(trial, device=device.type) for trial in trials]
-    make_ready(trials[0], device)
-    return prepare(trials, DIGITS, device, own or {})
+    configure(trials[0], device)
+    return init_state(trials, DIGITS, device, own or {})
 
 
 def curves(program):
@@ -71,7 +71,7 @@ def test_together_models_learn_what_each_learns_alone(model, norm):
     trials = in_double(model, norm)
     together = curves(finish(prepared(trials)))
     for i, trial in enumerate(trials):
-        alone = curves(finish(prepared([replace(trial, together=1)])))
+        alone = curves(finish(prepared([replace(trial, max_cohort_size=1)])))
         assert_close({name: curve[:, i : i + 1] for name, curve in together.items()}, alone, 1e-9)
 
 
@@ -88,7 +88,7 @@ def test_replayed_steps_equal_taken_ones_to_the_bit(monkeypatch, options):
 
         return again, result
 
-    monkeypatch.setitem(RECORDERS, GPU.type, taken)
+    monkeypatch.setitem(CAPTURES, GPU.type, taken)
     assert_bit_equal(replayed, finish(prepared(cohort(**options))))
 
 
@@ -108,7 +108,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, options):
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_large_model_learns_on_any_way(way):
-    trial = replace(SINGLE, model="resnet-8x16", norm="batch", together=1, steps=20, momentum=0.9)
+    trial = replace(SINGLE, model="resnet-8x16", norm="batch", max_cohort_size=1, steps=20, momentum=0.9)
     usual, found = (outcomes(finish(prepared([replace(trial, **told)])))[0] for told in ({}, way))
     losses = [outcome.curves["train.loss"]["value"][-1] for outcome in (usual, found)]
     assert losses[1] == pytest.approx(losses[0], abs=0.15)
@@ -125,7 +125,7 @@ def test_single_precision_is_whole_unless_tf32_is_asked_for():
     a = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
     errors = {}
     for tf32 in (False, True):
-        make_ready(replace(SINGLE, device="cuda", tf32=tf32), GPU)
+        configure(replace(SINGLE, device="cuda", tf32=tf32), GPU)
         here = a.to(GPU)
         errors[tf32] = ((here @ here).cpu().double() - a.double() @ a.double()).abs().max().item()
     assert errors[False] < 1e-3
@@ -144,6 +144,6 @@ def test_a_model_that_reads_the_device_is_trained_as_it_is_and_the_gpu_goes_on()
 def test_thousands_of_models_train_as_one_program():
     trials = [replace(SINGLE, model="mlp-8", norm="batch", seed=i % 7, lr=0.1 + i / 1e4, steps=8) for i in range(2000)]
     program = finish(prepared(trials))
-    assert program.stack.size == 2000
+    assert program.ensemble.size == 2000
     assert program.curves["train.loss"][-1].isfinite().all()
     torch.testing.assert_close(program.curves["train.loss"][0, 0], program.curves["train.loss"][0, 7])

@@ -11,9 +11,9 @@ from torch.utils._pytree import tree_leaves
 
 from harness.nn.norms import NORMS
 from harness.training.checkpoint import Snapshot, dump, load
-from harness.training.cuda_graphs import RECORDERS, cuda_graph, fastest
+from harness.training.cuda_graphs import CAPTURES, cuda_graph, maybe_capture
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.pairs import fits
 from tests.support.tape import Tape, on_tape
 from tests.training.test_loop import CPU, DIGITS, assert_bit_equal, finish
@@ -26,10 +26,10 @@ OPTIONS = [
     {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "step", "decay_every": 4},
     {"optimizer": "adamw", "precision": "float64", "norm_momentum": "cumulative", **SCHEDULED},
     {"batch_size": 987},
-    {"batch_size": 987, "accumulate": 4, "norm": "group", "augment": "flip"},
-    {"accumulate": 3, "augment": "flip+crop", "batch_size": 99},
-    {"accumulate": 3, "norm": "layer"},  # in parts that are not of one size
-    {"clip_norm": 0.3, "label_noise": 0.2, "augment": "crop"},
+    {"batch_size": 987, "accumulation_steps": 4, "norm": "group", "augment": "flip"},
+    {"accumulation_steps": 3, "augment": "flip+crop", "batch_size": 99},
+    {"accumulation_steps": 3, "norm": "layer"},  # in parts that are not of one size
+    {"max_grad_norm": 0.3, "label_noise": 0.2, "augment": "crop"},
     {"precision": "bfloat16", "momentum": 0.9},
     {"probes": "gradients+landscape+running", "probe_every": 2},
 ]  # fmt: skip
@@ -43,7 +43,7 @@ def cohort(**settings):
 
 
 def trained(trials, own=None):
-    return finish(prepare(trials, DIGITS, CPU, own or {}))
+    return finish(init_state(trials, DIGITS, CPU, own or {}))
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def tape(monkeypatch):
         made.append(work)
         return on_tape(work)
 
-    monkeypatch.setitem(RECORDERS, "cpu", record)
+    monkeypatch.setitem(CAPTURES, "cpu", record)
     return made
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_replayed_steps_equal_plain_ones_to_the_bit(monkeypatch, options):
     plain = trained(cohort(**options))
-    monkeypatch.setitem(RECORDERS, "cpu", on_tape)
+    monkeypatch.setitem(CAPTURES, "cpu", on_tape)
     replayed = trained(cohort(**options))
     assert not replayed.notes
     assert_bit_equal(replayed, plain)
@@ -75,7 +75,7 @@ def test_every_norm_is_replayed_as_it_trains(monkeypatch, norm, model):
         pytest.skip("it can't have this norm")
     trials = [replace(trial, lr=0.1, steps=2, norm_groups=2) for trial in cohort(model=model, norm=norm)[:2]]
     plain = trained(trials)
-    monkeypatch.setitem(RECORDERS, "cpu", on_tape)
+    monkeypatch.setitem(CAPTURES, "cpu", on_tape)
     replayed = trained(trials)
     assert not replayed.notes
     assert_bit_equal(replayed, plain)
@@ -83,7 +83,7 @@ def test_every_norm_is_replayed_as_it_trains(monkeypatch, norm, model):
 
 def test_a_step_is_recorded_once_and_again_where_the_others_go_on_alone(tape):
     program = trained(cohort())
-    assert [rows for _, rows in program.part] == [[0, 2]]
+    assert [rows for _, rows in program.active] == [[0, 2]]
     assert len(tape) == 2
 
 
@@ -98,14 +98,14 @@ def test_a_recording_owns_the_memory_that_it_writes_to(monkeypatch):
         tapes.append(tape)
         return tape.replay, result
 
-    monkeypatch.setitem(RECORDERS, "cpu", record)
-    program = prepare(cohort()[:2], DIGITS, CPU, {})
+    monkeypatch.setitem(CAPTURES, "cpu", record)
+    program = init_state(cohort()[:2], DIGITS, CPU, {})
     *_, last = islice(train(program), 3)
     assert last == (2, "train")
     owned = {
         tensor.data_ptr() for *_, made in tapes[0].calls for tensor in tree_leaves(made) if torch.is_tensor(tensor)
     }
-    layers = [step for step in program.stack.chain.steps if not isinstance(step, tuple)]
+    layers = [step for step in program.ensemble.kernels.steps if not isinstance(step, tuple)]
     assert layers
     assert all(layer.out.data_ptr() in owned for layer in layers)
     makes = [kernel for kernel, *_ in tapes[0].calls if "empty" in str(kernel)]
@@ -117,10 +117,10 @@ def test_resumed_replays_equal_uninterrupted_ones_to_the_bit(tmp_path):
     trials = cohort(optimizer="adamw", **SCHEDULED)
     whole = trained(trials)
     for moment in (2, 9):
-        stopped = prepare(trials, DIGITS, CPU, {})
+        stopped = init_state(trials, DIGITS, CPU, {})
         (*_, (done, _)) = islice(train(stopped), moment)
         (tmp_path / "snapshot").write_bytes(dump(Snapshot({"step": done}, stopped.tensors)))
-        resumed = prepare(trials, DIGITS, CPU, {})
+        resumed = init_state(trials, DIGITS, CPU, {})
         resumed.restore(load(tmp_path / "snapshot").tensors)
         assert_bit_equal(finish(resumed, done), whole)
 
@@ -162,9 +162,9 @@ class Counting(Own):
 def test_a_model_that_is_mapped_is_replayed_too(monkeypatch):
     trials = cohort(model="own")[::2]
     plain = trained(trials, {"own": Own})
-    monkeypatch.setitem(RECORDERS, "cpu", on_tape)
+    monkeypatch.setitem(CAPTURES, "cpu", on_tape)
     replayed = trained(trials, {"own": Own})
-    assert (replayed.stack.mode, replayed.notes) == ("vmap", [])
+    assert (replayed.ensemble.backend, replayed.notes) == ("vmap", [])
     assert_bit_equal(replayed, plain)
 
 
@@ -179,7 +179,7 @@ def test_a_model_that_is_mapped_is_replayed_too(monkeypatch):
 def test_what_can_t_be_recorded_is_trained_as_it_is_and_says_why(monkeypatch, model, why):
     trials = cohort(model="own", momentum=0.5)[::2]
     plain = trained(trials, {"own": model})
-    monkeypatch.setitem(RECORDERS, "cpu", on_tape)
+    monkeypatch.setitem(CAPTURES, "cpu", on_tape)
     found = trained(trials, {"own": model})
     (note,) = found.notes
     assert "kernel by kernel" in note
@@ -191,7 +191,7 @@ def test_running_out_of_memory_while_recording_is_not_hidden(monkeypatch):
     def full(_):
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setitem(RECORDERS, "cpu", full)
+    monkeypatch.setitem(CAPTURES, "cpu", full)
     with pytest.raises(torch.OutOfMemoryError):
         trained(cohort())
 
@@ -253,10 +253,10 @@ def test_what_was_started_aside_is_waited_for_also_where_the_work_raises(cuda):
 
 
 def test_on_a_cpu_steps_are_taken_as_they_are():
-    program = prepare(cohort(), DIGITS, CPU, {})
+    program = init_state(cohort(), DIGITS, CPU, {})
 
     def advance(now):
         return now
 
-    assert fastest(program, advance) is advance
+    assert maybe_capture(program, advance) is advance
     assert program.notes == []

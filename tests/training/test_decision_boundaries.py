@@ -14,9 +14,9 @@ from harness.export.evaluate import as_taken
 from harness.export.model_card import build_trained, state_of, trained_models
 from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
-from harness.training.decision_boundaries import POINTS, UNKNOWN, planes
+from harness.training.decision_boundaries import POINTS, UNKNOWN, decision_boundaries
 from harness.training.loop import train
-from harness.training.state import prepare
+from harness.training.state import init_state
 
 CIRCLES = load_dataset("circles", Path(), {})
 BASE = Trial(dataset="circles", model="mlp-8", norm="batch", lr=0.3, batch_size=100, steps=30, device="cpu")
@@ -24,7 +24,7 @@ LRS = [0.3, 1e30, 0.1]  # the one in the middle diverges
 
 
 def trained(trials, dataset=CIRCLES):
-    program = keep_best(prepare(trials, dataset, torch.device("cpu"), {}))
+    program = keep_best(init_state(trials, dataset, torch.device("cpu"), {}))
     for _ in train(program):
         pass
     return program
@@ -40,10 +40,10 @@ def test_a_plane_holds_what_the_plain_module_says_at_each_point(precision):
     trials = [replace(BASE, lr=lr, precision=precision) for lr in LRS]
     program = trained(trials)
     last = {trial: model for trial, which, model in trained_models(program, {}) if which == "last"}
-    found = {trial: arrays(data) for trial, data in planes(program)}
+    found = {trial: arrays(data) for trial, data in decision_boundaries(program)}
     assert list(found) == trials
     for trial, plane in found.items():
-        net = build_trained(last[trial].about, state_of(last[trial]), {}).eval()
+        net = build_trained(last[trial].metadata, state_of(last[trial]), {}).eval()
         for row, column in ((3, 90), (48, 50), (90, 7), (20, 30)):
             with torch.no_grad():
                 point = as_taken(net, torch.tensor([[plane["x"][column], plane["y"][row]]]))
@@ -56,7 +56,7 @@ def test_a_plane_holds_what_the_plain_module_says_at_each_point(precision):
 
 
 def test_planes_reach_a_little_beyond_the_training_examples_and_are_small():
-    (plane,) = [data for _, data in planes(trained([BASE]))]
+    (plane,) = [data for _, data in decision_boundaries(trained([BASE]))]
     for axis, side in enumerate("xy"):
         values, shown = CIRCLES.x["train"][:, axis], arrays(plane)[side]
         assert len(shown) == POINTS
@@ -65,10 +65,12 @@ def test_planes_reach_a_little_beyond_the_training_examples_and_are_small():
 
 
 def test_the_same_training_leaves_the_same_bytes():
-    assert [data for _, data in planes(trained([BASE]))] == [data for _, data in planes(trained([BASE]))]
+    assert [data for _, data in decision_boundaries(trained([BASE]))] == [
+        data for _, data in decision_boundaries(trained([BASE]))
+    ]
 
 
 def test_there_is_no_plane_of_images_nor_where_a_point_depends_on_its_company():
     digits = trained([replace(BASE, dataset="digits", steps=2)], load_dataset("digits", Path(), {}))
-    assert list(planes(digits)) == []
-    assert list(planes(trained([replace(BASE, norm_track_running_stats=False)]))) == []
+    assert list(decision_boundaries(digits)) == []
+    assert list(decision_boundaries(trained([replace(BASE, norm_track_running_stats=False)]))) == []

@@ -12,9 +12,9 @@ from harness.nn.norms import NORMS
 from harness.spec.trial import Trial
 from harness.training.checkpoint import Snapshot, load, newest, save
 from harness.training.loop import train
-from harness.training.pruning import left_after
+from harness.training.pruning import surviving_rows
 from harness.training.results import outcomes
-from harness.training.state import evaluation_steps, prepare
+from harness.training.state import eval_steps_of, init_state
 from tests.support.pairs import fits
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ BASE = Trial(
 
 
 def program_of(trials):
-    return prepare(trials, DIGITS, CPU, {})
+    return init_state(trials, DIGITS, CPU, {})
 
 
 def finish(program, done=0):
@@ -54,7 +54,7 @@ def test_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path, norm, o
         snapshot, _ = newest(tmp_path, "c", {})
         resumed = program_of(trials)
         resumed.restore(snapshot.tensors)
-        assert_bit_equal(finish(resumed, snapshot.about["step"]), whole)
+        assert_bit_equal(finish(resumed, snapshot.metadata["step"]), whole)
         for path in tmp_path.iterdir():
             assert load(path)
             path.unlink()
@@ -70,7 +70,7 @@ def test_curves_have_a_point_at_the_start_at_the_cadence_and_at_the_end():
     assert found.curves["val.loss"]["step"] == found.curves["test.accuracy"]["step"] == [0, 4, 8, 11]
     assert found.curves["train.loss"]["step"] == [0, 11]
     assert found.curves["batch.loss"]["step"] == [4, 8, 11]
-    assert evaluation_steps(replace(BASE, eval_every=None, steps=400), 400) == tuple(range(0, 401, 20))
+    assert eval_steps_of(replace(BASE, eval_every=None, steps=400), 400) == tuple(range(0, 401, 20))
 
 
 def test_epochs_are_counted_in_full_batches():
@@ -99,8 +99,8 @@ def test_where_most_have_diverged_the_others_go_on_as_a_smaller_stack_and_learn_
     trials = [replace(BASE, seed=seed, lr=lr, steps=16) for seed, lr in enumerate([1e20, 0.1, 1e20, 1e20, 0.2, 1e20])]
     program = program_of(trials)
     together = outcomes(finish(program))
-    ((part, rows),) = program.part
-    assert (rows, part.stack.size) == ([1, 4], 2)
+    ((part, rows),) = program.active
+    assert (rows, part.ensemble.size) == ([1, 4], 2)
     apart = outcomes(finish(program_of([trials[1], trials[4]])))
     for ours, theirs in zip((together[1], together[4]), apart, strict=True):
         assert ours.facts == theirs.facts
@@ -125,5 +125,5 @@ def test_where_most_have_diverged_the_others_go_on_as_a_smaller_stack_and_learn_
 def test_the_dead_go_at_an_evaluation_where_at_most_half_of_those_before_are_alive(fail_steps, expected):
     rows = list(range(len(fail_steps)))
     for mark in (0, 4, 10):
-        rows = left_after(rows, fail_steps, mark)
+        rows = surviving_rows(rows, fail_steps, mark)
     assert rows == expected

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.ensemble.optim import clip_limits, clipped
+from harness.ensemble.optim import clip_grad_norm, max_grad_norms
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError
-from harness.nn.layers import BranchScale
+from harness.nn.layers import ResidualScale
 from harness.nn.models import build
-from harness.nn.norms import NORMS, norm_weights
-from harness.training.augmentation import AUGMENTS, PAD, draw_moves, moved, noisy_labels
+from harness.nn.norms import NORMS, norm_parameters
+from harness.training.augmentation import AUGMENTATIONS, PAD, apply_augmentation, draw_crop_flip, noisy_labels
 from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.loop import train
 from harness.training.results import outcomes
-from harness.training.state import prepare
+from harness.training.state import init_state
 from tests.support.alone import BASE, CPU, DATA, assert_equals_alone, run
 from tests.support.pairs import SMALL, fits
 from tests.training.test_loop import DIGITS, assert_bit_equal, finish
@@ -34,7 +34,7 @@ SINGLE = replace(BASE, dataset="digits", batch_size=100, steps=12)  # in numbers
 @pytest.mark.parametrize(
     "options",
     [
-        [{"clip_norm": 0.2}, {"clip_norm": 0.5}, {}],
+        [{"max_grad_norm": 0.2}, {"max_grad_norm": 0.5}, {}],
         [{"weight_decay": 0.3, "decay_norms": False}, {"weight_decay": 0.2}, {"decay_norms": False}],
         [ADAMW | {"weight_decay": 0.3, "decay_norms": False}, ADAMW | {"weight_decay": 0.2}],
         [{"label_noise": 0.5}, {"label_noise": 0.2, "seed": 3}, {}],
@@ -49,21 +49,21 @@ def test_with_any_option_a_trial_in_a_cohort_learns_what_it_learns_alone(options
     trials = [replace(BASE, model=model, **{"norm": "batch", **changes}) for changes in options]
     program = run(trials)
     assert_equals_alone(program, trials)
-    told = ("clip_norm", "decay_norms", "label_noise", "augment")
+    told = ("max_grad_norm", "decay_norms", "label_noise", "augment")
     usual = {name: getattr(BASE, name) for name in told}
     without = run([replace(trial, **usual) for trial in trials])
-    weights = [found.stack.weights for found in (program, without)]
+    weights = [found.ensemble.weights for found in (program, without)]
     assert not all(torch.allclose(weights[0][name][0], weights[1][name][0]) for name in weights[0]), "no difference"
 
 
 def test_where_most_have_diverged_the_others_keep_their_limits_and_labels():
     lrs = [1e20, 0.1, 1e20, 1e20, 0.2, 1e20]
     trials = [
-        replace(SINGLE, seed=i, lr=lr, clip_norm=None if lr > 1 else 0.3 + i, label_noise=0.2, augment="flip")
+        replace(SINGLE, seed=i, lr=lr, max_grad_norm=None if lr > 1 else 0.3 + i, label_noise=0.2, augment="flip")
         for i, lr in enumerate(lrs)
     ]
-    together = outcomes(finish(prepare(trials, DIGITS, CPU, {})))
-    apart = outcomes(finish(prepare([trials[1], trials[4]], DIGITS, CPU, {})))
+    together = outcomes(finish(init_state(trials, DIGITS, CPU, {})))
+    apart = outcomes(finish(init_state([trials[1], trials[4]], DIGITS, CPU, {})))
     for ours, theirs in zip((together[1], together[4]), apart, strict=True):
         assert ours.facts == theirs.facts
         for name, curve in theirs.curves.items():
@@ -73,12 +73,12 @@ def test_where_most_have_diverged_the_others_keep_their_limits_and_labels():
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("model", ["mlp-8", "cnn-4"])
 def test_resumed_with_every_option_equals_uninterrupted(tmp_path, precision, model):
-    options = {"precision": precision, "clip_norm": 0.5, "label_noise": 0.1, "augment": "flip+crop"}
+    options = {"precision": precision, "max_grad_norm": 0.5, "label_noise": 0.1, "augment": "flip+crop"}
     trials = [replace(SINGLE, model=model, norm="batch", seed=seed, **options) for seed in range(2)]
-    whole, stopped = finish(prepare(trials, DIGITS, CPU, {})), prepare(trials, DIGITS, CPU, {})
+    whole, stopped = finish(init_state(trials, DIGITS, CPU, {})), init_state(trials, DIGITS, CPU, {})
     (*_, (done, _)) = islice(train(stopped), 6)
     (tmp_path / "snapshot").write_bytes(dump(Snapshot({"step": done}, stopped.tensors)))
-    resumed = prepare(trials, DIGITS, CPU, {})
+    resumed = init_state(trials, DIGITS, CPU, {})
     resumed.restore(load(tmp_path / "snapshot").tensors)
     assert_bit_equal(finish(resumed, done), whole)
 
@@ -88,8 +88,8 @@ def test_gradients_are_clipped_model_by_model_as_torch_clips_them(limits, seed):
     rng = torch.Generator().manual_seed(seed)
     grads = {"a": torch.randn(3, 4, 2, generator=rng).double(), "b": torch.randn(3, 5, generator=rng).double()}
     found = grads
-    if (tensor := clip_limits([replace(BASE, clip_norm=limit) for limit in limits], grads["a"])) is not None:
-        found = clipped(grads, tensor)
+    if (tensor := max_grad_norms([replace(BASE, max_grad_norm=limit) for limit in limits], grads["a"])) is not None:
+        found = clip_grad_norm(grads, tensor)
     assert (tensor is None) == (set(limits) == {None})
     for i, limit in enumerate(limits):
         weights = [nn.Parameter(torch.zeros_like(grad[i])) for grad in grads.values()]
@@ -103,17 +103,17 @@ def test_gradients_are_clipped_model_by_model_as_torch_clips_them(limits, seed):
 
 def test_a_model_without_a_limit_keeps_its_gradient_to_the_bit_also_where_it_is_infinite():
     grads = {"a": torch.tensor([[0.1, 3.0], [torch.inf, 1.0]])}
-    found = clipped(grads, torch.tensor([torch.inf, torch.inf]))["a"]
+    found = clip_grad_norm(grads, torch.tensor([torch.inf, torch.inf]))["a"]
     assert torch.equal(found, grads["a"])
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_all_parameters_but_those_of_linear_layers_and_convolutions_belong_to_norms(norm):
-    model = build(replace(BASE, model=SMALL["resnet"], norm=norm), DATA.inputs, 3, {})
-    others = (nn.Linear, nn.Conv2d, BranchScale)
+    model = build(replace(BASE, model=SMALL["resnet"], norm=norm), DATA.input_shape, 3, {})
+    others = (nn.Linear, nn.Conv2d, ResidualScale)
     weighted = [name for name, layer in model.named_modules() if isinstance(layer, others)]
     expected = {name for name, _ in model.named_parameters() if name.rpartition(".")[0] not in weighted}
-    assert norm_weights(model) == expected
+    assert norm_parameters(model) == expected
     assert expected or norm in ("none", "skipinit")
 
 
@@ -143,7 +143,7 @@ def test_wrong_labels_are_drawn_from_all_other_classes_alike():
 
 def test_labels_are_noisy_in_training_alone_and_the_same_for_all_arms():
     arms = [replace(SINGLE, norm=norm, model="mlp-8", label_noise=0.3, seed=5) for norm in ("batch", "none")]
-    programs = [prepare([arm], DIGITS, CPU, {}) for arm in arms]
+    programs = [init_state([arm], DIGITS, CPU, {}) for arm in arms]
     assert torch.equal(*(program.data["train"][1] for program in programs))
     for split in ("val", "test"):
         assert np.array_equal(programs[0].data[split][1].numpy(), DIGITS.y[split])
@@ -160,44 +160,44 @@ def test_a_memory_of_noise_shows_in_the_score_of_the_training_examples():
 @given(st.integers(0, 2 * PAD), st.integers(0, 2 * PAD), st.booleans())
 def test_an_image_is_padded_cropped_and_mirrored(top, left, flip):
     x = torch.arange(2 * 3 * 2 * 6 * 5, dtype=torch.float32).view(2, 3, 2, 6, 5)
-    moves = draw_moves("flip+crop", [0, 1, 2], 2, 0, CPU)
+    moves = draw_crop_flip("flip+crop", [0, 1, 2], 2, 0, CPU)
     moves.top[1, 0], moves.left[1, 0], moves.flip[1, 0] = top, left, flip
-    found = moved(x, moves)[0, 1].numpy()
+    found = apply_augmentation(x, moves)[0, 1].numpy()
     expected = np.pad(x[0, 1].numpy(), ((0, 0), (PAD, PAD), (PAD, PAD)))[:, top : top + 6, left : left + 5]
     np.testing.assert_array_equal(found, expected[:, :, ::-1] if flip else expected)
 
 
 def test_moves_are_a_function_of_seed_epoch_and_example():
-    one, two = (draw_moves("flip+crop", seeds, 50, 3, CPU) for seeds in ([4, 7], [7, 9, 4]))
+    one, two = (draw_crop_flip("flip+crop", seeds, 50, 3, CPU) for seeds in ([4, 7], [7, 9, 4]))
     for name in ("top", "left", "flip"):
         assert torch.equal(getattr(one, name)[0], getattr(two, name)[2])
         assert not torch.equal(getattr(one, name)[0], getattr(one, name)[1])
-        assert not torch.equal(getattr(one, name), getattr(draw_moves("flip+crop", [4, 7], 50, 4, CPU), name))
-    flipped = draw_moves("flip", [4, 7], 50, 3, CPU)
+        assert not torch.equal(getattr(one, name), getattr(draw_crop_flip("flip+crop", [4, 7], 50, 4, CPU), name))
+    flipped = draw_crop_flip("flip", [4, 7], 50, 3, CPU)
     assert torch.equal(flipped.flip, one.flip)
     assert set(flipped.top.flatten().tolist()) == {PAD}
     assert set(one.top.flatten().tolist()) == set(range(2 * PAD + 1))
-    assert draw_moves("none", [4, 7], 50, 3, CPU) is None
+    assert draw_crop_flip("none", [4, 7], 50, 3, CPU) is None
 
 
-@pytest.mark.parametrize("augment", [name for name in AUGMENTS if name != "none"])
+@pytest.mark.parametrize("augment", [name for name in AUGMENTATIONS if name != "none"])
 def test_vectors_are_not_augmented(augment):
     vectors = replace(DATA, x={split: x.reshape(len(x), -1) for split, x in DATA.x.items()})
     with pytest.raises(SuiteError, match="needs images"):
-        prepare([replace(BASE, augment=augment)], vectors, CPU, {})
+        init_state([replace(BASE, augment=augment)], vectors, CPU, {})
 
 
 @pytest.mark.parametrize("changes", [{"precision": "float16"}, {"augment": "flop"}], ids=str)
 def test_an_option_that_is_unknown_is_refused_with_those_that_are(changes):
     with pytest.raises(SuiteError, match="choose from"):
-        prepare([replace(BASE, **changes)], DATA, CPU, {})
+        init_state([replace(BASE, **changes)], DATA, CPU, {})
 
 
 def test_double_precision_starts_from_the_same_weights_and_is_double_all_through():
-    single, double = (prepare([replace(SINGLE, precision=p)], DIGITS, CPU, {}) for p in ("float32", "float64"))
-    for name, weight in single.stack.weights.items():
-        assert double.stack.weights[name].dtype is torch.float64
-        assert torch.equal(weight.double(), double.stack.weights[name])
+    single, double = (init_state([replace(SINGLE, precision=p)], DIGITS, CPU, {}) for p in ("float32", "float64"))
+    for name, weight in single.ensemble.weights.items():
+        assert double.ensemble.weights[name].dtype is torch.float64
+        assert torch.equal(weight.double(), double.ensemble.weights[name])
     finish(double)
     assert {tensor.dtype for tensor in double.tensors.values()} <= {torch.float64, torch.int64}
     assert double.data["train"][0].dtype is torch.float64
@@ -209,25 +209,25 @@ def test_bfloat16_is_what_torch_autocast_makes_of_the_model_alone(norm, model):
     if not fits(norm, model):
         pytest.skip("it can't have this norm")
     trials = [replace(SINGLE, model=model, norm=norm, precision="bfloat16", steps=3, seed=seed) for seed in range(2)]
-    program = prepare(trials, DIGITS, CPU, {})
-    assert (program.stack.mode, program.stack.chain) == ("stacked", None)
+    program = init_state(trials, DIGITS, CPU, {})
+    assert (program.ensemble.backend, program.ensemble.kernels) == ("stacked", None)
     x, y = (torch.from_numpy(arrays["train"][:100]) for arrays in (DIGITS.x, DIGITS.y))
-    out, grads = program.stack.gradients(x, shared=True, head=lambda out: (out.clone(), torch.ones_like(out)))
+    out, grads = program.ensemble.gradients(x, shared=True, loss_fn=lambda out: (out.clone(), torch.ones_like(out)))
     assert out.dtype is torch.float32
     for i, trial in enumerate(trials):
-        alone = build(trial, DIGITS.inputs, 10, {}).train()
+        alone = build(trial, DIGITS.input_shape, 10, {}).train()
         with torch.autocast("cpu", torch.bfloat16):
             theirs = alone(x)
         theirs.float().sum().backward()
         size = theirs.abs().max().item()
         torch.testing.assert_close(out[i].T, theirs.detach().float(), rtol=0, atol=0.03 * size)
-        exact = build(trial, DIGITS.inputs, 10, {}).train()(x)
+        exact = build(trial, DIGITS.input_shape, 10, {}).train()(x)
         assert not torch.equal(out[i].T, exact), "nothing is rounded"
         for name, weight in alone.named_parameters():
             scale = weight.grad.abs().max().item() + 0.01 * len(y)
             torch.testing.assert_close(grads[name][i], weight.grad, rtol=0, atol=0.1 * scale)
     finish(program)
-    assert all(weight.dtype is torch.float32 for weight in program.stack.weights.values())
+    assert all(weight.dtype is torch.float32 for weight in program.ensemble.weights.values())
     assert (program.batch_loss / 3 < 3.0).all()
 
 
@@ -242,6 +242,6 @@ def test_a_model_that_is_mapped_is_trained_in_bfloat16_too():
             return self.inner(x.flatten(1)) * self.scale
 
     trials = [replace(SINGLE, model="own", precision="bfloat16", seed=seed) for seed in range(3)]
-    program = finish(prepare(trials, DIGITS, CPU, {"own": Own}))
-    assert program.stack.mode == "vmap"
+    program = finish(init_state(trials, DIGITS, CPU, {"own": Own}))
+    assert program.ensemble.backend == "vmap"
     assert program.curves["train.loss"][-1].max() < program.curves["train.loss"][0].min()

@@ -12,9 +12,9 @@ from harness.probes import PROBES
 from harness.training.checkpoint import Snapshot, load, newest, save
 from harness.training.loop import train
 from harness.training.results import outcomes
-from harness.training.state import probe_steps
+from harness.training.state import probe_steps_of
 from tests.support.strategies import a_trial
-from tests.training.test_loop import BASE, CPU, DIGITS, assert_bit_equal, finish, prepare, program_of
+from tests.training.test_loop import BASE, CPU, DIGITS, assert_bit_equal, finish, init_state, program_of
 
 EVERY = "+".join(PROBES)
 PROBED = replace(BASE, model="mlp-8x2", probes=EVERY, probe_every=3)
@@ -23,11 +23,16 @@ PROBED = replace(BASE, model="mlp-8x2", probes=EVERY, probe_every=3)
 @pytest.mark.parametrize("mode", ["chain", "alone"])
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
 def test_probes_move_no_bit_of_what_is_learnt(norm, mode):
-    options = {"norm": norm, "momentum": 0.9, "norm_momentum": "cumulative", "together": 1 if mode == "alone" else None}
+    options = {
+        "norm": norm,
+        "momentum": 0.9,
+        "norm_momentum": "cumulative",
+        "max_cohort_size": 1 if mode == "alone" else None,
+    }
     trials = [replace(PROBED, seed=seed, lr=lr, **options) for seed, lr in enumerate([0.1, 1e20, 0.2, 1e20, 1e30])]
     without = finish(program_of([replace(trial, probes="", probe_every=None) for trial in trials]))
     probed = finish(program_of(trials))
-    assert len(probed.part) == len(without.part) == 1, "most of them diverge, so that the others go on alone"
+    assert len(probed.active) == len(without.active) == 1, "most of them diverge, so that the others go on alone"
     for name, tensor in without.tensors.items():
         assert torch.equal(tensor.detach().nan_to_num(7e30), probed.tensors[name].detach().nan_to_num(7e30)), name
 
@@ -39,11 +44,11 @@ def test_a_model_that_draws_learns_the_same_when_it_is_probed():
 
     trials = [replace(PROBED, model="net", norm="batch", seed=seed) for seed in range(3)]
     probed, without = (
-        finish(prepare(some, DIGITS, CPU, {"net": net}))
+        finish(init_state(some, DIGITS, CPU, {"net": net}))
         for some in (trials, [replace(trial, probes="", probe_every=None) for trial in trials])
     )
-    for name, weight in without.stack.weights.items():
-        assert torch.equal(weight, probed.stack.weights[name])
+    for name, weight in without.ensemble.weights.items():
+        assert torch.equal(weight, probed.ensemble.weights[name])
 
 
 def test_probed_and_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path):
@@ -58,16 +63,16 @@ def test_probed_and_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_pa
         snapshot, _ = newest(tmp_path, "c", {})
         resumed = program_of(trials)
         resumed.restore(snapshot.tensors)
-        assert_bit_equal(finish(resumed, snapshot.about["step"]), whole)
+        assert_bit_equal(finish(resumed, snapshot.metadata["step"]), whole)
         for path in tmp_path.iterdir():
             assert load(path)
             path.unlink()
 
 
 def test_probes_are_taken_at_their_own_cadence_or_with_every_evaluation():
-    assert probe_steps(PROBED, 11) == (0, 3, 6, 9, 11)
-    assert probe_steps(replace(PROBED, probe_every=None), 11) == (0, 4, 8, 11)
-    assert probe_steps(BASE, 11) == ()
+    assert probe_steps_of(PROBED, 11) == (0, 3, 6, 9, 11)
+    assert probe_steps_of(replace(PROBED, probe_every=None), 11) == (0, 4, 8, 11)
+    assert probe_steps_of(BASE, 11) == ()
     (found,) = outcomes(finish(program_of([PROBED])))
     assert found.curves["probe.gradient_norm/3"]["step"] == [0, 3, 6, 9, 11]
     assert found.curves["val.loss"]["step"] == [0, 4, 8, 11]

@@ -8,7 +8,7 @@ from harness.reporting.figures.costs import step_costs
 from harness.reporting.figures.curves import learning_curves, time_to_target
 from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
-from harness.reporting.figures.frame import MOST_POINTS, Picture, points_left_out
+from harness.reporting.figures.frame import MAX_POINTS, ReportFigure, points_left_out
 from harness.reporting.figures.maps import lr_and_batch_size
 from harness.reporting.figures.probes import activation_percentiles, landscape, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
@@ -17,9 +17,9 @@ from harness.reporting.figures.tasks import task_profile
 from harness.reporting.figures.tuning import best_of_k
 from harness.storage.tables import Results
 
-__all__ = ["FIGURES", "MOST_POINTS", "Picture", "pictures", "points_left_out"]
+__all__ = ["FIGURES", "MAX_POINTS", "ReportFigure", "figures", "points_left_out"]
 
-FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing where it has no data
+FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields nothing where it has no data
     effect_at_each_point,
     usable_ranges,
     best_of_k,
@@ -39,6 +39,6 @@ FIGURES: list[Callable[[Results], Iterator[Picture]]] = [  # each yields nothing
 ]
 
 
-def pictures(results: Results) -> list[Picture]:
+def figures(results: Results) -> list[ReportFigure]:
     """All pictures that these results allow, in the order of the page."""
     return [picture for draw in FIGURES for picture in draw(results)]

@@ -15,17 +15,17 @@ from harness.analysis.metrics import FAILED, score_words
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.frame import (
-    Picture,
+    ReportFigure,
+    baseline_arm,
     canvas,
     chance,
-    colour,
+    color_of,
     counted,
+    label_text,
     legend,
-    line,
+    line_of,
     over_lr,
     points_of,
-    reference,
-    safe,
     seeds,
     setting,
 )
@@ -36,12 +36,12 @@ METRIC = "test_accuracy"
 MOST_LRS = 2  # that get a picture; the map has all of them
 
 
-def over_batch_size(results: Results) -> Iterator[Picture]:
+def over_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Error of every seed over the batch size, and below it the gap between arms with a slope for each seed."""
     suite = results.suite
     if not has_batch_sizes(suite):
         return
-    than = reference(suite)
+    than = baseline_arm(suite)
     for suffix, where, trials in _points(results):
         gaps = {arm: _gaps(trials, suite, arm, than) for arm in pairing.arms(suite) if arm != than}
         if pairing.score_units(trials, METRIC)["score"].isna().all():
@@ -52,10 +52,10 @@ def over_batch_size(results: Results) -> Iterator[Picture]:
             said = [_gap(bottom, gap, arm, suite) for arm, gap in gaps.items() if not gap.empty]
             _log_sizes(bottom, pairing.values(suite, "batch_size"))
             bottom.axhline(0, lw=0.8, color="#808080")
-            bottom.set_ylabel(f"points against {safe(than)}")
+            bottom.set_ylabel(f"points against {label_text(than)}")
             legend(figure, [top], suite["compare"])
         name = f"batch_size{suffix}"
-        yield Picture(
+        yield ReportFigure(
             name=name,
             title="How does it depend on the batch size?" + (f" ({where})" if where else ""),
             figure=figure,
@@ -76,7 +76,7 @@ def over_batch_size(results: Results) -> Iterator[Picture]:
 
 def _slopes(trials: pd.DataFrame, suite: Any, name: str) -> tuple[Comparison, ...]:
     """The slopes that the caption gives, as rows of comparisons.csv."""
-    than, rng = reference(suite), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
+    than, rng = baseline_arm(suite), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
     claims = [Claim.trend(arm, than=than, along="batch_size") for arm in pairing.arms(suite) if arm != than]
     found = [comparison for claim in claims for comparison in trend_comparisons(claim, trials, suite, rng)]
     return tuple(replace(comparison, shown_in=name) for comparison in adjusted(found))
@@ -136,9 +136,9 @@ def _errors(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
         failed = mine["status"].isin(FAILED)
         for rows, mark, size in ((mine[~failed], "o", 3.2), (mine[failed], "x", 4.5)):
             x = rows["batch_size"].astype("float64") * beside
-            axes.plot(x, rows["error"], mark, ms=size, mew=float(mark == "x"), alpha=0.6, color=colour(arm, arms))
+            axes.plot(x, rows["error"], mark, ms=size, mew=float(mark == "x"), alpha=0.6, color=color_of(arm, arms))
         mean = mine.groupby("batch_size")["error"].mean()
-        axes.plot(mean.index.astype("float64"), mean, lw=1.6, label=safe(arm), **line(arm, arms))
+        axes.plot(mean.index.astype("float64"), mean, lw=1.6, label=label_text(arm), **line_of(arm, arms))
     worst = 100 * (1 - chance(trials))
     if scored["error"].max() > 0.9 * worst:  # else it would only squeeze what there is to see
         axes.axhline(worst, ls=":", lw=1, color="#808080")
@@ -147,7 +147,7 @@ def _errors(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
 
 def _gap(axes: Axes, gaps: pd.DataFrame, arm: Any, suite: Any) -> str:
     """Draw the gap of one arm; its mean slope in words."""
-    tint, whole = colour(arm, pairing.arms(suite)), gaps.dropna()
+    tint, whole = color_of(arm, pairing.arms(suite)), gaps.dropna()
     sizes = gaps.columns.to_numpy("float64")
     for size in sizes:
         values = gaps[size]

@@ -14,7 +14,7 @@ from harness.analysis.metrics import FAILED
 from harness.errors import DamageError
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.data import read_arrays, read_data
-from harness.reporting.figures.frame import COLOURS, WIDTH, Picture, canvas, over_lr, points_of, safe, setting
+from harness.reporting.figures.frame import COLORS, WIDTH, ReportFigure, canvas, label_text, over_lr, points_of, setting
 from harness.reporting.staleness import data_files, plane_files
 from harness.storage.tables import Results
 
@@ -23,7 +23,7 @@ MOST_EXAMPLES = 600  # drawn in each panel: more would hide what is behind them
 UNKNOWN = 255  # the class where a model says nothing finite
 
 
-def decision_boundaries(results: Results) -> Iterator[Picture]:
+def decision_boundaries(results: Results) -> Iterator[ReportFigure]:
     """The class that the models of one seed name all over the plane: rows of arms, columns of learning rates."""
     suite = results.suite
     planes = {path.stem: path for path in plane_files(results.folder)}
@@ -45,11 +45,11 @@ def decision_boundaries(results: Results) -> Iterator[Picture]:
                 for axes, lr in zip(row, lrs, strict=True):
                     mine = here[(here["seed"] == seed) & (here[suite["compare"]] == arm)]
                     _panel(axes, mine if lr is None else mine[mine["lr"] == lr], planes, examples)
-                row[0].set_ylabel(safe(arm))
+                row[0].set_ylabel(label_text(arm))
             for axes, lr in zip(panels[0], lrs, strict=True):
                 title = axes.get_title()
                 axes.set_title(title if lr is None else f"lr {formatting.value(lr)}\n{title}")
-        yield Picture(
+        yield ReportFigure(
             name=f"boundaries{suffix}",
             title="Where do the nets draw the line?" + (f" ({where})" if where else ""),
             figure=figure,
@@ -79,7 +79,7 @@ def _panel(axes: Axes, trials: pd.DataFrame, planes: Mapping[str, Path], example
     axes.imshow(_tints(classes), extent=(x[0], x[-1], y[0], y[-1]), origin="lower", aspect="auto")
     axes.set_box_aspect(1)
     points, labels = examples["x_test"][:MOST_EXAMPLES], examples["y_test"][:MOST_EXAMPLES]
-    colours = to_rgba_array([COLOURS[label % len(COLOURS)] for label in labels])
+    colours = to_rgba_array([COLORS[label % len(COLORS)] for label in labels])
     axes.scatter(points[:, 0], points[:, 1], s=3, c=colours, linewidths=0, rasterized=True)
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     axes.set_title("failed" if trial["status"] in FAILED else _outcome(trial))
@@ -95,8 +95,8 @@ def _outcome(trial: Any) -> str:
 
 def _tints(classes: Any) -> Any:
     """A pale colour for each class, that of its dots; white where none is named."""
-    pale = 1 - 0.32 * (1 - to_rgba_array(COLOURS)[:, :3])
-    tints = pale[classes % len(COLOURS)]
+    pale = 1 - 0.32 * (1 - to_rgba_array(COLORS)[:, :3])
+    tints = pale[classes % len(COLORS)]
     tints[classes == UNKNOWN] = 1.0
     return tints
 

@@ -7,14 +7,23 @@ from matplotlib.ticker import LogLocator
 
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import mean_interval
-from harness.reporting.figures.frame import Picture, below, canvas, colour, counted, plain_numbers, safe, setting
+from harness.reporting.figures.frame import (
+    ReportFigure,
+    canvas,
+    color_of,
+    counted,
+    label_text,
+    plain_numbers,
+    setting,
+    shared_xlabel,
+)
 from harness.spec.claim import Claim
 from harness.storage.tables import Results
 
 ROW = 0.42  # inches
 
 
-def step_costs(results: Results) -> Iterator[Picture]:
+def step_costs(results: Results) -> Iterator[ReportFigure]:
     """One picture for each claim on costs: a row for each grid point, on a log axis with a line at 1."""
     for number, declared in enumerate(results.suite["claims"], start=1):
         claim = Claim(**{name: value for name, value in declared.items() if name != "declared_after"})
@@ -26,7 +35,7 @@ def step_costs(results: Results) -> Iterator[Picture]:
             yield _picture(results, claim, f"costs_{number}", found)
 
 
-def _picture(results: Results, claim: Claim, name: str, found: list[pairing.Pairs]) -> Picture:
+def _picture(results: Results, claim: Claim, name: str, found: list[pairing.Pairs]) -> ReportFigure:
     arms, said = pairing.arms(results.suite), []
     with canvas(1.5 + ROW * len(found)) as figure:
         axes = figure.subplots()
@@ -34,21 +43,23 @@ def _picture(results: Results, claim: Claim, name: str, found: list[pairing.Pair
         axes.axvline(claim.margin, color="#777777", lw=1, ls=(0, (4, 2)))
         for row, pairs in enumerate(found):
             ratios, (mean, low, high) = np.exp(-pairs.differences), mean_interval(pairs.differences)
-            axes.plot(ratios, np.full(len(ratios), row), "o", ms=4, mew=0, alpha=0.5, color=colour(claim.arm, arms))
+            axes.plot(ratios, np.full(len(ratios), row), "o", ms=4, mew=0, alpha=0.5, color=color_of(claim.arm, arms))
             if not np.isnan(low):
                 axes.plot(np.exp([-low, -high]), [row, row], color="black", lw=1.4, solid_capstyle="butt")
             axes.plot([np.exp(-mean)], [row], "D", ms=5, color="black")
             where = f"at {formatting.point(pairs.point)} " if pairs.point else ""
             said.append(f"{where}{formatting.number(float(np.exp(-mean)))} times (n = {len(ratios)})")
-        axes.set_yticks(range(len(found)), [safe(formatting.point(pairs.point)) for pairs in found])
+        axes.set_yticks(range(len(found)), [label_text(formatting.point(pairs.point)) for pairs in found])
         axes.set_ylim(len(found) - 0.5, -0.5)
         axes.set_xscale("log")
         plain_numbers(axes.xaxis)
         axes.xaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 3, 5, 7)))
         axes.xaxis.set_minor_formatter(axes.xaxis.get_major_formatter())
         axes.tick_params(axis="x", which="minor", labelsize=7)
-        below(figure, f"time of a step with {safe(claim.arm)}, in times of that with {safe(claim.than)}")
-    return Picture(
+        shared_xlabel(
+            figure, f"time of a step with {label_text(claim.arm)}, in times of that with {label_text(claim.than)}"
+        )
+    return ReportFigure(
         name=name,
         title=f"What does a step cost with {formatting.value(claim.arm)}?",
         figure=figure,

@@ -11,16 +11,16 @@ from harness.analysis import formatting, pairing
 from harness.analysis.metrics import FAILED, FINISHED, score_words
 from harness.analysis.stats import restricted_times, survival
 from harness.reporting.figures.frame import (
-    Picture,
+    ReportFigure,
     canvas,
     chance,
-    colour,
+    color_of,
     counted,
+    label_text,
     legend,
-    line,
+    line_of,
     plain_numbers,
     points_of,
-    safe,
     seeds,
     setting,
 )
@@ -31,7 +31,7 @@ MOST_LRS = 4
 HIGHEST = 5  # times the initial loss
 
 
-def learning_curves(results: Results) -> Iterator[Picture]:
+def learning_curves(results: Results) -> Iterator[ReportFigure]:
     """Loss and accuracy over training, a column for each of a few learning rates, or one where these are the arms."""
     if results.curves.empty:
         return
@@ -43,7 +43,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
         if not lrs or curves.empty:
             continue
         with canvas(4.7) as figure:
-            groups = {"": lrs} if arms_are_lrs else {f"lr {safe(lr)}": [lr] for lr in lrs}
+            groups = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in lrs}
             panels = figure.subplots(2, len(groups), sharex=True, sharey="row", squeeze=False)
             for row, (split, metric, label) in enumerate(PANELS):
                 these = curves[(curves["split"] == split) & (curves["metric"] == metric)]
@@ -55,7 +55,7 @@ def learning_curves(results: Results) -> Iterator[Picture]:
             legend(figure, panels.flat, results.suite["compare"])
         at = formatting.listing(formatting.value(lr) for lr in lrs)
         shown = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
-        yield Picture(
+        yield ReportFigure(
             name=f"curves{suffix}",
             title="How does training go?" + (f" ({where})" if where else ""),
             figure=figure,
@@ -87,10 +87,10 @@ def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
     for arm in arms:
         mine = curves[curves[suite["compare"]] == arm]
         for _, own in mine.groupby("key", sort=False):
-            axes.plot(own["step"], own["value"], lw=0.6, alpha=0.35, color=colour(arm, arms))
+            axes.plot(own["step"], own["value"], lw=0.6, alpha=0.35, color=color_of(arm, arms))
         # Where a seed has no value any more, a mean over the others would flatter.
         mean = mine.pivot(index="step", columns="key", values="value").mean(axis=1, skipna=False)
-        axes.plot(mean.index, mean, lw=1.8, label=safe(arm), **line(arm, arms))
+        axes.plot(mean.index, mean, lw=1.8, label=label_text(arm), **line_of(arm, arms))
 
 
 def _label(panels: Any, titles: list[str], guess: float, highest: float) -> None:
@@ -104,7 +104,7 @@ def _label(panels: Any, titles: list[str], guess: float, highest: float) -> None
         panels[1][column].set_xlabel("step")
 
 
-def time_to_target(results: Results) -> Iterator[Picture]:
+def time_to_target(results: Results) -> Iterator[ReportFigure]:
     """The share of seeds that have reached the target by each step, at the points of the claims `sooner`."""
     suite = results.suite
     for number, claim in enumerate((c for c in suite["claims"] if c["kind"] == "sooner"), start=1):
@@ -119,10 +119,10 @@ def time_to_target(results: Results) -> Iterator[Picture]:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
                 _reached(axes, rows, suite)
-                axes.set(title=safe(formatting.point(point)), xlabel="step")
+                axes.set(title=label_text(formatting.point(point)), xlabel="step")
             panels[0].set_ylabel("share of seeds at the target")
             legend(figure, panels, suite["compare"])
-        yield Picture(
+        yield ReportFigure(
             name=f"time_to_target_{number}",
             title="How soon does it get there?",
             figure=figure,
@@ -147,7 +147,7 @@ def _reached(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
         times = mine["steps_to_target"].astype("float64").mask(mine["status"].isin(FAILED)).to_numpy()
         at, missing = survival(restricted_times(times, np.full(len(times), budget)), ~np.isnan(times))
         steps, share = np.array([0.0, *at, budget]), 1 - np.array([1.0, *missing, missing[-1]])
-        axes.step(steps, share, where="post", lw=1.6, label=safe(arm), **line(arm, arms))
+        axes.step(steps, share, where="post", lw=1.6, label=label_text(arm), **line_of(arm, arms))
         if np.isnan(times).any():
-            axes.plot([budget], [share[-1]], "|", ms=9, mew=1.6, color=colour(arm, arms))
+            axes.plot([budget], [share[-1]], "|", ms=9, mew=1.6, color=color_of(arm, arms))
     axes.set_ylim(-0.03, 1.03)

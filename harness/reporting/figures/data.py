@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from harness.errors import DamageError
 from harness.io import read_bytes
-from harness.reporting.figures.frame import COLOURS, Picture, canvas, legend, safe
+from harness.reporting.figures.frame import COLORS, ReportFigure, canvas, label_text, legend
 from harness.reporting.staleness import data_files
 from harness.storage.tables import Results
 
@@ -23,7 +23,7 @@ UNREADABLE = (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
-def data_scatter(results: Results) -> Iterator[Picture]:
+def data_scatter(results: Results) -> Iterator[ReportFigure]:
     """Training and test examples, coloured by class."""
     for path in data_files(results.folder, results.suite):
         arrays = read_data(path)
@@ -34,17 +34,21 @@ def data_scatter(results: Results) -> Iterator[Picture]:
             panels = figure.subplots(1, 2, sharex=True, sharey=True)
             for axes, split in zip(panels, ("train", "test"), strict=True):
                 x, y = arrays[f"x_{split}"][:MOST_EXAMPLES], arrays[f"y_{split}"][:MOST_EXAMPLES]
-                for number in range(len(COLOURS)):
-                    here = y % len(COLOURS) == number
+                for number in range(len(COLORS)):
+                    here = y % len(COLORS) == number
                     if here.any():
-                        label = f"class {safe(int(y[here][0]))}" if len(np.unique(y[here])) == 1 else "several classes"
-                        axes.plot(*x[here].T, "o", ms=2.4, mew=0, alpha=0.7, color=COLOURS[number], label=label)
+                        label = (
+                            f"class {label_text(int(y[here][0]))}"
+                            if len(np.unique(y[here])) == 1
+                            else "several classes"
+                        )
+                        axes.plot(*x[here].T, "o", ms=2.4, mew=0, alpha=0.7, color=COLORS[number], label=label)
                 drawn[split] = len(arrays[f"y_{split}"])
                 axes.set(title=f"{drawn[split]} {split} examples", xlabel="feature 1", aspect="equal")
             panels[0].set_ylabel("feature 2")
             legend(figure, panels)
         left_out = f" (the first {MOST_EXAMPLES})" if max(drawn.values()) > MOST_EXAMPLES else ""
-        yield Picture(
+        yield ReportFigure(
             name=f"data_{name}",
             title=f"The data: {name}",
             figure=figure,

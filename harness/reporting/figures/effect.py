@@ -15,20 +15,20 @@ from harness.analysis.comparison import Comparison, adjusted, compare
 from harness.analysis.metrics import FAILED, FINISHED, score_words, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.frame import (
-    MOST_LETTERS,
-    Picture,
+    MAX_LABEL_LENGTH,
+    ReportFigure,
+    baseline_arm,
     canvas,
     chance,
-    colour,
+    color_of,
     counted,
+    label_text,
     legend,
-    line,
+    line_of,
     log_lr,
     over_lr,
     plain_numbers,
     points_of,
-    reference,
-    safe,
     setting,
 )
 from harness.spec.claim import is_number
@@ -43,7 +43,7 @@ MEAN = {"ls": "", "marker": "D", "ms": 5, "mfc": "none"}  # how means look that 
 MOST_UPRIGHT = 8  # grid points whose names fit below an axis
 
 
-def effect_at_each_point(results: Results) -> Iterator[Picture]:
+def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
     """One picture for each grid point but for lr, or one over all points where lr is no axis."""
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
     if not results.trials["status"].isin(FINISHED).any():
@@ -55,8 +55,8 @@ def effect_at_each_point(results: Results) -> Iterator[Picture]:
         yield _picture(results, results.trials, "effect", "", rng)
 
 
-def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng: np.random.Generator) -> Picture:
-    suite, than = results.suite, reference(results.suite)
+def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng: np.random.Generator) -> ReportFigure:
+    suite, than = results.suite, baseline_arm(results.suite)
     margin = smallest_effect(trials)
     pairs = [
         pair
@@ -77,7 +77,7 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
         else:
             _name_places(bottom, trials, places, suite, usual)
     subject = "learning rate" if at_lr else "grid point"
-    return Picture(
+    return ReportFigure(
         name=name,
         title=f"Does it help at this {subject}?" + (f" ({where})" if where else ""),
         figure=figure,
@@ -109,7 +109,7 @@ def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], sui
         points = [point for point, _ in pairing.by_point(trials, over)]
         apart = [{axis: value for axis, value in point.items() if value != usual[axis]} for point in points]
         names = [formatting.point(point) or USUAL for point in apart]
-    labels = [safe(place) for place in names]
+    labels = [label_text(place) for place in names]
     crowded = len(places) > MOST_UPRIGHT or not name
     axes.set_xticks(range(len(places)), labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
     axes.set_xlabel(name)
@@ -117,7 +117,7 @@ def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], sui
 
 def _usual(trials: pd.DataFrame, places: dict[str, float], suite: Any) -> pairing.Point:
     """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
-    if max(map(len, places)) <= MOST_LETTERS:
+    if max(map(len, places)) <= MAX_LABEL_LENGTH:
         return {}
     points = [point for point, _ in pairing.by_point(trials, pairing.axes(suite))]
     return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(suite)}
@@ -148,14 +148,14 @@ def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, 
             x = _shifted(place, index, len(arms), places, suite)
             trained = rows[~rows["status"].isin(FAILED)]
             failed = len(rows) - len(trained)
-            axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=colour(arm, arms))
+            axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color_of(arm, arms))
             # A rug under the line of chance: one tick per failed run, none hidden behind another.
             rug = chance(rows) - 0.03 - min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
-            axes.plot([x] * failed, rug, "_", ms=5, color=colour(arm, arms))
+            axes.plot([x] * failed, rug, "_", ms=5, color=color_of(arm, arms))
             means.append((place if joined else x, rows["score"].mean()))
         if means:
-            look = line(arm, arms) if joined else {"color": colour(arm, arms), **MEAN}
-            axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=safe(arm), **look)
+            look = line_of(arm, arms) if joined else {"color": color_of(arm, arms), **MEAN}
+            axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=label_text(arm), **look)
     for guess, rows in scored.groupby(1 / scored["classes"].astype("float64")):
         if rows["score"].min() < 2 * guess:  # else it would only squeeze what there is to see
             axes.axhline(guess, ls=":", lw=1, color="#808080")
@@ -166,12 +166,12 @@ def _differences(
     axes: Axes, found: Sequence[tuple[pairing.Pairs, Comparison]], suite: Any, places: dict[str, float], margin: float
 ) -> None:
     arms = pairing.arms(suite)
-    others = [arm for arm in arms if arm != reference(suite)]
+    others = [arm for arm in arms if arm != baseline_arm(suite)]
     axes.axhspan(-100 * margin, 100 * margin, color="#d9d9d9", alpha=0.6, lw=0)
     axes.axhline(0, lw=0.8, color="#808080")
     for pairs, comparison in found:
         x = _shifted(_place(pairs.point, places, suite), others.index(pairs.arm), len(others), places, suite)
-        y, tint = 100 * comparison.estimate, colour(pairs.arm, arms)
+        y, tint = 100 * comparison.estimate, color_of(pairs.arm, arms)
         if comparison.n >= comparison.seeds_needed:
             style = ":" if _is_doubtful(comparison) else "-"
             axes.plot([x, x], [100 * comparison.low, 100 * comparison.high], lw=1.4, ls=style, color=tint)
@@ -183,7 +183,7 @@ def _differences(
         axes.set_yscale("symlog", linthresh=200 * margin, linscale=0.7)
         axes.yaxis.set_minor_locator(NullLocator())
         plain_numbers(axes.yaxis)
-    axes.set_ylabel(f"points against {safe(reference(suite))}")
+    axes.set_ylabel(f"points against {label_text(baseline_arm(suite))}")
 
 
 def _is_far(found: Sequence[Comparison], margin: float) -> bool:

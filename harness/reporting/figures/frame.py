@@ -23,15 +23,15 @@ from harness.reporting.staleness import FORMATS
 from harness.storage.tables import Results
 
 WIDTH = 5.2  # inches: in a column of 3.35, as most papers have, the text is of 6 points
-MOST_POINTS = 6  # grid points that get a picture of their own; the tables have all of them
-MOST_LETTERS = 40  # of a name in a figure
+MAX_POINTS = 6  # grid points that get a picture of their own; the tables have all of them
+MAX_LABEL_LENGTH = 40  # of a name in a figure
 LETTERS = 72  # that stand in a row as wide as a figure
 LETTERS_BELOW = 62  # of the label of an axis on a line
-MOST_TICKS = 7  # learning rates that each have a number below them
+MAX_TICKS = 7  # learning rates that each have a number below them
 
 # Okabe & Ito 2008: told apart by colour-blind eyes. Norms keep their colour in every report.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-OF_NORMS = {
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+NORM_COLORS = {
     "none": "#595959",
     "batch": "#0072B2",
     "layer": "#D55E00",
@@ -61,7 +61,7 @@ STYLE: Any = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class ReportFigure:
     """A figure with all that stands around it on a page."""
 
     name: str  # of its files
@@ -102,28 +102,31 @@ def legend(figure: Figure, panels: Iterable[Axes], title: Any = "") -> None:
         fit = max(1, LETTERS // (8 + max(map(len, named))))
         rows = -(-len(named) // fit)
         columns = -(-len(named) // rows)
-        figure.legend(list(named.values()), list(named), title=safe(title), loc="outside upper center", ncols=columns)
+        figure.legend(
+            list(named.values()), list(named), title=label_text(title), loc="outside upper center", ncols=columns
+        )
 
 
-def below(figure: Figure, label: str) -> None:
+def shared_xlabel(figure: Figure, label: str) -> None:
     """The label of the x axis below all of the figure: names of grid points leave the axes less room than it needs."""
     figure.supxlabel(fill(label, LETTERS_BELOW), size="medium")
 
 
-def colour(arm: Any, arms: list[Any]) -> str:
+def color_of(arm: Any, arms: list[Any]) -> str:
     """The colour of an arm: that of its norm, else by its place in the suite."""
-    return OF_NORMS.get(arm) if isinstance(arm, str) and arm in OF_NORMS else COLOURS[arms.index(arm) % len(COLOURS)]  # type: ignore[return-value]
+    known = NORM_COLORS.get(arm) if isinstance(arm, str) else None
+    return known or COLORS[arms.index(arm) % len(COLORS)]
 
 
-def line(arm: Any, arms: list[Any]) -> Any:
+def line_of(arm: Any, arms: list[Any]) -> Any:
     """How the line of an arm looks: its colour, and dashes that let the lines of earlier arms show through."""
-    return {"color": colour(arm, arms), "ls": DASHES[arms.index(arm) % len(DASHES)]}
+    return {"color": color_of(arm, arms), "ls": DASHES[arms.index(arm) % len(DASHES)]}
 
 
-def safe(text: Any) -> str:
+def label_text(text: Any) -> str:
     """Text of a suite for a figure: of a length that fits, in letters that the font has."""
     shown = formatting.value(text)
-    shown = shown if len(shown) <= MOST_LETTERS else f"{shown[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+    shown = shown if len(shown) <= MAX_LABEL_LENGTH else f"{shown[: MAX_LABEL_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
     return "".join(letter if ord(letter) in _letters() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
 
 
@@ -132,7 +135,7 @@ def _letters() -> frozenset[int]:
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
-def reference(suite: Mapping[str, Any]) -> Any:
+def baseline_arm(suite: Mapping[str, Any]) -> Any:
     """The arm that others are compared with: that of the first claim, else none, else the last."""
     arms = pairing.arms(suite)
     claimed = [claim["than"] for claim in suite["claims"]]
@@ -147,7 +150,7 @@ def over_lr(suite: Mapping[str, Any]) -> bool:
 def log_lr(axes: Axes, lrs: list[float]) -> None:
     """A log axis of learning rates, with a mark at each that was tried."""
     axes.set_xscale("log")
-    if len(lrs) <= MOST_TICKS:
+    if len(lrs) <= MAX_TICKS:
         axes.set_xticks(lrs)
         axes.set_xticks([], minor=True)
     else:
@@ -208,13 +211,13 @@ def setting(results: Results) -> str:
 def points_left_out(results: Results) -> int:
     """How many grid points have no pictures of their own."""
     without = ["lr"] if over_lr(results.suite) else []
-    return max(0, len(list(pairing.by_point(results.trials, pairing.axes(results.suite, *without)))) - MOST_POINTS)
+    return max(0, len(list(pairing.by_point(results.trials, pairing.axes(results.suite, *without)))) - MAX_POINTS)
 
 
 def points_of(results: Results, *without: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """The trials of each grid point but for some axes: a suffix for names, the point in words, the trials."""
     over = pairing.axes(results.suite, *without)
     for number, (point, trials) in enumerate(pairing.by_point(results.trials, over)):
-        if number == MOST_POINTS:
+        if number == MAX_POINTS:
             return
         yield (f"_{number + 1}" if over else ""), formatting.point(point), trials

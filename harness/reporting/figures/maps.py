@@ -13,13 +13,13 @@ from harness.analysis import formatting, pairing
 from harness.analysis.metrics import score_words
 from harness.reporting.figures.batches import has_batch_sizes
 from harness.reporting.figures.frame import (
-    Picture,
+    ReportFigure,
+    baseline_arm,
     canvas,
     counted,
+    label_text,
     over_lr,
     points_of,
-    reference,
-    safe,
     seeds,
     setting,
 )
@@ -34,13 +34,13 @@ Array = NDArray[np.float64]
 Cells = tuple[Sequence[int], Sequence[float]]  # batch sizes, learning rates
 
 
-def lr_and_batch_size(results: Results) -> Iterator[Picture]:
+def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr and batch size: a map for each arm, and below it one of its difference."""
     suite = results.suite
     if not (over_lr(suite) and has_batch_sizes(suite)):
         return
     cells = sorted(pairing.values(suite, "batch_size")), sorted(pairing.values(suite, "lr"))
-    than, arms = reference(suite), pairing.arms(suite)[:MOST_ARMS]
+    than, arms = baseline_arm(suite), pairing.arms(suite)[:MOST_ARMS]
     for suffix, where, trials in points_of(results, "lr", "batch_size"):
         levels = {arm: _levels(trials, suite, arm, cells) for arm in arms}
         gaps = {arm: _gaps(trials, suite, (arm, than), cells) for arm in arms if arm != than}
@@ -51,13 +51,13 @@ def lr_and_batch_size(results: Results) -> Iterator[Picture]:
             places = [dict(zip(arms, row, strict=True)) for row in panels]
             _maps(places[0], levels, (VALUES, _scale(levels.values())), "mean test accuracy in %")
             if gaps:
-                _maps(places[1], gaps, (GAPS, _both_ways(gaps.values())), f"points against {safe(than)}")
+                _maps(places[1], gaps, (GAPS, _both_ways(gaps.values())), f"points against {label_text(than)}")
             _name_cells(panels, cells)
             for arm, axes in places[0].items():
-                axes.set_title(safe(arm))
+                axes.set_title(label_text(arm))
         left_out = len(pairing.arms(suite)) - len(arms)
         shown = f"Shown: {len(arms)} of {len(arms) + left_out} arms. " if left_out else ""
-        yield Picture(
+        yield ReportFigure(
             name=f"lr_and_batch_size{suffix}",
             title="At which learning rates and batch sizes?" + (f" ({where})" if where else ""),
             figure=figure,

@@ -15,16 +15,16 @@ from matplotlib.axes import Axes
 from harness.analysis import formatting, pairing
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.frame import (
-    Picture,
+    ReportFigure,
     canvas,
-    colour,
+    color_of,
     counted,
+    label_text,
     legend,
-    line,
+    line_of,
     over_lr,
     plain_numbers,
     points_of,
-    safe,
     seeds,
     setting,
 )
@@ -60,7 +60,7 @@ BY_LAYER: Mapping[str, Layered] = {
 }
 
 
-def activation_percentiles(results: Results) -> Iterator[Picture]:
+def activation_percentiles(results: Results) -> Iterator[ReportFigure]:
     """The 15th, 50th and 85th percentiles of activations over training (Ioffe & Szegedy 2015, figure 1)."""
     arms = pairing.arms(results.suite)[:MOST_ARMS]
     for suffix, where, curves in _probed(results):
@@ -72,13 +72,13 @@ def activation_percentiles(results: Results) -> Iterator[Picture]:
             for row, layer in enumerate(layers):
                 here = curves[(curves["layer"] == layer) & curves["name"].isin(PERCENTILES)]
                 for axes, arm in zip(panels[row], arms, strict=True):
-                    _percentiles(axes, here[here[results.suite["compare"]] == arm], colour(arm, arms))
+                    _percentiles(axes, here[here[results.suite["compare"]] == arm], color_of(arm, arms))
                 panels[row][0].set_ylabel(f"layer {layer}")
             for axes, arm in zip(panels[0], arms, strict=True):
-                axes.set_title(safe(arm))
+                axes.set_title(label_text(arm))
             for axes in panels[-1]:
                 axes.set_xlabel("step")
-        yield Picture(
+        yield ReportFigure(
             name=f"activations{suffix}",
             title="How do activations move in training?" + where,
             figure=figure,
@@ -102,7 +102,7 @@ def _percentiles(axes: Axes, curves: pd.DataFrame, tint: str) -> None:
             axes.plot(mean.index, values, lw=width, color=tint)
 
 
-def probes_by_layer(results: Results) -> Iterator[Picture]:
+def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
     """Each quantity of BY_LAYER over the layers, input side first, at the start, in the middle and at the end."""
     suite = results.suite
     for suffix, where, curves in _probed(results):
@@ -120,7 +120,7 @@ def probes_by_layer(results: Results) -> Iterator[Picture]:
                 _scale(panels[0], here["value"], quantity.scale)
                 panels[0].set_ylabel(quantity.words)
                 legend(figure, panels, suite["compare"])
-            yield Picture(
+            yield ReportFigure(
                 name=f"{name}{suffix}",
                 title=quantity.question + where,
                 figure=figure,
@@ -137,13 +137,13 @@ def _profile(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
     for arm in arms:
         mine = curves[curves[suite["compare"]] == arm].sort_values("layer")
         for _, own in mine.groupby("key", sort=False):
-            axes.plot(own["layer"], own["value"], lw=0.6, alpha=0.35, color=colour(arm, arms))
+            axes.plot(own["layer"], own["value"], lw=0.6, alpha=0.35, color=color_of(arm, arms))
         mean = mine.groupby("layer")["value"].mean()
         if len(mean):
-            axes.plot(mean.index, mean, marker="o", ms=3, lw=1.6, label=safe(arm), **line(arm, arms))
+            axes.plot(mean.index, mean, marker="o", ms=3, lw=1.6, label=label_text(arm), **line_of(arm, arms))
 
 
-def landscape(results: Results) -> Iterator[Picture]:
+def landscape(results: Results) -> Iterator[ReportFigure]:
     """The range of the loss along the gradient, and of the gradient's change (Santurkar et al. 2018, figure 4)."""
     suite = results.suite
     for suffix, where, curves in _probed(results):
@@ -157,7 +157,7 @@ def landscape(results: Results) -> Iterator[Picture]:
                 _scale(axes, curves.loc[curves["name"].isin((low, high)), "value"], scale)
                 axes.set(xlabel="step", ylabel=label)
             legend(figure, panels, suite["compare"])
-        yield Picture(
+        yield ReportFigure(
             name=f"landscape{suffix}",
             title="How smooth is the loss along the gradient?" + where,
             figure=figure,
@@ -178,9 +178,9 @@ def _bands(axes: Axes, curves: pd.DataFrame, ends: tuple[str, str], suite: Any) 
         mean = mine.pivot_table(index="step", columns="name", values="value", aggfunc="mean")
         if set(ends) <= set(mean.columns):
             low, high = (mean[end].to_numpy("float64") for end in ends)
-            axes.fill_between(mean.index, low, high, alpha=0.25, lw=0, color=colour(arm, arms))
-            axes.plot(mean.index, low, lw=0.8, **line(arm, arms))
-            axes.plot(mean.index, high, lw=1.4, label=safe(arm), **line(arm, arms))
+            axes.fill_between(mean.index, low, high, alpha=0.25, lw=0, color=color_of(arm, arms))
+            axes.plot(mean.index, low, lw=0.8, **line_of(arm, arms))
+            axes.plot(mean.index, high, lw=1.4, label=label_text(arm), **line_of(arm, arms))
 
 
 def _probed(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:

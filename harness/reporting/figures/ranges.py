@@ -11,16 +11,16 @@ from harness.analysis import formatting, pairing
 from harness.analysis.metrics import FAILED, FINISHED, score_words
 from harness.analysis.stats import UsableRange, usable_range
 from harness.reporting.figures.frame import (
-    Picture,
+    ReportFigure,
     canvas,
-    colour,
+    color_of,
     counted,
+    label_text,
     legend,
-    line,
+    line_of,
     log_lr,
     over_lr,
     points_of,
-    safe,
     seeds,
     setting,
 )
@@ -30,7 +30,7 @@ MOST_ROWS = 24  # of the map of failures: arms at grid points
 GREYS = dict(zip(FAILED, ("#2b2b2b", "#a3a3a3"), strict=True))  # how a trial failed; colours are for arms
 
 
-def usable_ranges(results: Results) -> Iterator[Picture]:
+def usable_ranges(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr with a bracket for each arm; below, the edges of each seed."""
     suite = results.suite
     if not over_lr(suite) or suite["target_accuracy"] is None:
@@ -47,7 +47,7 @@ def usable_ranges(results: Results) -> Iterator[Picture]:
             _dumbbells(bottom, units, suite)
             log_lr(bottom, pairing.values(suite, "lr"))
             legend(figure, [middle], suite["compare"])
-        yield Picture(
+        yield ReportFigure(
             name=f"lr_range{suffix}",
             title="How wide is the usable range of learning rates?" + (f" ({where})" if where else ""),
             figure=figure,
@@ -72,7 +72,7 @@ def _mean_curves(axes: Axes, trials: pd.DataFrame, suite: Any) -> dict[Any, Usab
         if mean.empty:
             continue
         lrs, accuracy = mean.index.to_numpy("float64"), mean.to_numpy("float64")
-        axes.plot(lrs, accuracy, marker="o", ms=3.5, lw=1.6, label=safe(arm), **line(arm, arms))
+        axes.plot(lrs, accuracy, marker="o", ms=3.5, lw=1.6, label=label_text(arm), **line_of(arm, arms))
         found[arm] = usable_range(lrs, accuracy, target)
     axes.axhline(target, ls="--", lw=1, color="#808080")
     axes.set_ylabel("mean test accuracy")
@@ -86,7 +86,7 @@ def _brackets(axes: Axes, found: dict[Any, UsableRange], arms: list[Any]) -> lis
         if np.isnan(its.low):
             said.append(f"{formatting.value(arm)} reaches the target nowhere")
             continue
-        tint, y = colour(arm, arms), -index
+        tint, y = color_of(arm, arms), -index
         axes.plot([its.low, its.high], [y, y], lw=2, color=tint)
         for edge, seen, beyond in ((its.low, its.low_seen, "<"), (its.high, its.high_seen, ">")):
             axes.plot([edge], [y], "|" if seen else beyond, ms=7 if seen else 5, mew=2 if seen else 1, color=tint)
@@ -103,7 +103,7 @@ def _dumbbells(axes: Axes, units: pd.DataFrame, suite: Any) -> None:
     for _, unit in units.dropna(subset=["score"]).iterrows():
         index = arms.index(unit[compare])
         y = names.index(unit["seed"]) + 0.7 * (index - (len(arms) - 1) / 2) / max(2, len(arms))
-        tint = colour(unit[compare], arms)
+        tint = color_of(unit[compare], arms)
         if np.isnan(unit["low"]):
             axes.plot([0.012], [y], "x", ms=4, mew=1.2, color=tint, transform=axes.get_yaxis_transform())
             continue
@@ -116,7 +116,7 @@ def _dumbbells(axes: Axes, units: pd.DataFrame, suite: Any) -> None:
     axes.set_ylabel("seed")
 
 
-def failure_map(results: Results) -> Iterator[Picture]:
+def failure_map(results: Results) -> Iterator[ReportFigure]:
     """Arms at grid points by learning rates: how many of the trials that ended failed to train, and how."""
     suite = results.suite
     trials = results.trials[results.trials["status"].isin(FINISHED)]
@@ -134,9 +134,9 @@ def failure_map(results: Results) -> Iterator[Picture]:
             for x, lr in enumerate(lrs):
                 _cell(axes, (x, y), mine.loc[mine["lr"] == lr, "status"], 8 if len(lrs) <= 10 else 6.5)
         axes.set_xticks(range(len(lrs)), [formatting.value(lr) for lr in lrs], rotation=0 if len(lrs) <= 10 else 45)
-        axes.set_yticks(range(len(shown)), [safe(name) for name, _ in shown])
+        axes.set_yticks(range(len(shown)), [label_text(name) for name, _ in shown])
         axes.set(xlim=(-0.55, len(lrs) - 0.45), ylim=(len(shown) - 0.45, -0.55), xlabel="learning rate")
-        axes.set_ylabel(safe(suite["compare"]))
+        axes.set_ylabel(label_text(suite["compare"]))
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -144,7 +144,7 @@ def failure_map(results: Results) -> Iterator[Picture]:
             axes.bar(0, 0, color=grey, label=status.replace("_", " "))
         legend(figure, [axes])
     left_out = f"Shown: {len(shown)} of {len(rows)} rows, all are in trials.csv. " if len(rows) > len(shown) else ""
-    yield Picture(
+    yield ReportFigure(
         name="failures",
         title="Where does training fail?",
         figure=figure,

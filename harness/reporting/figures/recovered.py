@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from harness.analysis import formatting, pairing
 from harness.analysis.claims import Recovery, elsewhere, recoveries
 from harness.analysis.metrics import METRICS, score_words
-from harness.reporting.figures.frame import Picture, canvas, colour, counted, safe, setting
+from harness.reporting.figures.frame import ReportFigure, canvas, color_of, counted, label_text, setting
 from harness.spec.claim import Claim
 from harness.storage.tables import Results
 
 MOST_PANELS = 4
 
 
-def recovered(results: Results) -> Iterator[Picture]:
+def recovered(results: Results) -> Iterator[ReportFigure]:
     """One picture for each claim `recovers`: what loses, the arm, one big batch; a panel for each grid point."""
     suite = results.suite
     for number, declared in enumerate(suite["claims"], start=1):
@@ -31,13 +31,13 @@ def recovered(results: Results) -> Iterator[Picture]:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, of in zip(panels, shown, strict=True):
                 _slopes(axes, of, suite)
-                names = [safe(of.local.than), safe(of.local.arm), safe(elsewhere(claim, suite))]
+                names = [label_text(of.local.than), label_text(of.local.arm), label_text(elsewhere(claim, suite))]
                 axes.set_xticks(range(3), names, rotation=20, ha="right")
-                axes.set_title(safe(formatting.point(of.local.point)))
+                axes.set_title(label_text(formatting.point(of.local.point)))
             panels[0].set_ylabel(METRICS[claim.metric].words)
         left_out = f"Shown: {len(shown)} of {len(found)} grid points. " if len(found) > len(shown) else ""
         seeds = sorted({len(of.local.differences) for of in shown})
-        yield Picture(
+        yield ReportFigure(
             name=f"recovered_{number}",
             title=f"Does {formatting.value(claim.arm)} recover what {formatting.value(claim.than)} loses?",
             figure=figure,
@@ -62,7 +62,7 @@ def _columns(of: Recovery) -> tuple[Any, Any, Any]:
 
 def _slopes(axes: Axes, of: Recovery, suite: Any) -> None:
     arms, columns = pairing.arms(suite), _columns(of)
-    tints = [colour(arm, arms) for arm in (of.local.than, of.local.arm, of.lost.arm)]
+    tints = [color_of(arm, arms) for arm in (of.local.than, of.local.arm, of.lost.arm)]
     for seed in zip(*columns, strict=True):
         axes.plot(range(3), seed, lw=0.7, color="#9a9a9a", zorder=1)
     for place, (scores, tint) in enumerate(zip(columns, tints, strict=True)):

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from harness.analysis import formatting, pairing
 from harness.analysis.metrics import score_words
 from harness.analysis.stats import cross_fitted, iqm, mean_ranks, normalised, performance_profile
-from harness.reporting.figures.frame import Picture, canvas, colour, counted, legend, line, over_lr, points_of, safe
+from harness.reporting.figures.frame import (
+    ReportFigure,
+    canvas,
+    color_of,
+    counted,
+    label_text,
+    legend,
+    line_of,
+    over_lr,
+    points_of,
+)
 from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
@@ -20,7 +30,7 @@ THRESHOLDS = np.linspace(0, 1, 101)
 Array = NDArray[np.float64]
 
 
-def task_profile(results: Results) -> Iterator[Picture]:
+def task_profile(results: Results) -> Iterator[ReportFigure]:
     """The share of data sets on which an arm's normalised accuracy exceeds each level (Agarwal et al. 2021)."""
     suite = results.suite
     if suite["compare"] == "dataset" or len(pairing.values(suite, "dataset")) < FEWEST:
@@ -36,12 +46,12 @@ def task_profile(results: Results) -> Iterator[Picture]:
             axes = figure.subplots()
             for arm, of in scores.items():
                 share, low, high = performance_profile(of, THRESHOLDS, rng)
-                axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=colour(arm, arms))
-                axes.step(THRESHOLDS, share, where="post", lw=1.6, label=safe(arm), **line(arm, arms))
+                axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=color_of(arm, arms))
+                axes.step(THRESHOLDS, share, where="post", lw=1.6, label=label_text(arm), **line_of(arm, arms))
             axes.set(xlabel="normalised test accuracy, above", ylabel="share of tasks", ylim=(-0.03, 1.03))
             legend(figure, [axes], suite["compare"])
         chosen = ", each at the learning rate that validation on the other seeds chooses" if over_lr(suite) else ""
-        yield Picture(
+        yield ReportFigure(
             name=f"tasks{suffix}",
             title="How do the arms do over all tasks?" + (f" ({where})" if where else ""),
             figure=figure,

@@ -12,15 +12,15 @@ from harness.analysis import formatting, pairing
 from harness.analysis.metrics import score_words
 from harness.analysis.stats import best_of_k_band, cross_fitted
 from harness.reporting.figures.frame import (
-    Picture,
+    ReportFigure,
     canvas,
-    colour,
+    color_of,
     counted,
+    label_text,
     legend,
-    line,
+    line_of,
     over_lr,
     points_of,
-    safe,
     setting,
 )
 from harness.storage.tables import Results
@@ -31,7 +31,7 @@ MOST_LETTERS = 12  # of all arms' names that stand upright beside each other
 Array = NDArray[np.float64]
 
 
-def best_of_k(results: Results) -> Iterator[Picture]:
+def best_of_k(results: Results) -> Iterator[ReportFigure]:
     """Over k the expected accuracy of the best of k learning rates; beside it every seed at the lr chosen for it."""
     suite = results.suite
     if not over_lr(suite):
@@ -50,7 +50,7 @@ def best_of_k(results: Results) -> Iterator[Picture]:
             legend(figure, [left], suite["compare"])
         first = next(iter(scores.values()))[0]
         rises = (f"{formatting.value(arm)} {_rise(mean, tuned[arm])}" for arm, mean in means.items())
-        yield Picture(
+        yield ReportFigure(
             name=f"best_of_k{suffix}",
             title="What is tuning worth?" + (f" ({where})" if where else ""),
             figure=figure,
@@ -92,9 +92,9 @@ def _curve(axes: Axes, arm: Any, scores: Scores, suite: Any, rng: np.random.Gene
     """Draw one arm's curve with its band; its mean over seeds."""
     validation, test = (table.to_numpy("float64") for table in scores)
     mean, low, high = best_of_k_band(validation, test, rng)
-    k, look = np.arange(1, len(mean) + 1), line(arm, pairing.arms(suite))
+    k, look = np.arange(1, len(mean) + 1), line_of(arm, pairing.arms(suite))
     axes.fill_between(k, low, high, alpha=0.2, lw=0, color=look["color"])
-    axes.plot(k, mean, marker="o", ms=3, lw=1.6, label=safe(arm), **look)
+    axes.plot(k, mean, marker="o", ms=3, lw=1.6, label=label_text(arm), **look)
     return mean
 
 
@@ -111,10 +111,10 @@ def _pairs(axes: Axes, scores: Mapping[Any, Scores], suite: Any) -> dict[Any, fl
         axes.plot(tuned.columns, row, lw=0.6, color="#9a9a9a", zorder=1)
     means = {arm: float(tuned[arms.index(arm)].mean()) for arm in scores}
     for arm, mean in means.items():
-        place, tint = arms.index(arm), colour(arm, arms)
+        place, tint = arms.index(arm), color_of(arm, arms)
         axes.plot(np.full(len(tuned), place), tuned[place], "o", ms=3.6, mew=0, alpha=0.7, color=tint)
         axes.plot([place - 0.25, place + 0.25], [mean, mean], lw=2, color=tint)
-    names = [safe(arm) for arm in arms]
+    names = [label_text(arm) for arm in arms]
     crowded = sum(map(len, names)) > MOST_LETTERS
     axes.set_xticks(range(len(arms)), names, rotation=90 if crowded else 0)
     axes.set_xlim(-0.5, len(arms) - 0.5)

@@ -12,7 +12,7 @@ from harness.analysis.formatting import Unit
 from harness.analysis.metrics import METRICS
 from harness.analysis.verdicts import Verdict
 from harness.analysis.wording import PUBLISHED
-from harness.reporting.figures.frame import Picture, below, canvas, plain_numbers, safe
+from harness.reporting.figures.frame import ReportFigure, canvas, label_text, plain_numbers, shared_xlabel
 
 ROW = 0.26  # inches
 MOST_ROWS = 24
@@ -20,14 +20,14 @@ INK = "#1b1b1b"
 MARKS = {"supported": ("o", INK), "refuted": ("X", INK), "undecided": ("o", "white"), "descriptive": ("o", "white")}
 
 
-def estimates(verdicts: Iterable[Verdict]) -> Iterator[Picture | None]:
+def estimates(verdicts: Iterable[Verdict]) -> Iterator[ReportFigure | None]:
     """A picture for each verdict, None where no pair of seeds has results yet."""
     for number, verdict in enumerate(verdicts, start=1):
         found = [c for c in verdict.comparisons if c.verdict and c.n and math.isfinite(c.estimate)]
         yield _picture(verdict, f"claim_{number}", found) if found else None
 
 
-def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
+def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> ReportFigure:
     shown = found[:MOST_ROWS]
     metric = METRICS[shown[0].metric]
     with canvas(1.0 + ROW * len(shown)) as figure:
@@ -41,24 +41,24 @@ def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> Picture:
             axes.plot(
                 [formatting.scaled(comparison.estimate, metric.unit)], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3
             )
-        axes.set_yticks(range(len(shown)), [safe(c.point) or "all" for c in shown])
+        axes.set_yticks(range(len(shown)), [label_text(c.point) or "all" for c in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         if metric.unit.is_ratio:
             axes.set_xscale("log")
         plain_numbers(axes.xaxis)
-        below(figure, _label(shown[0]))
-    return Picture(name=name, title=verdict.statement, figure=figure, caption=_caption(found), alt=_alt(found))
+        shared_xlabel(figure, _label(shown[0]))
+    return ReportFigure(name=name, title=verdict.statement, figure=figure, caption=_caption(found), alt=_alt(found))
 
 
 def _label(of: Comparison) -> str:
     """What the axis shows: differences and which way is which, ratios, or a share."""
     metric = METRICS[of.metric]
     if metric.unit.is_ratio:
-        return f"{metric.words.removesuffix(', as a ratio')}: {safe(of.arm)} in times of {safe(of.than)}"
+        return f"{metric.words.removesuffix(', as a ratio')}: {label_text(of.arm)} in times of {label_text(of.than)}"
     unit = f", {metric.unit.name}" if metric.unit.name else ""
     if of.metric.endswith(" recovered"):
         return f"{metric.words}{unit}"
-    return f"difference in {metric.words}{unit} (right: {metric.better} with {safe(of.arm)})"
+    return f"difference in {metric.words}{unit} (right: {metric.better} with {label_text(of.arm)})"
 
 
 def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
@@ -88,5 +88,5 @@ def _caption(found: list[Comparison]) -> str:
 
 def _alt(found: list[Comparison]) -> str:
     unit = METRICS[found[0].metric].unit
-    said = [f"{c.point or 'in all'} {formatting.bounded(c.estimate, unit, c.bound)}" for c in found[:MOST_ROWS]]
+    said = [f"{c.point or 'in all'} {formatting.format_bound(c.estimate, unit, c.bound)}" for c in found[:MOST_ROWS]]
     return f"Estimates with intervals in a row for each grid point: {formatting.listing(said)}."

@@ -1,0 +1,3 @@
+from tests.cli.conftest import harness
+
+__all__ = ["harness"]
