@@ -99,8 +99,8 @@ class Trial:
         parts, ranks = self.accumulation_steps, self.world_size
         if self.batch_size < parts * ranks:
             raise SuiteError(
-                f"batch_size must be at least accumulation_steps times world_size, so that every rank has an example in each "
-                f"part of it, got {self.batch_size} for {parts} times {ranks}"
+                f"batch_size must be at least accumulation_steps times world_size, so that every rank has an example in "
+                f"each part of it, got {self.batch_size} for {parts} times {ranks}"
             )
         if self.norm_batch is not None and self.norm != "ghost_batch":
             raise SuiteError(f"norm_batch is chosen for ghost_batch and follows for norm {self.norm!r}; leave it out")
