@@ -97,28 +97,30 @@ def read_outcomes(
     results_dir: ResultsDir, keys: Sequence[str], target_accuracy: float | None
 ) -> tuple[dict[str, str], list[DamageError]]:
     """How those of these trials ended that have a record, and what is wrong with records that can't be read."""
-    known = merge_cache.outcomes_if_merged(
+    cached = merge_cache.outcomes_if_merged(
         results_dir, merge_cache.fingerprint_of(results_dir, keys, target_accuracy, _columns()), TABLES
     )
-    if known is not None:
-        return known, []
+    if cached is not None:
+        return cached, []
     records, damaged = read_records(results_dir, keys)
     return {key: record.outcome for key, record in records.items()}, damaged
 
 
 def read_results(folder: str | Path) -> Results:
     """The tables of a results folder, as they were last written."""
-    place = ResultsDir(Path(folder))
-    manifest = read_manifest(place)
+    results_dir = ResultsDir(Path(folder))
+    manifest = read_manifest(results_dir)
     if manifest is None:
         raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")
     try:
         return Results(
-            folder=place.root,
+            folder=results_dir.root,
             suite=manifest,
-            trials=read_trials(place.root),
-            curves=_read_curves(place.root / "curves.parquet"),
-            telemetry=_read_csv(place.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}),
+            trials=read_trials(results_dir.root),
+            curves=_read_curves(results_dir.root / "curves.parquet"),
+            telemetry=_read_csv(
+                results_dir.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}
+            ),
         )
     except FileNotFoundError as error:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
@@ -136,15 +138,15 @@ def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float |
     return "ok"
 
 
-def _row(suite: str, key: str, trial: Trial, record: Record | None, target: float | None) -> dict[str, Any]:
+def _row(suite: str, key: str, trial: Trial, record: Record | None, target_accuracy: float | None) -> dict[str, Any]:
     row = {"suite": suite, "key": key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
     if record is None:
         return {**row, **dict.fromkeys(OUTCOMES), "status": "interrupted"}
-    outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target)}
-    return {**row, **outcomes, "status": status(record, outcomes, target)}
+    outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target_accuracy)}
+    return {**row, **outcomes, "status": status(record, outcomes, target_accuracy)}
 
 
-def _final(record: Record, target: float | None) -> dict[str, Any]:
+def _final(record: Record, target_accuracy: float | None) -> dict[str, Any]:
     """What the curves of a trial come to."""
     last = {name: curve["value"][-1] for name, curve in record.curves.items()}
     accuracy = record.curves.get("val.accuracy", {"step": [], "value": []})
@@ -157,7 +159,9 @@ def _final(record: Record, target: float | None) -> dict[str, Any]:
             for metric in _METRICS
         },
         "best_step": max(seen, key=lambda point: point[1])[0] if seen else None,
-        "steps_to_target": next((step for step, value in seen if target is not None and value >= target), None),
+        "steps_to_target": next(
+            (step for step, value in seen if target_accuracy is not None and value >= target_accuracy), None
+        ),
     }
 
 
@@ -219,7 +223,7 @@ def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
 
 def _read_csv(path: Path, kinds: Mapping[str, str | None]) -> pd.DataFrame:
     """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `kinds`, in their order."""
-    data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+    data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
     known = {column: kind for column, kind in kinds.items() if kind is not None}
     if not data.endswith(b"\n"):
         raise DamageError(f"{path} is cut off: its last line has no end")
@@ -274,7 +278,7 @@ def _number(text: str) -> float | str:
 
 def _read_curves(path: Path) -> pd.DataFrame:
     try:
-        data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+        data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
         file = pq.ParquetFile(io.BytesIO(data))
         if not file.schema_arrow.equals(CURVES):
             raise DamageError(f"{path} holds no curves: its columns are not {', '.join(CURVES.names)} with their types")
@@ -292,7 +296,7 @@ def _read_curves(path: Path) -> pd.DataFrame:
 def _write_if_changed(path: Path, data: bytes) -> None:
     """Leave a table alone that says the same already, so that what is made from it need not be made again."""
     try:
-        if read_bytes(path, at_most=MAX_TABLE_BYTES) == data:
+        if read_bytes(path, max_bytes=MAX_TABLE_BYTES) == data:
             return
     except (FileNotFoundError, DamageError):
         pass
