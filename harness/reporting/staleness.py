@@ -10,7 +10,8 @@ from typing import Any
 from harness.analysis import pairing
 from harness.errors import DamageError
 from harness.io import read_bytes
-from harness.storage.tables import MAX_TABLE_BYTES, TABLES
+from harness.storage.csv_files import MAX_TABLE_BYTES
+from harness.storage.tables import TABLES
 
 FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}  # with what must not be written into them
 MAX_PAGE_BYTES = 2**28

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
+from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_csv
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_records
 
 OUTCOMES = {  # column of trials.csv after the axes -> its type
@@ -53,7 +54,6 @@ TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whateve
     ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "mode", "commit")
 ) | {"code_hash"}
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
-MAX_TABLE_BYTES = 2**30
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
 MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
 
@@ -118,7 +118,7 @@ def read_results(folder: str | Path) -> Results:
             suite=manifest,
             trials=read_trials(results_dir.root),
             curves=_read_curves(results_dir.root / "curves.parquet"),
-            telemetry=_read_csv(
+            telemetry=read_csv(
                 results_dir.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}
             ),
         )
@@ -190,52 +190,6 @@ def _dtype(kinds: tuple[type, ...]) -> str:
     return "bool" if bool in kinds else "float64" if float in kinds else "Int64"
 
 
-def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV in which no text starts like a spreadsheet formula, and none ends its row."""
-    return _map_texts(frame, _quoted).to_csv(index=False, lineterminator="\n").encode()
-
-
-_FORMULA = frozenset("=+-@\t\r")
-
-
-def _quoted(text: str) -> str:
-    # A lone surrogate is no text in UTF-8.
-    text = (f"'{text}" if _is_formula(text) else text).replace("\r", "\\r")
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _unquoted(text: str) -> str:
-    return text[1:] if text[:1] == "'" and _is_formula(text) else text
-
-
-def _is_formula(text: str) -> bool:
-    """Whether a text would be a formula, but for quotes before it."""
-    return text.lstrip("'")[:1] in _FORMULA
-
-
-def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    frame = frame.copy()
-    for column in frame.columns[[kind in ("str", "object") for kind in frame.dtypes.astype(str)]]:
-        cells = [change(cell) if isinstance(cell, str) else cell for cell in frame[column]]
-        frame[column] = pd.Series(cells, index=frame.index, dtype=frame[column].dtype)
-    return frame
-
-
-def _read_csv(path: Path, kinds: Mapping[str, str | None]) -> pd.DataFrame:
-    """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `kinds`, in their order."""
-    data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
-    known = {column: kind for column, kind in kinds.items() if kind is not None}
-    if not data.endswith(b"\n"):
-        raise DamageError(f"{path} is cut off: its last line has no end")
-    try:
-        frame = pd.read_csv(io.BytesIO(data), dtype=known, keep_default_na=False, na_values=[""])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DamageError(f"{path} is not a table: {error}") from error
-    if list(frame.columns) != list(kinds):
-        raise DamageError(f"{path} is not the table that this version writes: its columns differ")
-    return _map_texts(frame, _unquoted)
-
-
 def _parquet(records: Sequence[Record]) -> bytes:
     columns: dict[str, list[Any]] = {name: [] for name in CURVES.names}
     for record in records:
@@ -257,7 +211,7 @@ def _parquet(records: Sequence[Record]) -> bytes:
 def read_trials(folder: Path) -> pd.DataFrame:
     """The table of trials in a results folder, as it was last written."""
     path = folder / "trials.csv"
-    frame = _read_csv(path, _kinds())
+    frame = read_csv(path, _kinds())
     if frame[["key", "status"]].isna().any(axis=None):
         raise DamageError(f"{path} has a row without key or status")
     for column, kind in _kinds().items():
