@@ -47,8 +47,8 @@ def test_against_a_published_figure_seeds_are_counted_and_no_pairs(tmp_path, see
     verdict = judged(tmp_path, {"norm": NORMS, "seed": range(seeds)}, claim, lambda row: 0.9 + 0.001 * row["seed"])
     assert said in verdict.sentence
     assert "pair" not in verdict.sentence
-    (picture,) = estimates([verdict])
-    assert f"n = {seeds} seeds;" in picture.caption
+    (figure,) = estimates(simulate(tmp_path, {"norm": NORMS, "seed": range(seeds)}), [verdict])
+    assert f"n = {seeds} seeds;" in figure.caption
 
 
 def test_arms_are_written_alike_in_the_claim_and_in_what_is_said_of_it(tmp_path):
