@@ -15,7 +15,7 @@ from harness.analysis.comparison import Comparison, adjusted
 from harness.analysis.metrics import FAILED
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
 from harness.reporting.figures.curves import telling_lrs
-from harness.reporting.figures.drawing import canvas, chance, chance_line, legend
+from harness.reporting.figures.drawing import canvas, chance, chance_line
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.spec.claim import Claim
@@ -32,14 +32,13 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
         if pairing.score_units(data.trials, "test_accuracy")["score"].isna().all():
             continue
         baseline = data.baseline
-        with canvas(5.4) as figure:
+        with canvas(5.4, data.compare) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
             _draw_errors(top, data)
             mean_slopes = _slopes_in_words([_draw_gap(bottom, data, arm) for arm in data.arms if arm != baseline])
             _log_sizes(bottom, pairing.values(data.suite, "batch_size"))
             bottom.axhline(0, lw=0.8, color=GREY)
             bottom.set_ylabel(f"points against {label_text(baseline)}")
-            legend(figure, [top], data.compare)
         yield report_figure(
             data,
             figure,

@@ -12,7 +12,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.stats import mean_interval
 from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
-from harness.reporting.figures.style import color_of, label_text
+from harness.reporting.figures.style import label_text
 from harness.spec.claim import Claim
 from harness.storage.tables import Results
 
@@ -29,7 +29,7 @@ def step_costs(results: Results) -> Iterator[ReportFigure]:
         if not points:
             continue
         with canvas(1.5 + ROW_HEIGHT * len(points)) as figure:
-            _draw_ratios(figure.subplots(), points, claim, color_of(claim.arm, data.arms))
+            _draw_ratios(figure.subplots(), points, claim, data.palette[claim.arm])
             baseline = f"{data.compare}={label_text(claim.than)}"
             shared_xlabel(figure, f"step time with {label_text(claim.arm)} relative to {baseline}")
         pairs_at = [str(n) for n in sorted({len(pairs.differences) for pairs in points})]

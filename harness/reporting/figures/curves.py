@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from harness.analysis import formatting, pairing
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import restricted_times, survival
-from harness.reporting.figures.drawing import canvas, chance, chance_line, legend, lines_per_trial, plain_numbers
+from harness.reporting.figures.drawing import canvas, chance, chance_line, lines_per_trial, plain_numbers
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, claims_of, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
@@ -32,7 +32,7 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
         curves = curves_with_arms(data, results.curves)
         if not lrs or curves.empty:
             continue
-        with canvas(4.7) as figure:
+        with canvas(4.7, data.compare) as figure:
             columns = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in lrs}
             panels = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
             for row, (split, metric, label) in zip(panels, DRAWN_CURVES, strict=True):
@@ -41,7 +41,6 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
                     _draw_curves(axes, rows[rows["lr"].isin(column)], data)
                 row[0].set_ylabel(label)
             _finish_axes(panels, list(columns), data.trials)
-            legend(figure, panels.flat, data.compare)
         at = formatting.listing(formatting.value(lr) for lr in lrs)
         choice = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
         yield report_figure(
@@ -105,13 +104,12 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
         if data.trials.empty:
             continue
         shown = points[:MAX_LR_COLUMNS]
-        with canvas(3.1) as figure:
+        with canvas(3.1, data.compare) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
                 _draw_share_at_target(axes, rows, data)
                 axes.set(title=label_text(formatting.point(point)), xlabel="step", ylim=(-0.03, 1.03))
             panels[0].set_ylabel("share of seeds at the target")
-            legend(figure, panels, data.compare)
         yield report_figure(
             data,
             figure,

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 
 from harness.errors import DamageError
 from harness.io import read_bytes
-from harness.reporting.figures.drawing import canvas, legend
+from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, report_figure
 from harness.reporting.figures.style import COLORS
 from harness.reporting.staleness import data_files
@@ -29,7 +29,7 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 def data_scatter(results: Results) -> Iterator[ReportFigure]:
     """Training and test examples, coloured by class."""
-    data = ResultSlice(results=results, trials=results.trials)
+    data = ResultSlice.whole(results)
     for path in data_files(results.folder, results.suite):
         arrays = read_data(path)
         if arrays["x_train"].shape[1:] != (2,) or arrays["x_test"].shape[1:] != (2,):
@@ -41,7 +41,6 @@ def data_scatter(results: Results) -> Iterator[ReportFigure]:
                 _draw_classes(axes, arrays[f"x_{split}"][:MAX_EXAMPLES], arrays[f"y_{split}"][:MAX_EXAMPLES])
                 axes.set(title=f"{count} {split} examples", xlabel="feature 1", ylabel="", aspect="equal")
             panels[0].set_ylabel("feature 2")
-            legend(figure, panels)
         classes = len(np.unique(arrays["y_train"]))
         left_out = f" (the first {MAX_EXAMPLES})" if max(counts.values()) > MAX_EXAMPLES else ""
         repeated = f"; with {classes} classes, colours repeat" if classes > len(COLORS) else ""

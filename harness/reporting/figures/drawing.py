@@ -1,6 +1,6 @@
 """What several figures draw: an empty canvas, a legend, axes of learning rates, and seeds beside their means."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
 from typing import Any
@@ -24,19 +24,20 @@ MAX_LR_LABELS = 7  # learning rates that each have a number below them
 
 
 @contextmanager
-def canvas(height: float, width: float = WIDTH) -> Iterator[Figure]:
-    """An empty figure in the style of all; laid out on leaving, once for all formats."""
+def canvas(height: float, legend_title: str = "") -> Iterator[Figure]:
+    """An empty figure in the style of all; on leaving it gets its legend and its layout, once for all formats."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure
+        _add_legend(figure, legend_title)
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
 
 
-def legend(figure: Figure, panels: Iterable[Axes], title: str = "") -> None:
+def _add_legend(figure: Figure, title: str) -> None:
     """One legend above all panels, where it hides nothing; an arm that stands in several panels is named once."""
     handles: dict[str, Any] = {}
-    for axes in panels:
+    for axes in figure.axes:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:
         per_row = max(1, LEGEND_LETTERS // (8 + max(map(len, handles))))

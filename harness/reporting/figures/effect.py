@@ -12,7 +12,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
-from harness.reporting.figures.drawing import canvas, chance, chance_line, legend, log_lr, plain_numbers
+from harness.reporting.figures.drawing import canvas, chance, chance_line, log_lr, plain_numbers
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, MAX_LABEL_LENGTH, label_text
 from harness.spec.claim import is_number
@@ -34,18 +34,17 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
         return
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
     at_lr = over_lr(results.suite)
-    everything = ResultSlice(results=results, trials=results.trials)
+    everything = ResultSlice.whole(results)
     for data in points_of(results, "lr") if at_lr else [everything]:
         pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials)
         family = adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])
         comparisons = [replace(comparison, shown_in=f"effect{data.suffix}") for comparison in family]
         positions = _positions(data)
         usual = {} if at_lr else _usual_point(data, positions)
-        with canvas(5.4) as figure:
+        with canvas(5.4, data.compare) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
             _draw_accuracies(top, data, positions)
             _draw_differences(bottom, pairs, comparisons, data, positions)
-            legend(figure, [top], data.compare)
             if at_lr:
                 log_lr(bottom, pairing.values(data.suite, "lr"))
             else:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import FAILED, FINISHED, score_words
-from harness.reporting.figures.style import STYLE, color_of, line_of
+from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim
 from harness.spec.trial import Trial
@@ -42,6 +42,10 @@ class ResultSlice:
     point: str = ""  # in words; empty where the figure is of all points
     suffix: str = ""  # of the names of its files
 
+    @classmethod
+    def whole(cls, results: Results) -> "ResultSlice":
+        return cls(results=results, trials=results.trials)
+
     @property
     def suite(self) -> Mapping[str, Any]:
         return self.results.suite
@@ -61,10 +65,11 @@ class ResultSlice:
 
     @property
     def palette(self) -> dict[Any, str]:
-        return {arm: color_of(arm, self.arms) for arm in self.arms}
+        return {arm: color_of(arm, index) for index, arm in enumerate(self.arms)}
 
     def line(self, arm: Any) -> Any:
-        return line_of(arm, self.arms)
+        """How the line of an arm looks: its colour, and dashes that let the lines of earlier arms show through."""
+        return {"color": self.palette[arm], "ls": DASHES[self.arms.index(arm) % len(DASHES)]}
 
     def by_arm(self, rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
         """The arms that have any of these rows, in the order of the suite, with their rows."""

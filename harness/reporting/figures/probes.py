@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from harness.analysis import formatting
 from harness.reporting.figures.curves import curves_with_arms, telling_lrs
-from harness.reporting.figures.drawing import canvas, legend, lines_per_trial, plain_numbers
+from harness.reporting.figures.drawing import canvas, lines_per_trial, plain_numbers
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
@@ -98,7 +98,7 @@ def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
             steps = _ends_and_middle(curves["step"])
             if not steps:
                 continue
-            with canvas(2.9) as figure:
+            with canvas(2.9, data.compare) as figure:
                 panels = figure.subplots(1, len(steps), sharex=True, sharey=True, squeeze=False)[0]
                 for axes, step in zip(panels, steps, strict=True):
                     _draw_profile(axes, curves[curves["step"] == step], data)
@@ -106,7 +106,6 @@ def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
                     axes.xaxis.get_major_locator().set_params(integer=True)
                 _set_scale(panels[0], curves["value"], quantity.scale)
                 panels[0].set_ylabel(quantity.words)
-                legend(figure, panels, data.compare)
             yield report_figure(
                 data,
                 figure,
@@ -133,14 +132,13 @@ def landscape_bands(results: Results) -> Iterator[ReportFigure]:
         bands = {label: band for label, band in LANDSCAPE.items() if set(band[:2]) <= set(curves["name"])}
         if not bands:
             continue
-        with canvas(3.0) as figure:
+        with canvas(3.0, data.compare) as figure:
             panels = figure.subplots(1, len(bands), sharex=True, squeeze=False)[0]
             for axes, (label, (low, high, scale)) in zip(panels, bands.items(), strict=True):
                 rows = curves[curves["name"].isin((low, high))]
                 _draw_bands(axes, rows, (low, high), data)
                 _set_scale(axes, rows["value"], scale)
                 axes.set(xlabel="step", ylabel=label)
-            legend(figure, panels, data.compare)
         yield report_figure(
             data,
             figure,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from harness.analysis import formatting, pairing
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import UsableRange, usable_range
-from harness.reporting.figures.drawing import canvas, legend, log_lr
+from harness.reporting.figures.drawing import canvas, log_lr
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.storage.tables import Results
@@ -32,13 +32,12 @@ def usable_ranges(results: Results) -> Iterator[ReportFigure]:
             continue
         arms = len(data.arms)
         heights = [0.12 * arms, 2.4, max(1.2, 0.07 * arms * units["seed"].nunique())]
-        with canvas(1.0 + sum(heights)) as figure:
+        with canvas(1.0 + sum(heights), data.compare) as figure:
             strip, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=heights)
             ranges = _draw_means(middle, data, target)
             _draw_brackets(strip, ranges, data)
             _draw_dumbbells(bottom, units, data)
             log_lr(bottom, pairing.values(data.suite, "lr"))
-            legend(figure, [middle], data.compare)
         yield report_figure(
             data,
             figure,
@@ -142,7 +141,6 @@ def failure_map(results: Results) -> Iterator[ReportFigure]:
         axes.spines[:].set_visible(False)
         for status, grey in GREY_OF_FAILURE.items():
             axes.bar(0, 0, color=grey, label=status.replace("_", " "))
-        legend(figure, [axes])
     yield report_figure(
         data,
         figure,

@@ -10,7 +10,7 @@ from harness.analysis.claims import Recovery, elsewhere, recoveries
 from harness.analysis.metrics import METRICS
 from harness.reporting.figures.drawing import canvas, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
-from harness.reporting.figures.style import color_of, label_text
+from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
 
 MAX_PANELS = 4
@@ -18,7 +18,7 @@ MAX_PANELS = 4
 
 def recovered(results: Results) -> Iterator[ReportFigure]:
     """One figure for each claim `recovers`: what loses, the arm, one big batch; a panel for each grid point."""
-    data = ResultSlice(results=results, trials=results.trials)
+    data = ResultSlice.whole(results)
     for number, claim in claims_of(results, "recovers"):
         points = [recovery for recovery in recoveries(claim, results) if len(recovery.local.differences)]
         shown = points[:MAX_PANELS]
@@ -29,7 +29,7 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, recovery in zip(panels, shown, strict=True):
                 arms = (recovery.local.than, recovery.local.arm, recovery.lost.arm)
-                colors = [color_of(arm, data.arms) for arm in arms]
+                colors = [data.palette[arm] for arm in arms]
                 seeds_over_columns(axes, pd.DataFrame(_scores_of(recovery)).T, colors)
                 names = [label_text(name) for name in (claim.than, claim.arm, big_batch)]
                 axes.set_xticks(range(3), names, rotation=20, ha="right")

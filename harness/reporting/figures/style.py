@@ -43,15 +43,10 @@ STYLE: Any = {
 }
 
 
-def color_of(arm: Any, arms: list[Any]) -> str:
+def color_of(arm: Any, index: int) -> str:
     """The colour of an arm: that of its norm, else by its position in the suite."""
     color = NORM_COLORS.get(arm) if isinstance(arm, str) else None
-    return color or COLORS[arms.index(arm) % len(COLORS)]
-
-
-def line_of(arm: Any, arms: list[Any]) -> Any:
-    """How the line of an arm looks: its colour, and dashes that let the lines of earlier arms show through."""
-    return {"color": color_of(arm, arms), "ls": DASHES[arms.index(arm) % len(DASHES)]}
+    return color or COLORS[index % len(COLORS)]
 
 
 def label_text(text: Any) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import cross_fitted, iqm, mean_ranks, normalised, performance_profile
-from harness.reporting.figures.drawing import canvas, legend
+from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
@@ -29,14 +29,13 @@ def task_profile(results: Results) -> Iterator[ReportFigure]:
         tasks = len(next(iter(scores.values()))) if scores else 0
         if tasks < MIN_TASKS:
             continue
-        with canvas(3.0) as figure:
+        with canvas(3.0, data.compare) as figure:
             axes = figure.subplots()
             for arm, scores_of_arm in scores.items():
                 share, low, high = performance_profile(scores_of_arm, THRESHOLDS, rng)
                 axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=data.palette[arm])
                 axes.step(THRESHOLDS, share, where="post", lw=1.6, label=label_text(arm), **data.line(arm))
             axes.set(xlabel="normalised test accuracy, above", ylabel="share of tasks", ylim=(-0.03, 1.03))
-            legend(figure, [axes], data.compare)
         tuned = ", with the learning rate chosen on the other seeds" if over_lr(suite) else ""
         yield report_figure(
             data,

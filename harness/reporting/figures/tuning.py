@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import best_of_k_band, cross_fitted
-from harness.reporting.figures.drawing import canvas, legend, seeds_over_columns
+from harness.reporting.figures.drawing import canvas, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
@@ -30,13 +30,12 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
         if not scores:
             continue
         tuned = _tuned(data, scores)
-        with canvas(3.2) as figure:
+        with canvas(3.2, data.compare) as figure:
             left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
             expected = {arm: _draw_curve(left, data, arm, scores[arm], rng) for arm in scores}
             _draw_tuned(right, data, tuned)
             left.set(xlabel="learning rates tried, k", ylabel="test accuracy of the best")
             left.xaxis.get_major_locator().set_params(integer=True)
-            legend(figure, [left], data.compare)
         _, test = next(iter(scores.values()))
         rises = (f"{formatting.value(arm)} {_rise(mean[0], tuned[arm].mean())}" for arm, mean in expected.items())
         yield report_figure(

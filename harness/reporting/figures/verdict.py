@@ -25,7 +25,7 @@ MARKS = {"supported": ("o", INK), "refuted": ("X", INK), "undecided": ("o", "whi
 
 def estimates(results: Results, verdicts: Iterable[Verdict]) -> Iterator[ReportFigure | None]:
     """A figure for each verdict, None where no pair of seeds has results yet."""
-    data = ResultSlice(results=results, trials=results.trials)
+    data = ResultSlice.whole(results)
     for number, verdict in enumerate(verdicts, start=1):
         judged = [c for c in verdict.comparisons if c.verdict and c.n and math.isfinite(c.estimate)]
         yield _estimates(data, verdict, judged, f"claim_{number}") if judged else None

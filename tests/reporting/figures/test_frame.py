@@ -1,4 +1,4 @@
-"""The frame of figures: what it adds to their words, what it refuses, and that each figure of the table can be drawn."""
+"""The frame of figures: what it adds to their words, what it refuses, and that every figure can be drawn."""
 
 import numpy as np
 import pytest
