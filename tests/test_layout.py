@@ -188,7 +188,7 @@ def test_the_checks_see_every_part():
         (upward_imports, "harness.training.loop", "from harness.analysis import stats"),
         (upward_imports, "harness.spec.trial", "from harness.rng import generator"),
         (upward_imports, "harness.nn.models", "from harness.ensemble.optim import update"),
-        (upward_imports, "harness.probes.weights", "from harness.training.state import prepare"),
+        (upward_imports, "harness.probes.weights", "from harness.training.state import init_state"),
         (upward_imports, "harness.analysis.metrics", "from harness.reporting.tables import trials_table"),
         (upward_imports, "harness.export.load", "from harness.execution.pool import Pool"),
         (upward_imports, "harness.errors", "from harness.spec.trial import Trial"),
