@@ -15,7 +15,7 @@ suite = Suite(
     clip_norm=[None, 1.0],
     compare="clip_norm",
     init="he",
-    lr=log_grid(0.01, 10.0, per_decade=2),
+    lr=log_grid(0.001, 10.0, per_decade=2),
     batch_size=64,
     seed=range(25),
     steps=400,
