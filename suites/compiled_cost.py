@@ -11,7 +11,7 @@ from harness import Claim, Suite
 suite = Suite(
     dataset="digits",
     model=["mlp-512x4", "cnn-16-32"],
-    norm=["none", "batch", "layer"],
+    norm=["none", "batch", "layer", "rms"],
     compile=[False, True],
     memory_format=["contiguous", "channels_last"],
     only_if=lambda trial: trial.memory_format == "contiguous" or trial.model.startswith("cnn"),
@@ -26,5 +26,6 @@ suite = Suite(
         Claim.costs("batch", than="none", at_most=1.5, compile=True),
         Claim.costs("layer", than="none", at_most=1.5, compile=True),
         Claim.costs("batch", than="none", at_most=2.0, compile=False),
+        Claim.costs("rms", than="layer", at_most=1.0),
     ],
 )

@@ -1,13 +1,11 @@
-"""Is RMS norm as good as layer norm in a residual net, and is a step with it cheaper?
+"""Is RMS norm as good as layer norm in a residual net?
 
-Zhang & Sennrich 2019 leave out the centring of layer norm: as good, they find, and 7 to 64 % faster. Accuracy is that
-of a net of eight residual blocks. Time is taken of short runs in which each trial trains alone, as in the suite
-step_cost; run it with one worker on a quiet machine.
+Zhang & Sennrich 2019 leave out the centring of layer norm and find nothing lost. Here in a net of eight residual blocks
+on digits; one without a norm tells whether a norm is needed at all. What a step costs is asked by the suite
+compiled_cost.
 """
 
 from harness import Claim, Suite
-
-TIMED = {"together": 1, "steps": 60, "eval_every": 60}
 
 suite = Suite(
     dataset="digits",
@@ -18,10 +16,8 @@ suite = Suite(
     batch_size=64,
     seed=range(25),
     steps=400,
-    also=[TIMED],
     claims=[
-        Claim.equivalent("rms", to="layer", within=0.01, steps=400),
-        Claim.better("rms", than="none", steps=400),
-        Claim.costs("rms", than="layer", at_most=1.0, steps=60),
+        Claim.equivalent("rms", to="layer", within=0.01),
+        Claim.better("rms", than="none"),
     ],
 )
