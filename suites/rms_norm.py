@@ -2,7 +2,7 @@
 
 Zhang & Sennrich 2019 leave out the centring of layer norm and find nothing lost. Here in a net of eight residual blocks
 on digits; one without a norm tells whether a norm is needed at all. What a step costs is asked by the suite
-compiled_cost.
+layout_cost.
 """
 
 from harness import Claim, Suite

@@ -43,6 +43,7 @@ EXEMPT: dict[tuple[str, str], str] = {  # (kind, name) -> why no shipped suite u
     ("field", "device"): "a run chooses it by --device, so that a suite asks the same question on every machine",
     ("field", "source"): "computed from the suite's own code and data; a suite that sets it is refused",
     ("field", "threads"): "a setting of the machine that moves bits: every shipped suite trains with one thread",
+    ("field", "compile"): "for large nets on a GPU: compiling takes longer than a whole trial of the other suites",
     ("field", "tf32"): "rounds on CUDA alone, where large nets such as those of cifar_resnet may be tried with it",
     (
         "field",
