@@ -9,7 +9,6 @@ steps and a cosine to zero.
 from harness import Claim, Suite, log_grid
 
 STEPS = 400
-LRS = log_grid(1e-4, 10.0, per_decade=2)
 ADAMW = {
     "optimizer": "adamw",
     "momentum": 0.0,
@@ -17,7 +16,6 @@ ADAMW = {
     "weight_decay": 0.01,
     "schedule": "cosine",
     "warmup_steps": STEPS // 10,
-    "lr": LRS[:-2],
 }
 
 suite = Suite(
@@ -34,7 +32,7 @@ suite = Suite(
     schedule="step",
     decay_every=3 * STEPS // 10,
     decay_factor=0.2,
-    lr=LRS[1:-1],
+    lr=log_grid(1e-4, 10.0, per_decade=2),
     also=[ADAMW],
     seed=range(15),
     target_accuracy=0.9,
