@@ -18,7 +18,7 @@ suite = Suite(
     seed=range(15),
     steps=60,
     eval_every=60,
-    together=1,
+    max_cohort_size=1,
     claims=[
         Claim.costs("batch", than="none", at_most=2.0, memory_format="contiguous"),
         Claim.costs("batch", than="none", at_most=2.0, memory_format="channels_last"),

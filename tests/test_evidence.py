@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from harness import Claim
-from harness.loader import load_suites
-from harness.training.augment import AUGMENTS
-from harness.training.datasets import DATASETS
-from harness.training.inits import INITS
-from harness.training.models import ACTIVATIONS, MODELS
-from harness.training.norms import NORMS
-from harness.training.optim import OPTIMIZERS, SCHEDULES
-from harness.training.precision import PRECISIONS
-from harness.training.probes import PROBES
-from harness.trial import PROBE_JOIN, Trial
+from harness.data.datasets import DATASETS
+from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
+from harness.ensemble.precision import PRECISIONS
+from harness.nn.init import INITS
+from harness.nn.models import ACTIVATIONS, MODELS
+from harness.nn.norms import NORMS
+from harness.probes import PROBES
+from harness.spec.loader import load_suites
+from harness.spec.trial import PROBE_JOIN, Trial
+from harness.training.augmentation import AUGMENTATIONS
 
 SUITES = Path(__file__).parent.parent / "suites"
 
@@ -33,7 +33,7 @@ CAPABILITIES: dict[str, Set[str]] = {  # kind -> names of all that there are
     "activation": set(ACTIVATIONS),
     "optimizer": set(OPTIMIZERS),
     "schedule": set(SCHEDULES),
-    "augment": set(AUGMENTS),
+    "augment": set(AUGMENTATIONS),
     "precision": set(PRECISIONS),
     "probe": set(PROBES),
     "claim": {name for name, _ in getmembers(Claim, ismethod)},
