@@ -98,15 +98,10 @@ def _lr_rule(suite: Mapping[str, Any]) -> str:
     return "" if "lr" in suite["axes"] else f"The learning rate is {formatting.value(suite['settings'].get('lr'))}."
 
 
-def _paired_gaps(data: ResultSlice, arm: Any) -> pd.DataFrame:
-    """Paired differences in points: a row for each seed, a column for each batch size."""
-    pairs = pairing.metric_pairs(data.trials, data.suite, arm, data.baseline, "test_accuracy")
-    columns = {
-        int(pair.ours.units["batch_size"].iloc[0]): pd.Series(100 * pair.differences, index=pair.ours.units.index)
-        for pair in pairs
-        if len(pair.differences)
-    }
-    return pd.DataFrame(columns).sort_index(axis=1)
+def score_in_points(data: ResultSlice, arm: Any, *axes: str) -> "pd.Series[float]":
+    """The test accuracy of an arm in percentage points, by axes and seed; differences of two arms are then paired."""
+    scored = pairing.score_units(data.trials[data.trials[data.compare] == arm], "test_accuracy")
+    return 100 * scored.set_index([*axes, "seed"])["score"]
 
 
 def _draw_errors(axes: Axes, data: ResultSlice) -> None:
@@ -131,7 +126,8 @@ def _draw_errors(axes: Axes, data: ResultSlice) -> None:
 
 def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
     """Draw the gap of one arm; its mean slope in words, empty where there are no pairs."""
-    gaps, color = _paired_gaps(data, arm), data.palette[arm]
+    ours, theirs = (score_in_points(data, name, "batch_size") for name in (arm, data.baseline))
+    gaps, color = (ours - theirs).dropna().unstack("batch_size").sort_index(axis=1), data.palette[arm]
     sizes = gaps.columns.to_numpy("float64")
     for size, (_, differences) in zip(sizes, gaps.items(), strict=True):
         mean, low, high = mean_interval(differences.dropna().to_numpy("float64"))

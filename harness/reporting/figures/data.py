@@ -64,7 +64,9 @@ def _draw_classes(axes: Axes, x: Any, y: Any) -> None:
     palette = {f"class {label}": COLORS[label % len(COLORS)] for label in classes}
     hue = {"hue": [f"class {label}" for label in y], "hue_order": list(palette), "palette": palette}
     is_named = len(classes) <= len(COLORS)
-    sns.scatterplot(x=x[:, 0], y=x[:, 1], **hue, s=6, linewidth=0, alpha=0.7, legend="full" if is_named else False, ax=axes)
+    sns.scatterplot(
+        x=x[:, 0], y=x[:, 1], **hue, s=6, linewidth=0, alpha=0.7, legend="full" if is_named else False, ax=axes
+    )
     if panel_legend := axes.get_legend():
         panel_legend.remove()
 

@@ -191,7 +191,8 @@ def _with_arm(compare: str, arm: Any) -> str:
     axis = compare.replace("_", " ")
     if arm == "none":
         return f"without {axis}"
-    return f"with {axis} {arm}" if arm == formatting.value(None) else f"with {formatting.value(arm)}"
+    is_named = isinstance(arm, str) and arm != formatting.value(None)
+    return f"with {arm}" if is_named else f"with {axis} {formatting.value(arm)}"
 
 
 def setting(suite: Mapping[str, Any]) -> str:

@@ -12,12 +12,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
-from harness.reporting.figures.batches import has_batch_sizes
+from harness.reporting.figures.batches import has_batch_sizes, score_in_points
 from harness.reporting.figures.drawing import canvas
-from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import ReportFigure, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
 
+AXES = ("batch_size", "lr")
 MAX_MAPS = 4  # arms beside each other
 MAX_NUMBERS = 14  # cells beside each other, of all maps together, that have room for one
 LEVEL_COLORS, GAP_COLORS = "cividis", "PuOr"  # colour-blind safe: one from low to high, one with a middle
@@ -32,8 +33,9 @@ def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
         return
     for data in points_of(results, "lr", "batch_size"):
         arms = data.arms[:MAX_MAPS]
-        levels = {arm: _level_map(data, arm) for arm in arms}
-        gaps = {arm: _gap_map(data, arm) for arm in arms if arm != data.baseline}
+        scores = {arm: score_in_points(data, arm, *AXES) for arm in {*arms, data.baseline}}
+        levels = {arm: _as_map(scores[arm], data.suite) for arm in arms}
+        gaps = {arm: _as_map(scores[arm] - scores[data.baseline], data.suite) for arm in arms if arm != data.baseline}
         if all(level.isna().all(axis=None) for level in levels.values()):
             continue
         rows = 2 if gaps else 1
@@ -65,28 +67,10 @@ def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
         )
 
 
-def _level_map(data: ResultSlice, arm: Any) -> pd.DataFrame:
-    """Mean accuracy in %, failures scored by policy; NaN where there is no result."""
-    scored = pairing.score_units(data.trials[data.trials[data.compare] == arm], "test_accuracy")
-    return _as_map(100 * scored.groupby(["batch_size", "lr"])["score"].mean(), data)
-
-
-def _gap_map(data: ResultSlice, arm: Any) -> pd.DataFrame:
-    """Mean paired differences from the baseline in points."""
-    pairs = pairing.metric_pairs(data.trials, data.suite, arm, data.baseline, "test_accuracy")
-    means = {
-        tuple(pair.ours.units[["batch_size", "lr"]].iloc[0]): 100 * pair.differences.mean()
-        for pair in pairs
-        if len(pair.differences)
-    }
-    index = pd.MultiIndex.from_tuples(list(means), names=["batch_size", "lr"]) if means else None
-    return _as_map(pd.Series(means.values(), index=index, dtype="float64"), data)
-
-
-def _as_map(means: "pd.Series[float]", data: ResultSlice) -> pd.DataFrame:
-    sizes, lrs = (sorted(pairing.values(data.suite, axis)) for axis in ("batch_size", "lr"))
-    cells = [[means.get((size, lr), np.nan) for lr in lrs] for size in sizes]
-    return pd.DataFrame(cells, index=sizes, columns=lrs, dtype="float64")
+def _as_map(scores: "pd.Series[float]", suite: Mapping[str, Any]) -> pd.DataFrame:
+    """The means over seeds, with NaN where there is no result."""
+    sizes, lrs = (sorted(pairing.values(suite, axis)) for axis in AXES)
+    return scores.groupby(list(AXES)).mean().unstack("lr").reindex(index=sizes, columns=lrs)
 
 
 def _full_norm(maps: Maps) -> Normalize:
@@ -125,6 +109,7 @@ def _draw_maps(
             ax=axes,
         )
         axes.invert_yaxis()
+        axes.set(xlabel="", ylabel="")
         y, x = np.nonzero(values.isna().to_numpy())
         if len(x):
             axes.plot(x + 0.5, y + 0.5, "x", ms=5, mew=0.8, color="#767676")

@@ -8,10 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
-from harness.analysis.stats import cross_fitted, iqm, mean_ranks, normalised, performance_profile
+from harness.analysis.stats import iqm, mean_ranks, normalised, performance_profile
 from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
+from harness.reporting.figures.tuning import scores_by_lr, tuned_scores
 from harness.storage.tables import Results
 
 MIN_TASKS = 3  # a share of fewer says nothing
@@ -74,15 +75,11 @@ def _task_scores(trials: pd.DataFrame, suite: Mapping[str, Any]) -> NDArray[np.f
     if not over_lr(suite):
         scored = pairing.score_units(trials, "test_accuracy")["score"].dropna().to_numpy("float64")
         return normalised(scored, np.full(len(scored), guess))
-    validation, test = (
-        pairing.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").to_numpy("float64")
-        for metric in ("val_accuracy", "test_accuracy")
-    )
-    complete = ~(np.isnan(validation) | np.isnan(test)).any(axis=1)
-    if complete.sum() < 2:
+    scores = scores_by_lr(trials)
+    if len(scores[1]) < 2:
         return np.empty(0)
-    scored = cross_fitted(validation[complete], test[complete])
-    return normalised(scored, np.full(len(scored), guess))
+    tuned = np.asarray(tuned_scores(scores), dtype=np.float64)
+    return normalised(tuned, np.full(len(tuned), guess))
 
 
 def _padded(scores: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -26,10 +26,11 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
     for data in points_of(results, "lr"):
-        scores = _scores_by_lr(data)
+        every_arm = {arm: scores_by_lr(rows) for arm, rows in data.by_arm(data.trials)}
+        scores = {arm: pair for arm, pair in every_arm.items() if min(pair[1].shape) >= 2}
         if not scores:
             continue
-        tuned = _tuned(data, scores)
+        tuned = pd.DataFrame({arm: tuned_scores(pair) for arm, pair in scores.items()})
         with canvas(3.2, data.compare) as figure:
             left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
             expected = {arm: _draw_curve(left, data, arm, scores[arm], rng) for arm in scores}
@@ -59,34 +60,27 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
         )
 
 
-def _scores_by_lr(data: ResultSlice) -> dict[Any, Scores]:
-    """Per arm the scores of the seeds that have a result at every lr; without arms that have fewer than two."""
-    scores = {}
-    for arm, rows in data.by_arm(data.trials):
-        validation, test = (
-            pairing.score_units(rows, metric).pivot(index="seed", columns="lr", values="score")
-            for metric in ("val_accuracy", "test_accuracy")
-        )
-        complete = (validation.notna() & test.notna()).all(axis=1)
-        if complete.sum() >= 2 and len(test.columns) >= 2:
-            scores[arm] = validation[complete], test[complete]
-    return scores
+def scores_by_lr(trials: pd.DataFrame) -> Scores:
+    """The scores of one arm, of the seeds that have a result at every lr."""
+    validation, test = (
+        pairing.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").astype("float64")
+        for metric in ("val_accuracy", "test_accuracy")
+    )
+    is_complete = (validation.notna() & test.notna()).all(axis=1)
+    return validation[is_complete], test[is_complete]
 
 
-def _tuned(data: ResultSlice, scores: Mapping[Any, Scores]) -> pd.DataFrame:
-    """The score of every seed at the lr that is chosen for it: a row for each seed, a column for each arm."""
-    chosen = {
-        arm: pd.Series(cross_fitted(validation.to_numpy("float64"), test.to_numpy("float64")), index=test.index)
-        for arm, (validation, test) in scores.items()
-    }
-    return pd.DataFrame(chosen).reindex(columns=pd.Index(data.arms, dtype="object"))
+def tuned_scores(scores: Scores) -> "pd.Series[float]":
+    """The test accuracy of every seed at the lr that the other seeds choose for it."""
+    validation, test = scores
+    return pd.Series(cross_fitted(validation.to_numpy(), test.to_numpy()), index=test.index)
 
 
 def _draw_curve(
     axes: Axes, data: ResultSlice, arm: Any, scores: Scores, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Draw one arm's curve with its band; its mean over seeds."""
-    validation, test = (table.to_numpy("float64") for table in scores)
+    validation, test = (table.to_numpy() for table in scores)
     mean, low, high = best_of_k_band(validation, test, rng)
     k = np.arange(1, len(mean) + 1)
     axes.fill_between(k, low, high, alpha=0.2, lw=0, color=data.palette[arm])
@@ -95,7 +89,7 @@ def _draw_curve(
 
 
 def _draw_tuned(axes: Axes, data: ResultSlice, tuned: pd.DataFrame) -> None:
-    seeds_over_columns(axes, tuned, list(data.palette.values()))
+    seeds_over_columns(axes, tuned.reindex(columns=pd.Index(data.arms, dtype="object")), list(data.palette.values()))
     names = [label_text(arm) for arm in data.arms]
     is_crowded = sum(map(len, names)) > MAX_UPRIGHT_LETTERS
     axes.set_xticks(range(len(names)), names, rotation=90 if is_crowded else 0)

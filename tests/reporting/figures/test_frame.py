@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from harness.reporting.figures import FIGURES, figures
 from harness.reporting.figures.drawing import canvas
-from harness.reporting.figures.frame import ReportFigure, points_of, report_figure
+from harness.reporting.figures.frame import NO_WORDS, ReportFigure, points_of, report_figure
 from harness.spec.claim import Claim
 from tests.analysis.test_recovered import RECOVERS, SYNC, recovering
 from tests.reporting.figures.test_boundaries import plane
@@ -109,4 +109,8 @@ def rich_results(tmp_path_factory):
 
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 def test_every_figure_of_the_table_can_be_drawn_and_has_words_that_pass(draw, rich_results):
-    assert [figure for results in rich_results for figure in draw(results)]
+    drawn = [figure for results in rich_results for figure in draw(results)]
+    assert drawn
+    panels = [axes for figure in drawn for axes in figure.figure.axes]
+    labels = [label for axes in panels for label in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title())]
+    assert not NO_WORDS.intersection(labels)
