@@ -13,11 +13,8 @@ from harness.io import read_bytes
 from harness.storage.csv_files import MAX_TABLE_BYTES
 from harness.storage.tables import TABLES
 
-IMAGE_FORMATS = {
-    "svg": {"Date": None},
-    "png": {},
-    "pdf": {"CreationDate": None},
-}  # with what must not be written into them
+# The formats of figures, with the metadata that must not be written into them.
+IMAGE_FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}
 MAX_PAGE_BYTES = 2**28
 DIGEST = re.compile(rb'<meta name="inputs" content="([0-9a-f]{64})">')
 FIGURE_NAME = re.compile(rb'<figure id="figure-([\w.-]+)">')

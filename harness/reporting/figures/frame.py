@@ -26,11 +26,7 @@ from harness.storage.tables import OUTCOMES, TELEMETRY, Results
 MAX_POINTS = 6  # grid points that get a figure of their own; the tables have all of them
 UNTESTED = "not tested here; see the verdicts"
 TABLE_COLUMNS = {*OUTCOMES, *TELEMETRY, *(field.name for field in fields(Trial))}
-NO_WORDS = {
-    "None",
-    "nan",
-    *(column for column in TABLE_COLUMNS if "_" in column),
-}  # as Python and the tables write things
+NO_WORDS = {"None", "nan", *(column for column in TABLE_COLUMNS if "_" in column)}  # for Python and tables only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +40,7 @@ class ResultSlice:
 
     @classmethod
     def whole(cls, results: Results) -> "ResultSlice":
+        """All trials of all grid points."""
         return cls(results=results, trials=results.trials)
 
     @property
