@@ -192,8 +192,8 @@ def gpus_for(options: argparse.Namespace, preflight: PreflightResult) -> tuple[s
 
 
 def _train(
-    suite: SuiteFile, results_dir: ResultsDir, todo: RunPlan, preflight: PreflightResult, options: argparse.Namespace, stop: StopFlag,
-    ranks: Pool | None,
+    suite: SuiteFile, results_dir: ResultsDir, todo: RunPlan, preflight: PreflightResult,
+    options: argparse.Namespace, stop: StopFlag, ranks: Pool | None,
 ) -> None:  # fmt: skip
     tally = Tally([trial for cohort in todo.pending for trial in cohort.trials], suite.suite.compare)
     with display(options.progress) as shown:
@@ -212,8 +212,8 @@ def _train(
 
 
 def _events(
-    suite: SuiteFile, results_dir: ResultsDir, todo: RunPlan, preflight: PreflightResult, options: argparse.Namespace, stop: StopFlag,
-    ranks: Pool | None,
+    suite: SuiteFile, results_dir: ResultsDir, todo: RunPlan, preflight: PreflightResult,
+    options: argparse.Namespace, stop: StopFlag, ranks: Pool | None,
 ) -> Iterator[Event]:  # fmt: skip
     """Train the cohorts of each world size in turn: with processes of our own, or with those that torchrun started."""
     order = longest_first(todo.pending, {shape: kind.work for shape, kind in preflight.estimates.items()})

@@ -211,7 +211,7 @@ def _are_vectors(leaf: LayerCall, x: Tensor, channels: int) -> bool:
 def _branch_scale(leaf: LayerCall, x: Tensor) -> Tensor:
     x = leaf.per_model(x)
     scale = leaf.tensors["weight"]  # "M 1"
-    if leaf.layer.dims == 0:
+    if leaf.layer.spatial_dims == 0:
         return x * scale.unsqueeze(2)
     own = x.reshape(len(x), leaf.models, -1, *x.shape[2:])
     return (own * scale.view(-1, *[1] * (x.ndim - 1))).flatten(1, 2)

@@ -13,11 +13,11 @@ from harness.nn.norms import Norm
 class ModelConfig:
     """The shape of one example, the number of classes, the norm, the activation, and what ends a residual branch."""
 
-    input_shape: tuple[int, ...]
+    inputs: tuple[int, ...]
     classes: int
     norm: Norm
     activation: Callable[[], nn.Module]
-    residual_scale: Callable[..., nn.Module]  # (dims=0) -> layer
+    residual_scale: Callable[..., nn.Module]  # (spatial_dims=0) -> layer
 
 
 def convolution(channels: int, width: int, config: ModelConfig, stride: int = 1) -> list[nn.Module]:
@@ -25,7 +25,7 @@ def convolution(channels: int, width: int, config: ModelConfig, stride: int = 1)
 
     The bias starts at zero and draws nothing, so that all arms start from the same weights.
     """
-    layer, norm = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), config.norm(width, dims=2)
+    layer, norm = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), config.norm(width, spatial_dims=2)
     if getattr(norm, "bias", None) is None:
         layer.bias = nn.Parameter(torch.zeros(width))
     return [layer, norm]

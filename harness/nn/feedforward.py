@@ -21,8 +21,8 @@ VGG_WIDTHS = (1, 2, 4, 8, 8)  # channels at each size, in multiples of the first
 
 def mlp(widths: Sequence[int], config: ModelConfig) -> nn.Module:
     """Linear, norm, activation, for each width; the norm comes before the activation, as in Ioffe & Szegedy 2015."""
-    layers: list[nn.Module] = [nn.Flatten()] if len(config.input_shape) > 1 else []
-    features = prod(config.input_shape)
+    layers: list[nn.Module] = [nn.Flatten()] if len(config.inputs) > 1 else []
+    features = prod(config.inputs)
     for width in widths:
         layers += [nn.Linear(features, width), config.norm(width), config.activation()]
         features = width
@@ -31,18 +31,18 @@ def mlp(widths: Sequence[int], config: ModelConfig) -> nn.Module:
 
 def cnn(widths: Sequence[int], config: ModelConfig) -> nn.Module:
     """Convolution over 3 (or 3 x 3), norm, activation, for each width, halving the sides as long as there is room."""
-    channels, *size = config.input_shape
+    channels, *size = config.inputs
     dims = len(size)
     if dims not in CONVOLUTIONS:
         raise SuiteError(
             "a cnn needs signals (channels, length) or images (channels, height, width), "
-            f"got examples of shape {config.input_shape}"
+            f"got examples of shape {config.inputs}"
         )
     layers: list[nn.Module] = []
     for width in widths:
         layers += [
             CONVOLUTIONS[dims](channels, width, 3, padding=1),
-            config.norm(width, dims=dims),
+            config.norm(width, spatial_dims=dims),
             config.activation(),
         ]
         if min(size) >= 2:
@@ -75,8 +75,6 @@ def vgg(sizes: Sequence[int], config: ModelConfig) -> nn.Module:
 
 def images(family: str, config: ModelConfig) -> tuple[int, ...]:
     """Channels, height and width of the examples; SuiteError where they are no images."""
-    if len(config.input_shape) != 3:
-        raise SuiteError(
-            f"a {family} needs images (channels, height, width), got examples of shape {config.input_shape}"
-        )
-    return config.input_shape
+    if len(config.inputs) != 3:
+        raise SuiteError(f"a {family} needs images (channels, height, width), got examples of shape {config.inputs}")
+    return config.inputs

@@ -43,11 +43,11 @@ def build_uninitialised(
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
     around = ModelConfig(
-        input_shape=input_shape,
+        inputs=input_shape,
         classes=classes,
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
-        residual_scale=RESIDUAL_SCALES.get(trial.norm, lambda dims=0: nn.Identity()),
+        residual_scale=RESIDUAL_SCALES.get(trial.norm, lambda spatial_dims=0: nn.Identity()),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(trial.seed, "init"))

@@ -25,7 +25,7 @@ from harness.spec.trial import Trial
 
 NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RMSNorm)  # the first: batch and instance norms
 
-Norm = Callable[..., nn.Module]  # (channels, dims=0) -> layer
+Norm = Callable[..., nn.Module]  # (channels, spatial_dims=0) -> layer
 
 BATCH: dict[int, type[nn.Module]] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 INSTANCE: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d}
@@ -88,22 +88,22 @@ def _affine(trial: Trial) -> dict[str, Any]:
 
 
 NORMS: dict[str, Norm] = {  # trial, channels, dims -> layer
-    "none": lambda trial, channels, dims=0: nn.Identity(),
+    "none": lambda trial, channels, spatial_dims=0: nn.Identity(),
     "batch": _batch,
     "sync_batch": _sync_batch,
     # Hoffer et al. 2017; over the examples of one rank, as batch norm is.
-    "ghost_batch": lambda trial, channels, dims=0: GhostBatchNorm(
+    "ghost_batch": lambda trial, channels, spatial_dims=0: GhostBatchNorm(
         channels, trial.statistics_batch or trial.batch_size, **_running(trial)
     ),
     # Ba et al. 2016; over an image it normalises channels and pixels together, with one scale for each channel.
-    "layer": lambda trial, channels, dims=0: _group(trial, channels, 1),
-    "group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
+    "layer": lambda trial, channels, spatial_dims=0: _group(trial, channels, 1),
+    "group": lambda trial, channels, spatial_dims=0: _group(trial, channels, trial.norm_groups),
     "instance": _instance,
-    "rms": lambda trial, channels, dims=0: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
+    "rms": lambda trial, channels, spatial_dims=0: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
     # De & Smith 2020: no norm, but residual branches that are nothing at first.
-    "skipinit": lambda trial, channels, dims=0: nn.Identity(),
+    "skipinit": lambda trial, channels, spatial_dims=0: nn.Identity(),
     "ws_batch": _batch,
-    "ws_group": lambda trial, channels, dims=0: _group(trial, channels, trial.norm_groups),
+    "ws_group": lambda trial, channels, spatial_dims=0: _group(trial, channels, trial.norm_groups),
 }
 
 RESIDUAL_SCALES: dict[str, type[nn.Module]] = {"skipinit": ResidualScale}  # norm -> the last layer of a residual branch

@@ -47,7 +47,7 @@ def resnet(sizes: Sequence[int], config: ModelConfig) -> nn.Module:
 
 def _images_block(channels: int, width: int, stride: int, config: ModelConfig) -> Block:
     first, second = convolution(channels, width, config, stride), convolution(width, width, config)
-    branch = [*first, config.activation(), *second, config.residual_scale(dims=2)]
+    branch = [*first, config.activation(), *second, config.residual_scale(spatial_dims=2)]
     return Block(branch, Shortcut(stride, width - channels) if stride > 1 else nn.Identity(), config.activation())
 
 
@@ -56,8 +56,8 @@ def resmlp(widths: Sequence[int], config: ModelConfig) -> nn.Module:
 
     `resmlp-64x8` has eight such blocks, and is to `mlp` what a resnet is to a cnn: 18 layers with weights.
     """
-    layers: list[nn.Module] = [nn.Flatten()] if len(config.input_shape) > 1 else []
-    features = prod(config.input_shape)
+    layers: list[nn.Module] = [nn.Flatten()] if len(config.inputs) > 1 else []
+    features = prod(config.inputs)
     for i, width in enumerate(widths):
         if not i or width != features:
             layers += [nn.Linear(features, width), config.norm(width), config.activation()]

@@ -13,7 +13,7 @@ import torch
 import harness as package
 from harness.cli import main
 from harness.cli.options import FORMATS
-from harness.export.formats import FORMATS
+from harness.export.formats import FORMATS as WRITERS
 from harness.storage.records import ResultsDir, read_record
 from harness.training.checkpoint import Snapshot, dump, load
 from tests.support import hostile
@@ -71,7 +71,7 @@ def one_line(said, code):
 
 
 def test_the_formats_of_the_command_line_are_those_that_there_are():
-    assert tuple(FORMATS) == FORMATS
+    assert tuple(WRITERS) == FORMATS
 
 
 def test_every_trial_leaves_two_models_whether_it_trained_or_not(kept):

@@ -107,8 +107,8 @@ def test_threads_and_the_way_of_training_are_what_the_suite_asks_for_and_are_rec
     harness.suite(
         '''"""Does it matter?"""
 from harness import Suite
-suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, threads=[1, 2], max_cohort_size=[1, None],
-    seed=range(3), compare="max_cohort_size")
+suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, threads=[1, 2],
+    max_cohort_size=[1, None], seed=range(3), compare="max_cohort_size")
 '''
     )
     assert harness("run", "tiny", "--progress", "none").code == 0

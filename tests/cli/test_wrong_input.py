@@ -99,7 +99,7 @@ FOR_THE_SURVEY = [  # what only torch knows
 
 @pytest.mark.parametrize(("changes", "code", "word"), WRONG_SUITES)
 def test_a_wrong_suite_is_refused_in_one_line_before_any_process_is_started(command, changes, code, word, monkeypatch):
-    monkeypatch.setattr("harness.cli.run.survey", lambda *_, **__: pytest.fail("a worker was asked"))
+    monkeypatch.setattr("harness.cli.run.run_preflight", lambda *_, **__: pytest.fail("a worker was asked"))
     write(command.folder, changes)
     assert_refused(command("run", "wrong"), code, word)
     assert not list(command.folder.glob("results/*/*")), "something was written"

@@ -57,13 +57,23 @@ def test_each_option_of_batch_norm_does_fused_what_it_does_alone(options, model)
 @pytest.mark.parametrize("model", ["mlp-12-8", "cnn-4-8"])
 @pytest.mark.parametrize(
     "options",
-    [{"norm": "none", "accumulation_steps": 3}, {"norm": "batch", "batch_size": 6, "accumulation_steps": 3},
-     {"norm": "batch", "batch_size": 6, "accumulation_steps": 2, "norm_momentum": "cumulative"},
-     {"norm": "group", "batch_size": 31, "accumulation_steps": 5}, {"norm": "ghost_batch", "norm_batch": 3},
-     {"norm": "ghost_batch", "norm_batch": 2, "norm_momentum": "cumulative", "norm_affine": False},
-     {"norm": "ghost_batch", "batch_size": 8, "accumulation_steps": 2, "norm_batch": 2, "norm_track_running_stats": False}],
+    [
+        {"norm": "none", "accumulation_steps": 3},
+        {"norm": "batch", "batch_size": 6, "accumulation_steps": 3},
+        {"norm": "batch", "batch_size": 6, "accumulation_steps": 2, "norm_momentum": "cumulative"},
+        {"norm": "group", "batch_size": 31, "accumulation_steps": 5},
+        {"norm": "ghost_batch", "norm_batch": 3},
+        {"norm": "ghost_batch", "norm_batch": 2, "norm_momentum": "cumulative", "norm_affine": False},
+        {
+            "norm": "ghost_batch",
+            "batch_size": 8,
+            "accumulation_steps": 2,
+            "norm_batch": 2,
+            "norm_track_running_stats": False,
+        },
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_batches_in_parts_and_ghost_batches_train_fused_as_alone(options, model):
     trials = [replace(BASE, model=model, lr=lr, **options) for lr in (0.1, 0.3)]
     assert_equals_alone(run(trials), trials)

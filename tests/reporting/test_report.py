@@ -12,7 +12,8 @@ import pytest
 from harness.reporting.figures import figures
 from harness.reporting.report import write_report
 from harness.spec.claim import Claim
-from harness.storage.tables import TABLES, csv_bytes
+from harness.storage.csv_files import csv_bytes
+from harness.storage.tables import TABLES
 from tests.support.manifests import declared
 from tests.support.simulated import simulate
 
