@@ -1,5 +1,7 @@
 """What a verdict says in words: the grid point that it rests on, and what its n counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
