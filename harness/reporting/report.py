@@ -21,6 +21,7 @@ from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
+from harness.spec.manifest import Manifest
 from harness.storage.csv_files import csv_bytes
 from harness.storage.tables import Results
 
@@ -30,7 +31,7 @@ def write_report(results: Results) -> Path:
 
     The same results give the same bytes; where the page was made from the same results already, it is left alone.
     """
-    page, digest = page_of(results.folder), digest_of(results.folder, results.suite)
+    page, digest = page_of(results.folder), digest_of(results.folder, results.manifest)
     if is_whole(page, digest):
         return page
     results, folder = pairing.named_arms(results), page.parent / "figures"
@@ -64,37 +65,37 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 
 def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str, Any]:
     """What the templates say of the results."""
-    suite, trials, telemetry = results.suite, results.trials, results.telemetry
+    manifest, trials, telemetry = results.manifest, results.trials, results.telemetry
     failed, ended = trials["status"].isin(FAILED), trials["status"].isin(FINISHED)
     missing = trials[~ended & (trials["status"] != "interrupted")]
     return {
-        "suite": suite,
+        "manifest": manifest,
         "max_points": MAX_POINTS,
         "max_exact": MOST_EXACT,
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
-        "total": int(suite["trials"]),
+        "total": manifest.trials,
         "failed": int(failed.sum()),
-        "limits": _limitations(trials[ended], suite, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
-        "trials": trials_table("trials", "Trials", trials, suite),
+        "limits": _limitations(trials[ended], manifest, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
+        "trials": trials_table("trials", "Trials", trials, manifest),
         "comparisons": comparisons_table("comparisons", "All comparisons", comparisons),
-        "failures": failures_table(trials[failed], suite),
-        "missing": trials_table("missing", "Trials without a result", missing, suite),
-        "axes": {axis: [formatting.value(value) for value in values] for axis, values in suite["axes"].items()},
-        "following": suite.get("following", {}),
+        "failures": failures_table(trials[failed], manifest),
+        "missing": trials_table("missing", "Trials without a result", missing, manifest),
+        "axes": {axis: [formatting.value(value) for value in values] for axis, values in manifest.axes.items()},
+        "following": manifest.following,
         "settings": {
-            name: formatting.value(value) for name, value in suite["settings"].items() if value not in (None, "")
+            name: formatting.value(value) for name, value in manifest.settings.items() if value not in (None, "")
         },
-        "machine": {**suite.get("machine", {}), **suite.get("fingerprint", {})},
+        "machine": {**manifest.machine, **manifest.fingerprint},
         "seconds": float(telemetry[["seconds_train", "seconds_eval"]].astype("float64").sum().sum()),
         "commits": sorted(set(telemetry["commit"].dropna().astype(str))),
-        "commands": _commands(suite, telemetry),
+        "commands": _commands(manifest, telemetry),
     }
 
 
-def _limitations(ended: pd.DataFrame, suite: Mapping[str, Any], *, all_failed: bool) -> list[str]:
+def _limitations(ended: pd.DataFrame, manifest: Manifest, *, all_failed: bool) -> list[str]:
     """What these results can't show, as sentences for the top of the page."""
-    arms, seeds = ended[suite["compare"]].nunique(), ended["seed"].nunique()
+    arms, seeds = ended[manifest.compare].nunique(), ended["seed"].nunique()
     limits = {
         "Nothing has been trained yet.": ended.empty,
         "One arm alone has results: nothing can be compared.": arms == 1,
@@ -104,12 +105,12 @@ def _limitations(ended: pd.DataFrame, suite: Mapping[str, Any], *, all_failed: b
     return [sentence for sentence, holds in limits.items() if holds]
 
 
-def _commands(suite: Mapping[str, Any], telemetry: pd.DataFrame) -> list[str]:
+def _commands(manifest: Manifest, telemetry: pd.DataFrame) -> list[str]:
     """What to type in a checkout to get these results; with the commit, where one commit made all of them."""
     commits = set(telemetry["commit"].dropna().astype(str))
     is_dirty = telemetry["dirty"].fillna(False).astype(str).str.lower().eq("true").any()
     checkout = [f"git checkout {commits.pop()}"] if len(commits) == 1 and not is_dirty else []
-    return [*checkout, f"python -m harness run {shlex.quote(suite['path'])}"]
+    return [*checkout, f"python -m harness run {shlex.quote(manifest.path)}"]
 
 
 def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> bytes:

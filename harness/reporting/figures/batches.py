@@ -1,6 +1,6 @@
 """How does it depend on the batch size? Error over batch size, and the gap between arms with a slope per seed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from harness.reporting.figures.drawing import canvas, chance, chance_line
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MAX_LRS = 2  # that get a figure; the map has all of them
@@ -26,7 +27,7 @@ MAX_LRS = 2  # that get a figure; the map has all of them
 
 def over_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Error of every seed over the batch size, and below it the gap between arms with a slope for each seed."""
-    if not has_batch_sizes(results.suite):
+    if not has_batch_sizes(results.manifest):
         return
     for data in _slices(results):
         if pairing.score_units(data.trials, "test_accuracy")["score"].isna().all():
@@ -36,7 +37,7 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
             _draw_errors(top, data)
             mean_slopes = _slopes_in_words([_draw_gap(bottom, data, arm) for arm in data.arms if arm != baseline])
-            _log_sizes(bottom, pairing.values(data.suite, "batch_size"))
+            _log_sizes(bottom, pairing.values(data.manifest, "batch_size"))
             bottom.axhline(0, lw=0.8, color=GREY)
             bottom.set_ylabel(f"points against {label_text(baseline)}")
         yield report_figure(
@@ -47,7 +48,7 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
             caption=(
                 f"Above, the test error: every seed is a dot, a failed one a cross, the line is their mean. Below, the "
                 f"paired difference in accuracy from {formatting.value(baseline)}: dots are means, thin lines the "
-                f"least-squares slope of each seed with results at all sizes. {mean_slopes}{_lr_rule(data.suite)}"
+                f"least-squares slope of each seed with results at all sizes. {mean_slopes}{_lr_rule(data.manifest)}"
             ).strip(),
             alt=(
                 f"Two stacked panels over batch size: test error by arm, and the gap to {formatting.value(baseline)}. "
@@ -62,13 +63,15 @@ def _slope_comparisons(data: ResultSlice, name: str) -> tuple[Comparison, ...]:
     """The slopes that the caption gives, as rows of comparisons.csv."""
     than, rng = data.baseline, np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
     claims = [Claim.trend(arm, than=than, along="batch_size") for arm in data.arms if arm != than]
-    family = [comparison for claim in claims for comparison in trend_comparisons(claim, data.trials, data.suite, rng)]
+    family = [
+        comparison for claim in claims for comparison in trend_comparisons(claim, data.trials, data.manifest, rng)
+    ]
     return tuple(replace(comparison, shown_in=name) for comparison in adjusted(family))
 
 
 def _slices(results: Results) -> Iterator[ResultSlice]:
     """The grid points but for the batch size, each at a few learning rates where these are an axis."""
-    if not over_lr(results.suite):
+    if not over_lr(results.manifest):
         yield from points_of(results, "batch_size")
         return
     for data in points_of(results, "batch_size", "lr"):
@@ -81,9 +84,9 @@ def _slices(results: Results) -> Iterator[ResultSlice]:
             )
 
 
-def has_batch_sizes(suite: Mapping[str, Any]) -> bool:
+def has_batch_sizes(manifest: Manifest) -> bool:
     """Whether the suite has an axis of batch sizes to draw along: not where these are the arms."""
-    return "batch_size" in suite["axes"] and suite["compare"] != "batch_size"
+    return "batch_size" in manifest.axes and manifest.compare != "batch_size"
 
 
 def _slopes_in_words(mean_slopes: Sequence[str]) -> str:
@@ -91,11 +94,11 @@ def _slopes_in_words(mean_slopes: Sequence[str]) -> str:
     return f"Mean slope: {formatting.listing(known)}. " if known else ""
 
 
-def _lr_rule(suite: Mapping[str, Any]) -> str:
+def _lr_rule(manifest: Manifest) -> str:
     """How the learning rate goes with the batch size: a comparison of batch sizes means nothing without."""
-    if "lr" in suite.get("following", {}):
-        return "The learning rate follows the batch size, by a rule of the suite."
-    return "" if "lr" in suite["axes"] else f"The learning rate is {formatting.value(suite['settings'].get('lr'))}."
+    if "lr" in manifest.following:
+        return "The learning rate follows the batch size, by a rule of the manifest."
+    return "" if "lr" in manifest.axes else f"The learning rate is {formatting.value(manifest.settings.get('lr'))}."
 
 
 def score_in_points(data: ResultSlice, arm: Any, *axes: str) -> "pd.Series[float]":

@@ -28,10 +28,10 @@ NO_CLASS = 255  # the class where a model says nothing finite
 def boundary_maps(results: Results) -> Iterator[ReportFigure]:
     """The class that the models of one seed name all over the plane: rows of arms, columns of learning rates."""
     planes = {path.stem: path for path in plane_files(results.folder)}
-    datasets = {path.stem: path for path in data_files(results.folder, results.suite)}
+    datasets = {path.stem: path for path in data_files(results.folder, results.manifest)}
     if not (planes and datasets):
         return
-    for data in points_of(results, *(["lr"] if over_lr(results.suite) else [])):
+    for data in points_of(results, *(["lr"] if over_lr(results.manifest) else [])):
         arms = data.arms[:MAX_ROWS]
         trials = data.trials[data.trials["key"].isin(planes) & data.trials[data.compare].isin(arms)]
         trials = trials[trials["dataset"].map(_stem).isin(datasets)]
@@ -73,7 +73,7 @@ def _stem(dataset: Any) -> str:
 
 def _lr_columns(data: ResultSlice, trials: pd.DataFrame) -> list[Any]:
     """The learning rates that get a column: two telling ones and the ends; a nameless one where they are no axis."""
-    if not over_lr(data.suite):
+    if not over_lr(data.manifest):
         return [None]
     drawn = set(trials["lr"])
     return sorted(drawn & {*telling_lrs(data, 2), min(drawn), max(drawn)})

@@ -1,5 +1,6 @@
 """Training over time: learning curves with every seed, and how soon the target is reached."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -71,7 +72,8 @@ def telling_lrs(data: ResultSlice, at_most: int = MAX_LR_COLUMNS) -> list[float]
     scored = pairing.score_units(ended, "val_accuracy")
     mean = scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
     best = [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
-    claimed = [lr for claim in data.suite["claims"] for lr in np.atleast_1d(claim["where"].get("lr", []))]
+    claims = [declared.claim for declared in data.manifest.claims]
+    claimed = [lr for claim in claims for lr in np.atleast_1d(claim.where.get("lr", []))]
     telling = [*claimed[:1], *best, ended["lr"].max(), ended["lr"].min(), *claimed[1:]]
     return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:at_most])
 
@@ -100,10 +102,10 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
     for number, (_, claim) in enumerate(claims_of(results, "sooner"), start=1):
         trials = pairing.matching(results.trials, claim.where)
         data = ResultSlice(results=results, trials=trials[trials["status"].isin(FINISHED)])
-        points = list(pairing.by_point(data.trials, pairing.axes(data.suite)))
+        points = list(pairing.by_point(data.trials, pairing.axes(data.manifest)))
         if data.trials.empty:
             continue
-        shown = points[:MAX_LR_COLUMNS]
+        shown, target = points[:MAX_LR_COLUMNS], data.manifest.target_accuracy or math.nan
         with canvas(3.1, data.compare) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
@@ -116,9 +118,8 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
             name=f"time_to_target_{number}",
             title="How soon does it get there?",
             caption=(
-                f"The share of seeds whose validation accuracy has reached "
-                f"{formatting.percent(data.suite['target_accuracy'])}, over training (Kaplan-Meier; a tick at the "
-                f"budget marks seeds that never did, counted as the whole budget)."
+                f"The share of seeds whose validation accuracy has reached {formatting.percent(target)}, over "
+                f"training (Kaplan-Meier; a tick at the budget marks seeds that never did; they count as all of it)."
             ),
             alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
             shown=(len(shown), len(points), "grid points"),

@@ -33,7 +33,7 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
     if not results.trials["status"].isin(FINISHED).any():
         return
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
-    at_lr = over_lr(results.suite)
+    at_lr = over_lr(results.manifest)
     everything = ResultSlice.whole(results)
     for data in points_of(results, "lr") if at_lr else [everything]:
         pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials)
@@ -46,7 +46,7 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
             _draw_accuracies(top, data, positions)
             _draw_differences(bottom, pairs, comparisons, data, positions)
             if at_lr:
-                log_lr(bottom, pairing.values(data.suite, "lr"))
+                log_lr(bottom, pairing.values(data.manifest, "lr"))
             else:
                 _name_points(bottom, data, positions, usual)
         yield report_figure(
@@ -68,25 +68,25 @@ def _pairs_with_baseline(data: ResultSlice) -> list[pairing.Pairs]:
         pairs
         for arm in data.arms
         if arm != data.baseline
-        for pairs in pairing.metric_pairs(data.trials, data.suite, arm, data.baseline, "test_accuracy")
+        for pairs in pairing.metric_pairs(data.trials, data.manifest, arm, data.baseline, "test_accuracy")
     ]
 
 
 def _positions(data: ResultSlice) -> Positions:
     """Where on the x axis each grid point stands: at its lr, or in a row."""
-    if over_lr(data.suite):
-        return {formatting.value(lr): lr for lr in pairing.values(data.suite, "lr")}
-    points = pairing.by_point(data.trials, pairing.axes(data.suite))
+    if over_lr(data.manifest):
+        return {formatting.value(lr): lr for lr in pairing.values(data.manifest, "lr")}
+    points = pairing.by_point(data.trials, pairing.axes(data.manifest))
     return {formatting.point(point): float(i) for i, (point, _) in enumerate(points)}
 
 
 def _position(point: pairing.Point, positions: Positions, data: ResultSlice) -> float:
-    return positions[formatting.value(point["lr"]) if over_lr(data.suite) else formatting.point(point)]
+    return positions[formatting.value(point["lr"]) if over_lr(data.manifest) else formatting.point(point)]
 
 
 def _name_points(axes: Axes, data: ResultSlice, positions: Positions, usual: pairing.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
-    over = pairing.axes(data.suite)
+    over = pairing.axes(data.manifest)
     axis = over[0].replace("_", " ") if len(over) == 1 else ""
     names = [name.removeprefix(f"{axis} ") for name in positions]
     if usual:
@@ -105,14 +105,14 @@ def _usual_point(data: ResultSlice, positions: Positions) -> pairing.Point:
     """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
     if max(map(len, positions)) <= MAX_LABEL_LENGTH:
         return {}
-    points = [point for point, _ in pairing.by_point(data.trials, pairing.axes(data.suite))]
-    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(data.suite)}
+    points = [point for point, _ in pairing.by_point(data.trials, pairing.axes(data.manifest))]
+    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(data.manifest)}
 
 
 def _side_by_side(position: float, index: int, count: int, positions: Positions, data: ResultSlice) -> float:
     """Arms side by side between one grid point and the next: neither hides the other."""
     offset = 0.6 * (index - (count - 1) / 2) / max(count, 2)
-    if not over_lr(data.suite):
+    if not over_lr(data.manifest):
         return position + offset
     gap = float(np.diff(np.log10(sorted(positions.values()))).min(initial=0.5))
     return float(position * 10 ** (gap * offset))
@@ -120,8 +120,8 @@ def _side_by_side(position: float, index: int, count: int, positions: Positions,
 
 def _is_ordered(data: ResultSlice) -> bool:
     """Whether a line from one grid point to the next means something: where they differ by one number."""
-    over = ["lr"] if over_lr(data.suite) else pairing.axes(data.suite)
-    return len(over) == 1 and all(map(is_number, pairing.values(data.suite, over[0])))
+    over = ["lr"] if over_lr(data.manifest) else pairing.axes(data.manifest)
+    return len(over) == 1 and all(map(is_number, pairing.values(data.manifest, over[0])))
 
 
 def _draw_accuracies(axes: Axes, data: ResultSlice, positions: Positions) -> None:
@@ -129,7 +129,7 @@ def _draw_accuracies(axes: Axes, data: ResultSlice, positions: Positions) -> Non
     scored = pairing.score_units(data.trials, "test_accuracy")
     for arm, rows_of_arm in data.by_arm(scored):
         color, means = data.palette[arm], []
-        for point, rows in pairing.by_point(rows_of_arm, pairing.axes(data.suite)):
+        for point, rows in pairing.by_point(rows_of_arm, pairing.axes(data.manifest)):
             position = _position(point, positions, data)
             x = _side_by_side(position, data.arms.index(arm), len(data.arms), positions, data)
             trained = rows[~rows["status"].isin(FAILED)]

@@ -20,6 +20,7 @@ from harness.analysis.metrics import FAILED, FINISHED, score_words
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
 from harness.storage.tables import OUTCOMES, TELEMETRY, Results
 
@@ -44,21 +45,21 @@ class ResultSlice:
         return cls(results=results, trials=results.trials)
 
     @property
-    def suite(self) -> Mapping[str, Any]:
-        return self.results.suite
+    def manifest(self) -> Manifest:
+        return self.results.manifest
 
     @property
     def compare(self) -> str:
         """The axis whose values are the arms."""
-        return str(self.suite["compare"])
+        return self.manifest.compare
 
     @property
     def arms(self) -> list[Any]:
-        return pairing.arms(self.suite)
+        return pairing.arms(self.manifest)
 
     @property
     def baseline(self) -> Any:
-        return baseline_arm(self.suite)
+        return baseline_arm(self.manifest)
 
     @property
     def palette(self) -> dict[Any, str]:
@@ -69,7 +70,7 @@ class ResultSlice:
         return {"color": self.palette[arm], "ls": DASHES[self.arms.index(arm) % len(DASHES)]}
 
     def by_arm(self, rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
-        """The arms that have any of these rows, in the order of the suite, with their rows."""
+        """The arms that have any of these rows, in the order of the manifest, with their rows."""
         for arm in self.arms:
             rows_of_arm = rows[rows[self.compare] == arm]
             if not rows_of_arm.empty:
@@ -86,7 +87,7 @@ class ReportFigure:
     caption: str
     alt: str  # what the figure shows, for those who can't see it
     comparisons: tuple[Comparison, ...] = ()
-    quoted: frozenset[str] = frozenset()  # words of the suite, which may be any
+    quoted: frozenset[str] = frozenset()  # words of the manifest, which may be any
 
     def __post_init__(self) -> None:
         for part in ("title", "caption", "alt"):
@@ -143,7 +144,7 @@ def report_figure(
             seeds(data.trials) if sample is None else sample,
             failures(data),
             score_words(metric) if metric else "",
-            setting(data.suite),
+            setting(data.manifest),
         ]
     return ReportFigure(
         name=f"{name}{data.suffix}",
@@ -152,7 +153,7 @@ def report_figure(
         caption=" ".join(filter(None, sentences)),
         alt=alt,
         comparisons=comparisons,
-        quoted=_words_of_suite(data.suite),
+        quoted=_words_of_suite(data.manifest),
     )
 
 
@@ -160,10 +161,10 @@ def _left_out(shown: int, total: int, noun: str) -> str:
     return f"Shown: {shown} of {total} {noun}." if shown < total else ""
 
 
-def _words_of_suite(suite: Mapping[str, Any]) -> frozenset[str]:
+def _words_of_suite(manifest: Manifest) -> frozenset[str]:
     """The words in values that the suite gives to axes and settings, and in metrics that are curves."""
-    values = [*suite["settings"].values(), *(value for values in suite["axes"].values() for value in values)]
-    metrics = [claim["metric"] for claim in suite["claims"] if claim["metric"] not in OUTCOMES]
+    values = [*manifest.settings.values(), *(value for values in manifest.axes.values() for value in values)]
+    metrics = [declared.claim.metric for declared in manifest.claims if declared.claim.metric not in OUTCOMES]
     return frozenset(word for text in [*values, *metrics] if isinstance(text, str) for word in _words(text))
 
 
@@ -192,44 +193,44 @@ def _with_arm(compare: str, arm: Any) -> str:
     return f"with {arm}" if is_named else f"with {axis} {formatting.value(arm)}"
 
 
-def setting(suite: Mapping[str, Any]) -> str:
+def setting(manifest: Manifest) -> str:
     """What is the same for all, as sentences: model, data, init; and what intervals over seeds cover."""
     constants = [
-        f"{name} {formatting.value(suite['settings'][name])}"
+        f"{name} {formatting.value(manifest.settings[name])}"
         for name in ("model", "dataset", "init", "optimizer")
-        if suite["settings"].get(name) is not None
+        if manifest.settings.get(name) is not None
     ]
     return f"Setting: {', '.join(constants)}. Intervals are over seeds, on one fixed split of the data."
 
 
 def claims_of(results: Results, kind: str) -> Iterator[tuple[int, Claim]]:
-    """The claims of one kind, each with its number in the suite."""
-    for number, declared in enumerate(results.suite["claims"], start=1):
-        if declared["kind"] == kind:
-            yield number, Claim(**{name: value for name, value in declared.items() if name != "declared_after"})
+    """The claims of one kind, each with its number in the manifest."""
+    for number, declared in enumerate(results.manifest.claims, start=1):
+        if declared.claim.kind == kind:
+            yield number, declared.claim
 
 
-def baseline_arm(suite: Mapping[str, Any]) -> Any:
+def baseline_arm(manifest: Manifest) -> Any:
     """The arm that others are compared with: that of the first claim, else none, else the last."""
-    arms = pairing.arms(suite)
-    claimed = [claim["than"] for claim in suite["claims"]]
+    arms = pairing.arms(manifest)
+    claimed = [declared.claim.than for declared in manifest.claims]
     return next((arm for arm in [*claimed, "none"] if arm in arms), arms[-1])
 
 
-def over_lr(suite: Mapping[str, Any]) -> bool:
+def over_lr(manifest: Manifest) -> bool:
     """Whether the suite has an axis of learning rates to draw along: not where these are the arms."""
-    return "lr" in suite["axes"] and suite["compare"] != "lr"
+    return "lr" in manifest.axes and manifest.compare != "lr"
 
 
 def points_left_out(results: Results) -> int:
     """How many grid points have no figures of their own."""
-    without = ["lr"] if over_lr(results.suite) else []
-    return max(0, len(list(pairing.by_point(results.trials, pairing.axes(results.suite, *without)))) - MAX_POINTS)
+    without = ["lr"] if over_lr(results.manifest) else []
+    return max(0, len(list(pairing.by_point(results.trials, pairing.axes(results.manifest, *without)))) - MAX_POINTS)
 
 
 def points_of(results: Results, *without: str) -> Iterator[ResultSlice]:
     """The trials of each grid point but for some axes, as far as points get figures of their own."""
-    over = pairing.axes(results.suite, *without)
+    over = pairing.axes(results.manifest, *without)
     for number, (point, trials) in enumerate(pairing.by_point(results.trials, over), start=1):
         if number > MAX_POINTS:
             return

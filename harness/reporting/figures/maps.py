@@ -16,6 +16,7 @@ from harness.reporting.figures.batches import has_batch_sizes, score_in_points
 from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import ReportFigure, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 AXES = ("batch_size", "lr")
@@ -29,13 +30,15 @@ Maps = Mapping[Any, pd.DataFrame]  # arm -> a row for each batch size, a column 
 
 def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr and batch size: a map for each arm, and below it one of its difference."""
-    if not (over_lr(results.suite) and has_batch_sizes(results.suite)):
+    if not (over_lr(results.manifest) and has_batch_sizes(results.manifest)):
         return
     for data in points_of(results, "lr", "batch_size"):
         arms = data.arms[:MAX_MAPS]
         scores = {arm: score_in_points(data, arm, *AXES) for arm in {*arms, data.baseline}}
-        levels = {arm: _as_map(scores[arm], data.suite) for arm in arms}
-        gaps = {arm: _as_map(scores[arm] - scores[data.baseline], data.suite) for arm in arms if arm != data.baseline}
+        levels = {arm: _as_map(scores[arm], data.manifest) for arm in arms}
+        gaps = {
+            arm: _as_map(scores[arm] - scores[data.baseline], data.manifest) for arm in arms if arm != data.baseline
+        }
         if all(level.isna().all(axis=None) for level in levels.values()):
             continue
         rows = 2 if gaps else 1
@@ -67,9 +70,9 @@ def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
         )
 
 
-def _as_map(scores: "pd.Series[float]", suite: Mapping[str, Any]) -> pd.DataFrame:
+def _as_map(scores: "pd.Series[float]", manifest: Manifest) -> pd.DataFrame:
     """The means over seeds, with NaN where there is no result."""
-    sizes, lrs = (sorted(pairing.values(suite, axis)) for axis in AXES)
+    sizes, lrs = (sorted(pairing.values(manifest, axis)) for axis in AXES)
     return scores.groupby(list(AXES)).mean().unstack("lr").reindex(index=sizes, columns=lrs)
 
 

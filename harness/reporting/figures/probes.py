@@ -170,7 +170,7 @@ def _probed(results: Results) -> Iterator[tuple[ResultSlice, pd.DataFrame]]:
         return
     name = probed["metric"].str.partition("/")
     probed = probed.assign(name=name[0], layer=pd.to_numeric(name[2], errors="coerce"))
-    at_lr = over_lr(results.suite)
+    at_lr = over_lr(results.manifest)
     for data in points_of(results, *(["lr"] if at_lr else [])):
         lrs = telling_lrs(data, 1) if at_lr else []
         trials = data.trials[data.trials["lr"].isin(lrs)] if at_lr else data.trials

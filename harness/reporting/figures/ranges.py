@@ -23,11 +23,11 @@ CELL = 0.9  # width of the bar of a cell of the map; cells are 1 apart
 
 def usable_ranges(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr with a bracket for each arm; below, the edges of each seed."""
-    target = results.suite["target_accuracy"]
-    if not over_lr(results.suite) or target is None:
+    target = results.manifest.target_accuracy
+    if not over_lr(results.manifest) or target is None:
         return
     for data in points_of(results, "lr"):
-        units = pairing.range_units(data.trials, data.suite)
+        units = pairing.range_units(data.trials, data.manifest)
         if units["score"].isna().all():
             continue
         arms = len(data.arms)
@@ -37,7 +37,7 @@ def usable_ranges(results: Results) -> Iterator[ReportFigure]:
             ranges = _draw_means(middle, data, target)
             _draw_brackets(strip, ranges, data)
             _draw_dumbbells(bottom, units, data)
-            log_lr(bottom, pairing.values(data.suite, "lr"))
+            log_lr(bottom, pairing.values(data.manifest, "lr"))
         yield report_figure(
             data,
             figure,
@@ -117,14 +117,14 @@ def failure_map(results: Results) -> Iterator[ReportFigure]:
     """Arms at grid points by learning rates: how many of the trials that ended failed to train, and how."""
     trials = results.trials[results.trials["status"].isin(FINISHED)]
     data = ResultSlice(results=results, trials=trials)
-    if not over_lr(data.suite) or trials.empty:
+    if not over_lr(data.manifest) or trials.empty:
         return
     rows = [
         (", ".join(filter(None, [formatting.value(arm), formatting.point(point)])), at[at[data.compare] == arm])
-        for point, at in pairing.by_point(trials, pairing.axes(data.suite, "lr"))
+        for point, at in pairing.by_point(trials, pairing.axes(data.manifest, "lr"))
         for arm in data.arms
     ]
-    shown, lrs = rows[:MAX_MAP_ROWS], pairing.values(data.suite, "lr")
+    shown, lrs = rows[:MAX_MAP_ROWS], pairing.values(data.manifest, "lr")
     is_crowded = len(lrs) > 10
     with canvas(1.4 + 0.42 * len(shown)) as figure:
         axes = figure.subplots()

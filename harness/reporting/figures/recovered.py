@@ -24,7 +24,7 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
         shown = points[:MAX_PANELS]
         if not shown:
             continue
-        big_batch = elsewhere(claim, data.suite)
+        big_batch = elsewhere(claim, data.manifest)
         with canvas(3.2) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, recovery in zip(panels, shown, strict=True):

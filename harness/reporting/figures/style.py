@@ -44,7 +44,7 @@ STYLE: Any = {
 
 
 def color_of(arm: Any, index: int) -> str:
-    """The colour of an arm: that of its norm, else by its position in the suite."""
+    """The colour of an arm: that of its norm, else by its position in the manifest."""
     color = NORM_COLORS.get(arm) if isinstance(arm, str) else None
     return color or COLORS[index % len(COLORS)]
 

@@ -13,6 +13,7 @@ from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.reporting.figures.tuning import scores_by_lr, tuned_scores
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MIN_TASKS = 3  # a share of fewer says nothing
@@ -21,11 +22,11 @@ THRESHOLDS = np.linspace(0, 1, 101)
 
 def task_profile(results: Results) -> Iterator[ReportFigure]:
     """The share of data sets on which an arm's normalised accuracy exceeds each level (Agarwal et al. 2021)."""
-    suite = results.suite
-    if suite["compare"] == "dataset" or len(pairing.values(suite, "dataset")) < MIN_TASKS:
+    manifest = results.manifest
+    if manifest.compare == "dataset" or len(pairing.values(manifest, "dataset")) < MIN_TASKS:
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
-    for data in points_of(results, "dataset", *(["lr"] if over_lr(suite) else [])):
+    for data in points_of(results, "dataset", *(["lr"] if over_lr(manifest) else [])):
         scores = _scores_by_task(data)
         tasks = len(next(iter(scores.values()))) if scores else 0
         if tasks < MIN_TASKS:
@@ -37,7 +38,7 @@ def task_profile(results: Results) -> Iterator[ReportFigure]:
                 axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=data.palette[arm])
                 axes.step(THRESHOLDS, share, where="post", lw=1.6, label=label_text(arm), **data.line(arm))
             axes.set(xlabel="normalised test accuracy, above", ylabel="share of tasks", ylim=(-0.03, 1.03))
-        tuned = ", with the learning rate chosen on the other seeds" if over_lr(suite) else ""
+        tuned = ", with the learning rate chosen on the other seeds" if over_lr(manifest) else ""
         yield report_figure(
             data,
             figure,
@@ -58,21 +59,21 @@ def task_profile(results: Results) -> Iterator[ReportFigure]:
 def _scores_by_task(data: ResultSlice) -> dict[Any, NDArray[np.float64]]:
     """Per arm its normalised scores [task, seed], NaN where a seed has none; of the tasks that all arms have."""
     by_task = {
-        arm: {task: _task_scores(trials, data.suite) for (task,), trials in rows.groupby(["dataset"], sort=False)}
+        arm: {task: _task_scores(trials, data.manifest) for (task,), trials in rows.groupby(["dataset"], sort=False)}
         for arm, rows in data.by_arm(data.trials)
     }
     shared = [
         task
-        for task in pairing.values(data.suite, "dataset")
+        for task in pairing.values(data.manifest, "dataset")
         if all(len(tasks.get(task, ())) for tasks in by_task.values())
     ]
     return {arm: _padded([tasks[task] for task in shared]) for arm, tasks in by_task.items()} if shared else {}
 
 
-def _task_scores(trials: pd.DataFrame, suite: Mapping[str, Any]) -> NDArray[np.float64]:
+def _task_scores(trials: pd.DataFrame, manifest: Manifest) -> NDArray[np.float64]:
     """The normalised score of each seed at one task."""
     guess = (1 / trials["classes"].astype("float64")).min()
-    if not over_lr(suite):
+    if not over_lr(manifest):
         scored = pairing.score_units(trials, "test_accuracy")["score"].dropna().to_numpy("float64")
         return normalised(scored, np.full(len(scored), guess))
     scores = scores_by_lr(trials)

@@ -22,7 +22,7 @@ Scores = tuple[pd.DataFrame, pd.DataFrame]  # validation and test, [seed, lr]
 
 def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
     """Over k the expected accuracy of the best of k learning rates; beside it every seed at the lr chosen for it."""
-    if not over_lr(results.suite):
+    if not over_lr(results.manifest):
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
     for data in points_of(results, "lr"):
