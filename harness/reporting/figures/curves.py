@@ -119,7 +119,8 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
             title="How soon does it get there?",
             caption=(
                 f"The share of seeds whose validation accuracy has reached {formatting.percent(target)}, over "
-                f"training (Kaplan-Meier; a tick at the budget marks seeds that never did; they count as all of it)."
+                f"training (Kaplan-Meier; a tick at the budget marks seeds that never did, which count as the whole "
+                f"budget)."
             ),
             alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
             shown=(len(shown), len(points), "grid points"),
