@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from harness.analysis import formatting, stats
 from harness.analysis.pairing import ArmSample, Pairs
+from harness.analysis.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Comparison:
     metric: str
     point: str  # the grid point in words, empty where there is one only
     n: int  # pairs: seeds with a score in both arms
-    n_unpaired: int  # scores without a partner, left out
+    n_unpaired: int  # scores without a partner, excluded
     n_missing: int  # results that have no score; they could turn a verdict, which is not given without them
     arm_mean: float
     than_mean: float
@@ -56,8 +56,13 @@ class Comparison:
     equivalence_p_adjusted: float = math.nan
     failures_p_adjusted: float = math.nan
     reference_p_adjusted: float = math.nan
-    verdict: str = ""  # empty where the row is told beside the verdict and has no part in it
+    verdict: str = ""  # empty where the row is a secondary test and has no part in the verdict
     shown_in: str = ""  # the claim or the figure that it belongs to
+
+    @property
+    def is_one_sample(self) -> bool:
+        """Whether the arm is compared with a number, such as a published figure: that has no trials."""
+        return self.than_trials == 0
 
 
 COLUMNS = [field.name for field in fields(Comparison)]
@@ -101,21 +106,30 @@ def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generato
     )
 
 
-def _mean(scores: NDArray[np.float64]) -> float:
+def _mean(scores: FloatArray) -> float:
     return float(scores.mean()) if len(scores) else math.nan
 
 
-def _failure_rate(side: ArmSample) -> stats.Interval:
+def _failure_rate(sample: ArmSample) -> stats.Interval:
     """The share that failed with its Wilson interval; no ends where a unit is several trials, which fail together."""
-    rate = stats.wilson(side.failed, side.finished)
-    return rate if side.one_each else stats.Interval(rate.estimate, math.nan, math.nan)
+    rate = stats.wilson(sample.failed, sample.finished)
+    return rate if sample.units_are_trials else stats.Interval(rate.estimate, math.nan, math.nan)
 
 
 def _failures_p(pairs: Pairs) -> float:
     """The exact McNemar p; NaN where a unit is several trials, of which some may fail."""
-    if not pairs.ours.one_each:
+    if not pairs.ours.units_are_trials:
         return math.nan
     return stats.mcnemar_p(pairs.ours.failures == 1, pairs.theirs.failures == 1)
+
+
+def bound_of(ours_open: bool, theirs_open: bool) -> str:
+    """What a difference is a bound of where either arm may do better still beyond the grid."""
+    if ours_open and theirs_open:
+        return "unknown"
+    if ours_open:
+        return "at least"
+    return "at most" if theirs_open else "exact"
 
 
 def adjusted(family: Sequence[Comparison]) -> list[Comparison]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.analysis.verdicts import check, comparisons_of
+from harness.analysis.validation import check, comparisons_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
 from tests.support.verdicts import LRS, NORMS, SEEDS, SIZES

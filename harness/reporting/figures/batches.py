@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
-from harness.analysis.claims import slopes as trend_comparisons
+from harness.analysis.claims.trend import compare_slopes
 from harness.analysis.comparison import Comparison, adjusted
 from harness.analysis.metrics import FAILED, score_words
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
@@ -78,7 +78,7 @@ def _slopes(trials: pd.DataFrame, suite: Any, name: str) -> tuple[Comparison, ..
     """The slopes that the caption gives, as rows of comparisons.csv."""
     than, rng = baseline_arm(suite), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
     claims = [Claim.trend(arm, than=than, along="batch_size") for arm in pairing.arms(suite) if arm != than]
-    found = [comparison for claim in claims for comparison in trend_comparisons(claim, trials, suite, rng)]
+    found = [comparison for claim in claims for comparison in compare_slopes(claim, trials, suite, rng)]
     return tuple(replace(comparison, shown_in=name) for comparison in adjusted(found))
 
 

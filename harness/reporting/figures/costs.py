@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator
 
 from harness.analysis import formatting, pairing
+from harness.analysis.claims.costs import cost_pairs
 from harness.analysis.stats import mean_interval
 from harness.reporting.figures.frame import (
     ReportFigure,
@@ -30,7 +31,7 @@ def step_costs(results: Results) -> Iterator[ReportFigure]:
         if claim.kind != "costs":
             continue
         here = pairing.matching(results.trials, claim.where)
-        found = [pairs for pairs in pairing.cost_pairs(results, here, claim.arm, claim.than) if len(pairs.differences)]
+        found = [pairs for pairs in cost_pairs(results, here, claim.arm, claim.than) if len(pairs.differences)]
         if found:
             yield _picture(results, claim, f"costs_{number}", found)
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
+from harness.analysis.lr_ranges import range_units
 from harness.analysis.metrics import FAILED, FINISHED, score_words
 from harness.analysis.stats import UsableRange, usable_range
 from harness.reporting.figures.frame import (
@@ -36,7 +37,7 @@ def usable_ranges(results: Results) -> Iterator[ReportFigure]:
     if not over_lr(suite) or suite["target_accuracy"] is None:
         return
     for suffix, where, trials in points_of(results, "lr"):
-        units = pairing.range_units(trials, suite)
+        units = range_units(trials, suite)
         if units["score"].isna().all():
             continue
         arms = pairing.arms(suite)

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
-from harness.analysis.claims import Recovery, elsewhere, recoveries
+from harness.analysis.claim_pairs import other_arm_words
+from harness.analysis.claims.recovers import Recovery, recoveries
 from harness.analysis.metrics import METRICS, score_words
 from harness.reporting.figures.frame import ReportFigure, canvas, color_of, counted, label_text, setting
 from harness.spec.claim import Claim
@@ -31,7 +32,7 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, of in zip(panels, shown, strict=True):
                 _slopes(axes, of, suite)
-                names = [label_text(of.local.than), label_text(of.local.arm), label_text(elsewhere(claim, suite))]
+                names = [label_text(of.local.than), label_text(of.local.arm), label_text(other_arm_words(claim, suite))]
                 axes.set_xticks(range(3), names, rotation=20, ha="right")
                 axes.set_title(label_text(formatting.point(of.local.point)))
             panels[0].set_ylabel(METRICS[claim.metric].words)
@@ -44,7 +45,7 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
             caption=(
                 f"Every thin line is a seed, with a dot where it was trained: {formatting.value(claim.than)}, "
                 f"which may "
-                f"lose; {formatting.value(claim.arm)}; and {elsewhere(claim, suite)}, the one big batch. Bars "
+                f"lose; {formatting.value(claim.arm)}; and {other_arm_words(claim, suite)}, the one big batch. Bars "
                 f"are means. "
                 f"{left_out}n = {formatting.listing(map(str, seeds))} seeds that have all three; no test is "
                 f"made here, that "

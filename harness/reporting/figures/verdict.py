@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting
+from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
 from harness.analysis.formatting import Unit
 from harness.analysis.metrics import METRICS
 from harness.analysis.verdicts import Verdict
-from harness.analysis.wording import PUBLISHED
 from harness.reporting.figures.frame import ReportFigure, canvas, label_text, plain_numbers, shared_xlabel
 
 ROW = 0.26  # inches
@@ -65,7 +65,7 @@ def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
     nothing, low, high = (formatting.scaled(value, unit) for value in (0.0, -of.margin, of.margin))
     axes.axvline(nothing, lw=0.9, color="#808080")
-    if not math.isnan(of.equivalence_p) and verdict.claim.kind in ("equivalent", "matches"):
+    if not math.isnan(of.equivalence_p) and KINDS[verdict.claim.kind].is_equivalence:
         axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
     elif of.margin:
         axes.axvline(high, lw=1.2, ls=(0, (4, 2)), color=INK)
@@ -74,7 +74,7 @@ def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
 def _caption(found: list[Comparison]) -> str:
     n = sorted({comparison.n for comparison in found})
     counts = f"{n[0]} to {n[-1]}" if len(n) > 1 else f"{n[0]}"
-    units = "seeds" if found[0].than == PUBLISHED else "pairs of equal seed"
+    units = "seeds" if found[0].is_one_sample else "pairs of equal seed"
     tested = [comparison for comparison in found if comparison.n >= comparison.seeds_needed]
     bars = "bars are 95 % intervals over seeds. " if tested else "too few seeds for intervals or tests: descriptive. "
     shown = f"Shown: {MOST_ROWS} of {len(found)} grid points. " if len(found) > MOST_ROWS else ""
