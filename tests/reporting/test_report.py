@@ -193,7 +193,7 @@ def test_captions_say_n_failures_policy_test_correction_and_init(written):
     (effect,) = (p for p in figures(written[0]) if p.name == "effect")
     for word in (
         "n = 8",
-        "Failed to train: 0 of",
+        "Failed to train: batch",
         "counts as guessing",
         "sign-flip",
         "Holm over 6",
