@@ -10,7 +10,7 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.curve_metrics import with_curve
-from harness.analysis.metrics import FAILED, METRICS
+from harness.analysis.metrics import METRICS
 from harness.spec.claim import Claim
 from harness.storage.tables import Results
 
@@ -27,8 +27,13 @@ def other_arm_words(claim: Claim, manifest: Mapping[str, Any]) -> str:
     return f"{formatting.value(than)} at {formatting.point(other_point)}" if other_point else formatting.value(than)
 
 
-def claim_units(claim: Claim, results: Results) -> tuple[pd.DataFrame, str]:
-    """The trials of both arms, each at its own grid points, with a score; the name of the metric."""
+def claim_units(
+    claim: Claim, results: Results, columns: Mapping[str, "pd.Series[Any]"] | None = None
+) -> tuple[pd.DataFrame, str]:
+    """The trials of both arms, each at its own grid points, with a score; the name of the metric.
+
+    `columns` are further columns of the units, with the index of the trials.
+    """
     trials, metric = with_curve(results, claim.metric, claim.at)
     than, other_point = other_arm(claim, results.suite)
     arms = trials[results.suite["compare"]]
@@ -38,17 +43,22 @@ def claim_units(claim: Claim, results: Results) -> tuple[pd.DataFrame, str]:
     )
     kept = trials[((arms == claim.arm) & at_ours) | ((arms == than) & at_theirs)]
     units = pairing.pairing_columns(pairing.score_units(kept, metric), results.suite)
-    if metric == "steps_to_target":
-        units = units.assign(reached=kept[metric].notna() & ~kept["status"].isin(FAILED))
+    units = units.assign(**dict(columns or {}))
     if claim.is_ratio:
         positive = units["score"].where(units["score"] > 0)
         units, metric = units.assign(score=np.log(positive)), f"{metric} as a ratio"
     return units, metric
 
 
-def claim_pairs(claim: Claim, results: Results, *, is_swapped: bool = False) -> list[pairing.Pairs]:
+def claim_pairs(
+    claim: Claim,
+    results: Results,
+    *,
+    is_swapped: bool = False,
+    columns: Mapping[str, "pd.Series[Any]"] | None = None,
+) -> list[pairing.Pairs]:
     """The pairs at each grid point of the claim; swapped, they are those of the other arm against this one."""
-    units, metric = claim_units(claim, results)
+    units, metric = claim_units(claim, results, columns)
     than, other_point = other_arm(claim, results.suite)
     points = pairing.pairs_of(
         units,

@@ -15,9 +15,10 @@ import pandas as pd
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare
-from harness.analysis.metrics import FINISHED, MAIN_METRIC, smallest_effect
+from harness.analysis.metrics import FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.analysis.verdicts import Verdict, verdicts
+from harness.spec.claim import DEFAULT_METRIC
 from harness.spec.trial import Trial
 from harness.storage.tables import OUTCOMES, Results
 
@@ -121,8 +122,8 @@ def _comparisons(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any])
     trials = pd.concat([old.assign(side="before"), new.assign(side="after")], ignore_index=True)
     by_side = {**suite, "compare": "side"}
     axes = [axis for axis in suite["axes"] if axis != "seed"]
-    units = pairing.score_units(trials, MAIN_METRIC)
-    points = pairing.pairs_of(units, by_side, axes, arm="after", than="before", metric=MAIN_METRIC)
+    units = pairing.score_units(trials, DEFAULT_METRIC)
+    points = pairing.pairs_of(units, by_side, axes, arm="after", than="before", metric=DEFAULT_METRIC)
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
 
     def tested(pairs: Sequence[pairing.Pairs]) -> list[Comparison]:
@@ -134,13 +135,13 @@ def _comparisons(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any])
     if len(points) == len({pairs.point.get(compare_axis) for pairs in points}):
         return tested(changed)
     means = _mean_units(trials, compare_axis)
-    arms = pairing.pairs_of(means, by_side, [compare_axis], arm="after", than="before", metric=MAIN_METRIC)
+    arms = pairing.pairs_of(means, by_side, [compare_axis], arm="after", than="before", metric=DEFAULT_METRIC)
     return [*(replace(c, point=f"{c.point}, over all points") for c in tested(arms)), *tested(changed)]
 
 
 def _mean_units(trials: pd.DataFrame, compare_axis: str) -> pd.DataFrame:
     """One unit per side, arm and seed: the mean score over all points of the arm; missing where a point is."""
-    units = pairing.score_units(trials, MAIN_METRIC)
+    units = pairing.score_units(trials, DEFAULT_METRIC)
     by_seed = units.groupby(["side", compare_axis, "seed"], sort=False, dropna=False)
     counts = by_seed[["failed", "finished", "trials"]].sum()
     score = by_seed["score"].mean().where(by_seed["score"].count() == by_seed.size())

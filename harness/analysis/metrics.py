@@ -10,7 +10,6 @@ import pandas as pd
 from harness.analysis import formatting
 from harness.analysis.formatting import DECADES, PLAIN, POINTS, SHARE, STEPS, TIMES, TIMES_LESS, Unit
 
-MAIN_METRIC = "test_accuracy"  # what arms are compared by, if nothing else is asked
 FAILED = ("nonfinite", "no_better_than_init")
 FINISHED = ("ok", "below_target", *FAILED)  # statuses that are results; trials with any other have none yet
 Column = Callable[[pd.DataFrame], "pd.Series[float]"]  # of the table of trials

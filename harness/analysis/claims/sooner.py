@@ -14,14 +14,20 @@ from harness.analysis.claim_pairs import claim_pairs, compare_with_margin
 from harness.analysis.claim_words import claim_words, target_words
 from harness.analysis.comparison import Comparison
 from harness.analysis.judging import judge_superiority
+from harness.analysis.metrics import FAILED
 from harness.spec.claim import Claim
 from harness.storage.tables import Results
 
 
 def compare_times(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
     """With a log-rank test for reference, which takes a time that was not reached as censored."""
-    compared = zip(compare_with_margin(claim, results, rng), claim_pairs(claim, results), strict=True)
-    return [replace(comparison, reference_p=_log_rank_p(pairs)) for comparison, pairs in compared]
+    reached = results.trials["steps_to_target"].notna() & ~results.trials["status"].isin(FAILED)
+    pairs_at_points = claim_pairs(claim, results, columns={"reached": reached})
+    comparisons = compare_with_margin(claim, results, rng)
+    return [
+        replace(comparison, reference_p=_log_rank_p(pairs))
+        for comparison, pairs in zip(comparisons, pairs_at_points, strict=True)
+    ]
 
 
 def _log_rank_p(pairs: pairing.Pairs) -> float:
