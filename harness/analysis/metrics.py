@@ -23,13 +23,13 @@ class Policy:
     value: Column
 
 
-UNKNOWN = "unknown, which leaves the claim undecided"
+UNKNOWN_WORDS = "unknown, which leaves the claim undecided"
 CHANCE = Policy("guessing (1 / classes)", lambda trials: 1 / trials["classes"])
 INITIAL_LOSS = Policy("the loss at initialisation", lambda trials: trials["initial_loss"])
 AS_MEASURED = Policy("any other: its steps take time too", lambda trials: trials["score"])
 BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
 # A gap of nothing learnt is 0, the best there is, and the largest gap would speak for the other arm.
-UNSCORED = Policy(UNKNOWN, lambda trials: trials["initial_loss"] * np.nan)
+UNSCORED = Policy(UNKNOWN_WORDS, lambda trials: trials["initial_loss"] * np.nan)
 
 
 # How a difference between arms is worded. Means are of each arm; an amount has its unit.
@@ -175,7 +175,7 @@ def curve_metric(name: str) -> Metric:
     split = "" if curve["split"] == "probe" else f"{curve['split']} "
     in_layer = f" in layer {layer}" if layer else ""
     words = AT_WORDS[curve["at"]].format(f"{split}{PROBED.get(quantity, quantity.replace('_', ' '))}{in_layer}")
-    policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN}", lambda trials: trials[name])
+    policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN_WORDS}", lambda trials: trials[name])
     unit = POINTS if quantity == "accuracy" else PLAIN
     return Metric(words, f"{words} is {{difference}}", unit, "higher", "lower", policy, 1, is_directed=False)
 

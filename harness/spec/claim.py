@@ -72,7 +72,7 @@ class Claim:
         **where: Any,
     ) -> "Claim":
         """The arm's metric is higher, good or not: by more than `by`, or more than `by_factor` times as high."""
-        margin = _margin(by, by_factor)
+        margin = _margin_of(by, by_factor)
         return cls(
             kind="more",
             arm=arm,
@@ -99,7 +99,7 @@ class Claim:
         **where: Any,
     ) -> "Claim":
         """The arm's metric is lower, good or not: by more than `by`, or by a factor of more than `by_factor`."""
-        margin = _margin(by, by_factor)
+        margin = _margin_of(by, by_factor)
         return cls(
             kind="less",
             arm=arm,
@@ -239,7 +239,7 @@ def _or_empty(against: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return {} if against is None else against
 
 
-def _margin(by: float | None, by_factor: float | None) -> float:
+def _margin_of(by: float | None, by_factor: float | None) -> float:
     """The margin as a difference, of logarithms where it is given as a factor."""
     if by_factor is None:
         return 0.0 if by is None else by
