@@ -71,7 +71,7 @@ def test_the_pace_is_that_of_steps_thrown_away():
 def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, mode, workers, gpus, share):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 10**9, 8 * 10**9))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    stack = SimpleNamespace(mode=mode, weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
+    stack = SimpleNamespace(backend=mode, weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
     each = cohort_size.KEPT_TIMES * 10**6 + cohort_size.WEIGHTS_TIMES * 4000 + 8 * 987
     expected = fitting(3 * 10**9 // share, each) if share else 1
     assert surveying._max_cohort_size(stack, DIGITS, 10**6, "cuda", workers) == expected
@@ -86,8 +86,8 @@ def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
         tried.append(len(some))
         return init_state(some, dataset, CPU, own)
 
-    monkeypatch.setattr(surveying, "prepare", on_a_cpu)
-    monkeypatch.setattr(surveying, "make_ready", lambda trial, device: None)
+    monkeypatch.setattr(surveying, "init_state", on_a_cpu)
+    monkeypatch.setattr(surveying, "configure", lambda trial, device: None)
     suite = SimpleNamespace(suite=SimpleNamespace(functions={}))
     trials = [replace(BASE, seed=seed) for seed in range(5)]
     for at_once, found in ((100, 5), (3, 3), (1, 1)):
