@@ -61,7 +61,7 @@ def _check_values(option: str, axis: str, wanted: Iterable[Any], manifest: Mappi
 
 
 def check_outcome(claim: Claim, manifest: Mapping[str, Any]) -> None:
-    """Raise SuiteError unless the metric is an outcome of a trial, of which more or less is good."""
+    """Raise SuiteError unless the metric is an outcome of a trial, for which more or less is good."""
     check_metric(claim, manifest)
     if claim.metric not in TRIAL_METRICS:
         raise SuiteError(f"neither more nor less of {claim.metric!r} is good: use Claim.more or Claim.less")

@@ -21,7 +21,7 @@ class ClaimKind:
 
     # Before a run: raises SuiteError where the suite can't answer the claim.
     check: Callable[[Claim, Mapping[str, Any]], None]
-    collapsed_axes: Callable[[Claim], Sequence[str]] = lambda claim: ()  # axes of which all values make one comparison
+    collapsed_axes: Callable[[Claim], Sequence[str]] = lambda claim: ()  # axes whose values go into one comparison
     arms_against: Callable[[Claim], Sequence[str]] = lambda claim: (claim.arm,)  # arms compared with `claim.against`
     is_one_sample: bool = False  # the arm is compared with a number and not with another arm
 

@@ -14,7 +14,7 @@ from harness.analysis.stats.arrays import FloatArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What the paired seeds say of one arm against another; its fields are the columns of comparisons.csv.
+    """One arm against another over paired seeds; its fields are the columns of comparisons.csv.
 
     The estimate is the mean paired difference, positive where `arm` does better, or where it has more of a metric of
     which neither is good. Missing numbers are NaN.
@@ -26,7 +26,7 @@ class Comparison:
     point: str  # the grid point in words, empty where there is one only
     n: int  # pairs: seeds with a score in both arms
     n_unpaired: int  # scores without a partner, excluded
-    n_missing: int  # results that have no score; they could turn a verdict, which is not given without them
+    n_missing: int  # results without a score; they could change the verdict, so there is none without them
     arm_mean: float
     than_mean: float
     arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
@@ -45,10 +45,10 @@ class Comparison:
     high: float
     margin: float
     null: float  # the difference that p tests against
-    p: float  # sign-flip, exact but for many pairs
+    p: float  # sign-flip test, exact up to 20 pairs
     equivalence_p: float  # two one-sided t tests against the margin
     p_floor: float
-    reference_p: float = math.nan  # for reference: Page's one-sided test beside a slope, log-rank beside times
+    reference_p: float = math.nan  # for reference: Page's one-sided test for slopes, log-rank for times
     bound: str = "exact"  # at least, at most or unknown where the grid ends before a range does, or at an optimum
     family: int = 1  # comparisons that Holm's correction is over
     seeds_needed: int = 0  # pairs without which no p is given
@@ -117,7 +117,7 @@ def _failure_rate(sample: ArmSample) -> stats.Interval:
 
 
 def _failures_p(pairs: Pairs) -> float:
-    """The exact McNemar p; NaN where a unit is several trials, of which some may fail."""
+    """The exact McNemar p; NaN where a unit is several trials: some of them may fail."""
     if not pairs.ours.units_are_trials:
         return math.nan
     return stats.mcnemar_p(pairs.ours.failures == 1, pairs.theirs.failures == 1)

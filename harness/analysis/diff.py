@@ -51,11 +51,11 @@ class ResultsDiff:
     def conditions(self) -> dict[str, str]:
         """What `--fail-if` can ask for -> what there is of it, empty where there is nothing."""
         differing = sum(count - same for same, count in self.same_bits.values())
-        turned = [f"{statement}: {before}, then {after}" for statement, before, after in self.verdicts]
+        changed_verdicts = [f"{statement}: {before}, then {after}" for statement, before, after in self.verdicts]
         noise = [" ".join(filter(None, [c.arm, c.point or "over all points"])) for c in self.beyond_noise]
         return {
             "changed": "; ".join(noise),
-            "verdicts": "; ".join(turned),
+            "verdicts": "; ".join(changed_verdicts),
             "bits": f"{formatting.count(differing, 'trial')} of {self.matched}" if differing else "",
         }
 
@@ -150,7 +150,7 @@ def _mean_units(trials: pd.DataFrame, compare_axis: str) -> pd.DataFrame:
 
 
 def _flipped(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, str, str]]:
-    """The claims that both suites make and of which the verdicts differ."""
+    """The claims of both suites whose verdicts differ."""
     both = [(before[name], verdict) for name, verdict in after.items() if name in before]
     return [(new.statement, old.word, new.word) for old, new in both if old.word != new.word]
 

@@ -63,7 +63,7 @@ def amount(value: float, unit: Unit) -> str:
 
 
 def format_bound(value: float, unit: Unit, bound: str) -> str:
-    """The amount with its unit, of which the grid may show a bound only, or none where it ends before both arms do."""
+    """The amount with its unit, marked where the grid is too short and it is only a bound."""
     text = amount(value, unit)
     by_bound = {
         "at least": f"\N{GREATER-THAN OR EQUAL TO} {text}",
@@ -115,7 +115,7 @@ def value(setting: Any) -> str:
 
 
 def with_arm(arm: str, compare: str) -> str:
-    """An arm after a count: "with batch", "without norm"; `compare` is the axis of which it is a value."""
+    """An arm after a count: "with batch", "without norm"; `compare` is the axis of the arms."""
     name, at, point = arm.partition(" at ")
     return f"without norm{at}{point}" if (compare, name) == ("norm", "none") else f"with {arm}"
 

@@ -86,7 +86,7 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
     ),
 }
 CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
-PROBED = {  # where a name says too little
+PROBED = {  # names that need more words
     "saturated": "share of saturated units",
     "dead": "share of dead units",
     "activation_p15": "15th percentile of activations",
@@ -167,7 +167,7 @@ AT_WORDS = {  # which value of a curve -> how its name reads
 
 
 def curve_metric(name: str) -> Metric:
-    """What "split.name" or "split.name/layer" means: a value of a curve, of which neither more nor less is good."""
+    """What "split.name" or "split.name/layer" means: a value of a curve. Neither more nor less of it is good."""
     curve = CURVE.fullmatch(name)
     if curve is None:
         raise KeyError(name)
@@ -195,7 +195,7 @@ def score_words(metric: str) -> str:
 
 
 def smallest_effect(trials: pd.DataFrame) -> float:
-    """The difference in test accuracy under which arms count as equal, unless a claim says otherwise.
+    """The difference in test accuracy below which arms count as equal, unless a claim sets its own margin.
 
     Half a point, or one test example where the test set is smaller than 200.
     """

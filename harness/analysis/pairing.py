@@ -63,7 +63,7 @@ def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def by_point(rows: pd.DataFrame, axes: Sequence[str]) -> Iterator[tuple[Point, pd.DataFrame]]:
-    """The rows of each grid point, in the order of the suite; one nameless point where there are no axes."""
+    """The rows of each grid point, in the order of the suite; one point without a name where there are no axes."""
     if not axes:
         yield {}, rows
         return
@@ -159,7 +159,7 @@ def pairs_of(
 ) -> list[Pairs]:
     """Units of two arms, paired by seed at every grid point of these axes that both have.
 
-    The other arm stands at the same point, but for the axes `against`; a point is not compared with itself.
+    The other arm is at the same point except for the axes in `against`; a point is not compared with itself.
     """
     arm_column, pairs = units[manifest["compare"]], []
     theirs_at = {tuple(point.items()): rows for point, rows in by_point(units[arm_column == than], axes)}

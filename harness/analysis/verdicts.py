@@ -1,4 +1,4 @@
-"""Claims into verdicts: what the data say of what a suite declared.
+"""From declared claims to verdicts.
 
 How each kind of claim is tested and judged stands in its file in claims/. A verdict is one of
 
@@ -35,7 +35,7 @@ from harness.storage.tables import Results
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the data say of one claim."""
+    """The verdict on one claim, in words and in numbers."""
 
     claim: Claim
     statement: str  # the claim in words

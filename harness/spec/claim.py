@@ -13,7 +13,7 @@ AT = ("last", "mean", "first", "range")  # the value of a curve that a claim is 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a suite says of one arm against another; the report answers with a verdict.
+    """A statement about one arm against another; the report answers with a verdict.
 
     Make one by the constructor of its kind: `Claim.wider_lr_range("batch", than="none", at_least_decades=0.5)`.
     `where` keeps some grid points only: a value or a list of values for an axis. Points are never pooled: a claim that

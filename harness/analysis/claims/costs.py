@@ -37,7 +37,7 @@ def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> l
 
 
 def _without_shared_times(pairs: pairing.Pairs) -> pairing.Pairs:
-    """The pairs without those of which either trial was measured together with one before."""
+    """The pairs without those where either trial shares its measurement with an earlier one."""
     scores = pd.DataFrame({"ours": pairs.ours.scores, "theirs": pairs.theirs.scores})
     first = ~(scores["ours"].duplicated() | scores["theirs"].duplicated()).to_numpy()
     ours, theirs = (replace(sample, units=sample.units[first]) for sample in (pairs.ours, pairs.theirs))

@@ -1,4 +1,4 @@
-"""Time to a target: a run that never gets there has used its whole budget, and says no more than that."""
+"""Time to a target: a run that never reaches it is censored at its budget."""
 
 import numpy as np
 import scipy

@@ -28,7 +28,7 @@ def lr_sensitivity(losses: FloatArray, initial_loss: float) -> float:
 def chosen_lrs(validation: FloatArray) -> NDArray[np.intp]:
     """Per seed the index of the lr that the other seeds would choose; a missing score never wins."""
     if len(validation) < 2:
-        raise ValueError("an lr is chosen by the other seeds, of which there are none")
+        raise ValueError("an lr is chosen on the other seeds, and there is only one seed")
     known = np.where(np.isnan(validation), -np.inf, validation)
     return np.array([np.argmax(np.delete(known, seed, axis=0).mean(axis=0)) for seed in range(len(known))])
 
@@ -64,7 +64,7 @@ def _refitted(validation: FloatArray, test: FloatArray, counts: NDArray[np.int64
 
 
 def _votes(validation: FloatArray, counts: NDArray[np.int64], seed: int) -> FloatArray:
-    """[resample, lr]: what the other seeds say of each lr; a seed that is alone in a resample speaks for itself."""
+    """[resample, lr]: the summed validation scores of the other seeds for each lr; a seed alone in a resample counts itself."""
     others = counts.copy()
     others[:, seed] = np.where(counts[:, seed] == len(validation), counts[:, seed], 0)
     return np.asarray(
@@ -79,10 +79,10 @@ def best_of_k(validation: FloatArray, test: FloatArray) -> FloatArray:
     column is the cross-fitted score (after Dodge et al. 2019, "Show your work", equation 1).
     """
     if len(validation) < 2:
-        raise ValueError("an lr is chosen by the other seeds, of which there are none")
+        raise ValueError("an lr is chosen on the other seeds, and there is only one seed")
     known = np.where(np.isnan(validation), -np.inf, validation)
     chance = _chance_of_best(test.shape[1])
-    # Ties go to the lower lr, as in `chosen_lrs`: the order is that of falling scores, turned around.
+    # Ties go to the lower lr, as in `chosen_lrs`: sort by falling score, then reverse.
     orders = [
         np.argsort(-np.delete(known, seed, axis=0).mean(axis=0), kind="stable")[::-1] for seed in range(len(known))
     ]
