@@ -53,8 +53,8 @@ def test_the_interval_is_that_of_a_paired_t_test_on_logarithms(tmp_path):
 
 
 def test_a_table_sorts_ratios_as_it_shows_them(tmp_path):
-    found = [judged(timed(tmp_path, 2.0, times)).comparisons[0] for times in (1.2, 3.0)]
-    shown = [dict(zip(COMPARED, row, strict=True)) for row in comparisons_table("costs", "Costs", found).rows]
+    compared = [judged(timed(tmp_path, 2.0, times)).comparisons[0] for times in (1.2, 3.0)]
+    shown = [dict(zip(COMPARED, row, strict=True)) for row in comparisons_table("costs", "Costs", compared).rows]
     for column in ("mean", "difference or ratio", "95 % interval"):
         text, key = zip(*(row[column] for row in shown), strict=True)
         assert [float(k) for k in key] == pytest.approx([float(t.split()[0]) for t in text], rel=0.01), column

@@ -64,7 +64,7 @@ def _refitted(validation: FloatArray, test: FloatArray, counts: NDArray[np.int64
 
 
 def _votes(validation: FloatArray, counts: NDArray[np.int64], seed: int) -> FloatArray:
-    """[resample, lr]: the summed validation scores of the other seeds for each lr; a seed alone in a resample counts itself."""
+    """[resample, lr]: the summed validation scores of the other seeds; a seed that is alone counts itself."""
     others = counts.copy()
     others[:, seed] = np.where(counts[:, seed] == len(validation), counts[:, seed], 0)
     return np.asarray(
