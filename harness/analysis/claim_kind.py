@@ -1,13 +1,13 @@
 """What makes up a kind of claim: its check before a run, its comparison, its judge and its words."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.analysis.comparison import Comparison
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
@@ -20,7 +20,7 @@ class ClaimKind:
     """
 
     # Before a run: raises SuiteError where the suite can't answer the claim.
-    check: Callable[[Claim, Mapping[str, Any]], None]
+    check: Callable[[Claim, Manifest], None]
     collapsed_axes: Callable[[Claim], Sequence[str]] = lambda claim: ()  # axes whose values go into one comparison
     arms_against: Callable[[Claim], Sequence[str]] = lambda claim: (claim.arm,)  # arms compared with `claim.against`
     is_one_sample: bool = False  # the arm is compared with a number and not with another arm
@@ -34,7 +34,7 @@ class ClaimKind:
     is_equivalence: bool = False  # two one-sided tests support it
 
     # In words.
-    statement: Callable[[Claim, Mapping[str, Any]], str]
+    statement: Callable[[Claim, Manifest], str]
     bounds: Callable[[Sequence[Comparison]], str] = lambda comparisons: ""  # what the grid is too short to show
     reference_test: str = ""  # the name of the test whose p is `reference_p`
     no_estimate: str = ""  # what it means if the effect can't be estimated

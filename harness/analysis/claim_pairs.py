@@ -12,16 +12,17 @@ from harness.analysis.comparison import Comparison, compare
 from harness.analysis.curve_metrics import with_curve
 from harness.analysis.metrics import METRICS
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def other_arm(claim: Claim, manifest: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def other_arm(claim: Claim, manifest: Manifest) -> tuple[Any, dict[str, Any]]:
     """The arm that a claim compares with at another grid point, and the axes in which that point differs."""
     other_point = dict(claim.against)
-    return other_point.pop(manifest["compare"], claim.than), other_point
+    return other_point.pop(manifest.compare, claim.than), other_point
 
 
-def other_arm_words(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def other_arm_words(claim: Claim, manifest: Manifest) -> str:
     """The other arm in words, with its grid point where it is another: "batch at world size 1"."""
     than, other_point = other_arm(claim, manifest)
     return f"{formatting.value(than)} at {formatting.point(other_point)}" if other_point else formatting.value(than)
@@ -35,14 +36,14 @@ def claim_units(
     `columns` are further columns of the units, with the index of the trials.
     """
     trials, metric = with_curve(results, claim.metric, claim.at)
-    than, other_point = other_arm(claim, results.suite)
-    arms = trials[results.suite["compare"]]
+    than, other_point = other_arm(claim, results.manifest)
+    arms = trials[results.manifest.compare]
     at_ours, at_theirs = (
         trials.index.isin(pairing.matching(trials, where).index)
         for where in (claim.where, {**claim.where, **other_point})
     )
     kept = trials[((arms == claim.arm) & at_ours) | ((arms == than) & at_theirs)]
-    units = pairing.pairing_columns(pairing.score_units(kept, metric), results.suite)
+    units = pairing.pairing_columns(pairing.score_units(kept, metric), results.manifest)
     units = units.assign(**dict(columns or {}))
     if claim.is_ratio:
         positive = units["score"].where(units["score"] > 0)
@@ -59,11 +60,11 @@ def claim_pairs(
 ) -> list[pairing.Pairs]:
     """The pairs at each grid point of the claim; swapped, they are those of the other arm against this one."""
     units, metric = claim_units(claim, results, columns)
-    than, other_point = other_arm(claim, results.suite)
+    than, other_point = other_arm(claim, results.manifest)
     points = pairing.pairs_of(
         units,
-        results.suite,
-        pairing.axes(results.suite),
+        results.manifest,
+        pairing.axes(results.manifest),
         arm=claim.arm,
         than=than,
         metric=metric,
@@ -83,7 +84,7 @@ def with_other_arm_words(
     """The comparison with the other arm named together with its grid point."""
     if not claim.against:
         return comparison
-    words = other_arm_words(claim, results.suite)
+    words = other_arm_words(claim, results.manifest)
     return replace(comparison, arm=words) if is_swapped else replace(comparison, than=words)
 
 

@@ -1,7 +1,6 @@
 """The parts that statements of claims are made of: arms, margins and grid points in words."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.curve_metrics import with_at
 from harness.analysis.metrics import METRICS
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class ClaimWords:
     where: str  # ", at lr 0.1 and 0.3"
 
 
-def claim_words(claim: Claim, manifest: Mapping[str, Any], unit: formatting.Unit | None = None) -> ClaimWords:
+def claim_words(claim: Claim, manifest: Manifest, unit: formatting.Unit | None = None) -> ClaimWords:
     """The parts of a claim; the unit of its margin is that of the metric if no other is given."""
     metric = METRICS[with_at(claim.metric, claim.at)]
     margin = formatting.amount(claim.margin, unit or margin_unit(claim))
@@ -46,9 +46,9 @@ def margin_unit(claim: Claim) -> formatting.Unit:
     return METRICS[f"{name} as a ratio" if claim.is_ratio else name].unit
 
 
-def target_words(manifest: Mapping[str, Any]) -> str:
+def target_words(manifest: Manifest) -> str:
     """The accuracy that the suite wants reached: "90.0 %"."""
-    return formatting.percent(manifest["target_accuracy"] or math.nan)
+    return formatting.percent(manifest.target_accuracy or math.nan)
 
 
 def _values(wanted: Any) -> str:

@@ -19,6 +19,7 @@ from harness.analysis.metrics import FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.spec.claim import DEFAULT_METRIC
+from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
 from harness.storage.tables import OUTCOMES, Results
 
@@ -68,16 +69,16 @@ def diff(before: Results, after: Results) -> ResultsDiff:
     done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
     judged = (_verdicts(before), _verdicts(after))
     same = _equal_to_the_bit(old, new, before.curves, after.curves)[done]
-    by_arm = same.groupby(old.loc[done, before.suite["compare"]], sort=False, dropna=False)
+    by_arm = same.groupby(old.loc[done, before.manifest.compare], sort=False, dropna=False)
     return ResultsDiff(
-        name=str(after.suite["name"]),
+        name=after.manifest.name,
         only_before=len(rows[0]) - len(both),
         only_after=len(rows[1]) - len(both),
         matched=len(both),
         without_result=int((~done).sum()),
         same_bits={formatting.value(arm): (int(trials.sum()), len(trials)) for arm, trials in by_arm},
-        statuses=_statuses(old, new, before.suite),
-        comparisons=_comparisons(old[done], new[done], before.suite),
+        statuses=_statuses(old, new, before.manifest),
+        comparisons=_comparisons(old[done], new[done], before.manifest),
         verdicts=_flipped(*judged),
         claims_apart=len(judged[0].keys() ^ judged[1].keys()),
         made_with=_made_with(before, after),
@@ -107,21 +108,21 @@ def _curve_digests(curves: pd.DataFrame) -> "pd.Series[Any]":
     return rows.groupby(curves["key"]).sum()
 
 
-def _statuses(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[tuple[str, str, str]]:
     changed = old["status"].to_numpy() != new["status"].to_numpy()
     names = [
-        formatting.point({axis: row[axis] for axis in suite["axes"]}) or "the trial"
+        formatting.point({axis: row[axis] for axis in manifest.axes}) or "the trial"
         for row in old.loc[changed].to_dict("records")
     ]
     return list(zip(names, old.loc[changed, "status"], new.loc[changed, "status"], strict=True))
 
 
-def _comparisons(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any]) -> list[Comparison]:
+def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[Comparison]:
     """After against before: each arm over all of its points, and each point at which a score changed."""
-    compare_axis, margin = suite["compare"], smallest_effect(old)
+    compare_axis, margin = manifest.compare, smallest_effect(old)
     trials = pd.concat([old.assign(side="before"), new.assign(side="after")], ignore_index=True)
-    by_side = {**suite, "compare": "side"}
-    axes = [axis for axis in suite["axes"] if axis != "seed"]
+    by_side = replace(manifest, compare="side")
+    axes = [axis for axis in manifest.axes if axis != "seed"]
     units = pairing.score_units(trials, DEFAULT_METRIC)
     points = pairing.pairs_of(units, by_side, axes, arm="after", than="before", metric=DEFAULT_METRIC)
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time

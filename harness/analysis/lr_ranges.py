@@ -1,6 +1,5 @@
 """Over which learning rates each arm and seed trains, and how much the choice of one matters."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,18 +8,19 @@ import pandas as pd
 from harness.analysis.metrics import scores
 from harness.analysis.pairing import axes, by_point, score_units
 from harness.analysis.stats import UsableRange, lr_sensitivity, usable_range
+from harness.spec.manifest import Manifest
 
 
-def range_units(trials: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
+def range_units(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """One row per arm, seed and grid point: the usable lr range, its decades being the score.
 
     A seed has a score once all its learning rates have results: half a grid would look like a short range.
     """
-    over = [*axes(manifest, "lr"), manifest["compare"], "seed"]
+    over = [*axes(manifest, "lr"), manifest.compare, "seed"]
+    target = manifest.target_accuracy
+    assert target is not None, "a claim on a range is refused where the suite has no target"
     units = score_units(trials, "test_accuracy")
-    return pd.DataFrame(
-        [{**point, **_range_of_seed(rows, manifest["target_accuracy"])} for point, rows in by_point(units, over)]
-    )
+    return pd.DataFrame([{**point, **_range_of_seed(rows, target)} for point, rows in by_point(units, over)])
 
 
 def _range_of_seed(rows: pd.DataFrame, target: float) -> dict[str, Any]:

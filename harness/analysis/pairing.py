@@ -10,45 +10,47 @@ from harness.analysis import formatting
 from harness.analysis.metrics import FAILED, FINISHED, METRICS, scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
+from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 Point = dict[str, Any]  # axis -> value
 
 
-def arms(manifest: Mapping[str, Any]) -> list[Any]:
+def arms(manifest: Manifest) -> list[Any]:
     """The values of the compared axis, in the order of the suite."""
-    return values(manifest, manifest["compare"])
+    return values(manifest, manifest.compare)
 
 
-def values(manifest: Mapping[str, Any], axis: str) -> list[Any]:
+def values(manifest: Manifest, axis: str) -> list[Any]:
     """The values that an axis has in this suite; one where it doesn't vary."""
-    return list(manifest["axes"].get(axis, [manifest["settings"].get(axis)]))
+    return list(manifest.axes.get(axis, [manifest.settings.get(axis)]))
 
 
-def axes(manifest: Mapping[str, Any], *without: str) -> list[str]:
+def axes(manifest: Manifest, *without: str) -> list[str]:
     """The axes that make up a grid point: all but the compared one, the seed and those named."""
-    return [axis for axis in manifest["axes"] if axis not in (manifest["compare"], "seed", *without)]
+    return [axis for axis in manifest.axes if axis not in (manifest.compare, "seed", *without)]
 
 
 def named_arms(results: Results) -> Results:
     """The results with a name for the arm at which the compared axis is not set: nothing equals what is missing."""
-    suite, compare = results.suite, results.suite["compare"]
-    if None not in arms(suite):
+    manifest, compare = results.manifest, results.manifest.compare
+    if None not in arms(manifest):
         return results
 
-    def named(setting: Mapping[str, Any], *names: str) -> dict[str, Any]:
-        missing = [name for name in names if name in setting and setting[name] is None]
-        return {**setting, **dict.fromkeys(missing, formatting.value(None))}
+    def named(arm: Any) -> Any:
+        return formatting.value(None) if arm is None else arm
 
-    claims = [
-        {**named(claim, "arm", "than"), "against": named(claim.get("against", {}), compare)}
-        for claim in suite["claims"]
-    ]
-    axis = [formatting.value(None) if arm is None else arm for arm in arms(suite)]
+    def with_named_arms(claim: Claim) -> Claim:
+        against = {axis: named(value) if axis == compare else value for axis, value in claim.against.items()}
+        return replace(claim, arm=named(claim.arm), than=named(claim.than), against=against)
+
+    claims = [replace(declared, claim=with_named_arms(declared.claim)) for declared in manifest.claims]
+    axis = [named(arm) for arm in arms(manifest)]
     column = results.trials[compare].astype(object)
     return replace(
         results,
-        suite={**suite, "claims": claims, "axes": {**suite["axes"], compare: axis}},
+        manifest=replace(manifest, claims=claims, axes={**manifest.axes, compare: axis}),
         trials=results.trials.assign(**{compare: column.where(column.notna(), formatting.value(None))}),
     )
 
@@ -86,9 +88,9 @@ def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
-def pairing_columns(units: pd.DataFrame, manifest: Mapping[str, Any]) -> pd.DataFrame:
+def pairing_columns(units: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """The units with no other columns than pairing needs: taking rows of a hundred columns is slow."""
-    columns = (manifest["compare"], "seed", *axes(manifest), "score", "failed", "finished", "trials")
+    columns = (manifest.compare, "seed", *axes(manifest), "score", "failed", "finished", "trials")
     return units[[*dict.fromkeys(columns)]]
 
 
@@ -141,7 +143,7 @@ class Pairs:
         return replace(self, ours=ours, theirs=theirs, n_unpaired=self.n_unpaired + excluded)
 
 
-def metric_pairs(trials: pd.DataFrame, manifest: Mapping[str, Any], arm: Any, than: Any, metric: str) -> list[Pairs]:
+def metric_pairs(trials: pd.DataFrame, manifest: Manifest, arm: Any, than: Any, metric: str) -> list[Pairs]:
     """Two arms' trials, paired by seed at every grid point that both arms have in the suite."""
     units = score_units(trials, metric)
     return pairs_of(units, manifest, axes(manifest), arm=arm, than=than, metric=metric)
@@ -149,7 +151,7 @@ def metric_pairs(trials: pd.DataFrame, manifest: Mapping[str, Any], arm: Any, th
 
 def pairs_of(
     units: pd.DataFrame,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     axes: Sequence[str],
     *,
     arm: Any,
@@ -161,7 +163,7 @@ def pairs_of(
 
     The other arm is at the same point except for the axes in `against`; a point is not compared with itself.
     """
-    arm_column, pairs = units[manifest["compare"]], []
+    arm_column, pairs = units[manifest.compare], []
     theirs_at = {tuple(point.items()): rows for point, rows in by_point(units[arm_column == than], axes)}
     for point, ours in by_point(units[arm_column == arm], axes):
         other_point = {**point, **(against or {})}

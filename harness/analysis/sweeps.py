@@ -1,8 +1,7 @@
 """Scores of two arms along an axis: what a slope or a choice of the best value is made from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from harness.analysis import pairing
 from harness.analysis.metrics import scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +30,13 @@ class Sweep:
         return replace(self.pairs, ours=scored[0], theirs=scored[1], metric=metric)
 
 
-def sweeps(trials: pd.DataFrame, manifest: Mapping[str, Any], claim: Claim, metrics: Sequence[str]) -> Iterator[Sweep]:
+def sweeps(trials: pd.DataFrame, manifest: Manifest, claim: Claim, metrics: Sequence[str]) -> Iterator[Sweep]:
     """The scores of both arms of a claim along its axis, at each grid point without it."""
     units = pairing.pairing_columns(pairing.score_units(trials, metrics[0]), manifest)
     units = units.assign(**{f"score {i}": scores(trials, metric) for i, metric in enumerate(metrics)})
     columns = [f"score {i}" for i in range(len(metrics))]
     for point, at_point in pairing.by_point(units, pairing.axes(manifest, claim.along)):
-        of_arms = [at_point[at_point[manifest["compare"]] == arm] for arm in (claim.arm, claim.than)]
+        of_arms = [at_point[at_point[manifest.compare] == arm] for arm in (claim.arm, claim.than)]
         values = [set(rows[claim.along].dropna()) for rows in of_arms]
         if not (shared := sorted(values[0] & values[1])):
             continue

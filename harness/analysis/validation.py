@@ -10,9 +10,10 @@ from harness.analysis.claim_pairs import other_arm
 from harness.analysis.claims import KINDS
 from harness.errors import SuiteError, lookup
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 
 
-def check(claims: Iterable[Claim], manifest: Mapping[str, Any]) -> None:
+def check(claims: Iterable[Claim], manifest: Manifest) -> None:
     """Raise SuiteError for a claim that the suite can't answer, before anything is trained."""
     for number, claim in enumerate(claims, start=1):
         try:
@@ -21,7 +22,7 @@ def check(claims: Iterable[Claim], manifest: Mapping[str, Any]) -> None:
             raise SuiteError(f"claim {number} ({claim.kind}): {error}") from None
 
 
-def validate_claim(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def validate_claim(claim: Claim, manifest: Manifest) -> None:
     """Raise SuiteError where the suite, as suite.json holds it, can't answer the claim."""
     kind = lookup(KINDS, claim.kind, "kind of claim")
     check_arms(claim, manifest, is_one_sample=kind.is_one_sample)
@@ -29,7 +30,7 @@ def validate_claim(claim: Claim, manifest: Mapping[str, Any]) -> None:
     kind.check(claim, manifest)
 
 
-def comparisons_of(claim: Claim, manifest: Mapping[str, Any]) -> int:
+def comparisons_of(claim: Claim, manifest: Manifest) -> int:
     """How many comparisons the verdict on a claim rests on: as many as it covers grid points."""
     kind = KINDS[claim.kind]
     axes = pairing.axes(manifest, *kind.collapsed_axes(claim))

@@ -30,6 +30,7 @@ from harness.analysis.judging import DESCRIPTIVE, REFUTED, SUPPORTED, UNDECIDED
 from harness.analysis.validation import check
 from harness.analysis.wording import sentence, statement
 from harness.spec.claim import Claim
+from harness.spec.manifest import DeclaredClaim
 from harness.storage.tables import Results
 
 
@@ -48,28 +49,25 @@ class Verdict:
 def verdicts(results: Results, rng: np.random.Generator) -> list[Verdict]:
     """The verdict on every claim of the suite, in their order."""
     results, judged = pairing.named_arms(results), []
-    for number, declared in enumerate(results.suite["claims"], start=1):
-        declared = dict(declared)
-        declared_after = declared.pop("declared_after", 0)
-        claim = Claim(**declared)
-        check([claim], results.suite)
-        judged.append(_verdict(claim, declared_after, f"claim {number}", results, rng))
+    for number, declared in enumerate(results.manifest.claims, start=1):
+        check([declared.claim], results.manifest)
+        judged.append(_verdict(declared, f"claim {number}", results, rng))
     return judged
 
 
-def _verdict(claim: Claim, declared_after: int, name: str, results: Results, rng: np.random.Generator) -> Verdict:
-    kind = KINDS[claim.kind]
+def _verdict(declared: DeclaredClaim, name: str, results: Results, rng: np.random.Generator) -> Verdict:
+    claim, kind = declared.claim, KINDS[declared.claim.kind]
     judged = [replace(c, shown_in=name, verdict=kind.judge(c)) for c in adjusted(kind.compare(claim, results, rng))]
     families = kind.secondary_tests(claim, results, rng)
     secondary = [replace(c, shown_in=name) for family in families for c in adjusted(family)]
     word = _overall([comparison.verdict for comparison in judged])
     return Verdict(
         claim=claim,
-        statement=statement(claim, results.suite),
+        statement=statement(claim, results.manifest),
         word=word,
-        sentence=sentence(claim, judged, word, secondary, compare=results.suite["compare"]),
+        sentence=sentence(claim, judged, word, secondary, compare=results.manifest.compare),
         comparisons=(*judged, *secondary),
-        declared_after=declared_after,
+        declared_after=declared.declared_after,
     )
 
 

@@ -1,8 +1,7 @@
 """Claims and verdicts in plain English, generated from the numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness.analysis import formatting
 from harness.analysis.claims import KINDS
@@ -12,12 +11,13 @@ from harness.analysis.judging import REFUTED
 from harness.analysis.metrics import METRICS
 from harness.analysis.stats.paired import MOST_EXACT
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 
 MAX_NAMED = 6  # grid points that a sentence names; the table has all of them
 AGAINST_FIGURE = "{size} {direction} with {arm} than {than} ({arm_mean} on average against {than_mean})"
 
 
-def statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def statement(claim: Claim, manifest: Manifest) -> str:
     """The claim in words, with its margin."""
     return KINDS[claim.kind].statement(claim, manifest)
 

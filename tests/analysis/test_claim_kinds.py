@@ -95,17 +95,17 @@ def test_the_verdict_is_right_and_worded_in_every_world(tmp_path, kind, state):
 @pytest.mark.parametrize("kind", WITH_WORLD)
 def test_a_claim_that_the_suite_can_not_answer_is_refused_before_the_run(tmp_path, kind):
     world = WORLDS[kind]
-    suite = simulated(tmp_path, world, world.if_true).suite
-    check([world.claim], suite)
+    manifest = simulated(tmp_path, world, world.if_true).manifest
+    check([world.claim], manifest)
     with pytest.raises(SuiteError, match=re.escape(world.because)):
-        check([world.unanswerable], suite)
+        check([world.unanswerable], manifest)
 
 
 def test_no_two_kinds_are_worded_alike(tmp_path):
-    suite = simulated(tmp_path, WORLDS["better"], 0.1).suite
+    manifest = simulated(tmp_path, WORLDS["better"], 0.1).manifest
     metric = "generalisation_gap"  # of which less is better, and that is called smaller
     plain = Claim(kind="", arm="batch", than="none", margin=0.1, metric=metric, along="batch_size", published=0.5)
-    statements = [statement(replace(plain, kind=kind), suite) for kind in KINDS]
+    statements = [statement(replace(plain, kind=kind), manifest) for kind in KINDS]
     assert len(set(statements)) == len(KINDS)
 
 

@@ -3,9 +3,8 @@
 A seed is scored at the value that the validation scores of the other seeds choose.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -20,12 +19,13 @@ from harness.analysis.stats.arrays import FloatArray
 from harness.analysis.sweeps import sweeps
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 CHOSEN_BY = {"test_accuracy": "val_accuracy", "test_loss": "val_loss"}  # what the best value is chosen by
 
 
-def check_best_tuned(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_best_tuned(claim: Claim, manifest: Manifest) -> None:
     check_outcome(claim, manifest)
     if claim.metric not in CHOSEN_BY:
         raise SuiteError(f"what is tuned is judged on test data: {' or '.join(CHOSEN_BY)}, got {claim.metric!r}")
@@ -48,7 +48,7 @@ def tuned_pairs(
     trials = pairing.matching(results.trials, claim.where)
     sign = METRICS[claim.metric].sign
     metric = f"{claim.metric} at the best {claim.along}"
-    for sweep in sweeps(trials, results.suite, claim, [CHOSEN_BY[claim.metric], claim.metric]):
+    for sweep in sweeps(trials, results.manifest, claim, [CHOSEN_BY[claim.metric], claim.metric]):
         n = len(sweep.pairs.ours.scores)
         if n < 2:
             nothing_chosen = np.full(n, np.nan)
@@ -66,7 +66,7 @@ def _is_at_end(validation: FloatArray) -> bool:
     return bool({0, validation.shape[1] - 1} & set(stats.chosen_lrs(validation)))
 
 
-def best_tuned_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def best_tuned_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     return (
         f"at its own best {formatting.axis(claim.along)}, {words.arm} has a {words.better} {words.metric} than "

@@ -1,7 +1,6 @@
 """`costs`: a step of the arm takes at most so many times as long as one of the other."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison, compare
 from harness.analysis.judging import judge_superiority
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
@@ -31,8 +31,8 @@ def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> l
     """
     times = results.telemetry.set_index("key")["step_ms"].astype("float64")
     units = pairing.score_units(trials, "test_loss").assign(score=-np.log(trials["key"].map(times)))
-    axes = pairing.axes(results.suite)
-    points = pairing.pairs_of(units, results.suite, axes, arm=arm, than=than, metric="step_time")
+    axes = pairing.axes(results.manifest)
+    points = pairing.pairs_of(units, results.manifest, axes, arm=arm, than=than, metric="step_time")
     return [_without_shared_times(pairs) for pairs in points]
 
 
@@ -44,7 +44,7 @@ def _without_shared_times(pairs: pairing.Pairs) -> pairing.Pairs:
     return replace(pairs, ours=ours, theirs=theirs)
 
 
-def costs_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def costs_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     return (
         f"a step of {words.arm} takes at most {formatting.number(claim.margin)} times as long as one of {words.than}"

@@ -1,8 +1,5 @@
 """`equivalent`: the metrics of both arms are equal within a margin."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from harness.analysis.claim_checks import check_against, check_margin, check_metric
@@ -12,10 +9,11 @@ from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison
 from harness.analysis.judging import judge_equivalence
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def check_equivalent(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_equivalent(claim: Claim, manifest: Manifest) -> None:
     check_metric(claim, manifest)
     check_margin(claim)
     check_against(claim, manifest)
@@ -28,7 +26,7 @@ def compare_equivalent(claim: Claim, results: Results, rng: np.random.Generator)
     ]
 
 
-def equivalent_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def equivalent_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     return f"{words.arm} and {words.than} are equivalent within {words.margin} in {words.metric}{words.where}"
 

@@ -1,8 +1,5 @@
 """`less`: the arm has less of a metric, whether that is good or not, by more than a margin or a factor."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from harness.analysis.claim_checks import check_against, check_metric
@@ -12,10 +9,11 @@ from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison
 from harness.analysis.judging import judge_superiority
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def check_less(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_less(claim: Claim, manifest: Manifest) -> None:
     check_metric(claim, manifest)
     check_against(claim, manifest)
 
@@ -25,7 +23,7 @@ def compare_less(claim: Claim, results: Results, rng: np.random.Generator) -> li
     return compare_with_margin(claim, results, rng, is_swapped=is_larger_positive(claim))
 
 
-def less_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def less_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     return f"{words.arm} has a lower {words.metric} than {words.than}{words.by_more}{words.where}"
 

@@ -1,9 +1,7 @@
 """`matches`: the mean of the arm's metric is a published figure, within a margin."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +14,11 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.judging import judge_equivalence
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def check_matches(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_matches(claim: Claim, manifest: Manifest) -> None:
     check_metric(claim, manifest)
     check_margin(claim)
     if margin_unit(claim) is formatting.POINTS and not 0 <= published_figure(claim) <= 1:
@@ -35,7 +34,7 @@ def compare_with_figure(claim: Claim, results: Results, rng: np.random.Generator
     """Seeds against one number: the other sample has no trials."""
     units, metric = claim_units(claim, results)
     figure, comparisons = published_figure(claim), []
-    for point, rows in pairing.by_point(units, pairing.axes(results.suite)):
+    for point, rows in pairing.by_point(units, pairing.axes(results.manifest)):
         if not rows.empty:
             ours = pairing.by_seed(rows)
             theirs = ours.assign(score=figure, failed=0, finished=0, trials=0)
@@ -45,7 +44,7 @@ def compare_with_figure(claim: Claim, results: Results, rng: np.random.Generator
     return comparisons
 
 
-def matches_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def matches_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     figure = formatting.amount(published_figure(claim), margin_unit(claim))
     return f"{words.arm} matches the {words.than} {words.metric} of {figure} within {words.margin}{words.where}"

@@ -1,8 +1,5 @@
 """`more`: the arm has more of a metric, whether that is good or not, by more than a margin or a factor."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from harness.analysis.claim_checks import check_against, check_metric
@@ -12,10 +9,11 @@ from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison
 from harness.analysis.judging import judge_superiority
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def check_more(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_more(claim: Claim, manifest: Manifest) -> None:
     check_metric(claim, manifest)
     check_against(claim, manifest)
 
@@ -25,7 +23,7 @@ def compare_more(claim: Claim, results: Results, rng: np.random.Generator) -> li
     return compare_with_margin(claim, results, rng, is_swapped=not is_larger_positive(claim))
 
 
-def more_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def more_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     by_more = f", {words.margin} as high or more" if claim.is_ratio and claim.margin else words.by_more
     return f"{words.arm} has a higher {words.metric} than {words.than}{by_more}{words.where}"

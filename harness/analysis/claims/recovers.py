@@ -1,7 +1,6 @@
 """`recovers`: the arm recovers a share of what another arm loses against one big batch."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +15,13 @@ from harness.analysis.comparison import Comparison, compare
 from harness.analysis.judging import judge_superiority
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 SHARES = ("test_accuracy", "val_accuracy", "train_accuracy")
 
 
-def check_recovers(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_recovers(claim: Claim, manifest: Manifest) -> None:
     check_metric(claim, manifest)
     if claim.metric not in SHARES or claim.margin > 1:
         raise SuiteError(
@@ -31,10 +31,10 @@ def check_recovers(claim: Claim, manifest: Mapping[str, Any]) -> None:
     check_other_point(claim, manifest)
     if claim.arm == claim.than:
         raise SuiteError(f"an arm can't recover what it loses itself, got {claim.arm!r} twice")
-    axes = [axis for axis in claim.against if axis != manifest["compare"]]
+    axes = [axis for axis in claim.against if axis != manifest.compare]
     if not axes:
         raise SuiteError(f'say where the one big batch stands: against={{"world_size": 1}}, got {claim.against!r}')
-    followers = [axis for axis, leader in manifest.get("following", {}).items() if leader in axes]
+    followers = [axis for axis, leader in manifest.following.items() if leader in axes]
     if "batch_size" in (*axes, *followers):
         raise SuiteError("what is lost shows at equal batch_size (of all ranks together): leave it out of `against`")
 
@@ -101,7 +101,7 @@ def compare_loss_and_joint(claim: Claim, results: Results, rng: np.random.Genera
     ]
 
 
-def recovers_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def recovers_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest, formatting.SHARE)
     return (
         f"{words.arm} recovers more than {words.margin} of the {words.metric} that {formatting.value(claim.than)} "

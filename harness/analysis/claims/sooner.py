@@ -1,9 +1,7 @@
 """`sooner`: the arm reaches the target in fewer steps."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.judging import judge_superiority
 from harness.analysis.metrics import FAILED
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
@@ -38,7 +37,7 @@ def _log_rank_p(pairs: pairing.Pairs) -> float:
     return stats.log_rank_p(pairs.ours.scores, ours_reached, pairs.theirs.scores, theirs_reached)
 
 
-def sooner_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def sooner_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     target = target_words(manifest)
     return f"{words.arm} reaches {target} {words.better} than {words.than}{words.by_more}{words.where}"

@@ -1,8 +1,6 @@
 """`trend`: the lead of the arm grows with each doubling of an axis."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +15,11 @@ from harness.analysis.metrics import METRICS
 from harness.analysis.sweeps import sweeps
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def check_trend(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_trend(claim: Claim, manifest: Manifest) -> None:
     check_outcome(claim, manifest)
     values = check_along(claim, manifest)
     if min(values) <= 0:
@@ -28,11 +27,11 @@ def check_trend(claim: Claim, manifest: Mapping[str, Any]) -> None:
 
 
 def compare_trend(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
-    return compare_slopes(claim, results.trials, results.suite, rng)
+    return compare_slopes(claim, results.trials, results.manifest, rng)
 
 
 def compare_slopes(
-    claim: Claim, trials: pd.DataFrame, manifest: Mapping[str, Any], rng: np.random.Generator
+    claim: Claim, trials: pd.DataFrame, manifest: Manifest, rng: np.random.Generator
 ) -> list[Comparison]:
     """Slopes over log2 of the axis, with the p of Page's test that the lead grows along it for reference."""
     sign = METRICS[claim.metric].sign
@@ -46,7 +45,7 @@ def compare_slopes(
     return comparisons
 
 
-def trend_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def trend_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
     each = " for each doubling" if claim.margin else ""
     return (
@@ -55,9 +54,9 @@ def trend_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _follower_words(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def _follower_words(claim: Claim, manifest: Manifest) -> str:
     """What else changes along the axis by a rule of the suite, such as lr with the batch size."""
-    following = manifest.get("following", {})
+    following = manifest.following
     followers = [formatting.axis(name) for name, leader in following.items() if leader == claim.along]
     return f" ({formatting.listing(followers)} follows it)" if followers else ""
 

@@ -1,8 +1,7 @@
 """`wider_lr_range`: the arm reaches the target over more decades of learning rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -14,10 +13,11 @@ from harness.analysis.comparison import Comparison, bound_of, compare
 from harness.analysis.judging import judge_superiority
 from harness.analysis.lr_ranges import range_units
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def check_wider_lr_range(claim: Claim, manifest: Mapping[str, Any]) -> None:
+def check_wider_lr_range(claim: Claim, manifest: Manifest) -> None:
     check_outcome(claim, manifest)
     check_target(manifest)
     check_lrs(claim, manifest)
@@ -43,10 +43,10 @@ def compare_sensitivities(claim: Claim, results: Results, rng: np.random.Generat
 
 def _pairs_over_lr(claim: Claim, results: Results, metric: str, *, score: str) -> list[pairing.Pairs]:
     """Pairs of a column of `range_units`, at every grid point without lr."""
-    units = range_units(pairing.matching(results.trials, claim.where), results.suite)
+    units = range_units(pairing.matching(results.trials, claim.where), results.manifest)
     units = units.assign(score=units[score])
-    axes = pairing.axes(results.suite, "lr")
-    return pairing.pairs_of(units, results.suite, axes, arm=claim.arm, than=claim.than, metric=metric)
+    axes = pairing.axes(results.manifest, "lr")
+    return pairing.pairs_of(units, results.manifest, axes, arm=claim.arm, than=claim.than, metric=metric)
 
 
 def _is_open(sample: pairing.ArmSample) -> bool:
@@ -54,7 +54,7 @@ def _is_open(sample: pairing.ArmSample) -> bool:
     return not sample.units[["low_seen", "high_seen"]].all(axis=None)
 
 
-def wider_lr_range_statement(claim: Claim, manifest: Mapping[str, Any]) -> str:
+def wider_lr_range_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest, formatting.DECADES)
     target = target_words(manifest)
     return (
