@@ -15,7 +15,7 @@ def rng():
 def test_tasks_are_the_unit_however_many_seeds_one_has():
     interval = stats.iqm_interval(SCORES, rng())
     assert interval.estimate == pytest.approx(np.mean([0.3, 0.6, 0.6]))  # the middle of five task means
-    assert interval.low <= found.estimate <= found.high
+    assert interval.low <= interval.estimate <= interval.high
     doubled = np.hstack([SCORES, SCORES])
     assert stats.iqm_interval(doubled, rng()).estimate == pytest.approx(interval.estimate)
 

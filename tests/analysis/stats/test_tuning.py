@@ -71,7 +71,7 @@ def test_no_copy_of_a_seed_in_a_resample_chooses_its_own_lr():
     for _ in range(60):
         scores = rng.normal(0.8, 0.02, (SEEDS, 10))  # validation is the test: whoever chooses its own is flattered
         interval = stats.tuned_difference((scores, scores), (nothing, nothing), rng)
-        middles.append((interval.low + found.high) / 2)
+        middles.append((interval.low + interval.high) / 2)
     assert np.mean(middles) == pytest.approx(0.8, abs=0.004)
 
 
@@ -84,5 +84,5 @@ def test_the_interval_of_a_tuned_difference_covers_the_truth_at_the_nominal_rate
         luck = rng.normal(0, 0.01, (n, 1))
         sides = [truth + luck + rng.normal(0, 0.01, (2, n, LRS)) + better for better in (0.02, 0.0)]
         interval = stats.tuned_difference(tuple(sides[0]), tuple(sides[1]), rng)
-        inside.append(interval.low <= 0.02 <= found.high)
+        inside.append(interval.low <= 0.02 <= interval.high)
     assert 0.88 <= np.mean(inside) <= 0.99
