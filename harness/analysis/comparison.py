@@ -65,7 +65,7 @@ class Comparison:
         return self.than_trials == 0
 
 
-COMPARISON_COLUMNS = [field.name for field in fields(Comparison)]
+COMPARISON_FIELDS = [field.name for field in fields(Comparison)]
 P_VALUES = ("p", "equivalence_p", "failures_p", "reference_p")  # columns that are adjusted
 
 
@@ -153,4 +153,4 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
 
 def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """The comparisons as the frame that comparisons.csv holds."""
-    return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COMPARISON_COLUMNS)
+    return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COMPARISON_FIELDS)

@@ -115,9 +115,12 @@ def value(setting: Any) -> str:
 
 
 def with_arm(arm: str, compare: str) -> str:
-    """An arm after a count: "with batch", "without norm"; `compare` is the axis of the arms."""
-    name, at, point = arm.partition(" at ")
-    return f"without norm{at}{point}" if (compare, name) == ("norm", "none") else f"with {arm}"
+    """An arm after a count: "with batch", "without norm", "with lr 0.1"; `compare` is the axis of the arms."""
+    setting, at, point = arm.partition(" at ")
+    if setting == "none":
+        return f"without {axis(compare)}{at}{point}"
+    is_name = setting[:1].isalpha() and setting not in (value(True), value(False), value(None))
+    return f"with {arm}" if is_name else f"with {axis(compare)} {arm}"
 
 
 def axis(name: str) -> str:

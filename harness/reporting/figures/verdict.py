@@ -56,7 +56,7 @@ def _label(of: Comparison) -> str:
     if metric.unit.is_ratio:
         return f"{metric.words.removesuffix(', as a ratio')}: {label_text(of.arm)} in times of {label_text(of.than)}"
     unit = f", {metric.unit.name}" if metric.unit.name else ""
-    if of.metric.endswith(" recovered"):
+    if metric.unit is formatting.SHARE:
         return f"{metric.words}{unit}"
     return f"difference in {metric.words}{unit} (right: {metric.better} with {label_text(of.arm)})"
 
