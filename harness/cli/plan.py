@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import seeds_needed
-from harness.analysis.verdicts import check, comparisons_of
+from harness.analysis.validation import check, comparisons_of
 from harness.cli.progress import duration
 from harness.cli.run import RunPlan, find_work, run_preflight, workers_for
 from harness.execution.messages import CohortEstimate

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.analysis.metrics import FINISHED
-from harness.analysis.verdicts import check
+from harness.analysis.validation import check
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.analysis import formatting
-from harness.analysis.claims import VERDICTS
+from harness.analysis.judging import VERDICTS
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.verdicts import verdicts
 from harness.cli.fail_if import close_gate, parse_fail_if

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.analysis.verdicts import check
+from harness.analysis.validation import check
 from harness.cli.progress import Tally, display
 from harness.cli.report import page_of_overview
 from harness.cli.summary import end_of_run

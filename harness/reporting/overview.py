@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from harness.analysis import formatting
-from harness.analysis.claims import VERDICTS
+from harness.analysis.judging import VERDICTS
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.io import write_atomically

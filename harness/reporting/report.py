@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import comparison, formatting, pairing
+from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats.paired import MOST_EXACT
 from harness.analysis.verdicts import Verdict, verdicts
-from harness.analysis.wording import SAME
 from harness.io import write_atomically
 from harness.reporting import latex, pages
 from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_left_out
@@ -48,7 +48,7 @@ def write_report(results: Results) -> Path:
     facts = _template_facts(results, comparisons)
     facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "figures": drawn}
     write_atomically(results.folder / "report.md", pages.markdown("report.md", facts))
-    groups = [(v.statement, v.comparisons, v.claim.kind in SAME) for v in judged]
+    groups = [(v.statement, v.comparisons, KINDS[v.claim.kind].is_equivalence) for v in judged]
     groups += [(figure.title, figure.comparisons, False) for figure in drawn]
     write_atomically(page.parent / "table.tex", latex.latex_table(groups).encode("utf-8", "backslashreplace"))
     # The page comes last: with its digest it vouches for the others.

@@ -195,7 +195,7 @@ def test_captions_say_n_failures_policy_test_correction_and_init(written):
         "n = 8",
         "Failed to train: ",
         "of 48 without norm",
-        "counts as chance",
+        "counts as guessing",
         "sign-flip",
         "Holm over 6",
         "init he",

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
-from harness.analysis.claims import slopes as trend_comparisons
+from harness.analysis.claims.trend import compare_slopes
 from harness.analysis.comparison import Comparison, adjusted
 from harness.analysis.metrics import FAILED
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
@@ -63,9 +63,7 @@ def _slope_comparisons(data: ResultSlice, name: str) -> tuple[Comparison, ...]:
     """The slopes that the caption gives, as rows of comparisons.csv."""
     than, rng = data.baseline, np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
     claims = [Claim.trend(arm, than=than, along="batch_size") for arm in data.arms if arm != than]
-    family = [
-        comparison for claim in claims for comparison in trend_comparisons(claim, data.trials, data.manifest, rng)
-    ]
+    family = [comparison for claim in claims for comparison in compare_slopes(claim, data.trials, data.manifest, rng)]
     return tuple(replace(comparison, shown_in=name) for comparison in adjusted(family))
 
 

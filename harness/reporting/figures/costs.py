@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from harness.analysis import formatting, pairing
+from harness.analysis.claims.costs import cost_pairs
 from harness.analysis.stats import mean_interval
 from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
@@ -23,9 +24,7 @@ def step_costs(results: Results) -> Iterator[ReportFigure]:
     """One figure for each claim on costs: a row for each grid point, on a log axis with a line at 1."""
     for number, claim in claims_of(results, "costs"):
         data = ResultSlice(results=results, trials=pairing.matching(results.trials, claim.where))
-        points = [
-            pairs for pairs in pairing.cost_pairs(results, data.trials, claim.arm, claim.than) if len(pairs.differences)
-        ]
+        points = [pairs for pairs in cost_pairs(results, data.trials, claim.arm, claim.than) if len(pairs.differences)]
         if not points:
             continue
         with canvas(1.5 + ROW_HEIGHT * len(points)) as figure:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
+from harness.analysis.lr_ranges import range_units
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import UsableRange, usable_range
 from harness.reporting.figures.drawing import canvas, log_lr
@@ -27,7 +28,7 @@ def usable_ranges(results: Results) -> Iterator[ReportFigure]:
     if not over_lr(results.manifest) or target is None:
         return
     for data in points_of(results, "lr"):
-        units = pairing.range_units(data.trials, data.manifest)
+        units = range_units(data.trials, data.manifest)
         if units["score"].isna().all():
             continue
         arms = len(data.arms)

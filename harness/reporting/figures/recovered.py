@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting
-from harness.analysis.claims import Recovery, elsewhere, recoveries
+from harness.analysis.claim_pairs import other_arm_words
+from harness.analysis.claims.recovers import Recovery, recoveries
 from harness.analysis.metrics import METRICS
 from harness.reporting.figures.drawing import canvas, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
@@ -24,7 +25,7 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
         shown = points[:MAX_PANELS]
         if not shown:
             continue
-        big_batch = elsewhere(claim, data.manifest)
+        big_batch = other_arm_words(claim, data.manifest)
         with canvas(3.2) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, recovery in zip(panels, shown, strict=True):

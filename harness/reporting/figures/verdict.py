@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting
+from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
 from harness.analysis.formatting import Unit
 from harness.analysis.metrics import METRICS
 from harness.analysis.verdicts import Verdict
-from harness.analysis.wording import PUBLISHED
 from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, report_figure
 from harness.reporting.figures.style import GREY, label_text
@@ -68,7 +68,7 @@ def _axis_label(comparison: Comparison) -> str:
     if metric.unit.is_ratio:
         return f"{metric.words.removesuffix(', as a ratio')} with {arm} relative to {label_text(comparison.than)}"
     unit = f", {metric.unit.name}" if metric.unit.name else ""
-    if comparison.metric.endswith(" recovered"):
+    if metric.unit is formatting.SHARE:
         return f"{metric.words}{unit}"
     return f"difference in {metric.words}{unit} (right: {metric.better} with {arm})"
 
@@ -77,7 +77,7 @@ def _draw_margin(axes: Axes, verdict: Verdict, comparison: Comparison, unit: Uni
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
     none, low, high = (formatting.scaled(value, unit) for value in (0.0, -comparison.margin, comparison.margin))
     axes.axvline(none, lw=0.9, color=GREY)
-    if not math.isnan(comparison.equivalence_p) and verdict.claim.kind in ("equivalent", "matches"):
+    if not math.isnan(comparison.equivalence_p) and KINDS[verdict.claim.kind].is_equivalence:
         axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
     elif comparison.margin:
         axes.axvline(high, lw=1.2, ls=(0, (4, 2)), color=INK)
@@ -86,7 +86,7 @@ def _draw_margin(axes: Axes, verdict: Verdict, comparison: Comparison, unit: Uni
 def _verdict_caption(judged: list[Comparison]) -> str:
     n = sorted({comparison.n for comparison in judged})
     counts = f"{n[0]} to {n[-1]}" if len(n) > 1 else f"{n[0]}"
-    units = "seeds" if judged[0].than == PUBLISHED else "pairs of equal seed"
+    units = "seeds" if judged[0].is_one_sample else "pairs of equal seed"
     is_tested = any(comparison.n >= comparison.seeds_needed for comparison in judged)
     bars = "bars are 95 % intervals over seeds" if is_tested else "too few seeds for intervals or tests: descriptive"
     return (
