@@ -1,4 +1,4 @@
-"""What can be said on the command line. A verb's module is loaded when the verb is asked for."""
+"""The options of the command line. A verb's module is loaded when the verb is asked for."""
 
 import argparse
 import importlib
@@ -46,7 +46,14 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         "train what is missing, then write the report",
         [
             *(SUITES, RESULTS, ONLY, WORKERS, DEVICE),
-            ("--executor", {"choices": ["local", "slurm", "dask"], "default": "local", "help": "where cohorts run"}),
+            (
+                "--executor",
+                {
+                    "choices": ["local", "in-process"],
+                    "default": "local",
+                    "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
+                },
+            ),
             (
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
@@ -101,7 +108,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         ],
     ),
     "predict": (
-        "say what a trained model makes of examples",
+        "apply a trained model to examples",
         [
             *(MODEL, ("data", {"help": "a .csv or .npz file, or the name of a dataset"})),
             (
@@ -181,12 +188,8 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
 def _check(options: argparse.Namespace) -> None:
     """Turn texts into values, where they are not what they must be into one line."""
     given = vars(options)
-    if given.get("executor", "local") != "local":
-        raise MachineError(f"--executor {options.executor} is not there yet; leave it out to train on this machine")
-    if "workers" in given and options.workers != "auto":
-        if not options.workers.isdecimal() or not 1 <= int(options.workers) <= 1024:
-            raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {options.workers!r}")
-        options.workers = int(options.workers)
+    if "workers" in given:
+        options.workers = _workers(options.workers)
     if given.get("output") is not None and options.output.is_dir():
         raise UsageError(f"--output must be a file, got the folder {options.output}")
     if "batch_size" in given:
@@ -202,6 +205,15 @@ def _check(options: argparse.Namespace) -> None:
                 f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
                 "(what never ended is always trained; a result stands, unless --fresh sets all of them aside)"
             )
+
+
+def _workers(text: str) -> int | None:
+    """A number of workers; None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

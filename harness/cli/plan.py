@@ -1,17 +1,21 @@
 """`plan`: what would run and why, how long it may take, how many seeds a verdict needs. Trains nothing."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import seeds_needed
-from harness.analysis.verdicts import check, comparisons_of
+from harness.analysis.verdicts import comparisons_of
 from harness.cli.progress import duration
-from harness.cli.run import RunPlan, find_work, run_preflight, workers_for
-from harness.execution.messages import CohortEstimate
+from harness.execution.executors.pool import PoolExecutor
+from harness.execution.messages import PreflightResult
+from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request
+from harness.execution.runner import load
 from harness.execution.stop_flag import stopping
-from harness.spec.cohorts import Cohort, Shape, longest_first, shape
-from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.claim import Claim
+from harness.spec.cohorts import longest_first, shape
 from harness.spec.manifest import describe
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir
@@ -19,58 +23,54 @@ from harness.storage.records import ResultsDir
 
 def plan(options: argparse.Namespace) -> int:
     """Print the plan; the exit code."""
-    suite = load_suite(options.suite)
+    (suite,) = load([options.suite])
     description = describe(suite, list(suite.trials(device="cpu")))
-    check(suite.suite.claims, description)
-    place = ResultsDir(options.results / suite.name)
-    only = parse_only(options.only)
+    results_dir = ResultsDir(options.results / suite.name)
+    run_options = RunOptions(only=parse_only(options.only), device=options.device, workers=options.workers)
     print(suite.question)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in description["axes"].items()) or "no axis"
     print(f"{description['trials']} trials: {axes}; compared: {suite.suite.compare}")
-    _print_seeds(suite, description)
+    _print_seeds(suite.suite.claims, description)
+    request = preflight_request(suite, results_dir, run_options, plan=None)
     with stopping(None) as stop:
-        seen = run_preflight(suite, place, options, stop, measure=True)
-    if seen is None:
+        executor = PoolExecutor(workers=options.workers, device=options.device, stop=stop)
+        preflight = executor.preflight(replace(request, data_dir=None, measure=True))
+    if preflight is None:
         return stop.exit_code
-    todo = find_work(suite, place, seen.device, only, estimates=seen.estimates)
-    return _print_work(suite, todo, seen.estimates, workers_for(options, seen), seen.device)
-
-
-def _print_work(
-    suite: SuiteFile, todo: RunPlan, kinds: Mapping[Shape, CohortEstimate], workers: int, device: str
-) -> int:
-    command = f"python -m harness run {suite.path}"
-    if not todo.pending:
-        print(f"nothing to train: all {len(todo.selected)} selected trials have ended; {command} writes the report")
-        return 0
-    trials = sum(len(cohort.trials) for cohort in todo.pending)
-    sizes = sorted(len(cohort.trials) for cohort in todo.pending)
-    of = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
-    print(
-        f"{todo.results} trials have a result; {trials} would train, in "
-        f"{formatting.count(len(sizes), 'cohort')} of {of}"
-    )
-    hands = formatting.count(min(workers, len(sizes)), "worker")
-    guess = duration(_guess(todo.pending, kinds, workers))
-    for note in dict.fromkeys(kind.note for kind in kinds.values() if kind.note):
-        print(note)
-    print(f"about {guess} on {device} with {hands}, by a few steps tried; start with: {command}")
+    run_plan = find_work(suite, results_dir, preflight.device, run_options, preflight.estimates)
+    _print_work(run_plan, preflight, executor.worker_count(preflight), f"python -m harness run {suite.path}")
     return 0
 
 
-def _guess(pending: list[Cohort], kinds: Mapping[Shape, CohortEstimate], workers: int) -> float:
+def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, command: str) -> None:
+    if not run_plan.pending:
+        count = len(run_plan.selected)
+        print(f"nothing to train: all {count} selected trials have ended; {command} writes the report")
+        return
+    sizes = sorted(len(cohort.trials) for cohort in run_plan.pending)
+    size_range = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+    cohorts = f"{formatting.count(len(sizes), 'cohort')} of {size_range}"
+    print(f"{run_plan.results} trials have a result; {sum(sizes)} would train, in {cohorts}")
+    for note in dict.fromkeys(estimate.note for estimate in preflight.estimates.values() if estimate.note):
+        print(note)
+    time = duration(_seconds(run_plan, preflight, workers))
+    hands = formatting.count(min(workers, len(sizes)), "worker")
+    print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {command}")
+
+
+def _seconds(run_plan: RunPlan, preflight: PreflightResult, workers: int) -> float:
     """When the last of the workers is done, each taking the next cohort as it gets free."""
-    ends = [0.0] * workers
-    for cohort in longest_first(pending, {of: kind.work for of, kind in kinds.items()}):
-        ends[ends.index(min(ends))] += kinds[shape(cohort.trials[0])].seconds * len(cohort.trials)
+    estimates, ends = preflight.estimates, [0.0] * workers
+    for cohort in longest_first(run_plan.pending, {key: estimate.work for key, estimate in estimates.items()}):
+        ends[ends.index(min(ends))] += estimates[shape(cohort.trials[0])].seconds * len(cohort.trials)
     return max(ends)
 
 
-def _print_seeds(suite: SuiteFile, description: dict[str, object]) -> None:
+def _print_seeds(claims: Sequence[Claim], description: Mapping[str, Any]) -> None:
     seeds = len(pairing.values(description, "seed"))
-    for number, claim in enumerate(suite.suite.claims, start=1):
+    for number, claim in enumerate(claims, start=1):
         points = comparisons_of(claim, description)
         needed = seeds_needed(points)
-        word = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
+        answer = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
         compared = formatting.count(points, "comparison")
-        print(f"claim {number} ({claim.kind}) needs {needed} seeds for {compared}, has {seeds}: {word}")
+        print(f"claim {number} ({claim.kind}) needs {needed} seeds for {compared}, has {seeds}: {answer}")

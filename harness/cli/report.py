@@ -1,10 +1,7 @@
 """`report`: write tables and report again from what is in the results folder."""
 
 import argparse
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +11,8 @@ from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.verdicts import verdicts
 from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.cli.refresh_tables import refresh
-from harness.reporting.staleness import current_page
+from harness.reporting.update import update_overview, update_report
 from harness.spec.loader import load_suites
-from harness.storage.records import ResultsDir
 from harness.storage.tables import Results, read_results
 
 CONDITIONS = (*VERDICTS, "failed", "unfinished")  # of --fail-if: verdicts, trials that failed, trials without a result
@@ -25,44 +21,29 @@ CONDITIONS = (*VERDICTS, "failed", "unfinished")  # of --fail-if: verdicts, tria
 def report(options: argparse.Namespace) -> int:
     """Write the report of each suite, and an overview of several; the exit code."""
     asked = parse_fail_if(options.fail_if, CONDITIONS)
-    found: dict[str, list[str]] = {name: [] for name in CONDITIONS}
+    met: dict[str, list[str]] = {name: [] for name in CONDITIONS}
     suites = load_suites(options.suites)
     for suite in suites:
-        place, manifest, table = refresh(suite, options.results)
-        page = page_of_report(place, manifest)
-        count = len(table)
-        have = count - int((table["status"] == "interrupted").sum())
-        print(f"{suite.name}: {have} of {count} trials have ended; the report is {page}")
+        results_dir, manifest, table = refresh(suite, options.results)
+        page = update_report(results_dir, manifest)
+        n_ended = len(table) - int((table["status"] == "interrupted").sum())
+        print(f"{suite.name}: {n_ended} of {len(table)} trials have ended; the report is {page}")
         if asked:
-            _look(replace(read_results(place.root), suite=manifest), found)
+            for condition, cases in _conditions(replace(read_results(results_dir.root), suite=manifest)).items():
+                met[condition] += cases
     if len(suites) > 1:
-        print(f"the overview is {page_of_overview(options.results, [suite.name for suite in suites])}")
-    close_gate(asked, {name: "; ".join(of) for name, of in found.items()})
+        print(f"the overview is {update_overview(options.results, [suite.name for suite in suites])}")
+    close_gate(asked, {name: "; ".join(cases) for name, cases in met.items()})
     return 0
 
 
-def page_of_overview(folder: Path, names: Sequence[str]) -> Path:
-    """The page that tells what the suites of these names have found, made anew."""
-    from harness.reporting.overview import write_overview  # templates take a while to load
-
-    return write_overview(folder, [read_results(folder / name) for name in names])
-
-
-def _look(results: Results, found: dict[str, list[str]]) -> None:
-    """Add to each condition what a suite has of it."""
+def _conditions(results: Results) -> dict[str, list[str]]:
+    """The conditions that a suite meets, with what meets them."""
     name, status = results.suite["name"], results.trials["status"]
+    met: dict[str, list[str]] = {}
     for number, verdict in enumerate(verdicts(results, np.random.default_rng(0)), start=1):
-        found[verdict.word].append(f"{name}, claim {number}: {verdict.statement}")
+        met.setdefault(verdict.word, []).append(f"{name}, claim {number}: {verdict.statement}")
     for condition, count in (("failed", status.isin(FAILED).sum()), ("unfinished", (~status.isin(FINISHED)).sum())):
         if count:
-            found[condition].append(f"{name}: {formatting.count(int(count), 'trial')}")
-
-
-def page_of_report(results_dir: ResultsDir, manifest: Mapping[str, Any]) -> Path:
-    """The page of the report on the tables as they are, made anew where it is of others."""
-    page = current_page(results_dir.root, manifest)
-    if page is None:
-        from harness.reporting.report import write_report  # pictures take a second to load
-
-        page = write_report(replace(read_results(results_dir.root), suite=manifest))
-    return page
+            met[condition] = [f"{name}: {formatting.count(int(count), 'trial')}"]
+    return met
