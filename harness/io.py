@@ -22,7 +22,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         make_folder(path.parent)
         try:
-            _write_through(draft, data)
+            _write_and_sync(draft, data)
             # A rename is atomic, a write is not: a killed run must leave no half file.
             draft.replace(path)
         except BaseException:
@@ -34,7 +34,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise MachineError(f"can't write {path}: {error.strerror} (errno {error.errno})") from error
 
 
-def _write_through(path: Path, data: bytes) -> None:
+def _write_and_sync(path: Path, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(path, flags, 0o644), "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
         file.write(data)
@@ -59,14 +59,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_bytes(path: Path, *, at_most: int) -> bytes:
+def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     """The content of a regular file; a link, a pipe, a device or too large a file is refused unread."""
-    with open_regular(path, at_most=at_most) as file:
+    with open_regular(path, max_bytes=max_bytes) as file:
         return file.read()
 
 
 @contextmanager
-def open_regular(path: Path, *, at_most: int) -> Iterator[BinaryIO]:
+def open_regular(path: Path, *, max_bytes: int) -> Iterator[BinaryIO]:
     """A regular file, open to read; a link, a pipe, a device or too large a file is refused."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -75,11 +75,11 @@ def open_regular(path: Path, *, at_most: int) -> Iterator[BinaryIO]:
     except OSError as error:
         raise DamageError(f"can't read {path}: {error.strerror} (errno {error.errno})") from error
     try:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
             raise DamageError(f"{path} is not a regular file")
-        if facts.st_size > at_most:
-            raise DamageError(f"{path} has {facts.st_size} bytes, more than the {at_most} that such a file can have")
+        if info.st_size > max_bytes:
+            raise DamageError(f"{path} has {info.st_size} bytes, more than the {max_bytes} that such a file can have")
         with open(descriptor, "rb", closefd=False) as file:
             yield file
     except OSError as error:
@@ -91,13 +91,13 @@ def open_regular(path: Path, *, at_most: int) -> Iterator[BinaryIO]:
 def dump_checked_json(content: dict[str, Any]) -> bytes:
     """JSON of `content` with a sha256 of itself as its last member."""
     body = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
-    seal = hashlib.sha256(body.encode()).hexdigest()
-    return f'{body[:-1]},"sha256":"{seal}"}}\n'.encode()
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    return f'{body[:-1]},"sha256":"{digest}"}}\n'.encode()
 
 
 def load_checked_json(path: Path) -> dict[str, Any]:
-    """The content of a file written by `dump_sealed`; DamageError where a bit of it is not what was written."""
-    data = read_bytes(path, at_most=MAX_JSON_BYTES)
+    """The content of a file written by `dump_checked_json`; DamageError where a bit of it is not what was written."""
+    data = read_bytes(path, max_bytes=MAX_JSON_BYTES)
     body, mark, rest = data.rpartition(b',"sha256":"')
     if not mark or hashlib.sha256(body + b"}").hexdigest().encode() + b'"}\n' != rest:
         raise DamageError(f"{path} is damaged: its checksum does not hold")
@@ -112,7 +112,10 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """The JSON object that ASCII text stands for, by strict rules; ValueError where it is none."""
     try:
         content = json.loads(
-            data.decode("ascii"), parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_unique
+            data.decode("ascii"),
+            parse_float=_parse_finite,
+            parse_constant=_raise_not_json,
+            object_pairs_hook=_reject_duplicates,
         )
     except RecursionError as error:
         raise ValueError("it nests too deep") from error
@@ -121,16 +124,16 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return content
 
 
-def _finite(literal: str) -> float:
+def _parse_finite(literal: str) -> float:
     value = float(literal)
-    return value if math.isfinite(value) else _refuse(literal)
+    return value if math.isfinite(value) else _raise_not_json(literal)
 
 
-def _refuse(literal: str) -> NoReturn:
+def _raise_not_json(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is not a number of JSON")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         raise ValueError("a name stands twice in one object")

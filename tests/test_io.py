@@ -86,7 +86,7 @@ def test_what_is_written_is_read_and_nothing_else_is_left(tmp_path_factory, old,
     for data in (old, new):
         if data is not None:
             write_atomically(path, data)
-            assert read_bytes(path, at_most=len(data)) == data
+            assert read_bytes(path, max_bytes=len(data)) == data
     assert names_in(path.parent) == ["b.json"]
 
 

@@ -35,14 +35,14 @@ def test_what_is_no_regular_file_is_refused_unread(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     IRREGULAR[kind](tmp_path / "a.json")
     with pytest.raises(DamageError, match=r"a\.json"):
-        read_bytes(tmp_path / "a.json", at_most=2**20)
+        read_bytes(tmp_path / "a.json", max_bytes=2**20)
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/tty"])
 def test_a_device_is_refused_unread(device):
     with pytest.raises(DamageError, match=device):
-        read_bytes(Path(device), at_most=2**20)
+        read_bytes(Path(device), max_bytes=2**20)
 
 
 @pytest.mark.timeout(20)
@@ -51,26 +51,26 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path):
     with path.open("wb") as file:
         file.truncate(10 * 2**30)
     with pytest.raises(DamageError, match="10737418240 bytes, more than the 64"):
-        read_bytes(path, at_most=64)
+        read_bytes(path, max_bytes=64)
 
 
 def test_a_file_of_just_the_size_is_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(bytes(64))
-    assert read_bytes(path, at_most=64) == bytes(64)
+    assert read_bytes(path, max_bytes=64) == bytes(64)
     with pytest.raises(DamageError, match="has 64 bytes, more than the 63"):
-        read_bytes(path, at_most=63)
+        read_bytes(path, max_bytes=63)
 
 
 def test_a_file_that_is_not_there_is_not_damaged(tmp_path):
     with pytest.raises(FileNotFoundError):
-        read_bytes(tmp_path / "a.json", at_most=64)
+        read_bytes(tmp_path / "a.json", max_bytes=64)
 
 
 def test_a_name_below_a_file_is_refused(tmp_path):
     (tmp_path / "a.json").write_bytes(OLD)
     with pytest.raises(DamageError, match="errno 20"):
-        read_bytes(tmp_path / "a.json" / "b", at_most=64)
+        read_bytes(tmp_path / "a.json" / "b", max_bytes=64)
 
 
 @pytest.mark.parametrize("call", ["open", "fstat"])
@@ -80,7 +80,7 @@ def test_a_disk_that_fails_to_read_is_told_with_path_and_errno(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(os, call, Mock(side_effect=OSError(errno.EIO, "Input/output error")))
         with pytest.raises(DamageError) as caught:
-            read_bytes(path, at_most=64)
+            read_bytes(path, max_bytes=64)
     assert str(caught.value) == f"can't read {path}: Input/output error (errno 5)"
 
 
@@ -103,9 +103,9 @@ def test_no_descriptor_is_left_open(tmp_path, monkeypatch):
     before = open_descriptors()
     for kind in IRREGULAR:
         with pytest.raises(DamageError):
-            read_bytes(tmp_path / kind, at_most=64)
+            read_bytes(tmp_path / kind, max_bytes=64)
     write_atomically(tmp_path / "a.json", OLD)
     with pytest.raises(DamageError):
-        read_bytes(tmp_path / "a.json", at_most=1)
-    read_bytes(tmp_path / "a.json", at_most=64)
+        read_bytes(tmp_path / "a.json", max_bytes=1)
+    read_bytes(tmp_path / "a.json", max_bytes=64)
     assert open_descriptors() == before

@@ -90,15 +90,15 @@ DERIVED: dict[
     re.compile(r"(?P<of>.+) per doubling of (?P<axis>\w+)"): lambda metric, axis: replace(
         metric,
         words=f"slope of {metric.words} per doubling of {axis.replace('_', ' ')}",
-        says=f"per doubling of {axis.replace('_', ' ')}, {metric.words} changes by an amount that is",
+        template=f"per doubling of {axis.replace('_', ' ')}, {metric.words} changes by an amount that is",
     ),
     re.compile(r"(?P<of>.+) at the best (?P<axis>\w+)"): lambda metric, axis: replace(
         metric,
         words=f"{metric.words} at the best {axis.replace('_', ' ')}",
-        says=f"at the {axis.replace('_', ' ')} that the other seeds choose, {metric.says}",
+        template=f"at the {axis.replace('_', ' ')} that the other seeds choose, {metric.template}",
     ),
     re.compile(r"(?P<of>.+) recovered"): lambda metric: replace(
-        metric, words=f"share of the {metric.words} recovered", says="the share recovered is", unit=SHARE
+        metric, words=f"share of the {metric.words} recovered", template="the share recovered is", unit=SHARE
     ),
     re.compile(r"(?P<of>.+) as a ratio"): lambda metric: replace(
         metric, words=f"{metric.words}, as a ratio", unit=TIMES, sign=1

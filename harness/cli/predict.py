@@ -13,7 +13,7 @@ from harness.execution.preflight import resolve_device
 from harness.export.evaluate import confusion, loss_and_accuracy, read_examples, scores
 from harness.export.load import load_with_facts
 from harness.io import write_atomically
-from harness.storage.tables import csv_bytes
+from harness.storage.csv_files import csv_bytes
 
 MOST_CLASSES = 20  # that a table on a screen has room for
 MOST_CONFUSED = 10

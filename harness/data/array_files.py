@@ -23,7 +23,7 @@ LABEL = "label"
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays in an .npz file, by name."""
     try:
-        data = read_bytes(path, at_most=MAX_BYTES)
+        data = read_bytes(path, max_bytes=MAX_BYTES)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, UNFOLDS * len(data)):
                 raise ValueError(f"it unfolds to more than {UNFOLDS} times its size")
@@ -66,7 +66,7 @@ def read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_bytes(path, at_most=MAX_TEXT_BYTES)
+        return read_bytes(path, max_bytes=MAX_TEXT_BYTES)
     except FileNotFoundError as error:
         raise UsageError(f"no file {path}") from error
     except DamageError as error:

@@ -48,7 +48,7 @@ def read_checked(path: Path) -> bytes:
     A few bytes tell what is none of ours, before the whole is read.
     """
     try:
-        with open_regular(path, at_most=MAX_BYTES) as file:
+        with open_regular(path, max_bytes=MAX_BYTES) as file:
             if not _has_mark(file):
                 raise ModelError(f"{path} {FOREIGN}, or it is cut off")
             file.seek(0)

@@ -20,7 +20,8 @@ from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.staleness import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
-from harness.storage.tables import Results, csv_bytes
+from harness.storage.csv_files import csv_bytes
+from harness.storage.tables import Results
 
 
 def write_report(results: Results) -> Path:

@@ -10,7 +10,8 @@ from typing import Any
 from harness.analysis import pairing
 from harness.errors import DamageError
 from harness.io import read_bytes
-from harness.storage.tables import MAX_TABLE_BYTES, TABLES
+from harness.storage.csv_files import MAX_TABLE_BYTES
+from harness.storage.tables import TABLES
 
 FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}  # with what must not be written into them
 MAX_PAGE_BYTES = 2**28
@@ -39,7 +40,7 @@ def digest_of(folder: Path, suite: Mapping[str, Any]) -> str:
     folders = [Path(__file__).parents[1] / name for name in ("analysis", "reporting")]
     code = sorted(p for part in folders for p in part.rglob("*") if p.is_file() and p.suffix != ".pyc")
     for path in [*(folder / name for name in TABLES), *data_files(folder, suite), *plane_files(folder), *code]:
-        content = read_bytes(path, at_most=MAX_TABLE_BYTES) if path.exists() else b""
+        content = read_bytes(path, max_bytes=MAX_TABLE_BYTES) if path.exists() else b""
         sums.update(hashlib.sha256(content).digest())
     return sums.hexdigest()
 
@@ -47,7 +48,7 @@ def digest_of(folder: Path, suite: Mapping[str, Any]) -> str:
 def is_whole(page: Path, digest: str) -> bool:
     """Whether a page was made from what the digest stands for, and all that was written with it is there still."""
     try:
-        text = read_bytes(page, at_most=MAX_PAGE_BYTES)
+        text = read_bytes(page, max_bytes=MAX_PAGE_BYTES)
     except (FileNotFoundError, DamageError):
         return False
     found = DIGEST.search(text[:4096])

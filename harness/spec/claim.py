@@ -7,12 +7,7 @@ from typing import Any
 
 from harness.errors import SuiteError
 
-AT = (
-    "last",
-    "mean",
-    "first",
-    "range",
-)  # which value of a curve a claim is about; the range is its largest less its least
+AT = ("last", "mean", "first", "range")  # the value of a curve that a claim is about; range: its largest less its least
 
 
 @dataclass(frozen=True, kw_only=True)

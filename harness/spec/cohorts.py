@@ -41,25 +41,25 @@ def cohort_id(keys: Iterable[str]) -> str:
 def make_cohorts(
     trials: Iterable[Trial], previous: Sequence[Sequence[str]] = (), max_size: Mapping[Shape, int] | None = None
 ) -> list[Cohort]:
-    """Cut trials into cohorts: first those of an earlier plan as they were `kept`, then the others among themselves.
+    """Cut trials into cohorts: first those of a `previous` plan as they were, then the others among themselves.
 
-    Trials share a cohort where they are equal in all but PER_MODEL, as many as may train `at_once`. The order of the
+    Trials share a cohort where they are equal in all but PER_MODEL, at most `max_size` of each shape. The order of the
     trials is the order of the plan: with the seed outermost, the first cohorts of all arms together are a fair part of
     the grid.
     """
-    todo = {trial.key: trial for trial in trials}
+    remaining = {trial.key: trial for trial in trials}
     cohorts = []
     for keys in previous:
-        if _is_complete(keys, todo):
-            cohorts.append(Cohort(tuple(todo.pop(key) for key in keys)))
-    shapes: dict[Shape, list[Trial]] = {}
-    for trial in todo.values():
-        shapes.setdefault(shape(trial), []).append(trial)
-    most = max_size or {}
+        if _is_complete(keys, remaining):
+            cohorts.append(Cohort(tuple(remaining.pop(key) for key in keys)))
+    by_shape: dict[Shape, list[Trial]] = {}
+    for trial in remaining.values():
+        by_shape.setdefault(shape(trial), []).append(trial)
+    max_sizes = max_size or {}
     parts = [
         (index, part)
-        for of, alike in shapes.items()
-        for index, part in enumerate(_even_parts(alike, most.get(of, MAX_COHORT)))
+        for key, alike in by_shape.items()
+        for index, part in enumerate(_even_parts(alike, max_sizes.get(key, MAX_COHORT)))
     ]
     return cohorts + [Cohort(tuple(part)) for _, part in sorted(parts, key=lambda entry: entry[0])]
 
@@ -72,9 +72,9 @@ def longest_first(cohorts: Iterable[Cohort], work: Mapping[Shape, float]) -> lis
     rounds: dict[Shape, int] = {}
     order = []
     for cohort in cohorts:
-        of = shape(cohort.trials[0])
-        rounds[of] = rounds.get(of, -1) + 1
-        order.append((rounds[of], -work.get(of, 0.0) * len(cohort.trials), cohort))
+        key = shape(cohort.trials[0])
+        rounds[key] = rounds.get(key, -1) + 1
+        order.append((rounds[key], -work.get(key, 0.0) * len(cohort.trials), cohort))
     return [cohort for *_, cohort in sorted(order, key=lambda entry: entry[:2])]
 
 
@@ -83,9 +83,9 @@ def shape(trial: Trial) -> Shape:
     return tuple(getattr(trial, axis) for axis in Trial.__slots__ if axis not in PER_MODEL)
 
 
-def _is_complete(keys: Sequence[str], todo: Mapping[str, Trial]) -> bool:
+def _is_complete(keys: Sequence[str], remaining: Mapping[str, Trial]) -> bool:
     """Whether a kept cohort can train as it was: each of its trials is to do, once, and they are alike."""
-    return len({*keys} & todo.keys()) == len(keys) and len({shape(todo[key]) for key in keys}) == 1
+    return len({*keys} & remaining.keys()) == len(keys) and len({shape(remaining[key]) for key in keys}) == 1
 
 
 def _even_parts(trials: list[Trial], max_size: int) -> list[list[Trial]]:

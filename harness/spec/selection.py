@@ -11,15 +11,15 @@ Selection = Mapping[str, frozenset[Value]]
 
 def parse_only(rules: Sequence[str]) -> dict[str, frozenset[Value]]:
     """The values that each named axis may have; several rules for one axis add up."""
-    wanted: dict[str, set[Value]] = {}
+    allowed: dict[str, set[Value]] = {}
     for rule in rules:
         axis, equals, values = rule.partition("=")
         if not equals or not all(values.split(",")):
             raise UsageError(f"--only needs AXIS=VALUE[,VALUE], got {rule!r}")
         if axis != "key" and axis not in axis_types():
             raise UsageError(f"--only: unknown axis {axis!r}; {nearest(axis, ['key', *axis_types()])}")
-        wanted.setdefault(axis, set()).update(_parse(axis, text) for text in values.split(","))
-    return {axis: frozenset(values) for axis, values in wanted.items()}
+        allowed.setdefault(axis, set()).update(_parse_value(axis, text) for text in values.split(","))
+    return {axis: frozenset(values) for axis, values in allowed.items()}
 
 
 def select(trials: Iterable[Trial], only: Selection) -> list[Trial]:
@@ -27,11 +27,11 @@ def select(trials: Iterable[Trial], only: Selection) -> list[Trial]:
     trials = list(trials)
     if not trials:
         raise SuiteError("the suite has no trial: its only_if keeps none")
-    chosen = [trial for trial in trials if _matches(trial, only)]
-    if not chosen:
+    selected = [trial for trial in trials if _matches(trial, only)]
+    if not selected:
         rules = ", ".join(f"{axis} in {sorted(map(str, values))}" for axis, values in only.items())
         raise EmptySelection(f"no trial matches: {rules}; the suite has {len(trials)} trials, `plan` shows their axes")
-    return chosen
+    return selected
 
 
 def _matches(trial: Trial, only: Selection) -> bool:
@@ -41,7 +41,7 @@ def _matches(trial: Trial, only: Selection) -> bool:
     return all(getattr(trial, axis) in values for axis, values in only.items() if axis != "key")
 
 
-def _parse(axis: str, text: str) -> Value:
+def _parse_value(axis: str, text: str) -> Value:
     """The value that `text` stands for on this axis."""
     readers: dict[type, Any] = {
         int: int,
@@ -49,11 +49,11 @@ def _parse(axis: str, text: str) -> Value:
         bool: {"true": True, "false": False}.__getitem__,
         type(None): {"none": None}.__getitem__,
     }
-    kinds = (str,) if axis == "key" else axis_types()[axis]
-    for kind in sorted(kinds, key=lambda kind: kind is str):  # a text is whatever nothing else is
+    types = (str,) if axis == "key" else axis_types()[axis]
+    for kind in sorted(types, key=lambda kind: kind is str):  # a text is whatever nothing else is
         try:
             value: Value = readers.get(kind, str)(text.lower() if kind in (bool, type(None)) else text)
         except (ValueError, KeyError):
             continue
         return value
-    raise UsageError(f"--only: {axis} can't be {text!r}; it takes {' or '.join(kind.__name__ for kind in kinds)}")
+    raise UsageError(f"--only: {axis} can't be {text!r}; it takes {' or '.join(kind.__name__ for kind in types)}")

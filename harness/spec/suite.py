@@ -13,9 +13,9 @@ from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
 Functions = Mapping[str, Callable[..., Any]]
 
-MOST_VALUES = 100_000  # of an axis: more are a slip of the keyboard, or never end
+MAX_VALUES = 100_000  # of an axis: more are a slip of the keyboard, or never end
 
-OWN_CODE = ("model", "dataset")  # axes whose values may be functions of the suite file
+CUSTOM_AXES = ("model", "dataset")  # axes whose values may be functions of the suite file
 
 
 @dataclass(frozen=True, init=False)
@@ -54,12 +54,12 @@ class Suite:
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
         if not isinstance(save_models, bool):
             raise SuiteError(f"save_models must be True or False, got {save_models!r}")
-        claims = _listed("claims", claims, Claim, "made by Claim.better and its like")
-        also = _listed("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
+        claims = _as_members("claims", claims, Claim, "made by Claim.better and its like")
+        also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
         functions: dict[str, Callable[..., Any]] = {}
-        axes = {axis: _values(axis, given) for axis, given in axes.items()}
-        grids = tuple(_grid({**axes, **changes}, functions) for changes in ({}, *also))
-        compare = compare if compare is not None else _varying(grids)
+        axes = {axis: _as_list(axis, given) for axis, given in axes.items()}
+        grids = tuple(_make_grid({**axes, **changes}, functions) for changes in ({}, *also))
+        compare = compare if compare is not None else _default_compare(grids)
         if compare not in axis_types():
             canonical(str(compare), None)
         values = (grids, functions, claims, compare, target_accuracy, only_if, save_models)
@@ -104,7 +104,7 @@ def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
     return [float(f"{low * (high / low) ** (i / intervals):.3g}") for i in range(intervals + 1)]
 
 
-def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> Grid:
+def _make_grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> Grid:
     """The axes with every value in canonical form; functions are replaced by their names and kept aside."""
     missing = [
         f.name for f in fields(Trial) if f.name in ("dataset", "model", "lr", "batch_size") and f.name not in axes
@@ -115,7 +115,7 @@ def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> 
     for axis, given in axes.items():
         if axis == "source":
             raise SuiteError("source is computed from the files that a suite brings; leave it out")
-        values = [canonical(axis, _named(axis, value, functions)) for value in _values(axis, given)]
+        values = [canonical(axis, _register_function(axis, value, functions)) for value in _as_list(axis, given)]
         if not values:
             raise SuiteError(f"axis {axis!r} is empty; give it a value or a list of values")
         if len(set(values)) < len(values):
@@ -125,7 +125,7 @@ def _grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> 
     return grid
 
 
-def _listed(name: str, given: Any, kind: Any, what: str) -> tuple[Any, ...]:
+def _as_members(name: str, given: Any, kind: Any, what: str) -> tuple[Any, ...]:
     """A setting that is no axis: a list whose members are of that kind, or one of them."""
     members = tuple(given) if isinstance(given, Iterable) else (given,)
     if strangers := [member for member in members if not isinstance(member, kind)]:
@@ -133,29 +133,29 @@ def _listed(name: str, given: Any, kind: Any, what: str) -> tuple[Any, ...]:
     return members
 
 
-def _values(axis: str, given: Any) -> list[Any]:
+def _as_list(axis: str, given: Any) -> list[Any]:
     """What an axis is given, as a list: a generator can be gone through but once."""
     if axis == "probes" and not isinstance(given, str):  # all of them are taken of every trial: no axis
-        return [_joined(given)]
+        return [_join_probes(given)]
     if isinstance(given, set | frozenset):
         raise SuiteError(f"axis {axis!r} is a set, which keeps no order; give it a list")
     is_one = isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
-    values = [given] if is_one else list(islice(given, MOST_VALUES + 1))
-    if len(values) > MOST_VALUES:
-        raise SuiteError(f"axis {axis!r} has more than {MOST_VALUES} values; give it fewer")
+    values = [given] if is_one else list(islice(given, MAX_VALUES + 1))
+    if len(values) > MAX_VALUES:
+        raise SuiteError(f"axis {axis!r} has more than {MAX_VALUES} values; give it fewer")
     return values
 
 
-def _joined(given: Any) -> str:
+def _join_probes(given: Any) -> str:
     names = list(given) if isinstance(given, Iterable) else [given]
     if strangers := [name for name in names if not isinstance(name, str)]:
         raise SuiteError(f"probes must be a list of names, such as ['gradients'], got {strangers[0]!r} in it")
     return join_probes(names)
 
 
-def _named(axis: str, value: Any, functions: dict[str, Callable[..., Any]]) -> Any:
+def _register_function(axis: str, value: Any, functions: dict[str, Callable[..., Any]]) -> Any:
     """A function of the suite's own by its name; anything else as it is."""
-    if not (axis in OWN_CODE and callable(value)):
+    if not (axis in CUSTOM_AXES and callable(value)):
         return value
     name: str = getattr(value, "__name__", repr(value))
     if not name.isidentifier() or functions.get(name, value) is not value:
@@ -166,7 +166,7 @@ def _named(axis: str, value: Any, functions: dict[str, Callable[..., Any]]) -> A
     return name
 
 
-def _varying(grids: tuple[Grid, ...]) -> str:
+def _default_compare(grids: tuple[Grid, ...]) -> str:
     """The axis that is most likely compared: norm where it varies, else the first that does, else norm."""
     varying = [
         axis for grid in grids for axis, values in grid.items() if len(values) > 1 and axis not in ("lr", "seed")

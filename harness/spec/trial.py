@@ -99,8 +99,8 @@ class Trial:
         parts, ranks = self.accumulation_steps, self.world_size
         if self.batch_size < parts * ranks:
             raise SuiteError(
-                f"batch_size must be at least accumulation_steps times world_size, so that every rank has an example in "
-                f"each part of it, got {self.batch_size} for {parts} times {ranks}"
+                f"batch_size must be at least accumulation_steps times world_size, so that every rank has an example "
+                f"in each part of it, got {self.batch_size} for {parts} times {ranks}"
             )
         if self.norm_batch is not None and self.norm != "ghost_batch":
             raise SuiteError(f"norm_batch is chosen for ghost_batch and follows for norm {self.norm!r}; leave it out")
@@ -111,16 +111,16 @@ class Trial:
                 f"norm {self.norm!r} needs equal batches in all parts and on all ranks: batch_size must be a multiple "
                 f"of accumulation_steps times world_size, got {self.batch_size} for {parts} times {ranks}"
             )
-        rest = self.batch_size // parts // (1 if self.norm == "sync_batch" else ranks)
-        if not 2 <= (self.statistics_batch or 0) <= rest:
+        examples_together = self.batch_size // parts // (1 if self.norm == "sync_batch" else ranks)
+        if not 2 <= (self.statistics_batch or 0) <= examples_together:
             raise SuiteError(
                 f"{self.norm} norm can't train on norm_batch {self.statistics_batch}: it needs at least 2 examples, "
-                f"and at most the {rest} that stand together at batch_size {self.batch_size}"
+                f"and at most the {examples_together} that stand together at batch_size {self.batch_size}"
             )
-        if self.probes and rest < self.batch_size and rest % (self.statistics_batch or 1):
+        if self.probes and examples_together < self.batch_size and examples_together % (self.statistics_batch or 1):
             raise SuiteError(
                 f"probes look at one batch in equal groups: in parts or on several ranks norm_batch must divide the "
-                f"{rest} examples that stand together, got {self.norm_batch}"
+                f"{examples_together} examples that stand together, got {self.norm_batch}"
             )
 
     @property
@@ -131,8 +131,10 @@ class Trial:
         """
         if self.norm not in BATCH_NORMS:
             return None
-        at_once = self.batch_size // self.accumulation_steps
-        return self.norm_batch or (at_once if self.norm == "sync_batch" else at_once // self.world_size)
+        examples_together = self.batch_size // self.accumulation_steps
+        return self.norm_batch or (
+            examples_together if self.norm == "sync_batch" else examples_together // self.world_size
+        )
 
     @property
     def content(self) -> dict[str, Value]:

@@ -1,7 +1,7 @@
 """What the tables were last merged from, so that ten thousand records are not read again to find that none is new.
 
 A record counts as the same while its file is the same to the file system: size, inode, and times of the last change.
-The stamp is disposable: without it all records are read.
+This cache is disposable: without it all records are read.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from harness.errors import DamageError, MachineError
 from harness.io import dump_checked_json, load_checked_json, write_atomically
 from harness.storage.records import SCHEMA, Record, ResultsDir
 
-NAME = ".merged"
+FILE_NAME = ".merged"
 
 
 def fingerprint_of(
@@ -24,7 +24,7 @@ def fingerprint_of(
     try:
         with os.scandir(results_dir.records) as entries:
             files = {
-                entry.name.removesuffix(".json"): _identity(entry.stat(follow_symlinks=False)) for entry in entries
+                entry.name.removesuffix(".json"): _stat_identity(entry.stat(follow_symlinks=False)) for entry in entries
             }
     except FileNotFoundError:
         files = {}
@@ -35,27 +35,29 @@ def fingerprint_of(
 def save(results_dir: ResultsDir, fingerprint: str, records: Mapping[str, Record], tables: Iterable[str]) -> None:
     """Note what the tables were merged from, and how each trial ended."""
     outcomes = {key: record.outcome for key, record in records.items()}
-    with suppress(MachineError):  # a stamp saves time, no more
+    with suppress(MachineError):  # it saves time, no more
         write_atomically(
-            results_dir.root / NAME,
-            dump_checked_json({"of": fingerprint, "tables": _tables(results_dir, tables), "outcomes": outcomes}),
+            results_dir.root / FILE_NAME,
+            dump_checked_json(
+                {"of": fingerprint, "tables": _table_identities(results_dir, tables), "outcomes": outcomes}
+            ),
         )
 
 
 def outcomes_if_merged(results_dir: ResultsDir, fingerprint: str, tables: Iterable[str]) -> dict[str, str] | None:
     """How each trial ended, where the tables are made from this state and as they were written; else None."""
     try:
-        stamp = load_checked_json(results_dir.root / NAME)
-        if (stamp["of"], stamp["tables"]) == (fingerprint, _tables(results_dir, tables)):
-            return dict(stamp["outcomes"])
+        cache = load_checked_json(results_dir.root / FILE_NAME)
+        if (cache["of"], cache["tables"]) == (fingerprint, _table_identities(results_dir, tables)):
+            return dict(cache["outcomes"])
     except (FileNotFoundError, DamageError, KeyError, TypeError, ValueError):
         pass
     return None
 
 
-def _tables(place: ResultsDir, names: Iterable[str]) -> dict[str, list[int]]:
-    return {name: _identity((place.root / name).stat(follow_symlinks=False)) for name in names}
+def _table_identities(results_dir: ResultsDir, names: Iterable[str]) -> dict[str, list[int]]:
+    return {name: _stat_identity((results_dir.root / name).stat(follow_symlinks=False)) for name in names}
 
 
-def _identity(found: os.stat_result) -> list[int]:
-    return [found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
+def _stat_identity(info: os.stat_result) -> list[int]:
+    return [info.st_size, info.st_ino, info.st_mtime_ns, info.st_ctime_ns]

@@ -15,10 +15,7 @@ from harness.io import dump_checked_json, load_checked_json, make_folder, write_
 SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
 TRAINED = "trained"
-CHECKPOINT_KINDS = (
-    "last",
-    "best",
-)  # the weights that are kept of a trial: after its last step, and where it validated best
+CHECKPOINT_KINDS = ("last", "best")  # of a trial's weights: after its last step, and where it validated best
 FACTS: dict[str, type] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
     **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int),
     **dict.fromkeys(("train_examples", "test_examples"), int),
@@ -33,9 +30,7 @@ class Record:
     key: str
     trial: Mapping[str, Any]  # the fields that differ from their default
     outcome: str  # trained, or one of NO_RESULT
-    facts: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # steps, norm_batch, classes, fail_step, ...: no clock, no host
+    facts: Mapping[str, Any] = field(default_factory=dict)  # steps, classes, fail_step, ...: no clock, no host
     curves: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)  # "val.loss" -> step, value
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""  # one line; the traceback stands under logs/
@@ -110,19 +105,21 @@ def read_record(path: Path) -> Record:
     record = Record(**content)
     if record.key != path.stem:
         raise DamageError(f"{path} is the record of another trial, {record.key!r}")
-    if fault := _fault(record):
+    if fault := find_fault(record):
         raise DamageError(f"{path} is no record that training wrote: {fault}")
     return record
 
 
-def _fault(record: Record) -> str | None:
+def find_fault(record: Record) -> str | None:
     """What in a record is missing or of a wrong type: its checksum holds, but a stranger may have written it."""
     parts = (record.trial, record.facts, record.curves, record.telemetry)
     if not (isinstance(record.error, str) and all(isinstance(part, dict) for part in parts)):
         return "a member of it has a wrong type"
     for name, value in record.facts.items():
-        kind = FACTS.get(name, type(value))
-        if not (type(value) is kind or (value is None and kind is int)) or (kind is int and not _is_valid_value(value)):
+        expected = FACTS.get(name, type(value))
+        if not (type(value) is expected or (value is None and expected is int)) or (
+            expected is int and not _is_column_value(value)
+        ):
             return f"its fact {name!r} is {value!r:.50}"
     for name, curve in record.curves.items():
         if not (name.isprintable() and _is_curve(curve)):
@@ -143,10 +140,10 @@ def _is_curve(curve: Any) -> bool:
     steps, values = curve["step"], curve["value"]
     if not (isinstance(steps, list) and isinstance(values, list) and 0 < len(steps) == len(values)):
         return False
-    return all(type(step) is int and 0 <= step < 2**31 for step in steps) and all(map(_is_valid_value, values))
+    return all(type(step) is int and 0 <= step < 2**31 for step in steps) and all(map(_is_column_value, values))
 
 
-def _is_valid_value(value: Any) -> bool:
+def _is_column_value(value: Any) -> bool:
     """Whether a value is missing, or a number that a column of a table can hold."""
     return value is None or type(value) is float or (type(value) is int and abs(value) < 2**63)
 
@@ -200,8 +197,8 @@ def lock_results(results_dir: ResultsDir) -> Iterator[None]:
     except OSError as error:
         os.close(descriptor)
         busy = f"another run is at work in {results_dir.root}; wait for it, or choose another --results"
-        cant = f"can't lock {results_dir.root}: {error.strerror} (errno {error.errno}); choose another --results"
-        raise MachineError(busy if isinstance(error, BlockingIOError) else cant) from error
+        unlockable = f"can't lock {results_dir.root}: {error.strerror} (errno {error.errno}); choose another --results"
+        raise MachineError(busy if isinstance(error, BlockingIOError) else unlockable) from error
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
+from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_csv
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_records
 
 OUTCOMES = {  # column of trials.csv after the axes -> its type
@@ -53,7 +54,6 @@ TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whateve
     ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "mode", "commit")
 ) | {"code_hash"}
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
-MAX_TABLE_BYTES = 2**30
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
 MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
 
@@ -97,28 +97,30 @@ def read_outcomes(
     results_dir: ResultsDir, keys: Sequence[str], target_accuracy: float | None
 ) -> tuple[dict[str, str], list[DamageError]]:
     """How those of these trials ended that have a record, and what is wrong with records that can't be read."""
-    known = merge_cache.outcomes_if_merged(
+    cached = merge_cache.outcomes_if_merged(
         results_dir, merge_cache.fingerprint_of(results_dir, keys, target_accuracy, _columns()), TABLES
     )
-    if known is not None:
-        return known, []
+    if cached is not None:
+        return cached, []
     records, damaged = read_records(results_dir, keys)
     return {key: record.outcome for key, record in records.items()}, damaged
 
 
 def read_results(folder: str | Path) -> Results:
     """The tables of a results folder, as they were last written."""
-    place = ResultsDir(Path(folder))
-    manifest = read_manifest(place)
+    results_dir = ResultsDir(Path(folder))
+    manifest = read_manifest(results_dir)
     if manifest is None:
         raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")
     try:
         return Results(
-            folder=place.root,
+            folder=results_dir.root,
             suite=manifest,
-            trials=read_trials(place.root),
-            curves=_read_curves(place.root / "curves.parquet"),
-            telemetry=_read_csv(place.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}),
+            trials=read_trials(results_dir.root),
+            curves=_read_curves(results_dir.root / "curves.parquet"),
+            telemetry=read_csv(
+                results_dir.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}
+            ),
         )
     except FileNotFoundError as error:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
@@ -136,15 +138,15 @@ def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float |
     return "ok"
 
 
-def _row(suite: str, key: str, trial: Trial, record: Record | None, target: float | None) -> dict[str, Any]:
+def _row(suite: str, key: str, trial: Trial, record: Record | None, target_accuracy: float | None) -> dict[str, Any]:
     row = {"suite": suite, "key": key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
     if record is None:
         return {**row, **dict.fromkeys(OUTCOMES), "status": "interrupted"}
-    outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target)}
-    return {**row, **outcomes, "status": status(record, outcomes, target)}
+    outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target_accuracy)}
+    return {**row, **outcomes, "status": status(record, outcomes, target_accuracy)}
 
 
-def _final(record: Record, target: float | None) -> dict[str, Any]:
+def _final(record: Record, target_accuracy: float | None) -> dict[str, Any]:
     """What the curves of a trial come to."""
     last = {name: curve["value"][-1] for name, curve in record.curves.items()}
     accuracy = record.curves.get("val.accuracy", {"step": [], "value": []})
@@ -157,7 +159,9 @@ def _final(record: Record, target: float | None) -> dict[str, Any]:
             for metric in _METRICS
         },
         "best_step": max(seen, key=lambda point: point[1])[0] if seen else None,
-        "steps_to_target": next((step for step, value in seen if target is not None and value >= target), None),
+        "steps_to_target": next(
+            (step for step, value in seen if target_accuracy is not None and value >= target_accuracy), None
+        ),
     }
 
 
@@ -186,52 +190,6 @@ def _dtype(kinds: tuple[type, ...]) -> str:
     return "bool" if bool in kinds else "float64" if float in kinds else "Int64"
 
 
-def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV in which no text starts like a spreadsheet formula, and none ends its row."""
-    return _map_texts(frame, _quoted).to_csv(index=False, lineterminator="\n").encode()
-
-
-_FORMULA = frozenset("=+-@\t\r")
-
-
-def _quoted(text: str) -> str:
-    # A lone surrogate is no text in UTF-8.
-    text = (f"'{text}" if _is_formula(text) else text).replace("\r", "\\r")
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _unquoted(text: str) -> str:
-    return text[1:] if text[:1] == "'" and _is_formula(text) else text
-
-
-def _is_formula(text: str) -> bool:
-    """Whether a text would be a formula, but for quotes before it."""
-    return text.lstrip("'")[:1] in _FORMULA
-
-
-def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    frame = frame.copy()
-    for column in frame.columns[[kind in ("str", "object") for kind in frame.dtypes.astype(str)]]:
-        cells = [change(cell) if isinstance(cell, str) else cell for cell in frame[column]]
-        frame[column] = pd.Series(cells, index=frame.index, dtype=frame[column].dtype)
-    return frame
-
-
-def _read_csv(path: Path, kinds: Mapping[str, str | None]) -> pd.DataFrame:
-    """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `kinds`, in their order."""
-    data = read_bytes(path, at_most=MAX_TABLE_BYTES)
-    known = {column: kind for column, kind in kinds.items() if kind is not None}
-    if not data.endswith(b"\n"):
-        raise DamageError(f"{path} is cut off: its last line has no end")
-    try:
-        frame = pd.read_csv(io.BytesIO(data), dtype=known, keep_default_na=False, na_values=[""])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DamageError(f"{path} is not a table: {error}") from error
-    if list(frame.columns) != list(kinds):
-        raise DamageError(f"{path} is not the table that this version writes: its columns differ")
-    return _map_texts(frame, _unquoted)
-
-
 def _parquet(records: Sequence[Record]) -> bytes:
     columns: dict[str, list[Any]] = {name: [] for name in CURVES.names}
     for record in records:
@@ -253,7 +211,7 @@ def _parquet(records: Sequence[Record]) -> bytes:
 def read_trials(folder: Path) -> pd.DataFrame:
     """The table of trials in a results folder, as it was last written."""
     path = folder / "trials.csv"
-    frame = _read_csv(path, _kinds())
+    frame = read_csv(path, _kinds())
     if frame[["key", "status"]].isna().any(axis=None):
         raise DamageError(f"{path} has a row without key or status")
     for column, kind in _kinds().items():
@@ -274,7 +232,7 @@ def _number(text: str) -> float | str:
 
 def _read_curves(path: Path) -> pd.DataFrame:
     try:
-        data = read_bytes(path, at_most=MAX_TABLE_BYTES)
+        data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
         file = pq.ParquetFile(io.BytesIO(data))
         if not file.schema_arrow.equals(CURVES):
             raise DamageError(f"{path} holds no curves: its columns are not {', '.join(CURVES.names)} with their types")
@@ -292,7 +250,7 @@ def _read_curves(path: Path) -> pd.DataFrame:
 def _write_if_changed(path: Path, data: bytes) -> None:
     """Leave a table alone that says the same already, so that what is made from it need not be made again."""
     try:
-        if read_bytes(path, at_most=MAX_TABLE_BYTES) == data:
+        if read_bytes(path, max_bytes=MAX_TABLE_BYTES) == data:
             return
     except (FileNotFoundError, DamageError):
         pass

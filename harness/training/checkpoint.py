@@ -48,7 +48,7 @@ def dump(snapshot: Snapshot) -> bytes:
 
 def load(path: Path) -> Snapshot:
     """The snapshot at `path`; DamageError where a bit of it is not what was written."""
-    data = memoryview(read_bytes(path, at_most=MAX_BYTES))
+    data = memoryview(read_bytes(path, max_bytes=MAX_BYTES))
     body, seal = data[:-32], data[-32:]
     if body[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != seal:
         raise DamageError(f"{path} is damaged, or no snapshot: its checksum does not hold")

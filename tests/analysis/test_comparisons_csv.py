@@ -11,7 +11,7 @@ from harness.analysis.comparison import Comparison, table
 from harness.analysis.verdicts import verdicts
 from harness.analysis.wording import sentence
 from harness.spec.claim import Claim
-from harness.storage.tables import csv_bytes
+from harness.storage.csv_files import csv_bytes
 from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.03, 0.1, 0.3, 1.0], "batch_size": [16, 32, 64], "seed": range(10)}

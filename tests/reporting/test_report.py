@@ -13,7 +13,8 @@ import pytest
 from harness.reporting.figures import figures
 from harness.reporting.report import write_report
 from harness.spec.claim import Claim
-from harness.storage.tables import TABLES, csv_bytes
+from harness.storage.csv_files import csv_bytes
+from harness.storage.tables import TABLES
 from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0], "seed": list(range(8))}

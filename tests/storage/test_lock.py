@@ -12,9 +12,9 @@ OWNER = """
 import sys
 from pathlib import Path
 from harness.errors import HarnessError
-from harness.storage.records import Place, owned
+from harness.storage.records import ResultsDir, lock_results
 try:
-    with owned(Place(Path(sys.argv[1]))):
+    with lock_results(ResultsDir(Path(sys.argv[1]))):
         print("owner", flush=True)
         sys.stdin.read()
 except HarnessError as error:

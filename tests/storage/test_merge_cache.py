@@ -5,7 +5,7 @@ import os
 import pytest
 
 from harness.storage import tables
-from harness.storage.merge_cache import NAME
+from harness.storage.merge_cache import FILE_NAME
 from harness.storage.records import write_record
 from harness.storage.tables import TABLES, read_outcomes, write_tables
 from tests.support.records import a_place, a_record
@@ -39,7 +39,7 @@ def test_nothing_new_is_not_read_again(place, monkeypatch):
 
 def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
     known = read_outcomes(place, KEYS, 0.5)
-    (place.root / NAME).unlink()
+    (place.root / FILE_NAME).unlink()
     assert read_outcomes(place, KEYS, 0.5) == known
     assert set(known[0]) == set(KEYS[:3])
 
@@ -52,9 +52,9 @@ def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
         lambda place: os.utime(place.record(KEYS[0])),
         lambda place: (place.root / "trials.csv").write_bytes(b""),
         lambda place: (place.root / "curves.parquet").unlink(),
-        lambda place: (place.root / NAME).unlink(),
-        lambda place: (place.root / NAME).write_bytes((place.root / NAME).read_bytes()[:-9]),
-        lambda place: (place.root / NAME).write_bytes(b"[" * 9999),
+        lambda place: (place.root / FILE_NAME).unlink(),
+        lambda place: (place.root / FILE_NAME).write_bytes((place.root / FILE_NAME).read_bytes()[:-9]),
+        lambda place: (place.root / FILE_NAME).write_bytes(b"[" * 9999),
     ],
     ids=range(8),
 )
@@ -81,8 +81,8 @@ def test_a_damaged_record_is_named_every_time(place):
 
 
 def test_a_folder_that_cannot_be_written_is_merged_without_a_stamp(place, monkeypatch):
-    (place.root / NAME).unlink()
-    (place.root / NAME).mkdir()
+    (place.root / FILE_NAME).unlink()
+    (place.root / FILE_NAME).mkdir()
     assert reads(place, monkeypatch)
     assert all((place.root / name).is_file() for name in TABLES)
 

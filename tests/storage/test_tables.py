@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.spec.trial import Trial
+from harness.storage.csv_files import csv_bytes
 from harness.storage.records import ResultsDir, write_manifest, write_record
-from harness.storage.tables import CURVES, OUTCOMES, TABLES, TELEMETRY, csv_bytes, read_results, write_tables
+from harness.storage.tables import CURVES, OUTCOMES, TABLES, TELEMETRY, read_results, write_tables
 from tests.support.records import GRID, a_place, a_record, merged, with_curve
 from tests.support.strategies import a_trial, trials
 

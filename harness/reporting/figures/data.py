@@ -73,7 +73,7 @@ def read_data(path: Path) -> dict[str, Any]:
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Any]:
     """The arrays in a file that may come from a stranger: no more is unpacked than its members can honestly hold."""
     try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path, at_most=MAX_BYTES))) as file:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path, max_bytes=MAX_BYTES))) as file:
             return {name: _array(file, f"{name}.npy") for name in names}
     except UNREADABLE as error:
         raise DamageError(f"{path} holds no data as `run` writes them: {error}; remove it") from error

@@ -1,0 +1,58 @@
+"""Tables as CSV files: no text in them starts like a spreadsheet formula, and every text is read back as it was."""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from harness.errors import DamageError
+from harness.io import read_bytes
+
+MAX_TABLE_BYTES = 2**30
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV in which no text starts like a spreadsheet formula, and none ends its row."""
+    return _map_texts(frame, _escape).to_csv(index=False, lineterminator="\n").encode()
+
+
+_FORMULA = frozenset("=+-@\t\r")
+
+
+def _escape(text: str) -> str:
+    # A lone surrogate is no text in UTF-8.
+    text = (f"'{text}" if _is_formula(text) else text).replace("\r", "\\r")
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _unescape(text: str) -> str:
+    return text[1:] if text[:1] == "'" and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a text would be a formula, but for quotes before it."""
+    return text.lstrip("'")[:1] in _FORMULA
+
+
+def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    frame = frame.copy()
+    for column in frame.columns[[kind in ("str", "object") for kind in frame.dtypes.astype(str)]]:
+        cells = [change(cell) if isinstance(cell, str) else cell for cell in frame[column]]
+        frame[column] = pd.Series(cells, index=frame.index, dtype=frame[column].dtype)
+    return frame
+
+
+def read_csv(path: Path, dtypes: Mapping[str, str | None]) -> pd.DataFrame:
+    """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `dtypes`, in their order."""
+    data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
+    known = {column: dtype for column, dtype in dtypes.items() if dtype is not None}
+    if not data.endswith(b"\n"):
+        raise DamageError(f"{path} is cut off: its last line has no end")
+    try:
+        frame = pd.read_csv(io.BytesIO(data), dtype=known, keep_default_na=False, na_values=[""])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DamageError(f"{path} is not a table: {error}") from error
+    if list(frame.columns) != list(dtypes):
+        raise DamageError(f"{path} is not the table that this version writes: its columns differ")
+    return _map_texts(frame, _unescape)
