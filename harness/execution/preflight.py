@@ -66,7 +66,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for key, trials in shapes.items():
         estimate, dataset = estimates[key], datasets[trials[0].dataset]
         if device == "cuda" and request.tune_sizes:
-            estimate = replace(estimate, max_cohort_size=_tuned_size(trials, estimate, suite, dataset))
+            estimate = replace(estimate, max_cohort_size=tuned_size(trials, estimate, suite, dataset))
         if request.measure:
             cohort = trials[: estimate.max_cohort_size]
             estimate = replace(estimate, seconds=_measure(cohort, dataset, suite) / len(cohort))
@@ -157,7 +157,7 @@ def _line(error: BaseException) -> str:
 
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
     """Build one model and pass a few examples through it, as in training."""
-    _check_settings(trial)
+    check_settings(trial)
     check_augment(trial, dataset.input_shape)
     steps_per_epoch(trial, dataset)
     functions = suite.suite.functions
@@ -184,13 +184,13 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         resolve_sync_bn_impl(trial)  # raises where it can't be had
         return CohortEstimate(max_cohort_size=1, work=work)
     return CohortEstimate(
-        max_cohort_size=trial.max_cohort_size or _max_cohort_size(ensemble, dataset, kept, trial.device, workers),
+        max_cohort_size=trial.max_cohort_size or max_size_on_device(ensemble, dataset, kept, trial.device, workers),
         work=work,
         note=f"{subject} trains {SLOW[backend]}, which is slower: {reason}" if reason else "",
     )
 
 
-def _max_cohort_size(ensemble: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
+def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
     """How many models of this shape may train together on a device that so many workers use."""
     if device != "cuda":
         return max_cohort_on_cpu(kept)
@@ -200,7 +200,7 @@ def _max_cohort_size(ensemble: Ensemble, dataset: Dataset, kept: int, device: st
     return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
 
 
-def _tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFile, dataset: Dataset) -> int:
+def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFile, dataset: Dataset) -> int:
     """How many of these models gain from training together on the GPU, of those that it has memory for."""
     max_size = min(estimate.max_cohort_size, len(trials))
     if trials[0].max_cohort_size or max_size == 1:
@@ -225,7 +225,8 @@ def _backend(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[s
     return select_backend([model], inputs)
 
 
-def _check_settings(trial: Trial) -> None:
+def check_settings(trial: Trial) -> None:
+    """SuiteError or MachineError where a setting is unknown, or can't be had with the others or on this machine."""
     lookup(OPTIMIZERS, trial.optimizer, "optimizer")
     lookup(SCHEDULES, trial.schedule, "schedule")
     probes_of(trial.probes)

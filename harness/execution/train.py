@@ -69,7 +69,7 @@ def train_cohort(
     if suite.suite.save_models:
         state = keep_best(state)
     metadata = checkpoint_metadata(request, state, suite)
-    start, clock, rejected = _resume(state, results_dir, metadata)
+    start, clock, rejected = resume(state, results_dir, metadata)
     for reason in rejected:
         yield Progress(done=0.0, note=f"{reason}; not used")
     saved_at = reported_at = time.monotonic()
@@ -138,9 +138,7 @@ def _dataset(path: Path, name: str) -> Dataset:
     return load_dataset(name, path.parent, _suite(path).suite.functions)
 
 
-def _resume(
-    state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any]
-) -> tuple[int, Clock, Sequence[str]]:
+def resume(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any]) -> tuple[int, Clock, Sequence[str]]:
     """The step to go on from, the clock so far, and why newer snapshots are not used. Step 0 where none fits."""
     snapshot, rejected = checkpoint.newest(results_dir.checkpoints, metadata["cohort"], metadata)
     # On the device of the state: NCCL sends nothing that lies in main memory.

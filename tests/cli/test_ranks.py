@@ -50,7 +50,7 @@ def ranks_of(pid: int) -> list[int]:
     return sorted(
         child
         for child, (_, command) in children(pid).items()
-        if "execution.ranks" in command and "launch" not in command
+        if "execution.rank_worker" in command and "launch" not in command
     )
 
 
