@@ -23,6 +23,7 @@ ONLY = (
 )
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
+EXECUTORS = ("local", "in-process")
 FORMATS = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
 OWN = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
@@ -49,7 +50,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             (
                 "--executor",
                 {
-                    "choices": ["local", "in-process"],
+                    "choices": EXECUTORS,
                     "default": "local",
                     "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
                 },

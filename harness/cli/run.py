@@ -31,11 +31,13 @@ def run(options: argparse.Namespace) -> int:
         return 0
     suites = load(options.suites)
     run_options = _run_options(options)
+    # Bars that are drawn again and again would cover the prompt of a debugger.
+    progress = "plain" if (options.executor, options.progress) == ("in-process", "auto") else options.progress
     codes: dict[str, int] = {}
     with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
         for suite in suites:
             run_one = _run if len(suites) == 1 else _run_one_of_many
-            codes[suite.name] = run_one(suite, run_options, executor, stop, options.progress)
+            codes[suite.name] = run_one(suite, run_options, executor, stop, progress)
             if codes[suite.name] in STOPPED:
                 return codes[suite.name]
     reported = [name for name, code in codes.items() if code in (0, 1)]

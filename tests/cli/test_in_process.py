@@ -7,7 +7,8 @@ import sys
 import pandas as pd
 import pytest
 
-from harness.cli import main
+from harness.cli import main, options
+from harness.execution.executors import EXECUTORS
 from harness.storage.records import ResultsDir, read_record
 from tests.cli.conftest import TINY
 from tests.cli.test_run import SLOW_ENOUGH, wait_for_training
@@ -38,6 +39,10 @@ suite = Suite(
 )
 '''
 IN_PROCESS = ("--executor", "in-process", "--progress", "none")
+
+
+def test_the_executors_of_the_command_line_are_those_that_there_are():
+    assert options.EXECUTORS == tuple(EXECUTORS)
 
 
 @pytest.mark.parametrize("change", [("", ""), ("steps=12", "steps=12, threads=[1, 2], save_models=True")], ids=str)
