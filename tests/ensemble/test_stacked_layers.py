@@ -138,14 +138,14 @@ def test_any_row_of_linear_layers_batch_norms_and_activations_is_a_chain_and_doe
     assert select_backend(several(make), inputs) == ("chain", "")
 
 
-@pytest.mark.parametrize("method", ["forward", "backward", "_move"])
+@pytest.mark.parametrize("method", ["forward", "backward", "_update_running_stats"])
 def test_a_chain_that_is_wrong_is_found_out_and_not_used(method, monkeypatch):
     def make() -> nn.Module:
         return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
 
     assert select_backend(several(make), (5,))[0] == "chain"
     right = getattr(mlp_kernels.BatchNorm, method)
-    if method == "_move":
+    if method == "_update_running_stats":
         monkeypatch.setattr(mlp_kernels.BatchNorm, method, lambda self, unbiased: right(self, unbiased * 1.000001))
     else:
         monkeypatch.setattr(mlp_kernels.BatchNorm, method, lambda self, x: right(self, x).mul_(1.000001))
