@@ -36,8 +36,11 @@ def kept(tmp_path_factory):
     (folder / "keeping.py").write_text(KEEPING)
     ran = subprocess.run(
         [sys.executable, "-m", "harness", "run", "keeping", "--progress", "none"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr
     return folder
 

@@ -42,7 +42,7 @@ IN_PROCESS = ("--executor", "in-process", "--progress", "none")
 
 
 def test_the_executors_of_the_command_line_are_those_that_there_are():
-    assert options.EXECUTORS == tuple(EXECUTORS)
+    assert tuple(EXECUTORS) == options.EXECUTORS
 
 
 @pytest.mark.parametrize("change", [("", ""), ("steps=12", "steps=12, threads=[1, 2], save_models=True")], ids=str)

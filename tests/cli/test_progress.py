@@ -62,9 +62,13 @@ def test_a_terminal_has_a_bar_for_each_arm_with_its_failures(tmp_path):
     )
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", "tiny"], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs,
+        [sys.executable, "-m", "harness", "run", "tiny"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "160"},
-    )  # fmt: skip
+    )
     os.close(theirs)
     said = b""
     while True:

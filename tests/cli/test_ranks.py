@@ -186,6 +186,11 @@ def test_under_torchrun_the_time_budget_stops_what_each_process_trains_by_itself
 def torchrun(harness, size, *words, suite="tiny"):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
     return subprocess.run(
-        [*command, "-m", "harness", "run", suite, *words], cwd=harness.folder, capture_output=True, text=True,
-        timeout=240, check=False, env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
-    )  # fmt: skip
+        [*command, "-m", "harness", "run", suite, *words],
+        cwd=harness.folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+    )

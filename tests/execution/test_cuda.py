@@ -33,9 +33,7 @@ def test_doctor_says_what_is_missing_to_train_on_gpus(said, built, found, remedy
 
 def test_doctor_lists_every_gpu_and_those_that_torch_has_no_kernels_for():
     found = {what: (state, remedy) for what, state, remedy in cuda_findings(parse(SAID), HERE)}
-    assert found["gpu 0"] == (
-        "NVIDIA L4, 22.0 of 22.5 GiB free, capability 8.9, driver 580.95.05", ""
-    )  # fmt: skip
+    assert found["gpu 0"] == ("NVIDIA L4, 22.0 of 22.5 GiB free, capability 8.9, driver 580.95.05", "")
     assert "MIG" in found["gpu 1"][0]
 
     assert "sm_75, sm_80, sm_90 alone" in found["gpu 2"][1]
