@@ -182,7 +182,7 @@ def _parser() -> _Parser:
 
 
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
-    do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.{name}"), name)
+    do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.verbs.{name}"), name)
     return do
 
 

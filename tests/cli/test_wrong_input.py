@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.doctor import system_findings
+from harness.cli.verbs.doctor import system_findings
 
 FIELDS = 'dataset="digits", model="mlp-16", norm=["batch", "none"], lr=0.1, batch_size=100, seed=[0, 1], steps=5'
 

@@ -100,6 +100,6 @@ def test_ctrl_c_in_a_command_that_only_reads_is_one_line(monkeypatch, capsys):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.status.status", interrupted)
+    monkeypatch.setattr("harness.cli.verbs.status.status", interrupted)
     assert main(["status", "suites/circles"]) == 130
     assert capsys.readouterr().err == "harness: stopped by Ctrl-C\n"
