@@ -26,9 +26,12 @@ DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps",
 EXECUTORS = ("local", "in-process")
 FORMATS = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
-OWN = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
-TRUST = ("--allow-pickle", {"action": "store_true", "help": "run what the author of a `module` file put into it"})
-ON = (
+SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
+ALLOW_PICKLE = (
+    "--allow-pickle",
+    {"action": "store_true", "help": "run what the author of a `module` file put into it"},
+)
+MODEL_DEVICE = (
     "--device",
     {"default": "cpu", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where the model runs; cpu unless given"},
 )
@@ -59,7 +62,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
             ),
-            ("--fresh", {"action": "store_true", "help": "set results aside and train everything again"}),
+            ("--fresh", {"action": "store_true", "help": "archive earlier results and train everything again"}),
             ("--time-budget", {"default": None, "metavar": "2h", "help": "stop in time, with all state saved"}),
             (
                 "--progress",
@@ -105,7 +108,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "help": "of its epochs: the last, or the best to validate",
                 },
             ),
-            *(OWN, RESULTS),
+            *(SUITE_CODE, RESULTS),
         ],
     ),
     "predict": (
@@ -122,11 +125,11 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "short": "-o",
                 },
             ),
-            *(TRUST, OWN, ON),
+            *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],
     ),
     "evaluate": (
-        "judge a trained model with running, batch and recalibrated statistics",
+        "evaluate a trained model with running, batch and recalibrated statistics",
         [
             *(
                 MODEL,
@@ -137,9 +140,9 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ),
             (
                 "--batch-size",
-                {"default": "1", "metavar": "N", "help": "examples that are judged together; 1 unless given"},
+                {"default": "1", "metavar": "N", "help": "examples that are evaluated together; 1 unless given"},
             ),
-            *(TRUST, OWN, ON),
+            *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],
     ),
     "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
@@ -155,7 +158,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options, with the function that does the verb as `do`; UsageError where they make no sense."""
+    """The options, with the function of the verb as `do`; UsageError where they make no sense."""
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if not arguments:
         raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
@@ -187,7 +190,7 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Turn texts into values, where they are not what they must be into one line."""
+    """Turn texts into values; UsageError where one is wrong."""
     given = vars(options)
     if "workers" in given:
         options.workers = _workers(options.workers)

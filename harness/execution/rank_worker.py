@@ -129,10 +129,10 @@ def _train_together(request: TrainRequest, number: int, pipe: Connection | None,
 
 def exit_with(answer: Failed | UserErrorReply) -> NoReturn:
     """End this rank, and with it the others; the supervisor reads the reason in the log."""
-    kind = answer.outcome if isinstance(answer, Failed) else answer.error_type
+    reason = answer.outcome if isinstance(answer, Failed) else answer.error_type
     if isinstance(answer, Failed):
         print(f"rank {dist.get_rank()}: {answer.details}", file=sys.stderr)
-    print(EXIT_MARKER + json.dumps([kind, answer.error]), file=sys.stderr, flush=True)
+    print(EXIT_MARKER + json.dumps([reason, answer.error]), file=sys.stderr, flush=True)
     os._exit(1)
 
 

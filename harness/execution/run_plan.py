@@ -1,4 +1,4 @@
-"""What is asked of a run, and what it has before it."""
+"""The options of a run, and its plan: which trials must train, in which cohorts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from harness.storage.tables import read_outcomes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a run can be told. What a trial is stands in its suite."""
+    """How to run a suite. What its trials are, the suite says."""
 
     results: Path = Path("results")
     only: Selection = field(default_factory=dict)  # the values that an axis may have; all trials where it is empty

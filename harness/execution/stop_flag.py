@@ -1,4 +1,4 @@
-"""How a run is asked to stop: by a signal, by Ctrl-C, or because its time is up."""
+"""How a run is stopped: by a signal, by Ctrl-C, or because its time is up."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ TEMPORARY, INTERRUPTED = 75, 130  # exit codes: EX_TEMPFAIL of sysexits.h, and t
 
 
 class RunAborted(BaseException):
-    """The run ends here and now; everything that was saved stays."""
+    """The run ends at once; everything that was saved stays."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

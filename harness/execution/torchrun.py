@@ -31,7 +31,7 @@ RANKS = "harness.execution.rank_worker"
 
 
 class Launched:
-    """A launcher and its ranks, as a worker process is seen."""
+    """A launcher and its ranks, with the methods of a worker process."""
 
     def __init__(self, command: list[str], log: IO[bytes]) -> None:
         self._log, self._final_tail = log, ""
@@ -70,10 +70,10 @@ class Launched:
         """Why the ranks ended, as far as they or their launcher could tell."""
         tail = self.log_tail()
         if marked := re.search(f"{EXIT_MARKER}(.*)", tail):
-            kind, error = json.loads(marked[1])
-            if kind in NO_RESULT:
-                return Failed(outcome=kind, error=error, details=tail, is_retryable=is_secondary_failure(error))
-            return UserErrorReply(error_type=kind, error=error)
+            reason, error = json.loads(marked[1])
+            if reason in NO_RESULT:
+                return Failed(outcome=reason, error=error, details=tail, is_retryable=is_secondary_failure(error))
+            return UserErrorReply(error_type=reason, error=error)
         signals = re.findall(r"Signal \d+ \((SIG\w+)\) received by PID", tail)
         signals.sort(key=lambda name: name == "SIGTERM")  # the launcher sends SIGTERM to those that are left
         error = f"a rank was killed by {signals[0]}" if signals else "a rank ended"

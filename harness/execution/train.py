@@ -167,7 +167,7 @@ def _save(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any
 
 
 def _write_models(results_dir: ResultsDir, state: TrainState, suite: SuiteFile) -> None:
-    """Write the weights of every trial; what stands there already, and whole, is never changed."""
+    """Write the weights of every trial; a file that is there already, undamaged, is never changed."""
     for trial, which, model in trained_models(state, suite.suite.functions):
         path = results_dir.model(trial.key, which)
         try:
@@ -177,7 +177,7 @@ def _write_models(results_dir: ResultsDir, state: TrainState, suite: SuiteFile) 
 
 
 def _write_decision_boundaries(results_dir: ResultsDir, state: TrainState, suite: SuiteFile) -> None:
-    """Write what the models of the suite's first seed say of the plane: a report has room for one seed."""
+    """Write the decision boundaries of the suite's first seed: a report has room for one seed."""
     first = {grid.get("seed", (0,))[0] for grid in suite.suite.grids}
     if first.isdisjoint(trial.seed for trial in state.trials):
         return

@@ -108,7 +108,7 @@ def test_a_wrong_suite_is_refused_in_one_line_before_any_process_is_started(comm
 @pytest.mark.parametrize(("changes", "code", "word"), FOR_THE_PREFLIGHT)
 def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, changes, code, word):
     write(command.folder, changes)
-    assert_refused(command("run", "wrong"), code, word)
+    assert_refused(command("run", "wrong", "--executor", "in-process"), code, word)
     assert not list(command.folder.glob("results/*/records/*"))
 
 
@@ -197,7 +197,7 @@ def test_code_of_the_suites_own_that_fails_or_draws_without_a_seed_is_named(comm
     text = f"import numpy, sys, torch\nfrom harness import Suite\n{own}\n"
     text += f"suite = Suite({settings}, lr=0.1, batch_size=10, steps=1)\n"
     (command.folder / "wrong.py").write_text(text, "utf-8")
-    assert_refused(command("run", "wrong"), 2, word)
+    assert_refused(command("run", "wrong", "--executor", "in-process"), 2, word)
 
 
 def test_a_suite_whose_name_no_table_could_hold_is_refused_in_one_line(command):
