@@ -9,6 +9,7 @@ import pytest
 
 from harness.cli import main, options
 from harness.execution.executors import EXECUTORS
+from harness.execution.pool import WORKER_ENV
 from harness.storage.records import ResultsDir, read_record
 from tests.cli.conftest import TINY
 from tests.cli.test_run import SLOW_ENOUGH, wait_for_training
@@ -38,6 +39,21 @@ suite = Suite(
     max_cohort_size=1,
 )
 '''
+THREADS = '''"""Does a dataset come from one thread?"""
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from harness import Suite
+
+
+def data():
+    assert [pool for pool in threadpool_info() if pool["num_threads"] != 1] == []
+    return np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+
+
+suite = Suite(dataset=data, model="mlp-8", lr=0.1, batch_size=10, steps=2)
+'''
 IN_PROCESS = ("--executor", "in-process", "--progress", "none")
 
 
@@ -57,6 +73,15 @@ def test_training_in_this_process_gives_the_same_bytes_as_workers(finished, harn
         assert harness.tables() == harness.tables(results="pool")
     trials, telemetry = (pd.read_csv(harness.results / "tiny" / f"{name}.csv") for name in ("trials", "telemetry"))
     assert (trials["threads"] == telemetry["threads"]).all()
+
+
+@pytest.mark.parametrize("executor", options.EXECUTORS)
+def test_every_library_has_one_thread_where_the_environment_asks_for_none(harness, monkeypatch, executor):
+    for name in WORKER_ENV:
+        monkeypatch.delenv(name, raising=False)
+    harness.suite(THREADS)
+    ran = harness("run", "tiny", "--executor", executor, "--progress", "none")
+    assert (ran.code, ran.err) == (0, "")
 
 
 def test_a_trial_that_fails_is_a_row_and_the_others_have_results(harness):

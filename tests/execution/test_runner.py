@@ -1,10 +1,12 @@
 """The run as Python sees it: what happens is yielded, the result comes last, and nothing is printed."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
+import torch
 
 from harness.errors import EmptySelection, SuiteError
 from harness.execution.executors import open_executor
@@ -111,6 +113,17 @@ def test_a_run_that_is_stopped_in_its_preflight_has_no_rows(run):
     stop.reason = "stopped by a test"
     (result,) = run(stop=stop)
     assert (result.trials, result.report) == (None, None)
+
+
+def test_a_run_in_this_process_has_one_thread_whatever_was_set_before(run):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run()
+    finally:
+        torch.set_num_threads(before)
+    manifest = json.loads((run.folder / "results/tiny/suite.json").read_text())
+    assert manifest["fingerprint"]["threads"] == 1
 
 
 def test_the_wrong_one_of_several_suites_is_named(tmp_path):
