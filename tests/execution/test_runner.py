@@ -1,6 +1,5 @@
 """The run as Python sees it: what happens is yielded, the result comes last, and nothing is printed."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,8 @@ import torch
 from harness.errors import EmptySelection, SuiteError
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Event, Executor
+from harness.execution.executors.in_process import in_process_executor
+from harness.execution.messages import PreflightRequest
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import RunResult, TrainingStarted, load, run_suite
 from harness.execution.stop_flag import StopFlag
@@ -115,15 +116,16 @@ def test_a_run_that_is_stopped_in_its_preflight_has_no_rows(run):
     assert (result.trials, result.report) == (None, None)
 
 
-def test_a_run_in_this_process_has_one_thread_whatever_was_set_before(run):
+def test_a_preflight_in_this_process_has_one_thread_whatever_the_last_cohort_had(tmp_path):
+    (tmp_path / "tiny.py").write_text(SUITE, "utf-8")
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        run()
-    finally:
-        torch.set_num_threads(before)
-    manifest = json.loads((run.folder / "results/tiny/suite.json").read_text())
-    assert manifest["fingerprint"]["threads"] == 1
+    with in_process_executor(lambda: False) as executor:
+        torch.set_num_threads(2)
+        try:
+            result = executor.preflight(PreflightRequest(suite=tmp_path / "tiny.py", device="cpu"))
+        finally:
+            torch.set_num_threads(before)
+    assert result.fingerprint["threads"] == 1
 
 
 def test_the_wrong_one_of_several_suites_is_named(tmp_path):
