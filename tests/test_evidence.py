@@ -47,7 +47,7 @@ EXEMPT: dict[tuple[str, str], str] = {  # (kind, name) -> why no shipped suite u
     ("field", "tf32"): "rounds on CUDA alone, where large nets such as those of cifar_resnet may be tried with it",
     (
         "field",
-        "sync_bn",
+        "sync_bn_impl",
     ): "picks torch's layer (CUDA alone) or ours; the tests that need CUDA hold one against the other",
     ("augment", "flip"): "half of flip+crop, which cifar_resnet uses, and no code beside it",
     ("augment", "crop"): "half of flip+crop, and all that can be used where mirror images are another class",

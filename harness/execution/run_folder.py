@@ -1,16 +1,15 @@
 """The results folder of a run: earlier results archived, suite.json brought up to date."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness.errors import MachineError
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunPlan
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import describe, with_history
-from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.spec.manifest import Manifest, describe, with_history
+from harness.storage.records import ResultsDir, write_manifest
 
 
 def archive(results_dir: ResultsDir) -> Path | None:
@@ -29,21 +28,28 @@ def archive(results_dir: ResultsDir) -> Path | None:
 
 
 def update_manifest(
-    suite: SuiteFile, results_dir: ResultsDir, plan: RunPlan, preflight: PreflightResult | None
-) -> Mapping[str, Any]:
-    """Write suite.json where it has changed; how the environment differs from that of earlier runs, name by name."""
-    before = read_manifest(results_dir)
+    suite: SuiteFile,
+    results_dir: ResultsDir,
+    earlier: Manifest | None,
+    plan: RunPlan,
+    preflight: PreflightResult | None,
+) -> Manifest:
+    """The manifest of this run, written where it differs from that of earlier runs."""
     cohorts = [[trial.key for trial in cohort.trials] for cohort in plan.cohorts]
-    manifest = with_history(describe(suite, plan.trials), before, cohorts=cohorts, results=plan.results)
-    changes: dict[str, Any] = {}
+    manifest = with_history(describe(suite, plan.trials), earlier, cohorts=cohorts, results=plan.results)
     if preflight is not None:
-        manifest |= {"device": preflight.device, "fingerprint": preflight.fingerprint, "machine": preflight.machine}
-        if before:
-            changes = _changes(before["fingerprint"], preflight.fingerprint)
-    if manifest != before:
+        manifest = replace(
+            manifest, device=preflight.device, fingerprint=preflight.fingerprint, machine=preflight.machine
+        )
+    if manifest != earlier:
         write_manifest(results_dir, manifest)
-    return changes
+    return manifest
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: (before.get(name), value) for name, value in now.items() if before.get(name) != value}
+def environment_changes(earlier: Manifest | None, manifest: Manifest) -> list[str]:
+    """How the environment of this run differs from that of earlier ones, where that may move bits."""
+    before = earlier.fingerprint if earlier else {}
+    if not before:
+        return []
+    changed = {name: value for name, value in manifest.fingerprint.items() if before.get(name) != value}
+    return [f"{name} was {before.get(name)}, is {value}" for name, value in changed.items()]

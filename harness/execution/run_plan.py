@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.execution.messages import CohortEstimate, PreflightRequest
 from harness.spec.cohorts import Cohort, Shape, make_cohorts
 from harness.spec.loader import SuiteFile
+from harness.spec.manifest import Manifest
 from harness.spec.selection import Selection, select
 from harness.spec.trial import Trial
-from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir, read_manifest
+from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
 from harness.storage.tables import read_outcomes
 
 
@@ -44,11 +44,11 @@ def require_selection(suite: SuiteFile, only: Selection) -> None:
     select(suite.trials(device="cpu"), {axis: values for axis, values in only.items() if axis not in ("device", "key")})
 
 
-def known_device(device: str, manifest: Mapping[str, Any] | None) -> str | None:
+def known_device(device: str, earlier: Manifest | None) -> str | None:
     """The device that trials name, where it is known without a preflight: with "auto", that of earlier runs."""
     if device == "cpu":
         return "cpu"
-    return manifest["device"] if manifest and device == "auto" else None
+    return earlier.device if earlier and device == "auto" else None
 
 
 def find_work(
@@ -56,10 +56,10 @@ def find_work(
     results_dir: ResultsDir,
     device: str,
     options: RunOptions,
+    earlier: Manifest | None,
     estimates: Mapping[Shape, CohortEstimate] | None = None,
 ) -> RunPlan:
     """Compare the suite with its records. Cohorts that no earlier run has made are as large as `estimates` allow."""
-    manifest = read_manifest(results_dir)
     trials = list(suite.trials(device=device))
     selected = select(trials, options.only)
     outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
@@ -71,7 +71,7 @@ def find_work(
     }
     missing = {trial.key for trial in selected} - ended
     max_size = {shape: estimate.max_cohort_size for shape, estimate in (estimates or {}).items()}
-    cohorts = make_cohorts(trials, manifest["cohorts"] if manifest else (), max_size)
+    cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
     return RunPlan(
         trials=trials,
         selected=selected,
@@ -90,20 +90,19 @@ def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: st
 
 
 def preflight_request(
-    suite: SuiteFile, results_dir: ResultsDir, options: RunOptions, plan: RunPlan | None
+    suite: SuiteFile, results_dir: ResultsDir, options: RunOptions, earlier: Manifest | None, plan: RunPlan | None
 ) -> PreflightRequest:
     """What to find out before cohorts can be made; `plan` is what is known without it."""
-    manifest = read_manifest(results_dir)
     return PreflightRequest(
         suite=suite.path.resolve(),
-        device=known_device(options.device, manifest) or options.device,
+        device=known_device(options.device, earlier) or options.device,
         data_dir=results_dir.root.resolve() / "data",
-        tune_sizes=plan is None or has_unassigned(plan, manifest),
+        tune_sizes=plan is None or has_unassigned(plan, earlier),
         workers=options.workers or 1,
     )
 
 
-def has_unassigned(plan: RunPlan, manifest: Mapping[str, Any] | None) -> bool:
+def has_unassigned(plan: RunPlan, earlier: Manifest | None) -> bool:
     """Whether there are trials that no earlier run has put into a cohort."""
-    assigned = {key for cohort in (manifest or {}).get("cohorts", ()) for key in cohort}
+    assigned = {key for cohort in (earlier.cohorts if earlier else ()) for key in cohort}
     return not assigned.issuperset(trial.key for trial in plan.trials)

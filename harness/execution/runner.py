@@ -14,7 +14,7 @@ from harness.errors import SuiteError
 from harness.execution.executors.base import Event, Executor
 from harness.execution.messages import PreflightResult, TrainRequest
 from harness.execution.provenance import telemetry_of
-from harness.execution.run_folder import archive, update_manifest
+from harness.execution.run_folder import archive, environment_changes, update_manifest
 from harness.execution.run_plan import (
     RunOptions,
     RunPlan,
@@ -27,7 +27,7 @@ from harness.execution.stop_flag import StopFlag
 from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
-from harness.spec.manifest import describe
+from harness.spec.manifest import Manifest, describe
 from harness.storage.records import ResultsDir, lock_results, read_manifest
 from harness.storage.tables import read_trials, write_tables
 
@@ -71,28 +71,32 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
     with lock_results(results_dir):
         if options.fresh:
             yield from _archive(results_dir)
-        preflight, plan = None, _plan_without_preflight(suite, results_dir, options)
+        earlier, preflight = read_manifest(results_dir), None
+        plan = _plan_without_preflight(suite, results_dir, options, earlier)
         if plan is None or plan.pending:
-            preflight = executor.preflight(preflight_request(suite, results_dir, options, plan))
+            preflight = executor.preflight(preflight_request(suite, results_dir, options, earlier, plan))
             if preflight is None:
                 yield RunResult(suite=suite, trials=None, report=None)
                 return
-            plan = find_work(suite, results_dir, preflight.device, options, preflight.estimates)
-        yield from _update_manifest(suite, results_dir, plan, preflight)
+            plan = find_work(suite, results_dir, preflight.device, options, earlier, preflight.estimates)
+        manifest = update_manifest(suite, results_dir, earlier, plan, preflight)
         if preflight is not None:
+            yield from _environment_note(earlier, manifest)
             yield TrainingStarted(plan=plan, compare=suite.suite.compare)
-            yield from _notes_before_training(plan, preflight)
+            yield from _notes_on_training(plan, preflight)
             yield from executor.execute(train_requests(suite, results_dir, plan, preflight), preflight)
         stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
         write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
-        report = None if stop() else update_report(results_dir, read_manifest(results_dir) or {})
+        report = None if stop() else update_report(results_dir, manifest)
         yield RunResult(suite=suite, trials=_rows(results_dir, plan), report=report)
 
 
-def _plan_without_preflight(suite: SuiteFile, results_dir: ResultsDir, options: RunOptions) -> RunPlan | None:
+def _plan_without_preflight(
+    suite: SuiteFile, results_dir: ResultsDir, options: RunOptions, earlier: Manifest | None
+) -> RunPlan | None:
     """What is pending, where the device is known; so a suite that is done needs no torch."""
-    device = known_device(options.device, read_manifest(results_dir))
-    return None if device is None else find_work(suite, results_dir, device, options)
+    device = known_device(options.device, earlier)
+    return None if device is None else find_work(suite, results_dir, device, options, earlier)
 
 
 def train_requests(
@@ -113,17 +117,14 @@ def _archive(results_dir: ResultsDir) -> Iterator[Event]:
         yield Event(note=f"earlier results are kept in {folder}")
 
 
-def _update_manifest(
-    suite: SuiteFile, results_dir: ResultsDir, plan: RunPlan, preflight: PreflightResult | None
-) -> Iterator[Event]:
-    changes = update_manifest(suite, results_dir, plan, preflight)
+def _environment_note(earlier: Manifest | None, manifest: Manifest) -> Iterator[Event]:
+    changes = "; ".join(environment_changes(earlier, manifest))
     if changes:
-        listing = "; ".join(f"{name} was {old}, is {new}" for name, (old, new) in changes.items())
-        text = f"results of this suite were started in a different environment ({listing}); --fresh begins again"
+        text = f"results of this suite were started in a different environment ({changes}); --fresh begins again"
         yield Event(note=text)
 
 
-def _notes_before_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Event]:
+def _notes_on_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Event]:
     """Which records are damaged, and which models train in a slower way."""
     for error in plan.damaged:
         yield Event(note=f"{error}; it is trained again")

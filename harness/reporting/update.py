@@ -1,22 +1,22 @@
 """Reports made anew where they are out of date. What draws is loaded only then, since it takes a second."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.reporting.staleness import current_page
+from harness.spec.manifest import Manifest
 from harness.storage.records import ResultsDir
 from harness.storage.tables import read_results
 
 
-def update_report(results_dir: ResultsDir, manifest: Mapping[str, Any]) -> Path:
+def update_report(results_dir: ResultsDir, manifest: Manifest) -> Path:
     """The page of the report on the tables as they are."""
     page = current_page(results_dir.root, manifest)
     if page is None:
         from harness.reporting.report import write_report
 
-        page = write_report(replace(read_results(results_dir.root), suite=manifest))
+        page = write_report(replace(read_results(results_dir.root), manifest=manifest))
     return page
 
 

@@ -20,8 +20,8 @@ from tests.training.test_loop import BASE, CPU, DIGITS
 def test_cohorts_are_measured_as_long_as_one_is_to_be_cut():
     todo = SimpleNamespace(trials=[BASE, replace(BASE, seed=1)])
     assert has_unassigned(todo, None)
-    assert has_unassigned(todo, {"cohorts": [[BASE.key]]})
-    assert not has_unassigned(todo, {"cohorts": [[BASE.key], [replace(BASE, seed=1).key, "another"]]})
+    assert has_unassigned(todo, SimpleNamespace(cohorts=[[BASE.key]]))
+    assert not has_unassigned(todo, SimpleNamespace(cohorts=[[BASE.key], [replace(BASE, seed=1).key, "another"]]))
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**9))

@@ -50,7 +50,8 @@ def _load(path: Path, key: str, results_dir: ResultsDir) -> Snapshot:
     try:
         return load(path)
     except FileNotFoundError as error:
-        suite = (read_manifest(results_dir) or {}).get("path", f"suites/{results_dir.root.name}.py")
+        manifest = read_manifest(results_dir)
+        suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
         raise UsageError(
             f"no weights of {key} were kept: set save_models=True in its suite and run it again, "
             f"which trains what lacks them: python -m harness run {suite}"

@@ -1,9 +1,8 @@
 """`plan`: what would run and why, how long it may take, how many seeds a verdict needs. Trains nothing."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import seeds_needed
@@ -16,28 +15,29 @@ from harness.execution.runner import load
 from harness.execution.stop_flag import stopping
 from harness.spec.claim import Claim
 from harness.spec.cohorts import longest_first, shape
-from harness.spec.manifest import describe
+from harness.spec.manifest import Manifest, describe
 from harness.spec.selection import parse_only
-from harness.storage.records import ResultsDir
+from harness.storage.records import ResultsDir, read_manifest
 
 
 def plan(options: argparse.Namespace) -> int:
     """Print the plan; the exit code."""
     (suite,) = load([options.suite])
-    description = describe(suite, list(suite.trials(device="cpu")))
+    manifest = describe(suite, list(suite.trials(device="cpu")))
     results_dir = ResultsDir(options.results / suite.name)
     run_options = RunOptions(only=parse_only(options.only), device=options.device, workers=options.workers)
     print(suite.question)
-    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in description["axes"].items()) or "no axis"
-    print(f"{description['trials']} trials: {axes}; compared: {suite.suite.compare}")
-    _print_seeds(suite.suite.claims, description)
-    request = preflight_request(suite, results_dir, run_options, plan=None)
+    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in manifest.axes.items()) or "no axis"
+    print(f"{manifest.trials} trials: {axes}; compared: {suite.suite.compare}")
+    _print_seeds(suite.suite.claims, manifest)
+    earlier = read_manifest(results_dir)
+    request = preflight_request(suite, results_dir, run_options, earlier, plan=None)
     with stopping(None) as stop:
         executor = PoolExecutor(workers=options.workers, device=options.device, stop=stop)
         preflight = executor.preflight(replace(request, data_dir=None, measure=True))
     if preflight is None:
         return stop.exit_code
-    run_plan = find_work(suite, results_dir, preflight.device, run_options, preflight.estimates)
+    run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
     _print_work(run_plan, preflight, executor.worker_count(preflight), f"python -m harness run {suite.path}")
     return 0
 
@@ -66,10 +66,10 @@ def _seconds(run_plan: RunPlan, preflight: PreflightResult, workers: int) -> flo
     return max(ends)
 
 
-def _print_seeds(claims: Sequence[Claim], description: Mapping[str, Any]) -> None:
-    seeds = len(pairing.values(description, "seed"))
+def _print_seeds(claims: Sequence[Claim], manifest: Manifest) -> None:
+    seeds = len(pairing.values(manifest, "seed"))
     for number, claim in enumerate(claims, start=1):
-        points = comparisons_of(claim, description)
+        points = comparisons_of(claim, manifest)
         needed = seeds_needed(points)
         answer = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
         compared = formatting.count(points, "comparison")

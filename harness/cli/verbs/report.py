@@ -29,7 +29,7 @@ def report(options: argparse.Namespace) -> int:
         n_ended = len(table) - int((table["status"] == "interrupted").sum())
         print(f"{suite.name}: {n_ended} of {len(table)} trials have ended; the report is {page}")
         if asked:
-            for condition, cases in _conditions(replace(read_results(results_dir.root), suite=manifest)).items():
+            for condition, cases in _conditions(replace(read_results(results_dir.root), manifest=manifest)).items():
                 met[condition] += cases
     if len(suites) > 1:
         print(f"the overview is {update_overview(options.results, [suite.name for suite in suites])}")
@@ -39,7 +39,7 @@ def report(options: argparse.Namespace) -> int:
 
 def _conditions(results: Results) -> dict[str, list[str]]:
     """The conditions that a suite meets, with what meets them."""
-    name, status = results.suite["name"], results.trials["status"]
+    name, status = results.manifest.name, results.trials["status"]
     met: dict[str, list[str]] = {}
     for number, verdict in enumerate(verdicts(results, np.random.default_rng(0)), start=1):
         met.setdefault(verdict.word, []).append(f"{name}, claim {number}: {verdict.statement}")

@@ -28,7 +28,7 @@ def show(options: argparse.Namespace) -> int:
         console.print(probes_table(probes))
     console.print(pairs_table("measured", record.telemetry))
     manifest = read_manifest(results_dir)
-    suite = manifest["path"] if manifest else f"suites/{results_dir.root.name}.py"
+    suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
     if results_dir.model(record.key, "last").exists():
         print(f"its model: python -m harness export {record.key} --format checkpoint -o {record.key}.pth")
     print(f"replay it with: python -m harness run {suite} --only key={record.key} --results replay")
