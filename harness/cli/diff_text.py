@@ -3,7 +3,7 @@
 from harness.analysis import formatting, wording
 from harness.analysis.diff import ResultsDiff
 
-MOST_LISTED = 10
+MOST_STATUS_CHANGES = 10
 
 
 def diff_lines(difference: ResultsDiff) -> list[str]:
@@ -20,9 +20,9 @@ def diff_lines(difference: ResultsDiff) -> list[str]:
             f"  left out, without a result in one of both: {formatting.count(difference.without_result, 'trial')}"
         )
     lines += [f"  {name.replace('_', ' ')}: {old}, then {new}" for name, (old, new) in difference.made_with.items()]
-    lines += [f"  {trial}: {old}, then {new}" for trial, old, new in difference.statuses[:MOST_LISTED]]
-    if len(difference.statuses) > MOST_LISTED:
-        lines.append(f"  ... and {len(difference.statuses) - MOST_LISTED} more trials that ended otherwise")
+    lines += [f"  {trial}: {old}, then {new}" for trial, old, new in difference.statuses[:MOST_STATUS_CHANGES]]
+    if len(difference.statuses) > MOST_STATUS_CHANGES:
+        lines.append(f"  ... and {len(difference.statuses) - MOST_STATUS_CHANGES} more trials that ended otherwise")
     shown = [c for c in difference.comparisons if c.point.endswith("over all points") or c in difference.beyond_noise]
     lines += [f"  {wording.finding(c, equivalence=False)}" for c in shown]
     lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in difference.verdicts]

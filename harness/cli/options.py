@@ -23,8 +23,8 @@ ONLY = (
 )
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
-EXECUTORS = ("local", "in-process")
-FORMATS = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
+EXECUTOR_NAMES = ("local", "in-process")
+FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
 ALLOW_PICKLE = (
@@ -53,7 +53,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             (
                 "--executor",
                 {
-                    "choices": EXECUTORS,
+                    "choices": EXECUTOR_NAMES,
                     "default": "local",
                     "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
                 },
@@ -95,7 +95,10 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         "write the trained model of a trial, where its suite saves models, to a file",
         [
             ("trial", {"help": "the key of a trial, or how it begins"}),
-            ("--format", {"choices": FORMATS, "default": "checkpoint", "help": "of the file; checkpoint unless given"}),
+            (
+                "--format",
+                {"choices": FORMAT_NAMES, "default": "checkpoint", "help": "checkpoint unless given"},
+            ),
             (
                 "--output",
                 {"type": Path, "required": True, "metavar": "FILE", "help": "the file to write", "short": "-o"},
@@ -168,7 +171,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
     options = _parser().parse_args(arguments)
     options.do = _verb(options.verb)
-    _check(options)
+    _convert(options)
     return options
 
 
@@ -189,7 +192,7 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     return do
 
 
-def _check(options: argparse.Namespace) -> None:
+def _convert(options: argparse.Namespace) -> None:
     """Turn texts into values; UsageError where one is wrong."""
     given = vars(options)
     if "workers" in given:
@@ -201,7 +204,7 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
         options.batch_size = int(options.batch_size)
     if given.get("time_budget") is not None:
-        options.time_budget = _seconds(options.time_budget)
+        options.time_budget = _duration_seconds(options.time_budget)
     if "retry" in given:
         options.retry = frozenset(filter(None, options.retry.split(",")))
         for status in sorted(options.retry - set(NO_RESULT)):
@@ -220,7 +223,7 @@ def _workers(text: str) -> int | None:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _duration_seconds(text: str) -> float:
     """A duration such as 2h, 1h30m, 90s."""
     match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text)
     seconds = (

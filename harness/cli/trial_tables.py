@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Column, Table
 
-MOST_ROWS = 12  # steps of a curve; the table has all of them
-MOST_COLUMNS = 3  # steps of a curve that stands in a row: more don't fit beside the longest name
+MAX_CURVE_STEPS = 12  # steps of a curve; the table has all of them
+MAX_PROBE_STEPS = 3  # steps of a curve that stands in a row: more don't fit beside the longest name
 Curves = Mapping[str, Mapping[str, list[Any]]]  # name -> step, value
 
 
@@ -21,17 +21,17 @@ def pairs_table(kind: str, values: Mapping[str, Any]) -> Table:
 def curves_table(curves: Curves) -> Table:
     """A column for each curve."""
     table = Table("step", *(name.replace(".", "\n") for name in curves), title="curves")
-    for step in _some_steps(curves, MOST_ROWS):
-        table.add_row(str(step), *(_cell(curve, step) for curve in curves.values()))
+    for step in _some_steps(curves, MAX_CURVE_STEPS):
+        table.add_row(str(step), *(_value_at(curve, step) for curve in curves.values()))
     return table
 
 
 def probes_table(curves: Curves) -> Table:
     """A row for each curve of a probe, of which there are many."""
-    steps = _some_steps(curves, MOST_COLUMNS)
+    steps = _some_steps(curves, MAX_PROBE_STEPS)
     table = Table(Column("probe", no_wrap=True), *(f"step {step}" for step in steps))
     for name, curve in curves.items():
-        table.add_row(name.partition(".")[2], *(_cell(curve, step) for step in steps))
+        table.add_row(name.partition(".")[2], *(_value_at(curve, step) for step in steps))
     return table
 
 
@@ -41,6 +41,6 @@ def _some_steps(curves: Curves, most: int) -> list[int]:
     return list(dict.fromkeys(steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)))
 
 
-def _cell(curve: Mapping[str, list[Any]], step: int) -> str:
+def _value_at(curve: Mapping[str, list[Any]], step: int) -> str:
     value = dict(zip(curve["step"], curve["value"], strict=True)).get(step)
     return "" if value is None else f"{value:.4g}"

@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 
 from harness.data.downloads import SOURCES
-from harness.execution.gpus import VISIBLE, Gpu, ask_driver, parse
+from harness.execution.gpus import VISIBLE, Gpu, ask_driver, parse_nvidia_smi
 from harness.execution.messages import Finding, InspectResult
 from harness.execution.preflight import cpu_name
 
@@ -29,7 +29,7 @@ def inspect() -> InspectResult:
         ("processor", f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})", ""),
         ("worker processes", f"start, with {torch.get_num_threads()} thread each", ""),
         *([("visible GPUs", os.environ[VISIBLE], "")] if VISIBLE in os.environ else []),
-        *cuda_findings(parse(ask_driver() or ""), torch_build()),
+        *cuda_findings(parse_nvidia_smi(ask_driver() or ""), torch_build()),
         ("mps", "available" if torch.backends.mps.is_available() else "none", ""),
         ("backends of torch.distributed", ", ".join(_backends()) or "none", ""),
         *_dataset_findings(),

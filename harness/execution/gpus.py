@@ -53,7 +53,7 @@ def ask_driver() -> str | None:
         return None
 
 
-def parse(output: str) -> list[Gpu]:
+def parse_nvidia_smi(output: str) -> list[Gpu]:
     """The GPUs in the output of nvidia-smi; other lines are left out."""
     rows = csv.reader(output.splitlines(), skipinitialspace=True)
     return [_gpu(row) for row in rows if len(row) == len(FIELDS)]

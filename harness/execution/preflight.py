@@ -57,7 +57,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")
     names = dict.fromkeys(trials[0].dataset for trials in shapes.values())
-    datasets = {name: _dataset(name, suite) for name in names}
+    datasets = {name: _checked_dataset(name, suite) for name in names}
     estimates = {
         key: dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers) for key, trials in shapes.items()
     }
@@ -130,7 +130,7 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _dataset(name: str, suite: SuiteFile) -> Dataset:
+def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
     """The dataset of that name; one that the suite brings is made twice, since every worker makes it anew."""
     is_custom = name in suite.suite.functions
     if is_custom and name in DATASETS:
@@ -140,7 +140,7 @@ def _dataset(name: str, suite: SuiteFile) -> Dataset:
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:  # a function of the suite's own may raise anything
-        raise SuiteError(f"dataset {name!r} can't be loaded: {_line(error)}") from error
+        raise SuiteError(f"dataset {name!r} can't be loaded: {_error_line(error)}") from error
     if any(_differ(dataset.x, other.x) or _differ(dataset.y, other.y) for other in again):
         # The arms would be trained on different data.
         raise SuiteError(f"dataset {name!r} is not deterministic; draw it from a generator with a fixed seed")
@@ -151,7 +151,7 @@ def _differ(arrays: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any
     return any(not np.array_equal(others[split], array) for split, array in arrays.items())
 
 
-def _line(error: BaseException) -> str:
+def _error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
@@ -168,14 +168,14 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     try:
         model = build(one_process, dataset.input_shape, dataset.classes, functions)
         check_compute_options(trial, model)
-        backend, reason = _backend(model, trial, dataset.input_shape)
+        backend, reason = _backend_for(model, trial, dataset.input_shape)
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
         out = ensemble(torch.from_numpy(dataset.x["train"][:2]), shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:  # a model of the suite's own may raise anything
-        raise SuiteError(f"{subject} can't be trained: {_line(error)}") from error
+        raise SuiteError(f"{subject} can't be trained: {_error_line(error)}") from error
     if out.shape[1:] != (dataset.classes, 2):
         wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
         raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
@@ -213,7 +213,7 @@ def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFi
     return tune_cohort_size(max_size, lambda size: step_time(trials[:size], init))
 
 
-def _backend(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
+def _backend_for(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
     """How models of this shape train together, and why so where it is slow; one that fills the cache trains alone.
 
     For such a model the fastest backend is not looked for: that takes half a minute for a resnet-110.

@@ -42,7 +42,7 @@ from harness.execution.worker import do_job, listen
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
 LEADER_WAIT = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
 STEP = timedelta(minutes=30)  # that a rank waits for the others in a step
-POLL_SECONDS = 0.5  # between two looks at whether another rank was told to stop
+STOP_POLL_SECONDS = 0.5  # between two looks at whether another rank was told to stop
 
 
 def main(arguments: list[str]) -> None:
@@ -53,10 +53,10 @@ def main(arguments: list[str]) -> None:
 
         launcher(arguments[1:])
     else:
-        serve(arguments[0])
+        serve_as_rank(arguments[0])
 
 
-def serve(address: str | None = None) -> None:
+def serve_as_rank(address: str | None = None) -> None:
     """Do jobs as they come, until there are no more. The first rank gets them at `address`."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
@@ -90,7 +90,7 @@ def serve(address: str | None = None) -> None:
 def _share_stop(stop: threading.Event, store: Any) -> None:
     """Let all ranks stop where one is told to: while each trains by itself, they don't communicate."""
     with suppress(dist.DistError):  # the others are gone
-        while not stop.wait(POLL_SECONDS) and not store.check(["stop"]):
+        while not stop.wait(STOP_POLL_SECONDS) and not store.check(["stop"]):
             pass
         stop.set()
         store.set("stop", "")
@@ -108,7 +108,7 @@ def _train_together(request: TrainRequest, number: int, pipe: Connection | None,
     """What comes of a request, for all ranks the same. No two jobs of these ranks have one number."""
     everyone = list(range(dist.get_world_size()))
     control = dist.new_group(everyone, timeout=STEP)
-    backend = _backend(request)
+    backend = _collective_backend(request)
     group = control if backend == "gloo" else dist.new_group(everyone, timeout=STEP, backend=backend)
     ranks = DistContext(rank=dist.get_rank(), world_size=len(everyone), group=group, control=control)
     answer = _last(do_job(request, stop.is_set, ranks), pipe)
@@ -165,7 +165,7 @@ def _first(answers: list[TrainAnswer]) -> TrainAnswer:
     return (causes or failures or answers)[0]
 
 
-def _backend(request: TrainRequest) -> str:
+def _collective_backend(request: TrainRequest) -> str:
     """NCCL where every rank has a GPU of its own; gloo also lets ranks share one."""
     on_cuda = request.cohort.trials[0].device.startswith("cuda")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))

@@ -52,7 +52,7 @@ class RunResult:
 RunEvent = Event | TrainingStarted | RunResult
 
 
-def load(paths: Iterable[str | Path]) -> list[SuiteFile]:
+def load_and_check(paths: Iterable[str | Path]) -> list[SuiteFile]:
     """The suites at these paths; SuiteError where one is wrong, as far as that can be known without torch."""
     suites = load_suites(paths)
     for suite in suites:
@@ -88,7 +88,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
         stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
         write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
         report = None if stop() else update_report(results_dir, manifest)
-        yield RunResult(suite=suite, trials=_rows(results_dir, plan), report=report)
+        yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report)
 
 
 def _plan_without_preflight(
@@ -132,6 +132,6 @@ def _notes_on_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Ev
         yield Event(note=note)
 
 
-def _rows(results_dir: ResultsDir, plan: RunPlan) -> pd.DataFrame:
+def _selected_rows(results_dir: ResultsDir, plan: RunPlan) -> pd.DataFrame:
     table = read_trials(results_dir.root)
     return table[table["key"].isin({trial.key for trial in plan.selected})]

@@ -61,8 +61,8 @@ def train_cohort(
 
     Where several ranks train, all of them iterate over this, and the first one writes.
     """
-    suite, trials, results_dir = _suite(request.suite), request.cohort.trials, ResultsDir(request.root)
-    dataset = _dataset(request.suite, trials[0].dataset)
+    suite, trials, results_dir = _cached_suite(request.suite), request.cohort.trials, ResultsDir(request.root)
+    dataset = _cached_dataset(request.suite, trials[0].dataset)
     device = device_of(trials[0], ranks)
     configure(trials[0], device)
     state = init_state(trials, dataset, device, suite.suite.functions, ranks)
@@ -97,7 +97,7 @@ def train_cohort(
 
 def write_records(state: TrainState, request: TrainRequest, clock: Clock) -> Finished:
     """Write the records of a cohort that has been trained to its end, and remove its snapshots."""
-    suite, results_dir = _suite(request.suite), ResultsDir(request.root)
+    suite, results_dir = _cached_suite(request.suite), ResultsDir(request.root)
     telemetry = {**_telemetry(state, clock), **request.telemetry, "attempts": request.attempt}
     records = [_record(outcome, telemetry) for outcome in outcomes(state)]
     if suite.suite.save_models:
@@ -129,13 +129,13 @@ def checkpoint_metadata(request: TrainRequest, state: TrainState, suite: SuiteFi
 
 
 @lru_cache(maxsize=4)
-def _suite(path: Path) -> SuiteFile:
+def _cached_suite(path: Path) -> SuiteFile:
     return load_suite(path)
 
 
 @lru_cache(maxsize=4)
-def _dataset(path: Path, name: str) -> Dataset:
-    return load_dataset(name, path.parent, _suite(path).suite.functions)
+def _cached_dataset(path: Path, name: str) -> Dataset:
+    return load_dataset(name, path.parent, _cached_suite(path).suite.functions)
 
 
 def resume(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any]) -> tuple[int, Clock, Sequence[str]]:

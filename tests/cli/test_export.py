@@ -12,7 +12,7 @@ import torch
 
 import harness as package
 from harness.cli import main
-from harness.cli.options import FORMATS
+from harness.cli.options import FORMAT_NAMES
 from harness.export.formats import FORMATS as WRITERS
 from harness.storage.records import ResultsDir, read_record
 from harness.training.checkpoint import Snapshot, dump, load
@@ -74,7 +74,7 @@ def one_line(said, code):
 
 
 def test_the_formats_of_the_command_line_are_those_that_there_are():
-    assert tuple(WRITERS) == FORMATS
+    assert tuple(WRITERS) == FORMAT_NAMES
 
 
 def test_every_trial_leaves_two_models_whether_it_trained_or_not(kept):
@@ -105,7 +105,7 @@ def test_the_best_model_is_the_one_that_the_table_names(kept, command):
         assert found["accuracy"] == curve["value"][curve["step"].index(row.best_step)]
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMAT_NAMES)
 def test_a_model_leaves_in_every_format(kept, command, form):
     pytest.importorskip({"onnx": "onnx", "safetensors": "safetensors"}.get(form, "torch"), reason="the extra `export`")
     key = trials(kept, norm="batch", lr=0.1)["key"].iloc[0]

@@ -58,7 +58,7 @@ IN_PROCESS = ("--executor", "in-process", "--progress", "none")
 
 
 def test_the_executors_of_the_command_line_are_those_that_there_are():
-    assert tuple(EXECUTORS) == options.EXECUTORS
+    assert tuple(EXECUTORS) == options.EXECUTOR_NAMES
 
 
 @pytest.mark.parametrize("change", [("", ""), ("steps=12", "steps=12, threads=[1, 2], save_models=True")], ids=str)
@@ -75,7 +75,7 @@ def test_training_in_this_process_gives_the_same_bytes_as_workers(finished, harn
     assert (trials["threads"] == telemetry["threads"]).all()
 
 
-@pytest.mark.parametrize("executor", options.EXECUTORS)
+@pytest.mark.parametrize("executor", options.EXECUTOR_NAMES)
 def test_every_library_has_one_thread_where_the_environment_asks_for_none(harness, monkeypatch, executor):
     for name in WORKER_ENV:
         monkeypatch.delenv(name, raising=False)

@@ -13,7 +13,7 @@ from harness.errors import MachineError, SuiteError
 from harness.execution import pool, preflight
 from harness.execution.executors.pool import PoolExecutor
 from harness.execution.executors.scheduler import request
-from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, parse, visible_names
+from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, parse_nvidia_smi, visible_names
 from harness.execution.messages import InspectRequest
 from harness.execution.pool import pool_of
 from tests.training.test_loop import BASE
@@ -118,14 +118,14 @@ NVIDIA GeForce GTX 1080, 470.1, 6.1, 8119, 7000, [N/A]
 
 def test_what_the_driver_says_is_read_and_what_it_doesnt_know_is_missing():
     large = Gpu(name="NVIDIA L4", driver="580.95.05", capability=(8, 9), memory=23034, free=22563, mig=False)
-    found = parse(SAID)
+    found = parse_nvidia_smi(SAID)
     assert found[0] == large
     assert found[1].mig
     assert found[-1] == replace(
         large, name="NVIDIA GeForce GTX 1080", driver="470.1", capability=(6, 1), memory=8119, free=7000
     )
-    assert parse("") == parse("No devices were found\n") == []
-    (unknown,) = parse("GPU, 1.0, [Not Supported], [N/A], [N/A], [N/A]")
+    assert parse_nvidia_smi("") == parse_nvidia_smi("No devices were found\n") == []
+    (unknown,) = parse_nvidia_smi("GPU, 1.0, [Not Supported], [N/A], [N/A], [N/A]")
     assert (unknown.capability, unknown.memory, unknown.free, unknown.mig) == (None, None, None, False)
 
 

@@ -13,7 +13,7 @@ from harness.execution.executors.base import Event, Executor
 from harness.execution.executors.in_process import in_process_executor
 from harness.execution.messages import PreflightRequest
 from harness.execution.run_plan import RunOptions
-from harness.execution.runner import RunResult, TrainingStarted, load, run_suite
+from harness.execution.runner import RunResult, TrainingStarted, load_and_check, run_suite
 from harness.execution.stop_flag import StopFlag
 
 SUITE = '''"""Is a tiny suite enough?"""
@@ -46,7 +46,7 @@ def run(tmp_path):
 
     def run(environment="as it is", stop=None, **options):
         run_options = RunOptions(results=tmp_path / "results", executor="in-process", **options)
-        (suite,) = load([tmp_path / "tiny"])
+        (suite,) = load_and_check([tmp_path / "tiny"])
         stop, run.calls = stop or StopFlag(None), Counter()
         with open_executor(run_options, stop) as executor:
             return list(run_suite(suite, run_options, Watched(executor, run.calls, environment), stop))
@@ -134,4 +134,4 @@ def test_the_wrong_one_of_several_suites_is_named(tmp_path):
     wrong = SUITE.replace("import Suite", "import Claim, Suite").replace("seed=range(3)", f"seed=range(3), {claim}")
     (tmp_path / "wrong.py").write_text(wrong, "utf-8")
     with pytest.raises(SuiteError, match=r"wrong\.py: .*did you mean 'batch'"):
-        load([tmp_path / "good", tmp_path / "wrong"])
+        load_and_check([tmp_path / "good", tmp_path / "wrong"])

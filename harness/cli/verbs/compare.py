@@ -13,23 +13,23 @@ from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.errors import UsageError
 from harness.storage.tables import read_results
 
-CONDITIONS = ("changed", "verdicts", "bits")
+COMPARE_CONDITIONS = ("changed", "verdicts", "bits")
 
 
 def compare(options: argparse.Namespace) -> int:
     """Print what changed from the results in one folder to those in the other; the exit code."""
-    asked = parse_fail_if(options.fail_if, CONDITIONS)
+    asked = parse_fail_if(options.fail_if, COMPARE_CONDITIONS)
     folders = _folders(options.before, options.after)
     differences = [diff(read_results(before), read_results(after)) for before, after in folders]
     if unmatched := [difference.name for difference in differences if not difference.matched]:
         names = ", ".join(unmatched)
         raise UsageError(f"{names}: no trial has the same settings in both; compare results of one suite")
     if options.json:
-        print(json.dumps([_as_json(difference) for difference in differences], allow_nan=False))
+        print(json.dumps([_diff_as_json(difference) for difference in differences], allow_nan=False))
     else:
         for difference in differences:
             print("\n".join(diff_lines(difference)))
-    cases = {name: "; ".join(filter(None, (d.conditions[name] for d in differences))) for name in CONDITIONS}
+    cases = {name: "; ".join(filter(None, (d.conditions[name] for d in differences))) for name in COMPARE_CONDITIONS}
     close_gate(asked, cases)
     return 0
 
@@ -47,16 +47,16 @@ def _folders(before: Path, after: Path) -> list[tuple[Path, Path]]:
     return [(before / name, after / name) for name in both]
 
 
-def _as_json(difference: ResultsDiff) -> dict[str, Any]:
+def _diff_as_json(difference: ResultsDiff) -> dict[str, Any]:
     beyond_noise = [asdict(comparison) for comparison in difference.beyond_noise]
     values = {**asdict(difference), "beyond_noise": beyond_noise, "changed": difference.conditions["changed"]}
-    return {name: _plain(value) for name, value in values.items()}
+    return {name: _json_value(value) for name, value in values.items()}
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """The value as JSON has it: a number that is missing is null."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: _json_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from harness.cli.progress import duration
 from harness.execution.executors.pool import PoolExecutor
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request
-from harness.execution.runner import load
+from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
 from harness.spec.claim import Claim
 from harness.spec.cohorts import longest_first, shape
@@ -22,7 +22,7 @@ from harness.storage.records import ResultsDir, read_manifest
 
 def plan(options: argparse.Namespace) -> int:
     """Print the plan; the exit code."""
-    (suite,) = load([options.suite])
+    (suite,) = load_and_check([options.suite])
     manifest = describe(suite, list(suite.trials(device="cpu")))
     results_dir = ResultsDir(options.results / suite.name)
     run_options = RunOptions(only=parse_only(options.only), device=options.device, workers=options.workers)
@@ -53,12 +53,12 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, com
     print(f"{run_plan.results} trials have a result; {sum(sizes)} would train, in {cohorts}")
     for note in dict.fromkeys(estimate.note for estimate in preflight.estimates.values() if estimate.note):
         print(note)
-    time = duration(_seconds(run_plan, preflight, workers))
+    time = duration(_estimated_seconds(run_plan, preflight, workers))
     hands = formatting.count(min(workers, len(sizes)), "worker")
     print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {command}")
 
 
-def _seconds(run_plan: RunPlan, preflight: PreflightResult, workers: int) -> float:
+def _estimated_seconds(run_plan: RunPlan, preflight: PreflightResult, workers: int) -> float:
     """When the last of the workers is done, each taking the next cohort as it gets free."""
     estimates, ends = preflight.estimates, [0.0] * workers
     for cohort in longest_first(run_plan.pending, {key: estimate.work for key, estimate in estimates.items()}):

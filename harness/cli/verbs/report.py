@@ -15,13 +15,17 @@ from harness.reporting.update import update_overview, update_report
 from harness.spec.loader import load_suites
 from harness.storage.tables import Results, read_results
 
-CONDITIONS = (*VERDICTS, "failed", "unfinished")  # of --fail-if: verdicts, trials that failed, trials without a result
+REPORT_CONDITIONS = (
+    *VERDICTS,
+    "failed",
+    "unfinished",
+)  # of --fail-if: verdicts, trials that failed, trials without a result
 
 
 def report(options: argparse.Namespace) -> int:
     """Write the report of each suite, and an overview of several; the exit code."""
-    asked = parse_fail_if(options.fail_if, CONDITIONS)
-    met: dict[str, list[str]] = {name: [] for name in CONDITIONS}
+    asked = parse_fail_if(options.fail_if, REPORT_CONDITIONS)
+    met: dict[str, list[str]] = {name: [] for name in REPORT_CONDITIONS}
     suites = load_suites(options.suites)
     for suite in suites:
         results_dir, manifest, table = refresh(suite, options.results)

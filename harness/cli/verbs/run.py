@@ -10,7 +10,7 @@ from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
 from harness.execution.run_plan import RunOptions
-from harness.execution.runner import load, run_suite
+from harness.execution.runner import load_and_check, run_suite
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stopping
 from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
@@ -25,11 +25,11 @@ def run(options: argparse.Namespace) -> int:
     """Train what has no result yet, suite by suite, and write tables and reports; the exit code."""
     process = torchrun_process()
     if process is not None and process.rank > 0:  # the first of torchrun's processes reads the options for all
-        from harness.execution.rank_worker import serve
+        from harness.execution.rank_worker import serve_as_rank
 
-        serve()
+        serve_as_rank()
         return 0
-    suites = load(options.suites)
+    suites = load_and_check(options.suites)
     run_options = _run_options(options)
     # Bars that are drawn again and again would cover the prompt of a debugger.
     progress = "plain" if (options.executor, options.progress) == ("in-process", "auto") else options.progress

@@ -28,7 +28,7 @@ def status(options: argparse.Namespace) -> int:
     n_finished = int(rows["status"].isin(FINISHED).sum())
     without = rows[rows["status"].isin(NO_RESULT)]
     if options.json:
-        print(json.dumps(_as_json(suite.name, rows, counts, n_finished)))
+        print(json.dumps(_counts_as_json(suite.name, rows, counts, n_finished)))
         return 0
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
@@ -37,7 +37,7 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(name: str, rows: pd.DataFrame, counts: pd.DataFrame, n_finished: int) -> dict[str, Any]:
+def _counts_as_json(name: str, rows: pd.DataFrame, counts: pd.DataFrame, n_finished: int) -> dict[str, Any]:
     return {
         "suite": name,
         "trials": len(rows),

@@ -45,9 +45,9 @@ class InProcessExecutor:
 
     def _do(self, job: Job) -> Iterator[Progress | Answer]:
         """Do a job as a worker does it; who quits the debugger ends the run, and no trial has failed by that."""
-        import torch
+        import torch  # here, so that it is loaded only where something is to train
 
-        from harness.execution.worker import do_job, free_memory  # torch is loaded where something is to train
+        from harness.execution.worker import do_job, free_memory
 
         torch.set_num_threads(1)
         try:
