@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble
-from harness.ensemble.stacked_layers import StackedLayer
 from harness.errors import UsageError
 from harness.rng import generator
 
@@ -94,7 +94,7 @@ def precise_bn(models: Ensemble, train: Tensor, batch_size: int) -> Ensemble:
     order = torch.randperm(len(train), generator=generator(0, "recalibrate")).to(train.device)
     with made.eval_mode():
         for module in made.module.modules():
-            if isinstance(module.plain[0] if isinstance(module, StackedLayer) else module, _BatchNorm):
+            if isinstance(module.plain if isinstance(module, StackedLayer) else module, _BatchNorm):
                 module.train()
         for number, some in enumerate(batches(train[order], batch_size)[:MAX_BATCHES]):
             made.count_batches(number)

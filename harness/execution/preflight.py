@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.ensemble.backend_choice import activation_bytes, select_backend
+from harness.ensemble.backends import BACKENDS
 from harness.ensemble.device import check_compute_options, configure
-from harness.ensemble.ensemble import SLOW, Ensemble, activation_bytes, fuse, select_backend
+from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import HarnessError, MachineError, SuiteError, lookup
@@ -167,8 +169,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     try:
         model = build(one_process, dataset.input_shape, dataset.classes, functions)
         check_compute_options(trial, model)
-        mode, reason = _backend(model, trial, dataset.input_shape)
-        stack = fuse([model], dataset.input_shape, torch.device("cpu"), mode)
+        backend, reason = _backend(model, trial, dataset.input_shape)
+        stack = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
         out = stack(torch.from_numpy(dataset.x["train"][:2]), shared=True)
         kept = activation_bytes(stack, dataset.input_shape, trial.batch_size)
     except HarnessError:
@@ -184,7 +186,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     return CohortEstimate(
         max_cohort_size=trial.max_cohort_size or _max_cohort_size(stack, dataset, kept, trial.device, workers),
         work=float(kept * total_steps(trial, dataset)),
-        note=f"{what} trains {SLOW[mode]}, which is slower: {reason}" if reason else "",
+        note=f"{what} {BACKENDS[backend].note}, which is slower: {reason}" if reason else "",
     )
 
 
@@ -192,7 +194,7 @@ def _max_cohort_size(stack: Ensemble, dataset: Dataset, kept: int, device: str, 
     """How many models of this kind may train together on a device that so many workers use."""
     if device != "cuda":
         return max_cohort_on_cpu(kept)
-    if stack.backend == "alone":
+    if stack.backend.name == "loop":
         return 1
     weights = sum(weight[0].nbytes for weight in stack.weights.values())
     return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
@@ -216,21 +218,22 @@ def _backend(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[s
 
     For such a model the fastest mode is not looked for: that takes half a minute for a resnet-110.
     """
-    lone = fuse([model], inputs, torch.device("cpu"), "alone")
+    lone = fuse([model], inputs, torch.device("cpu"), "loop")
     if (
         not trial.max_cohort_size
         and activation_bytes(lone, inputs, trial.batch_size) > MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
     ):
-        return "alone", ""
+        return "loop", ""
     return select_backend([model], inputs)
 
 
 def _check_settings(trial: Trial) -> None:
-    lookup(OPTIMIZERS, trial.optimizer, "optimizer")
+    optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
     lookup(SCHEDULES, trial.schedule, "schedule")
     probes_of(trial.probes)
-    if trial.optimizer != "sgd" and trial.momentum:
-        raise SuiteError(f"momentum is of sgd; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
+    if trial.momentum and not optimizer.has_momentum:
+        having = ", ".join(name for name, other in OPTIMIZERS.items() if other.has_momentum)
+        raise SuiteError(f"momentum is of {having}; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
     precision = lookup(PRECISIONS, trial.precision, "precision")
     if resolve_device(trial.device) != trial.device:
         raise SuiteError(f"a trial trains on any GPU: write device='cuda' for {trial.device!r}, and choose by --device")

@@ -124,7 +124,7 @@ def checkpoint_metadata(job: TrainRequest, program: TrainState, suite: SuiteFile
         "cohort": job.cohort.id,
         "fingerprint": fingerprint(program.fail_step.device),
         "code": job.telemetry["code_hash"],
-        "mode": program.ensemble.backend,
+        "backend": program.ensemble.backend.name,
         "save_models": suite.suite.save_models,
     }
 
@@ -218,7 +218,7 @@ def _telemetry(program: TrainState, clock: Clock) -> dict[str, Any]:
         "samples_per_second": round(program.trials[0].batch_size / per_step, 1),
         "peak_memory_mb": _peak_memory_mb(program.fail_step.device),
         "cohort_size": models,
-        "mode": program.ensemble.backend,
+        "backend": program.ensemble.backend.name,
         "threads": torch.get_num_threads(),
         "resumes": clock.resumes,
         "started": clock.started,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli.run import _has_unassigned
+from harness.ensemble.backends import BACKENDS
 from harness.execution import cohort_size
 from harness.execution import preflight as surveying
 from harness.execution.cohort_size import fitting, step_time, tune_cohort_size
@@ -66,12 +67,12 @@ def test_the_pace_is_that_of_steps_thrown_away():
 
 
 @pytest.mark.parametrize(
-    ("mode", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("chain", 5, 2, 3), ("alone", 1, 1, 0)]
+    ("backend", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("mlp", 5, 2, 3), ("loop", 1, 1, 0)]
 )
-def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, mode, workers, gpus, share):
+def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, backend, workers, gpus, share):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 10**9, 8 * 10**9))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    stack = SimpleNamespace(mode=mode, weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
+    stack = SimpleNamespace(backend=BACKENDS[backend], weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
     each = cohort_size.KEPT_TIMES * 10**6 + cohort_size.WEIGHTS_TIMES * 4000 + 8 * 987
     expected = fitting(3 * 10**9 // share, each) if share else 1
     assert surveying._max_cohort_size(stack, DIGITS, 10**6, "cuda", workers) == expected
