@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from harness._version import __version__
+from harness._version import __version__ as __version__
 from harness.spec.claim import Claim
 from harness.spec.suite import Suite, log_grid
 from harness.spec.theory import batch_norm_gradient_growth
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Claim",
     "Suite",
-    "__version__",
     "batch_norm_gradient_growth",
     "load_checkpoint",
     "load_model",

@@ -1,11 +1,18 @@
-"""`python -m harness`."""
+"""`python -m harness`, and the console script `harness`."""
 
 import signal
 import sys
+from typing import NoReturn
 
 from harness.cli import main
 
-if __name__ == "__main__":
+
+def run_and_exit() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
     exit_code = main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said; one Ctrl-C too many would take the exit code with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; a late Ctrl-C would replace the exit code
     sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    run_and_exit()

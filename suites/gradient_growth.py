@@ -1,4 +1,4 @@
-"""Do gradients grow by a constant factor from layer to layer under batch normalisation, as theory foretells?
+"""Do gradients grow by a constant factor from layer to layer under batch normalisation, as theory predicts?
 
 After Yang et al. 2019, "A mean field theory of batch normalization". At initialisation, before a single update, the
 squared norm of the gradient grows from each layer to the one before it: by pi/(pi-1) = 1.47 with batch norm over large

@@ -1,4 +1,4 @@
-"""What theory foretells, for claims such as `Claim.matches(..., published=batch_norm_gradient_growth(64))`."""
+"""What theory predicts, for claims such as `Claim.matches(..., published=batch_norm_gradient_growth(64))`."""
 
 import math
 

@@ -24,7 +24,7 @@ from tests.support.strategies import a_trial
 
 M = 3
 FAMILIES = {  # model -> the shape of its examples
-    **{model: (3, 8, 6) for model in SMALL.values()},
+    **dict.fromkeys(SMALL.values(), (3, 8, 6)),
     "mlp-6x2": (5,),
     "resmlp-6x2": (5,),
     "cnn-4-6": (1, 6, 5),

@@ -87,8 +87,8 @@ def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
         tried.append(len(some))
         return init_state(some, dataset, CPU, own)
 
-    monkeypatch.setattr(surveying, "prepare", on_a_cpu)
-    monkeypatch.setattr(surveying, "make_ready", lambda trial, device: None)
+    monkeypatch.setattr(surveying, "init_state", on_a_cpu)
+    monkeypatch.setattr(surveying, "configure", lambda trial, device: None)
     suite = SimpleNamespace(suite=SimpleNamespace(functions={}))
     trials = [replace(BASE, seed=seed) for seed in range(5)]
     for at_once, found in ((100, 5), (3, 3), (1, 1)):

@@ -20,7 +20,7 @@ suite = Suite(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=3000
 
 @pytest.mark.slow
 def test_a_rank_that_hangs_ends_its_attempt_and_the_trial_is_trained_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "RANKS_SILENCE", 25.0)
+    monkeypatch.setattr(pools, "RANKS_HEARTBEAT_TIMEOUT", 25.0)
     (tmp_path / "s.py").write_text(SUITE, "utf-8")
     trial = Trial(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=3000, world_size=2, device="cpu")
     stopped, notes = [], []

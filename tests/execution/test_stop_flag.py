@@ -18,14 +18,14 @@ from harness.execution.stop_flag import stopping
 from harness.execution.messages import Inspect
 from harness.execution.pool import Pool, pool_of
 
-bury = Pool._bury
+terminate = Pool._terminate
 
 def interrupted(pool, worker):
     """End a worker, with a Ctrl-C in the middle of it."""
     os.kill(os.getpid(), signal.SIGINT)
-    bury(pool, worker)
+    terminate(pool, worker)
 
-Pool._bury = interrupted
+Pool._terminate = interrupted
 if __name__ == "__main__":
     with stopping(None) as stop, pool_of(2) as pool:
         pool.give(Inspect())

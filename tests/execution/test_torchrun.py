@@ -28,7 +28,7 @@ def test_the_first_rank_that_says_why_it_ends_is_heard_however_much_is_written_a
     found = launched.cause()
     assert isinstance(found, kind)
     assert found.error == told[1]
-    assert getattr(found, "again", None) == again
+    assert getattr(found, "is_retryable", None) == again
 
 
 def test_a_run_that_is_halted_while_ranks_start_leaves_none_of_them(monkeypatch):

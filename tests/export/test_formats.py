@@ -48,7 +48,7 @@ def trained(own=None, **changes):
 
 def outputs(model, own=None):
     with torch.no_grad():
-        return build_trained(model.about, {n: t.clone() for n, t in state_of(model).items()}, own or {})(X)
+        return build_trained(model.metadata, {n: t.clone() for n, t in state_of(model).items()}, own or {})(X)
 
 
 def written(folder, model, form, own=None):

@@ -45,7 +45,7 @@ def models_of(program, which="last"):
 
 
 def module_of(model):
-    return build_trained(model.about, {name: t.clone() for name, t in state_of(model).items()}, {})
+    return build_trained(model.metadata, {name: t.clone() for name, t in state_of(model).items()}, {})
 
 
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if fits(norm, BASE.model)])

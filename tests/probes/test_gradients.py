@@ -1,4 +1,4 @@
-"""Gradient norms against those of backward, and their growth against what theory foretells."""
+"""Gradient norms against those of backward, and their growth against what theory predicts."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What theory foretells, against its limits and against nets."""
+"""What theory predicts, against its limits and against nets."""
 
 import math
 

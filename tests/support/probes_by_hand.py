@@ -47,7 +47,7 @@ def probed(probe, together, **changes):
 def plain(program, i):
     """The model as it was when it was last probed: a plain module in training mode."""
     model = build(program.trials[i], program.dataset.input_shape, program.dataset.classes, {})
-    state = {**program.stack.weights, **program.stack.buffers}
+    state = {**program.ensemble.weights, **program.ensemble.buffers}
     model.load_state_dict({name: tensor[i].detach() for name, tensor in state.items()})
     return model.train()
 
