@@ -139,14 +139,14 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
     for group in state["param_groups"]:
         group |= {"lr": about["lr"], "initial_lr": trial.lr}
-    steps = {"step": torch.tensor(float(about["step"]))} if optimizer.torch_counts_steps else {}
-    names_in_state = optimizer.state_names([trial])
-    for i, name in enumerate(weights if names_in_state else ()):
-        tensors = {
+    state_names = optimizer.state_names([trial])
+    for i, name in enumerate(weights if state_names else ()):
+        state["state"][i] = {
             optimizer.torch_state[ours]: model.tensors[name.replace("weight", f"slot/{ours}", 1)]
-            for ours in names_in_state
+            for ours in state_names
         }
-        state["state"][i] = {**steps, **tensors}
+        if optimizer.torch_counts_steps:
+            state["state"][i]["step"] = torch.tensor(float(about["step"]))  # each parameter counts its own
     return state
 
 
