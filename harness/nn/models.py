@@ -103,7 +103,7 @@ class Family:
 
     make: Callable[[Sequence[int], ModelConfig], nn.Module]
     examples: tuple[str, ...]  # sizes that an error names
-    tiny: str  # sizes of a model that tests can train
+    tiny: str  # sizes of a model that tests can train, all even, so that norms of two groups fit
     deep: bool = False  # the sizes are the number of layers and, where it is given, the channels of the first
 
 
