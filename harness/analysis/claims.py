@@ -4,7 +4,7 @@ To add a kind: a constructor in harness/spec/claim.py, an entry in KINDS below, 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from harness.analysis.curve_metrics import with_curve
 from harness.analysis.metrics import FAILED, METRICS
 from harness.analysis.stats import ALPHA
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 SUPPORTED, REFUTED, UNDECIDED, DESCRIPTIVE = VERDICTS = ("supported", "refuted", "undecided", "descriptive")
@@ -37,27 +38,27 @@ class ClaimKind:
     takes_curves: bool = False  # it says nothing of better and worse
 
 
-def other_arm(claim: Claim, suite: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def other_arm(claim: Claim, manifest: Manifest) -> tuple[Any, dict[str, Any]]:
     """The arm that a claim compares with where it stands at another point, and the axes of that point."""
     there = dict(claim.against)
-    return there.pop(suite["compare"], claim.than), there
+    return there.pop(manifest.compare, claim.than), there
 
 
-def elsewhere(claim: Claim, suite: Mapping[str, Any]) -> str:
+def elsewhere(claim: Claim, manifest: Manifest) -> str:
     """The other arm in words, with the point at which it stands."""
-    than, there = other_arm(claim, suite)
+    than, there = other_arm(claim, manifest)
     return f"{formatting.value(than)} at {formatting.point(there)}" if there else formatting.value(than)
 
 
 def _units(claim: Claim, results: Results) -> tuple[pd.DataFrame, str]:
     """The trials of both arms, each where it stands, with a score; the name of the metric."""
     trials, metric = with_curve(results, claim.metric, claim.at)
-    than, there = other_arm(claim, results.suite)
-    ours = trials[results.suite["compare"]] == claim.arm
+    than, there = other_arm(claim, results.manifest)
+    ours = trials[results.manifest.compare] == claim.arm
     here, elsewhere = (pairing.matching(trials, where).index for where in (claim.where, {**claim.where, **there}))
-    theirs = (trials[results.suite["compare"]] == than) & trials.index.isin(elsewhere)
+    theirs = (trials[results.manifest.compare] == than) & trials.index.isin(elsewhere)
     kept = trials[(ours & trials.index.isin(here)) | theirs]
-    units = pairing.slim(pairing.score_units(kept, metric), results.suite)
+    units = pairing.slim(pairing.score_units(kept, metric), results.manifest)
     if metric == "steps_to_target":
         units = units.assign(reached=kept[metric].notna() & ~kept["status"].isin(FAILED))
     if claim.is_ratio:
@@ -68,8 +69,8 @@ def _units(claim: Claim, results: Results) -> tuple[pd.DataFrame, str]:
 
 def _pairs(claim: Claim, results: Results, *, is_swapped: bool = False) -> list[pairing.Pairs]:
     """The pairs of a claim at each of its grid points; turned, they are those of the other arm against this one."""
-    (units, metric), (than, there) = _units(claim, results), other_arm(claim, results.suite)
-    found = pairing.pairs_of(units, results.suite, pairing.axes(results.suite), (claim.arm, than, metric), there)
+    (units, metric), (than, there) = _units(claim, results), other_arm(claim, results.manifest)
+    found = pairing.pairs_of(units, results.manifest, pairing.axes(results.manifest), (claim.arm, than, metric), there)
     return [pairs.swapped() for pairs in found] if is_swapped else found
 
 
@@ -77,7 +78,7 @@ def _named(comparison: Comparison, claim: Claim, results: Results, *, is_swapped
     """The comparison, its other arm named with the point at which it stands."""
     if not claim.against:
         return comparison
-    there = elsewhere(claim, results.suite)
+    there = elsewhere(claim, results.manifest)
     return replace(comparison, arm=there) if is_swapped else replace(comparison, than=there)
 
 
@@ -122,7 +123,7 @@ def _compare_published(claim: Claim, results: Results, rng: np.random.Generator)
     """Seeds against one number: the other side has no trials."""
     units, metric = _units(claim, results)
     found = []
-    for point, here in pairing.by_point(units, pairing.axes(results.suite)):
+    for point, here in pairing.by_point(units, pairing.axes(results.manifest)):
         if not here.empty:
             ours = pairing.by_seed(here)
             theirs = ours.assign(score=claim.published, failed=0, finished=0, trials=0)
@@ -133,9 +134,9 @@ def _compare_published(claim: Claim, results: Results, rng: np.random.Generator)
 
 
 def _compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
-    ranges = pairing.range_units(pairing.matching(results.trials, claim.where), results.suite)
+    ranges = pairing.range_units(pairing.matching(results.trials, claim.where), results.manifest)
     found = []
-    for pairs in pairing.range_pairs(ranges, results.suite, claim.arm, claim.than):
+    for pairs in pairing.range_pairs(ranges, results.manifest, claim.arm, claim.than):
         comparison = compare(pairs, margin=claim.margin, null=claim.margin, rng=rng)
         # Arms that reach the target nowhere are not alike: the range of either may lie elsewhere.
         nowhere = not (pairs.ours.scores.any() or pairs.theirs.scores.any())
@@ -146,8 +147,8 @@ def _compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) ->
 
 def _beside_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> list[list[Comparison]]:
     """How much the choice of a learning rate matters, whatever the target."""
-    ranges = pairing.range_units(pairing.matching(results.trials, claim.where), results.suite)
-    found = pairing.sensitivity_pairs(ranges, results.suite, claim.arm, claim.than)
+    ranges = pairing.range_units(pairing.matching(results.trials, claim.where), results.manifest)
+    found = pairing.sensitivity_pairs(ranges, results.manifest, claim.arm, claim.than)
     return [[compare(pairs, margin=0.0, null=0.0, rng=rng) for pairs in found]]
 
 
@@ -164,14 +165,14 @@ def _compare_costs(claim: Claim, results: Results, rng: np.random.Generator) -> 
 
 
 def _compare_slopes(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
-    return slopes(claim, results.trials, results.suite, rng)
+    return slopes(claim, results.trials, results.manifest, rng)
 
 
-def slopes(claim: Claim, trials: pd.DataFrame, suite: Mapping[str, Any], rng: np.random.Generator) -> list[Comparison]:
+def slopes(claim: Claim, trials: pd.DataFrame, manifest: Manifest, rng: np.random.Generator) -> list[Comparison]:
     """The comparisons of a trend, with Page's test beside each."""
     return [
         replace(compare(pairs, margin=claim.margin, null=claim.margin, rng=rng), reference_p=page_p)
-        for pairs, page_p in sweeps.trends(trials, suite, claim)
+        for pairs, page_p in sweeps.trends(trials, manifest, claim)
     ]
 
 

@@ -18,6 +18,7 @@ from harness.analysis.comparison import Comparison, adjusted, compare
 from harness.analysis.metrics import FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.analysis.verdicts import Verdict, verdicts
+from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
 from harness.storage.tables import OUTCOMES, Results
 
@@ -66,18 +67,18 @@ def diff(before: Results, after: Results) -> ResultsDiff:
     both = rows[0].index.intersection(rows[1].index)
     old, new = (frame.loc[both] for frame in rows)
     done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
-    arm, judged = before.suite["compare"], (_verdicts(before), _verdicts(after))
+    arm, judged = before.manifest.compare, (_verdicts(before), _verdicts(after))
     same = _same(old, new, before.curves, after.curves)[done]
     by_arm = same.groupby(old.loc[done, arm], sort=False, dropna=False)
     return ResultsDiff(
-        name=str(after.suite["name"]),
+        name=after.manifest.name,
         only_before=len(rows[0]) - len(both),
         only_after=len(rows[1]) - len(both),
         matched=len(both),
         without_result=int((~done).sum()),
         same_bits={formatting.value(name): (int(its.sum()), len(its)) for name, its in by_arm},
-        statuses=_statuses(old, new, before.suite),
-        comparisons=_comparisons(old[done], new[done], before.suite),
+        statuses=_statuses(old, new, before.manifest),
+        comparisons=_comparisons(old[done], new[done], before.manifest),
         verdicts=_flipped(*judged),
         claims_apart=len(judged[0].keys() ^ judged[1].keys()),
         made_with=_made_with(before, after),
@@ -106,21 +107,21 @@ def _digests(curves: pd.DataFrame) -> "pd.Series[Any]":
     return rows.groupby(curves["key"]).sum()
 
 
-def _statuses(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[tuple[str, str, str]]:
     changed = old["status"].to_numpy() != new["status"].to_numpy()
     names = [
-        formatting.point({axis: row[axis] for axis in suite["axes"]}) or "the trial"
+        formatting.point({axis: row[axis] for axis in manifest.axes}) or "the trial"
         for row in old.loc[changed].to_dict("records")
     ]
     return list(zip(names, old.loc[changed, "status"], new.loc[changed, "status"], strict=True))
 
 
-def _comparisons(old: pd.DataFrame, new: pd.DataFrame, suite: Mapping[str, Any]) -> list[Comparison]:
+def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[Comparison]:
     """After against before: each arm over all of its points, and each point at which a score changed."""
-    arm, margin = suite["compare"], smallest_effect(old)
+    arm, margin = manifest.compare, smallest_effect(old)
     trials = pd.concat([old.assign(side="before"), new.assign(side="after")], ignore_index=True)
-    of = {**suite, "compare": "side"}
-    over = [axis for axis in suite["axes"] if axis != "seed"]
+    of = replace(manifest, compare="side")
+    over = [axis for axis in manifest.axes if axis != "seed"]
     points = pairing.pairs_of(pairing.score_units(trials, METRIC), of, over, ("after", "before", METRIC))
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
 

@@ -12,6 +12,8 @@ from harness.analysis import formatting
 from harness.analysis.metrics import FAILED, FINISHED, METRICS, scores
 from harness.analysis.stats import UsableRange, lr_sensitivity, usable_range
 from harness.errors import DamageError
+from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 Point = dict[str, Any]  # axis -> value
@@ -24,39 +26,40 @@ BOUNDS = {  # whether what is beyond the grid may favour (us, them) further -> w
 }
 
 
-def arms(suite: Mapping[str, Any]) -> list[Any]:
+def arms(manifest: Manifest) -> list[Any]:
     """The values of the compared axis, in the order of the suite."""
-    return values(suite, suite["compare"])
+    return values(manifest, manifest.compare)
 
 
-def values(suite: Mapping[str, Any], axis: str) -> list[Any]:
+def values(manifest: Manifest, axis: str) -> list[Any]:
     """The values that an axis has in this suite; one where it doesn't vary."""
-    return list(suite["axes"].get(axis, [suite["settings"].get(axis)]))
+    return list(manifest.axes.get(axis, [manifest.settings.get(axis)]))
 
 
-def axes(suite: Mapping[str, Any], *without: str) -> list[str]:
+def axes(manifest: Manifest, *without: str) -> list[str]:
     """The axes that make up a grid point: all but the compared one, the seed and those named."""
-    return [axis for axis in suite["axes"] if axis not in (suite["compare"], "seed", *without)]
+    return [axis for axis in manifest.axes if axis not in (manifest.compare, "seed", *without)]
 
 
 def named_arms(results: Results) -> Results:
     """The results with a name for the arm at which the compared axis is not set: nothing equals what is missing."""
-    suite, compare = results.suite, results.suite["compare"]
-    if None not in arms(suite):
+    manifest, compare = results.manifest, results.manifest.compare
+    if None not in arms(manifest):
         return results
 
-    def named(of: Mapping[str, Any], *names: str) -> dict[str, Any]:
-        return {**of, **{name: formatting.value(None) for name in names if name in of and of[name] is None}}
+    def named(arm: Any) -> Any:
+        return formatting.value(None) if arm is None else arm
 
-    claims = [
-        {**named(claim, "arm", "than"), "against": named(claim.get("against", {}), compare)}
-        for claim in suite["claims"]
-    ]
-    axis = [formatting.value(None) if arm is None else arm for arm in arms(suite)]
+    def with_named_arms(claim: Claim) -> Claim:
+        against = {axis: named(value) if axis == compare else value for axis, value in claim.against.items()}
+        return replace(claim, arm=named(claim.arm), than=named(claim.than), against=against)
+
+    claims = [replace(declared, claim=with_named_arms(declared.claim)) for declared in manifest.claims]
+    axis = [named(arm) for arm in arms(manifest)]
     column = results.trials[compare].astype(object)
     return replace(
         results,
-        suite={**suite, "claims": claims, "axes": {**suite["axes"], compare: axis}},
+        manifest=replace(manifest, claims=claims, axes={**manifest.axes, compare: axis}),
         trials=results.trials.assign(**{compare: column.where(column.notna(), formatting.value(None))}),
     )
 
@@ -94,19 +97,21 @@ def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
-def slim(units: pd.DataFrame, suite: Mapping[str, Any]) -> pd.DataFrame:
+def slim(units: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """The units with no other columns than pairing needs: taking rows of a hundred columns is slow."""
-    columns = (suite["compare"], "seed", *axes(suite), "score", "failed", "finished", "trials")
+    columns = (manifest.compare, "seed", *axes(manifest), "score", "failed", "finished", "trials")
     return units[[*dict.fromkeys(columns)]]
 
 
-def range_units(trials: pd.DataFrame, suite: Mapping[str, Any]) -> pd.DataFrame:
+def range_units(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """One row per arm, seed and grid point: the usable lr range, its decades being the score.
 
     A seed has a score once all its learning rates have results: half a grid would look like a short range.
     """
-    over = [*axes(suite, "lr"), suite["compare"], "seed"]
-    found = [{**point, **_range(rows, suite["target_accuracy"])} for point, rows in by_point(_accuracy(trials), over)]
+    over = [*axes(manifest, "lr"), manifest.compare, "seed"]
+    target = manifest.target_accuracy
+    assert target is not None, "a claim on a range is refused where the suite has no target"
+    found = [{**point, **_range(rows, target)} for point, rows in by_point(_accuracy(trials), over)]
     return pd.DataFrame(found)
 
 
@@ -191,9 +196,9 @@ class Pairs:
         return replace(self, ours=ours, theirs=theirs, n_unpaired=self.n_unpaired + left_out)
 
 
-def metric_pairs(trials: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any, metric: str) -> list[Pairs]:
+def metric_pairs(trials: pd.DataFrame, manifest: Manifest, arm: Any, than: Any, metric: str) -> list[Pairs]:
     """Two arms' trials, paired by seed at every grid point that both arms have in the suite."""
-    return pairs_of(score_units(trials, metric), suite, axes(suite), (arm, than, metric))
+    return pairs_of(score_units(trials, metric), manifest, axes(manifest), (arm, than, metric))
 
 
 def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> list[Pairs]:
@@ -203,7 +208,7 @@ def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> l
     """
     times = results.telemetry.set_index("key")["step_ms"].astype("float64")
     units = score_units(trials, "test_loss").assign(score=-np.log(trials["key"].map(times)))
-    found = pairs_of(units, results.suite, axes(results.suite), (arm, than, "step_time"))
+    found = pairs_of(units, results.manifest, axes(results.manifest), (arm, than, "step_time"))
     return [_apart(pairs) for pairs in found]
 
 
@@ -215,20 +220,20 @@ def _apart(pairs: Pairs) -> Pairs:
     return replace(pairs, ours=ours, theirs=theirs)
 
 
-def range_pairs(ranges: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any) -> list[Pairs]:
+def range_pairs(ranges: pd.DataFrame, manifest: Manifest, arm: Any, than: Any) -> list[Pairs]:
     """Two arms' usable ranges of lr, paired by seed at every grid point but for lr."""
-    return pairs_of(ranges, suite, axes(suite, "lr"), (arm, than, "lr_decades"))
+    return pairs_of(ranges, manifest, axes(manifest, "lr"), (arm, than, "lr_decades"))
 
 
-def sensitivity_pairs(ranges: pd.DataFrame, suite: Mapping[str, Any], arm: Any, than: Any) -> list[Pairs]:
+def sensitivity_pairs(ranges: pd.DataFrame, manifest: Manifest, arm: Any, than: Any) -> list[Pairs]:
     """Two arms' sensitivities to lr, from `range_units`, paired by seed at every grid point but for lr."""
     units = ranges.assign(score=ranges["sensitivity"])
-    return pairs_of(units, suite, axes(suite, "lr"), (arm, than, "lr_sensitivity"))
+    return pairs_of(units, manifest, axes(manifest, "lr"), (arm, than, "lr_sensitivity"))
 
 
 def pairs_of(
     units: pd.DataFrame,
-    suite: Mapping[str, Any],
+    manifest: Manifest,
     over: Sequence[str],
     of: tuple[Any, Any, str],
     against: Mapping[str, Any] | None = None,
@@ -238,7 +243,7 @@ def pairs_of(
     The other arm stands at the same point, but for the axes `against`; a point is not compared with itself.
     """
     arm, than, _ = of
-    compared, found = units[suite["compare"]], []
+    compared, found = units[manifest.compare], []
     theirs_at = {tuple(point.items()): here for point, here in by_point(units[compared == than], over)}
     for point, here in by_point(units[compared == arm], over):
         there = {**point, **(against or {})}

@@ -1,8 +1,7 @@
 """Scores of a seed that several of its trials make up: a slope along an axis, a test score at a chosen value."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from harness.analysis import pairing, stats
 from harness.analysis.metrics import METRICS, scores
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 Array = NDArray[np.float64]
@@ -34,13 +34,13 @@ class Sweep:
         return replace(self.pairs, ours=scored[0], theirs=scored[1], metric=metric)
 
 
-def sweeps(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim, metrics: Sequence[str]) -> Iterator[Sweep]:
+def sweeps(trials: pd.DataFrame, manifest: Manifest, claim: Claim, metrics: Sequence[str]) -> Iterator[Sweep]:
     """The scores of both arms of a claim along its axis, at each grid point without it."""
-    units = pairing.slim(pairing.score_units(trials, metrics[0]), suite)
+    units = pairing.slim(pairing.score_units(trials, metrics[0]), manifest)
     units = units.assign(**{f"score {i}": scores(trials, metric) for i, metric in enumerate(metrics)})
     columns = [f"score {i}" for i in range(len(metrics))]
-    for point, here in pairing.by_point(units, pairing.axes(suite, claim.along)):
-        sides = [here[here[suite["compare"]] == arm] for arm in (claim.arm, claim.than)]
+    for point, here in pairing.by_point(units, pairing.axes(manifest, claim.along)):
+        sides = [here[here[manifest.compare] == arm] for arm in (claim.arm, claim.than)]
         values = [set(side[claim.along].dropna()) for side in sides]
         if not (shared := sorted(values[0] & values[1])):
             continue
@@ -74,10 +74,10 @@ def _by_seed(rows: pd.DataFrame, columns: list[str], values: int) -> pd.DataFram
     return units.assign(score=np.where(units["scored"] == values, 0.0, np.nan))
 
 
-def trends(trials: pd.DataFrame, suite: Mapping[str, Any], claim: Claim) -> Iterator[tuple[pairing.Pairs, float]]:
+def trends(trials: pd.DataFrame, manifest: Manifest, claim: Claim) -> Iterator[tuple[pairing.Pairs, float]]:
     """Pairs of slopes over log2 of the claim's axis, with the p of Page's test that the lead grows along it."""
     sign = METRICS[claim.metric].sign
-    for block in sweeps(pairing.matching(trials, claim.where), suite, claim, [claim.metric]):
+    for block in sweeps(pairing.matching(trials, claim.where), manifest, claim, [claim.metric]):
         x, (ours,), (theirs,) = np.log2(block.x), block.ours, block.theirs
         metric = f"{claim.metric} per doubling of {claim.along}"
         pairs = block.scored(stats.slopes(x, ours), stats.slopes(x, theirs), metric)
@@ -90,7 +90,7 @@ def tuned(
     """Pairs of cross-fitted scores, the interval of their mean difference, and what the difference is a bound of."""
     trials = pairing.matching(results.trials, claim.where)
     sign = METRICS[claim.metric].sign
-    for block in sweeps(trials, results.suite, claim, [CHOSEN_BY[claim.metric], claim.metric]):
+    for block in sweeps(trials, results.manifest, claim, [CHOSEN_BY[claim.metric], claim.metric]):
         ours, theirs = ((sign * validation, sign * test) for validation, test in (block.ours, block.theirs))
         metric = f"{claim.metric} at the best {claim.along}"
         if len(block.pairs.ours.scores) < 2:

@@ -33,6 +33,7 @@ from harness.analysis.validation import validate_claim
 from harness.analysis.wording import sentence, statement
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
+from harness.spec.manifest import DeclaredClaim, Manifest
 from harness.storage.tables import Results
 
 
@@ -48,11 +49,11 @@ class Verdict:
     declared_after: int  # trials that had results when the claim was first declared
 
 
-def check(claims: Iterable[Claim], suite: Mapping[str, Any]) -> None:
-    """Refuse claims that the suite can't answer, before anything is trained; `suite` is what suite.json holds."""
+def check(claims: Iterable[Claim], manifest: Manifest) -> None:
+    """Refuse claims that the suite can't answer, before anything is trained."""
     for number, claim in enumerate(claims, start=1):
         try:
-            validate_claim(claim, suite)
+            validate_claim(claim, manifest)
         except SuiteError as error:
             raise SuiteError(f"claim {number} ({claim.kind}): {error}") from None
 
@@ -60,28 +61,25 @@ def check(claims: Iterable[Claim], suite: Mapping[str, Any]) -> None:
 def verdicts(results: Results, rng: np.random.Generator) -> list[Verdict]:
     """The verdict on every claim of the suite, in their order."""
     results, found = pairing.named_arms(results), []
-    for number, declared in enumerate(results.suite["claims"], start=1):
-        declared = dict(declared)
-        declared_after = declared.pop("declared_after", 0)
-        claim = Claim(**declared)
-        check([claim], results.suite)
-        found.append(_verdict(claim, declared_after, f"claim {number}", results, rng))
+    for number, declared in enumerate(results.manifest.claims, start=1):
+        check([declared.claim], results.manifest)
+        found.append(_verdict(declared, f"claim {number}", results, rng))
     return found
 
 
-def _verdict(claim: Claim, declared_after: int, name: str, results: Results, rng: np.random.Generator) -> Verdict:
-    kind = KINDS[claim.kind]
+def _verdict(declared: DeclaredClaim, name: str, results: Results, rng: np.random.Generator) -> Verdict:
+    claim, kind = declared.claim, KINDS[declared.claim.kind]
     judged = [replace(c, shown_in=name, verdict=kind.judge(c)) for c in adjusted(kind.compare(claim, results, rng))]
     families = kind.secondary_tests(claim, results, rng) if kind.secondary_tests else []
     beside = [replace(c, shown_in=name) for family in families for c in adjusted(family)]
     word = _overall([comparison.verdict for comparison in judged])
     return Verdict(
         claim=claim,
-        statement=statement(claim, results.suite),
+        statement=statement(claim, results.manifest),
         word=word,
         sentence=sentence(claim, judged, word, beside),
         comparisons=(*judged, *beside),
-        declared_after=declared_after,
+        declared_after=declared.declared_after,
     )
 
 
@@ -93,13 +91,13 @@ def _overall(found: list[str]) -> str:
     return SUPPORTED if set(found) == {SUPPORTED} else UNDECIDED
 
 
-def comparisons_of(claim: Claim, suite: Mapping[str, Any]) -> int:
+def comparisons_of(claim: Claim, manifest: Manifest) -> int:
     """How many comparisons the verdict on a claim rests on: as many as it covers grid points."""
     within = ["lr"] if KINDS[claim.kind].over_lr else [claim.along] if claim.along else []
-    axes = pairing.axes(suite, *within)
+    axes = pairing.axes(manifest, *within)
     wanted = {axis: value if isinstance(value, list | tuple) else [value] for axis, value in claim.where.items()}
-    points = product(*(wanted.get(axis, pairing.values(suite, axis)) for axis in axes))
-    than, there = other_arm(claim, suite)
+    points = product(*(wanted.get(axis, pairing.values(manifest, axis)) for axis in axes))
+    than, there = other_arm(claim, manifest)
     is_itself = than == (claim.than if claim.kind == "recovers" else claim.arm)
     return sum(not (is_itself and there and _is_at(dict(zip(axes, point, strict=True)), there)) for point in points)
 

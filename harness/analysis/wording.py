@@ -1,7 +1,7 @@
 """Claims and verdicts in plain English, generated from the numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.analysis import formatting
@@ -10,6 +10,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.curve_metrics import with_at
 from harness.analysis.metrics import METRICS
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 
 MAX_NAMED = 6  # grid points that a sentence names; the table has all of them
 
@@ -33,16 +34,16 @@ BEYOND = " goes on beyond the learning rates tried"
 OF_ITS_OWN = {"wider_lr_range": "lr_decades"}  # kinds whose margin is in another unit than their metric
 
 
-def statement(claim: Claim, suite: Mapping[str, Any]) -> str:
+def statement(claim: Claim, manifest: Manifest) -> str:
     """The claim in words, with its margin."""
     name = with_at(OF_ITS_OWN.get(claim.kind, claim.metric), claim.at)
     metric, unit = METRICS[name], _unit(claim, name)
     margin = formatting.amount(-math.log(claim.margin) if claim.kind == "costs" else claim.margin, unit)
     more = f", {margin} as high or more" if claim.is_ratio and claim.kind == "more" else f", by more than {margin}"
-    each = f"{' for each doubling' if claim.margin else ''}{_rule(claim, suite)}" if claim.kind == "trend" else ""
+    each = f"{' for each doubling' if claim.margin else ''}{_rule(claim, manifest)}" if claim.kind == "trend" else ""
     return STATEMENTS[claim.kind].format(
         arm=formatting.value(claim.arm),
-        than=elsewhere(claim, suite),
+        than=elsewhere(claim, manifest),
         lost_by=formatting.value(claim.than),
         metric=metric.words,
         direction=metric.better,
@@ -52,7 +53,7 @@ def statement(claim: Claim, suite: Mapping[str, Any]) -> str:
         along=claim.along.replace("_", " "),
         each=each,
         where="".join(f", at {axis.replace('_', ' ')} {_listed(wanted)}" for axis, wanted in claim.where.items()),
-        target=formatting.percent(suite["target_accuracy"] or math.nan),
+        target=formatting.percent(manifest.target_accuracy or math.nan),
     )
 
 
@@ -61,9 +62,9 @@ def _unit(claim: Claim, metric: str) -> formatting.Unit:
     return METRICS[made].unit
 
 
-def _rule(claim: Claim, suite: Mapping[str, Any]) -> str:
+def _rule(claim: Claim, manifest: Manifest) -> str:
     """What else changes along the axis by a rule of the suite, such as lr with the batch size."""
-    followers = [name.replace("_", " ") for name, leader in suite.get("following", {}).items() if leader == claim.along]
+    followers = [name.replace("_", " ") for name, leader in manifest.following.items() if leader == claim.along]
     return f" ({formatting.listing(followers)} follows it)" if followers else ""
 
 

@@ -20,7 +20,8 @@ def export(options: argparse.Namespace) -> int:
     try:
         model = load(path)
     except FileNotFoundError as error:
-        suite = (read_manifest(place) or {}).get("path", f"suites/{place.root.name}.py")
+        manifest = read_manifest(place)
+        suite = manifest.path if manifest else f"suites/{place.root.name}.py"
         raise UsageError(
             f"no weights of {key} were kept: say save_models=True in its suite and run it again, "
             f"which trains what lacks them: python -m harness run {suite}"

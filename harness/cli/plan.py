@@ -12,7 +12,7 @@ from harness.execution.messages import CohortEstimate
 from harness.execution.stop_flag import stopping
 from harness.spec.cohorts import Cohort, Shape, longest_first, shape
 from harness.spec.loader import SuiteFile, load_suite
-from harness.spec.manifest import describe
+from harness.spec.manifest import Manifest, describe
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir
 
@@ -20,14 +20,14 @@ from harness.storage.records import ResultsDir
 def plan(options: argparse.Namespace) -> int:
     """Print the plan; the exit code."""
     suite = load_suite(options.suite)
-    description = describe(suite, list(suite.trials(device="cpu")))
-    check(suite.suite.claims, description)
+    manifest = describe(suite, list(suite.trials(device="cpu")))
+    check(suite.suite.claims, manifest)
     place = ResultsDir(options.results / suite.name)
     only = parse_only(options.only)
     print(suite.question)
-    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in description["axes"].items()) or "no axis"
-    print(f"{description['trials']} trials: {axes}; compared: {suite.suite.compare}")
-    _print_seeds(suite, description)
+    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in manifest.axes.items()) or "no axis"
+    print(f"{manifest.trials} trials: {axes}; compared: {suite.suite.compare}")
+    _print_seeds(suite, manifest)
     with stopping(None) as stop:
         seen = run_preflight(suite, place, options, stop, measure=True)
     if seen is None:
@@ -66,10 +66,10 @@ def _guess(pending: list[Cohort], kinds: Mapping[Shape, CohortEstimate], workers
     return max(ends)
 
 
-def _print_seeds(suite: SuiteFile, description: dict[str, object]) -> None:
-    seeds = len(pairing.values(description, "seed"))
+def _print_seeds(suite: SuiteFile, manifest: Manifest) -> None:
+    seeds = len(pairing.values(manifest, "seed"))
     for number, claim in enumerate(suite.suite.claims, start=1):
-        points = comparisons_of(claim, description)
+        points = comparisons_of(claim, manifest)
         needed = seeds_needed(points)
         word = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
         compared = formatting.count(points, "comparison")

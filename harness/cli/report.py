@@ -1,10 +1,9 @@
 """`report`: write tables and report again from what is in the results folder."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.cli.refresh_tables import refresh
 from harness.reporting.staleness import current_page
 from harness.spec.loader import load_suites
+from harness.spec.manifest import Manifest
 from harness.storage.records import ResultsDir
 from harness.storage.tables import Results, read_results
 
@@ -34,7 +34,7 @@ def report(options: argparse.Namespace) -> int:
         have = count - int((table["status"] == "interrupted").sum())
         print(f"{suite.name}: {have} of {count} trials have ended; the report is {page}")
         if asked:
-            _look(replace(read_results(place.root), suite=manifest), found)
+            _look(replace(read_results(place.root), manifest=manifest), found)
     if len(suites) > 1:
         print(f"the overview is {page_of_overview(options.results, [suite.name for suite in suites])}")
     close_gate(asked, {name: "; ".join(of) for name, of in found.items()})
@@ -50,7 +50,7 @@ def page_of_overview(folder: Path, names: Sequence[str]) -> Path:
 
 def _look(results: Results, found: dict[str, list[str]]) -> None:
     """Add to each condition what a suite has of it."""
-    name, status = results.suite["name"], results.trials["status"]
+    name, status = results.manifest.name, results.trials["status"]
     for number, verdict in enumerate(verdicts(results, np.random.default_rng(0)), start=1):
         found[verdict.word].append(f"{name}, claim {number}: {verdict.statement}")
     for condition, count in (("failed", status.isin(FAILED).sum()), ("unfinished", (~status.isin(FINISHED)).sum())):
@@ -58,11 +58,11 @@ def _look(results: Results, found: dict[str, list[str]]) -> None:
             found[condition].append(f"{name}: {formatting.count(int(count), 'trial')}")
 
 
-def page_of_report(results_dir: ResultsDir, manifest: Mapping[str, Any]) -> Path:
+def page_of_report(results_dir: ResultsDir, manifest: Manifest) -> Path:
     """The page of the report on the tables as they are, made anew where it is of others."""
     page = current_page(results_dir.root, manifest)
     if page is None:
         from harness.reporting.report import write_report  # pictures take a second to load
 
-        page = write_report(replace(read_results(results_dir.root), suite=manifest))
+        page = write_report(replace(read_results(results_dir.root), manifest=manifest))
     return page

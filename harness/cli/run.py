@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stoppi
 from harness.execution.torchrun import torchrun_rank
 from harness.spec.cohorts import Cohort, Shape, longest_first, make_cohorts
 from harness.spec.loader import SuiteFile, load_suites
-from harness.spec.manifest import describe, with_history
+from harness.spec.manifest import Manifest, describe, with_history
 from harness.spec.selection import parse_only, select
 from harness.spec.trial import Trial
 from harness.storage.records import (
@@ -115,11 +115,11 @@ def _run(suite: SuiteFile, options: argparse.Namespace, stop: StopFlag, ranks: P
         return end_of_run(suite, place, todo.selected, stop, trials=todo.trials)
 
 
-def known_device(asked: str, before: Mapping[str, Any] | None) -> str | None:
+def known_device(asked: str, before: Manifest | None) -> str | None:
     """The device that "auto" stands for, where that is known without looking: a suite goes on where it was begun."""
     if asked == "cpu":
         return "cpu"
-    return before["device"] if before and asked == "auto" else None
+    return before.device if before and asked == "auto" else None
 
 
 def find_work(
@@ -135,7 +135,7 @@ def find_work(
     ended = {key for key, outcome in whole.items() if outcome not in (*retry, "skipped")}
     missing = {trial.key for trial in selected} - ended
     at_once = {shape: kind.max_cohort_size for shape, kind in (estimates or {}).items()}
-    cohorts = make_cohorts(trials, before["cohorts"] if before else (), at_once)
+    cohorts = make_cohorts(trials, before.cohorts if before else (), at_once)
     return RunPlan(
         trials=trials,
         selected=selected,
@@ -152,9 +152,9 @@ def _is_whole(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str)
     return not asked or all(results_dir.model(key, which).is_file() for which in CHECKPOINT_KINDS)
 
 
-def _has_unassigned(todo: RunPlan, before: Mapping[str, Any] | None) -> bool:
+def _has_unassigned(todo: RunPlan, before: Manifest | None) -> bool:
     """Whether there are trials that no earlier run has put into a cohort."""
-    cut = {key for keys in (before or {}).get("cohorts", ()) for key in keys}
+    cut = {key for keys in (before.cohorts if before else ()) for key in keys}
     return not cut.issuperset(trial.key for trial in todo.trials)
 
 
@@ -242,7 +242,7 @@ def _ranks(cohort: Cohort) -> int:
 def _save_manifest(
     suite: SuiteFile,
     results_dir: ResultsDir,
-    before: Mapping[str, Any] | None,
+    before: Manifest | None,
     todo: RunPlan,
     preflight: PreflightResult | None,
 ) -> None:
@@ -250,9 +250,11 @@ def _save_manifest(
     cohorts = [[trial.key for trial in cohort.trials] for cohort in todo.cohorts]
     manifest = with_history(describe(suite, todo.trials), before, cohorts=cohorts, results=todo.results)
     if preflight is not None:
-        if before and before["fingerprint"] != preflight.fingerprint:
-            _tell_difference(before["fingerprint"], preflight.fingerprint)
-        manifest |= {"device": preflight.device, "fingerprint": preflight.fingerprint, "machine": preflight.machine}
+        if before and before.fingerprint and before.fingerprint != preflight.fingerprint:
+            _tell_difference(before.fingerprint, preflight.fingerprint)
+        manifest = replace(
+            manifest, device=preflight.device, fingerprint=preflight.fingerprint, machine=preflight.machine
+        )
     if manifest != before:
         write_manifest(results_dir, manifest)
 

@@ -37,7 +37,7 @@ def show(options: argparse.Namespace) -> int:
         console.print(_probes(probed))
     console.print(_pairs("measured", record.telemetry))
     manifest = read_manifest(place)
-    suite = manifest["path"] if manifest else f"suites/{place.root.name}.py"
+    suite = manifest.path if manifest else f"suites/{place.root.name}.py"
     if place.model(record.key, "last").exists():
         print(f"its model: python -m harness export {record.key} --format checkpoint -o {record.key}.pth")
     print(f"replay it with: python -m harness run {suite} --only key={record.key} --results replay")

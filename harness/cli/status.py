@@ -21,7 +21,7 @@ def status(options: argparse.Namespace) -> int:
     """Print how far a suite is; the exit code."""
     suite = load_suite(options.suite)
     _, manifest, table = refresh(suite, options.results)
-    chosen = select(suite.trials(device=manifest["device"]), parse_only(options.only))
+    chosen = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only))
     rows = table[table["key"].isin({trial.key for trial in chosen})]
     counts = pd.crosstab(rows[suite.suite.compare].astype(str), rows["status"])
     counts = counts.reindex(columns=[name for name in ORDER if name in counts.columns])

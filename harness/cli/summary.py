@@ -39,7 +39,9 @@ def end_of_run(
     if stop():
         print(f"{stop.reason}: {said}; all state is saved, go on with: {again}")
         return stop.exit_code
-    page = page_of_report(results_dir, read_manifest(results_dir) or {})
+    manifest = read_manifest(results_dir)
+    assert manifest is not None, "a run writes it before it trains"
+    page = page_of_report(results_dir, manifest)
     without = rows[rows["status"].isin(NO_RESULT)]
     if without.empty:
         print(f"{said}; the report is {page}")

@@ -35,13 +35,13 @@ def write_overview(folder: Path, found: Iterable[Results]) -> Path:
 
 
 def _suite(results: Results, judged: list[Verdict]) -> dict[str, Any]:
-    suite, status = results.suite, results.trials["status"]
+    manifest, status = results.manifest, results.trials["status"]
     return {
-        "name": suite["name"],
-        "question": suite["question"],
-        "folder": quote(suite["name"]),
+        "name": manifest.name,
+        "question": manifest.question,
+        "folder": quote(manifest.name),
         "ended": int(status.isin(FINISHED).sum()),
-        "total": int(suite["trials"]),
+        "total": manifest.trials,
         "failed": int(status.isin(FAILED).sum()),
         "verdicts": judged,
     }
@@ -51,8 +51,8 @@ def _claims(judged: list[tuple[Results, list[Verdict]]]) -> Table:
     """A row for each claim; one for a suite without any."""
     rows, links = [], []
     for results, of in judged:
-        name = results.suite["name"]
-        said = [(v.word, v.statement, v.sentence) for v in of] or [(NO_CLAIM, results.suite["question"], "")]
+        name = results.manifest.name
+        said = [(v.word, v.statement, v.sentence) for v in of] or [(NO_CLAIM, results.manifest.question, "")]
         rows += [[(text, "") for text in (name, *line)] for line in said]
         links += [f"{quote(name)}/report/index.html"] * len(said)
     columns = ("suite", "verdict", "claim", "what the data say")

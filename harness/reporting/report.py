@@ -20,6 +20,7 @@ from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.staleness import FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
+from harness.spec.manifest import Manifest
 from harness.storage.csv_files import csv_bytes
 from harness.storage.tables import Results
 
@@ -29,7 +30,7 @@ def write_report(results: Results) -> Path:
 
     The same results give the same bytes; where the page was made from the same results already, it is left alone.
     """
-    page, digest = page_of(results.folder), digest_of(results.folder, results.suite)
+    page, digest = page_of(results.folder), digest_of(results.folder, results.manifest)
     if is_whole(page, digest):
         return page
     results, folder = pairing.named_arms(results), page.parent / "figures"
@@ -63,38 +64,38 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 
 def _facts(results: Results, judged: list[Verdict], drawn: list[ReportFigure]) -> dict[str, Any]:
     """All that the templates say."""
-    suite, trials, telemetry = results.suite, results.trials, results.telemetry
+    manifest, trials, telemetry = results.manifest, results.trials, results.telemetry
     failed, ended = trials["status"].isin(FAILED), trials["status"].isin(FINISHED)
     without = trials[~ended & (trials["status"] != "interrupted")]
     found = [c for verdict in judged for c in verdict.comparisons] + [c for of in drawn for c in of.comparisons]
     return {
-        "suite": suite,
+        "manifest": manifest,
         "most_points": MAX_POINTS,
         "most_exact": MOST_EXACT,
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
-        "total": int(suite["trials"]),
+        "total": manifest.trials,
         "failed": int(failed.sum()),
-        "limits": _limits(trials[ended], suite, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
-        "trials": trials_table("trials", "Trials", trials, suite),
+        "limits": _limits(trials[ended], manifest, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
+        "trials": trials_table("trials", "Trials", trials, manifest),
         "comparisons": comparisons_table("comparisons", "All comparisons", found),
-        "failures": failures_table(trials[failed], suite),
-        "missing": trials_table("missing", "Trials without a result", without, suite),
-        "axes": {axis: [formatting.value(value) for value in values] for axis, values in suite["axes"].items()},
-        "following": suite.get("following", {}),
+        "failures": failures_table(trials[failed], manifest),
+        "missing": trials_table("missing", "Trials without a result", without, manifest),
+        "axes": {axis: [formatting.value(value) for value in values] for axis, values in manifest.axes.items()},
+        "following": manifest.following,
         "settings": {
-            name: formatting.value(value) for name, value in suite["settings"].items() if value not in (None, "")
+            name: formatting.value(value) for name, value in manifest.settings.items() if value not in (None, "")
         },
-        "machine": {**suite.get("machine", {}), **suite.get("fingerprint", {})},
+        "machine": {**manifest.machine, **manifest.fingerprint},
         "seconds": float(telemetry[["seconds_train", "seconds_eval"]].astype("float64").sum().sum()),
         "commits": sorted(set(telemetry["commit"].dropna().astype(str))),
-        "commands": _commands(suite, telemetry),
+        "commands": _commands(manifest, telemetry),
     }
 
 
-def _limits(ended: pd.DataFrame, suite: Mapping[str, Any], *, all_failed: bool) -> list[str]:
+def _limits(ended: pd.DataFrame, manifest: Manifest, *, all_failed: bool) -> list[str]:
     """What these results can't show, as sentences for the top of the page."""
-    arms, seeds = ended[suite["compare"]].nunique(), ended["seed"].nunique()
+    arms, seeds = ended[manifest.compare].nunique(), ended["seed"].nunique()
     said = {
         "Nothing has been trained yet.": ended.empty,
         "One arm alone has results: nothing can be compared.": arms == 1,
@@ -104,12 +105,12 @@ def _limits(ended: pd.DataFrame, suite: Mapping[str, Any], *, all_failed: bool) 
     return [sentence for sentence, holds in said.items() if holds]
 
 
-def _commands(suite: Mapping[str, Any], telemetry: pd.DataFrame) -> list[str]:
+def _commands(manifest: Manifest, telemetry: pd.DataFrame) -> list[str]:
     """What to type in a checkout to get these results; with the commit, where one commit made all of them."""
     commits = set(telemetry["commit"].dropna().astype(str))
     changed = telemetry["dirty"].fillna(False).astype(str).str.lower().eq("true").any()
     checkout = [f"git checkout {commits.pop()}"] if len(commits) == 1 and not changed else []
-    return [*checkout, f"python -m harness run {shlex.quote(suite['path'])}"]
+    return [*checkout, f"python -m harness run {shlex.quote(manifest.path)}"]
 
 
 def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> bytes:

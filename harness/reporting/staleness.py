@@ -3,13 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.analysis import pairing
 from harness.errors import DamageError
 from harness.io import read_bytes
+from harness.spec.manifest import Manifest, to_json
 from harness.storage.csv_files import MAX_TABLE_BYTES
 from harness.storage.tables import TABLES
 
@@ -20,10 +19,10 @@ SHOWN = re.compile(rb'<figure id="figure-([\w.-]+)">')
 PLAIN_NAME = re.compile(r"[\w.-]{1,64}")  # what may become part of a file's name
 
 
-def current_page(folder: Path, suite: Mapping[str, Any]) -> Path | None:
+def current_page(folder: Path, manifest: Manifest) -> Path | None:
     """The page of a report that needs not be made again; None where there is none, or from other results."""
     page = page_of(folder)
-    return page if is_whole(page, digest_of(folder, suite)) else None
+    return page if is_whole(page, digest_of(folder, manifest)) else None
 
 
 def page_of(folder: Path) -> Path:
@@ -34,12 +33,12 @@ def page_of(folder: Path) -> Path:
     return page
 
 
-def digest_of(folder: Path, suite: Mapping[str, Any]) -> str:
+def digest_of(folder: Path, manifest: Manifest) -> str:
     """A digest of all that a report is made from: the results, and the code and templates that make it."""
-    sums = hashlib.sha256(json.dumps(suite, sort_keys=True, default=str).encode())
+    sums = hashlib.sha256(json.dumps(to_json(manifest), sort_keys=True, default=str).encode())
     folders = [Path(__file__).parents[1] / name for name in ("analysis", "reporting")]
     code = sorted(p for part in folders for p in part.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    for path in [*(folder / name for name in TABLES), *data_files(folder, suite), *plane_files(folder), *code]:
+    for path in [*(folder / name for name in TABLES), *data_files(folder, manifest), *plane_files(folder), *code]:
         content = read_bytes(path, max_bytes=MAX_TABLE_BYTES) if path.exists() else b""
         sums.update(hashlib.sha256(content).digest())
     return sums.hexdigest()
@@ -58,9 +57,9 @@ def is_whole(page: Path, digest: str) -> bool:
     return found is not None and found[1].decode() == digest and all(path.is_file() for path in files)
 
 
-def data_files(folder: Path, suite: Mapping[str, Any]) -> list[Path]:
+def data_files(folder: Path, manifest: Manifest) -> list[Path]:
     """The files of the data sets that the suite names, in its results folder."""
-    names = {Path(str(name)).stem for name in pairing.values(suite, "dataset")}
+    names = {Path(str(name)).stem for name in pairing.values(manifest, "dataset")}
     found = sorted((folder / "data").glob("*.npz"))
     return [path for path in found if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
 

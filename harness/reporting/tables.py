@@ -1,6 +1,6 @@
 """The tables of the page: texts as a reader wants them, with numbers beside them by which they sort."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import METRICS
+from harness.spec.manifest import Manifest
 
 MOST_ROWS = 2000  # of a table on the page
 OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
@@ -50,9 +51,9 @@ class Table:
     links: tuple[str, ...] = ()  # where the first cell of each row leads to; empty where nowhere
 
 
-def trials_table(name: str, label: str, trials: pd.DataFrame, suite: Mapping[str, Any]) -> Table:
+def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest) -> Table:
     """Trials with what varies between them and what came of them."""
-    columns = ["key", *suite["axes"], *OUTCOMES]
+    columns = ["key", *manifest.axes, *OUTCOMES]
     shown = trials[columns].head(MOST_ROWS)
     return Table(
         name=name,
@@ -63,16 +64,16 @@ def trials_table(name: str, label: str, trials: pd.DataFrame, suite: Mapping[str
     )
 
 
-def failures_table(failed: pd.DataFrame, suite: Mapping[str, Any]) -> Table:
+def failures_table(failed: pd.DataFrame, manifest: Manifest) -> Table:
     """Failures by arm and status: how many, and at which grid points."""
-    over, rows = pairing.axes(suite), []
-    for (arm, status), some in failed.groupby([suite["compare"], "status"], sort=False):
+    over, rows = pairing.axes(manifest), []
+    for (arm, status), some in failed.groupby([manifest.compare, "status"], sort=False):
         points = [
             f"{formatting.point(point) or 'everywhere'} ({len(here)})" for point, here in pairing.by_point(some, over)
         ]
         count = len(some)
         rows.append([_cell(formatting.value(arm)), _cell(str(status)), _cell(count), _cell("; ".join(points))])
-    columns = (suite["compare"].replace("_", " "), "status", "trials", "where (trials)")
+    columns = (manifest.compare.replace("_", " "), "status", "trials", "where (trials)")
     return Table(name="failed", label="Trials that failed to train", columns=columns, rows=rows)
 
 

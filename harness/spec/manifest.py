@@ -1,38 +1,70 @@
-"""suite.json: what a suite comes to, as reports and later runs need it."""
+"""suite.json: what a suite comes to, as reports and later runs need it. Only this file knows its keys."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from harness._version import __version__
-from harness.spec.claim import Claim
+from harness.errors import DamageError, SuiteError
+from harness.spec.claim import Claim, is_number
 from harness.spec.loader import SuiteFile
-from harness.spec.trial import Trial
+from harness.spec.trial import Trial, Value
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
+KNOWN_AFTER_A_RUN = ("device", "fingerprint", "machine")
 
 
-def describe(suite: SuiteFile, trials: Sequence[Trial]) -> dict[str, Any]:
-    """The suite in plain values: its question, its axes, its constants and its claims."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredClaim:
+    """A claim, and how many trials of the suite had results when it was first declared."""
+
+    claim: Claim
+    declared_after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What suite.json holds: the suite as it was resolved, its cohorts, and the machine that it runs on."""
+
+    name: str
+    question: str
+    path: str  # of the suite file
+    compare: str  # the axis whose values are the arms
+    target_accuracy: float | None
+    axes: Mapping[str, Sequence[Value]]  # what varies -> its values
+    following: Mapping[str, str] = field(default_factory=dict)  # an axis that a rule ties to another -> the other
+    settings: Mapping[str, Value]  # what does not vary
+    claims: Sequence[DeclaredClaim]
+    trials: int  # how many there are
+    harness: str  # the version that wrote it
+    cohorts: Sequence[Sequence[str]] = field(default_factory=list)  # keys of trials
+    device: str | None = None  # None, like an empty fingerprint and machine, before anything was trained
+    fingerprint: Mapping[str, Value] = field(default_factory=dict)
+    machine: Mapping[str, Value] = field(default_factory=dict)
+
+
+def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
+    """The manifest of a suite before anything has run: its question, its axes, its constants and its claims."""
     axes = [axis for grid in suite.suite.grids for axis in grid]
     names = [*dict.fromkeys(axes), *(f.name for f in fields(Trial))]
     values = {name: list(dict.fromkeys(getattr(t, name) for t in trials)) for name in dict.fromkeys(names)}
-    varying = {name: found for name, found in values.items() if len(found) > 1 and name not in NOT_AXES}
+    varying = {name: levels for name, levels in values.items() if len(levels) > 1 and name not in NOT_AXES}
     following = _following(trials, [name for name in varying if name not in (suite.suite.compare, "seed")])
-    return {
-        "name": suite.name,
-        "question": suite.question,
-        "path": str(suite.path),
-        "compare": suite.suite.compare,
-        "target_accuracy": suite.suite.target_accuracy,
-        "axes": {name: found for name, found in varying.items() if name not in following},
-        "following": following,
-        "settings": {name: found[0] for name, found in values.items() if name not in varying and found},
-        "claims": [asdict(claim) for claim in suite.suite.claims],
-        "trials": len(trials),
-        "harness": __version__,
-    }
+    return Manifest(
+        name=suite.name,
+        question=suite.question,
+        path=str(suite.path),
+        compare=suite.suite.compare,
+        target_accuracy=suite.suite.target_accuracy,
+        axes={name: levels for name, levels in varying.items() if name not in following},
+        following=following,
+        settings={name: levels[0] for name, levels in values.items() if name not in varying and levels},
+        claims=[DeclaredClaim(claim=claim) for claim in suite.suite.claims],
+        trials=len(trials),
+        harness=__version__,
+    )
 
 
 def _following(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, str]:
@@ -47,22 +79,100 @@ def _following(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, str
 
 
 def with_history(
-    description: Mapping[str, Any], before: Mapping[str, Any] | None, *, cohorts: list[list[str]], results: int
-) -> dict[str, Any]:
-    """The description with what earlier runs of the suite decided: the cut into cohorts, when claims were declared."""
-    earlier = before or {}
-    declared = {_identity(claim): claim["declared_after"] for claim in earlier.get("claims", [])}
-    claims = [{**claim, "declared_after": declared.get(_identity(claim), results)} for claim in description["claims"]]
-    kept = {name: earlier[name] for name in ("device", "fingerprint", "machine") if name in earlier}
-    return {**description, **kept, "claims": claims, "cohorts": cohorts}
+    manifest: Manifest, before: Manifest | None, *, cohorts: Sequence[Sequence[str]], results: int
+) -> Manifest:
+    """The manifest with what earlier runs of the suite decided: the cut into cohorts, when claims were declared."""
+    earlier = {} if before is None else {_identity(d.claim): d.declared_after for d in before.claims}
+    claims = [replace(d, declared_after=earlier.get(_identity(d.claim), results)) for d in manifest.claims]
+    kept = {} if before is None else {name: getattr(before, name) for name in KNOWN_AFTER_A_RUN}
+    return replace(manifest, **kept, claims=claims, cohorts=cohorts)
 
 
-def _identity(claim: Mapping[str, Any]) -> str:
-    """What a claim says, whichever of its fields a manifest leaves out."""
-    whole = asdict(Claim(**{name: value for name, value in claim.items() if name != "declared_after"}))
-    return repr(sorted((name, _plain(value)) for name, value in whole.items()))
+def _identity(claim: Claim) -> str:
+    """What a claim says, the same before and after it was written as JSON."""
+    return json.dumps(asdict(claim), sort_keys=True, default=str)
 
 
-def _plain(value: Any) -> str:
-    """The value as JSON would bring it back."""
-    return json.dumps(value, sort_keys=True, default=str)
+def to_json(manifest: Manifest) -> dict[str, Any]:
+    """The members of suite.json; what is only known after a run is left out before."""
+    content = {f.name: getattr(manifest, f.name) for f in fields(Manifest)}
+    claims = [{**asdict(d.claim), "declared_after": d.declared_after} for d in manifest.claims]
+    unknown = [name for name in KNOWN_AFTER_A_RUN if not content[name]]
+    return {name: value for name, value in {**content, "claims": claims}.items() if name not in unknown}
+
+
+def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
+    """The manifest that the members of suite.json stand for; DamageError where they are not what was written."""
+    _check_members(content, Manifest, MEMBERS, f"{path} is no manifest:")
+    claims = []
+    for number, member in enumerate(content["claims"], start=1):
+        _check_members(member, Claim, CLAIM_MEMBERS, f"{path} is no manifest: in claim {number},")
+        try:
+            claim = Claim(**{name: value for name, value in member.items() if name != "declared_after"})
+        except SuiteError as error:
+            raise DamageError(f"{path} is no manifest: in claim {number}, {error}") from error
+        claims.append(DeclaredClaim(claim=claim, declared_after=member.get("declared_after", 0)))
+    return Manifest(**{**content, "claims": claims})
+
+
+def _check_members(
+    content: Mapping[str, Any], cls: type, types: Mapping[str, Callable[[object], bool]], where: str
+) -> None:
+    """Raise DamageError where a member is missing, unknown or of a wrong type; one with a default may be missing."""
+    required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in required if name not in content]:
+        raise DamageError(f"{where} {missing[0]} is missing")
+    for name, value in content.items():
+        if name not in types:
+            raise DamageError(f"{where} {name!r:.50} is unknown")
+        if not types[name](value):
+            raise DamageError(f"{where} {name} is {value!r:.50}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_value(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)  # bool is an int
+
+
+def _is_number_or_none(value: object) -> bool:
+    return value is None or is_number(value)
+
+
+def _is_one_or_more(value: object) -> bool:
+    return _is_value(value) or _is_list(value, _is_value)
+
+
+def _is_list(value: object, is_item: Callable[[object], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_item, value))
+
+
+def _is_mapping(value: object, is_item: Callable[[object], bool]) -> bool:
+    return isinstance(value, dict) and all(isinstance(name, str) and is_item(item) for name, item in value.items())
+
+
+MEMBERS: dict[str, Callable[[object], bool]] = {  # of suite.json -> whether a value has its type
+    **dict.fromkeys(("name", "question", "path", "compare", "harness", "device"), _is_text),
+    "target_accuracy": _is_number_or_none,
+    "axes": lambda axes: _is_mapping(axes, lambda levels: bool(levels) and _is_list(levels, _is_value)),
+    "following": lambda following: _is_mapping(following, _is_text),
+    **dict.fromkeys(("settings", "fingerprint", "machine"), lambda values: _is_mapping(values, _is_value)),
+    "claims": lambda claims: _is_list(claims, lambda claim: isinstance(claim, dict)),
+    "trials": _is_count,
+    "cohorts": lambda cohorts: _is_list(cohorts, lambda keys: _is_list(keys, _is_text)),
+}
+CLAIM_MEMBERS: dict[str, Callable[[object], bool]] = {  # of a claim in suite.json -> whether a value has its type
+    **dict.fromkeys(("kind", "metric", "at", "along"), _is_text),
+    **dict.fromkeys(("arm", "than"), _is_value),
+    **dict.fromkeys(("where", "against"), lambda point: _is_mapping(point, _is_one_or_more)),
+    "margin": is_number,
+    **dict.fromkeys(("within", "published"), _is_number_or_none),
+    "is_ratio": lambda value: isinstance(value, bool),
+    "declared_after": _is_count,
+}

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.errors import DamageError, MachineError
 from harness.io import dump_checked_json, load_checked_json, make_folder, write_atomically
+from harness.spec.manifest import Manifest, from_json, to_json
 
 SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
@@ -162,15 +163,16 @@ def read_records(results_dir: ResultsDir, keys: Iterable[str]) -> tuple[dict[str
     return records, damaged
 
 
-def write_manifest(results_dir: ResultsDir, manifest: Mapping[str, Any]) -> None:
+def write_manifest(results_dir: ResultsDir, manifest: Manifest) -> None:
     """Write suite.json: the suite as it was resolved, its cohorts, and the machine that it runs on."""
-    write_atomically(results_dir.manifest, dump_checked_json({"schema": SCHEMA, **manifest}))
+    write_atomically(results_dir.manifest, dump_checked_json({"schema": SCHEMA, **to_json(manifest)}))
 
 
-def read_manifest(results_dir: ResultsDir) -> dict[str, Any] | None:
-    """The content of suite.json, or None where nothing has run yet."""
+def read_manifest(results_dir: ResultsDir) -> Manifest | None:
+    """What suite.json holds, or None where nothing has run yet; DamageError where it is damaged or newer."""
+    path = results_dir.manifest
     try:
-        return _require_current_schema(load_checked_json(results_dir.manifest), results_dir.manifest)
+        return from_json(_require_current_schema(load_checked_json(path), path), path)
     except FileNotFoundError:
         return None
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
+from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
 from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_csv
@@ -63,7 +64,7 @@ class Results:
     """All that a run has found out: suite.json, and the tables as data frames."""
 
     folder: Path
-    suite: Mapping[str, Any]
+    manifest: Manifest
     trials: pd.DataFrame
     curves: pd.DataFrame
     telemetry: pd.DataFrame
@@ -115,7 +116,7 @@ def read_results(folder: str | Path) -> Results:
     try:
         return Results(
             folder=results_dir.root,
-            suite=manifest,
+            manifest=manifest,
             trials=read_trials(results_dir.root),
             curves=_read_curves(results_dir.root / "curves.parquet"),
             telemetry=read_csv(

@@ -1,6 +1,6 @@
 """Claims on the cost of a step: ratios of times, judged on their logarithms, with measurements counted once."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from harness.analysis.verdicts import verdicts
 from harness.errors import SuiteError
 from harness.reporting.figures.costs import step_costs
 from harness.reporting.tables import COMPARED, comparisons_table
+from tests.support.manifests import declared
 from tests.support.simulated import simulate
 
 SEEDS = 12
@@ -92,17 +93,16 @@ def test_each_claim_on_costs_has_its_picture_which_says_its_numbers(tmp_path):
     (picture,) = step_costs(results)
     assert "1.5 times (n = 12)" in picture.alt
     assert picture.name == "costs_1"
-    plain = dict(results.suite)
-    plain["claims"] = [asdict(Claim.better("batch", than="none"))]
-    assert list(step_costs(replace(results, suite=plain))) == []
+    plain = replace(results.manifest, claims=declared(Claim.better("batch", than="none")))
+    assert list(step_costs(replace(results, manifest=plain))) == []
 
 
 def test_the_label_of_the_times_is_not_cut_off_beside_the_names_of_many_axes(tmp_path):
     results = timed(tmp_path, 2.0)
     model, size = "mlp-512x4", 256
-    suite = {**results.suite, "axes": {**results.suite["axes"], "model": [model], "batch_size": [size]}}
+    manifest = replace(results.manifest, axes={**results.manifest.axes, "model": [model], "batch_size": [size]})
     trials = results.trials.assign(model=model, batch_size=size)
-    (picture,) = step_costs(replace(results, suite=suite, trials=trials))
+    (picture,) = step_costs(replace(results, manifest=manifest, trials=trials))
     (label,) = (text for text in picture.figure.findobj(Text) if "in times of" in text.get_text())
     extent, figure = label.get_window_extent(), picture.figure.bbox
     assert figure.x0 <= extent.x0

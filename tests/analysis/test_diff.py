@@ -7,6 +7,7 @@ import pytest
 
 from harness.analysis.diff import diff
 from harness.spec.claim import Claim
+from tests.support.manifests import declared
 from tests.support.simulated import simulate
 
 SEEDS = 11
@@ -118,8 +119,8 @@ def test_what_trials_were_made_with_is_told_where_it_differs(tmp_path):
 
 def test_claims_that_one_suite_alone_makes_are_counted(tmp_path):
     before = results(tmp_path)
-    other = {**before.suite["claims"][0], "margin": 0.03}
-    found = diff(before, replace(before, suite={**before.suite, "claims": [other]}))
+    other = replace(before.manifest.claims[0].claim, margin=0.03)
+    found = diff(before, replace(before, manifest=replace(before.manifest, claims=declared(other))))
     assert (found.claims_apart, found.verdicts) == (2, [])
 
 

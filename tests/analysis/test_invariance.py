@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from harness.analysis.verdicts import verdicts
 from harness.spec.claim import Claim
 from tests.analysis.test_error_rates import SEEDS, WORLDS, alike
+from tests.support.manifests import declared
 from tests.support.simulated import simulate
 
 NAMES = ["better", "equivalent", "best_tuned", "trend", "recovers"]
@@ -31,7 +32,7 @@ def made(tmp_path_factory):
 
 def judged(results, claim=None):
     if claim is not None:
-        results = replace(results, suite={**results.suite, "claims": [vars(claim)]})
+        results = replace(results, manifest=replace(results.manifest, claims=declared(claim)))
     (verdict,) = verdicts(results, np.random.default_rng(0))
     return verdict
 

@@ -33,7 +33,7 @@ def with_accuracy(results, values):
 
 
 def pairs_of(results, trials, metric="test_accuracy"):
-    return pairing.metric_pairs(trials, results.suite, "batch", "none", metric)
+    return pairing.metric_pairs(trials, results.manifest, "batch", "none", metric)
 
 
 def compared(results, trials):

@@ -1,20 +1,23 @@
 """Claims before anything trains: which are refused, and how many comparisons come of the others."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.analysis.verdicts import check, comparisons_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
+from tests.support.manifests import a_manifest
 from tests.support.verdicts import LRS, NORMS, SEEDS, SIZES
 
-GRID = {
-    "name": "s",
-    "compare": "norm",
-    "target_accuracy": 0.9,
-    "axes": {"norm": NORMS, "lr": LRS, "batch_size": SIZES, "world_size": [1, 2], "seed": list(range(SEEDS))},
-    "settings": {"model": "mlp-8", "init": "he"},
-    "following": {"steps": "batch_size"},
-}
+GRID = a_manifest(
+    name="s",
+    compare="norm",
+    target_accuracy=0.9,
+    axes={"norm": NORMS, "lr": LRS, "batch_size": SIZES, "world_size": [1, 2], "seed": list(range(SEEDS))},
+    settings={"model": "mlp-8", "init": "he"},
+    following={"steps": "batch_size"},
+)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +61,9 @@ def test_a_claim_that_the_suite_can_not_answer_is_refused_in_one_line(claim, wor
 
 @pytest.mark.parametrize("values", [["relu", "tanh", "sigmoid"], [None, 1.0, 5.0], [0, 1, True]])
 def test_what_is_tuned_is_a_number(values):
-    suite = {**GRID, "axes": {"norm": NORMS, "max_grad_norm": values, "seed": list(range(SEEDS))}}
+    manifest = replace(GRID, axes={"norm": NORMS, "max_grad_norm": values, "seed": list(range(SEEDS))})
     with pytest.raises(SuiteError, match="an axis of numbers, got max_grad_norm="):
-        check([Claim.best_tuned("batch", than="none", over="max_grad_norm")], suite)
+        check([Claim.best_tuned("batch", than="none", over="max_grad_norm")], manifest)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What a verdict says in words: the grid point that it rests on, and what its n counts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_arms_are_written_alike_in_the_claim_and_in_what_is_said_of_it(tmp_path)
     results = simulate(
         tmp_path, {"decay_norms": [True, False], "seed": range(SEEDS)}, claims=[Claim.better(True, than=False)]
     )
-    results.suite["compare"] = "decay_norms"
+    results = replace(results, manifest=replace(results.manifest, compare="decay_norms"))
     verdict = verdict_on(results)
     assert verdict.statement == "true has a higher test accuracy than false"
     assert "with true than with false" in verdict.sentence

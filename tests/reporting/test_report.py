@@ -1,9 +1,8 @@
 """The report: complete, the same bytes every time, safe with any text, and a page that works in a browser."""
 
-import json
 import shlex
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +14,7 @@ from harness.reporting.report import write_report
 from harness.spec.claim import Claim
 from harness.storage.csv_files import csv_bytes
 from harness.storage.tables import TABLES
+from tests.support.manifests import declared
 from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0], "seed": list(range(8))}
@@ -42,7 +42,7 @@ def on_disk(results):
     (results.folder / "trials.csv").write_bytes(csv_bytes(results.trials))
     results.curves.to_parquet(results.folder / "curves.parquet")
     (results.folder / "telemetry.csv").write_bytes(csv_bytes(results.telemetry))
-    return replace(results, suite={**results.suite, "harness": "0.1.0", "machine": {"host": "a-host"}})
+    return replace(results, manifest=replace(results.manifest, harness="0.1.0", machine={"host": "a-host"}))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_report_has_a_page_a_text_a_table_and_every_figure_in_three_formats(wr
     for figure in ("effect", "lr_range", "time_to_target_1", "curves", "failures", "data_digits"):
         assert {f"report/figures/{figure}.{kind}" for kind in ("svg", "png", "pdf")} <= names
     text = page.read_text("utf-8")
-    assert results.suite["question"] in text
+    assert results.manifest.question in text
     for word in ("supported", "All 96 trials have a result", "python -m harness run suites/lr_sweep.py"):
         assert word in text
 
@@ -142,7 +142,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path, text):
 def test_the_command_in_the_markdown_is_the_one_to_type(tmp_path):
     results = on_disk(simulate(tmp_path / "s", {**AXES, "seed": [0]}))
     path = "my $suites [1]/a&b<c.py"
-    results = replace(results, suite={**results.suite, "path": path})
+    results = replace(results, manifest=replace(results.manifest, path=path))
     write_report(results)
     lines = (results.folder / "report.md").read_text("utf-8").splitlines()
     assert [shlex.split(line)[-1] for line in lines if line.startswith("    python -m harness run")] == [path]
@@ -167,7 +167,7 @@ ODD_GRIDS = {
 def test_any_grid_has_a_report(tmp_path, axes, status):
     results = on_disk(simulate(tmp_path / "s", axes, status=status))
     if "init" in axes:
-        results = replace(results, suite={**results.suite, "compare": "init"})
+        results = replace(results, manifest=replace(results.manifest, compare="init"))
     assert write_report(results).exists()
 
 
@@ -206,22 +206,21 @@ def test_captions_say_n_failures_policy_test_correction_and_init(written):
 @pytest.mark.usefixtures("unwritten_figures")
 def test_claims_declared_after_results_are_marked(tmp_path):
     results = on_disk(simulate(tmp_path / "s", AXES))
-    late = {**asdict(CLAIMS[1]), "declared_after": 77}
-    results = replace(results, suite=json.loads(json.dumps({**results.suite, "claims": [late]})))
+    results = replace(results, manifest=replace(results.manifest, claims=declared(CLAIMS[1], after=77)))
     assert "Declared after 77 trials had results." in write_report(results).read_text("utf-8")
 
 
 @pytest.mark.usefixtures("unwritten_figures")
 def test_an_axis_that_follows_another_is_named_with_it(tmp_path):
     results = on_disk(simulate(tmp_path, {"norm": ["batch", "none"], "batch_size": [16, 64], "seed": range(3)}))
-    results = replace(results, suite={**results.suite, "following": {"lr": "batch_size"}})
+    results = replace(results, manifest=replace(results.manifest, following={"lr": "batch_size"}))
     page = write_report(results).read_text("utf-8")
     assert "<dt>lr</dt><dd>follows batch_size, by a rule of the suite</dd>" in page
 
 
 def test_learning_rates_can_be_the_arms(tmp_path):
     results = simulate(tmp_path, {"lr": [0.03, 0.1, 0.3], "seed": range(4)})
-    results = replace(results, suite={**results.suite, "compare": "lr"})
+    results = replace(results, manifest=replace(results.manifest, compare="lr"))
     drawn = {picture.name: picture for picture in figures(results)}
     assert len(drawn["curves"].figure.axes) == 2  # one panel for the loss, one for the accuracy, all arms in each
     assert "at lr 0.03, 0.1 and 0.3" in drawn["curves"].alt

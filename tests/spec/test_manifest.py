@@ -1,11 +1,26 @@
 """suite.json: what a suite comes to, and what later runs keep of it."""
 
-import pytest
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+
+from harness.errors import DamageError
+from harness.spec.claim import Claim
 from harness.spec.loader import load_suite
-from harness.spec.manifest import describe, with_history
+from harness.spec.manifest import Manifest, describe, from_json, to_json, with_history
+from tests.support.manifests import a_manifest, declared, manifests
 
 HEAD = "from harness import Claim, Suite\n"
+PATH = Path("results/suite.json")
+AFTER_A_RUN = a_manifest(
+    claims=declared(Claim.better("batch", than="none")),
+    device="cpu",
+    fingerprint={"torch": "2.13.0"},
+    machine={"host": "a-host"},
+)
 
 
 def described(tmp_path, text):
@@ -15,16 +30,16 @@ def described(tmp_path, text):
 
 
 def test_axes_vary_and_settings_do_not(tmp_path):
-    found = described(
+    manifest = described(
         tmp_path,
         'suite = Suite(dataset="digits", model="mlp-8", norm=["batch", "none"], lr=[0.1, 0.2], batch_size=5, steps=3, '
         "seed=[0, 1])",
     )
-    assert found["axes"] == {"norm": ["batch", "none"], "lr": [0.1, 0.2], "seed": [0, 1]}
-    assert found["settings"]["batch_size"] == 5
-    assert found["settings"]["optimizer"] == "sgd"
-    assert not set(found["axes"]) & set(found["settings"])
-    assert (found["question"], found["trials"], found["following"]) == ("Q?", 8, {})
+    assert manifest.axes == {"norm": ["batch", "none"], "lr": [0.1, 0.2], "seed": [0, 1]}
+    assert manifest.settings["batch_size"] == 5
+    assert manifest.settings["optimizer"] == "sgd"
+    assert not set(manifest.axes) & set(manifest.settings)
+    assert (manifest.question, manifest.trials, manifest.following) == ("Q?", 8, {})
 
 
 @pytest.mark.parametrize(
@@ -37,11 +52,11 @@ def test_axes_vary_and_settings_do_not(tmp_path):
     ],
 )
 def test_an_axis_that_follows_another_is_no_axis_of_its_own(tmp_path, grids, axes, following):
-    found = described(
+    manifest = described(
         tmp_path, f'suite = Suite(dataset="digits", model="mlp-8", norm=["batch", "none"], steps=3, {grids})'
     )
-    assert set(found["axes"]) == {"norm", *axes}
-    assert found["following"] == following
+    assert set(manifest.axes) == {"norm", *axes}
+    assert manifest.following == following
 
 
 def test_a_claim_keeps_the_moment_of_its_first_declaration(tmp_path):
@@ -50,10 +65,10 @@ def test_a_claim_keeps_the_moment_of_its_first_declaration(tmp_path):
         'claims=[Claim.better("batch", than="none"), Claim.better("batch", than="none", by=0.1)])'
     )
     now = described(tmp_path, text)
-    first = with_history({**now, "claims": now["claims"][:1]}, None, cohorts=[], results=0)
+    first = with_history(replace(now, claims=now.claims[:1]), None, cohorts=[], results=0)
     later = with_history(now, first, cohorts=[], results=7)
     again = with_history(now, later, cohorts=[], results=9)
-    assert [claim["declared_after"] for claim in again["claims"]] == [0, 7]
+    assert [claim.declared_after for claim in again.claims] == [0, 7]
 
 
 def test_a_claim_that_was_kept_by_an_earlier_version_is_the_same_claim(tmp_path):
@@ -62,6 +77,115 @@ def test_a_claim_that_was_kept_by_an_earlier_version_is_the_same_claim(tmp_path)
         'claims=[Claim.better("batch", than="none", lr=(0.1, 0.2))])'
     )
     now = described(tmp_path, text)
-    fields = ("kind", "arm", "than", "margin", "metric")  # all that version 0.1 knew, beside where
-    old = {"claims": [{**{f: now["claims"][0][f] for f in fields}, "where": {"lr": [0.1, 0.2]}, "declared_after": 4}]}
-    assert with_history(now, old, cohorts=[], results=9)["claims"][0]["declared_after"] == 4
+    fields = ("kind", "arm", "than", "margin", "metric", "where")  # all that version 0.1 knew
+    (claim,) = written(now)["claims"]
+    old = {**written(now), "claims": [{**{f: claim[f] for f in fields}, "declared_after": 4}]}
+    assert with_history(now, from_json(old, PATH), cohorts=[], results=9).claims[0].declared_after == 4
+
+
+@given(manifests())
+def test_a_manifest_comes_back_from_json_as_it_was(manifest):
+    assert from_json(written(manifest), PATH) == manifest
+
+
+def test_the_members_of_suite_json_are_those_that_other_versions_know():
+    claim = Claim.better("batch", than="none", lr=0.1)
+    manifest = a_manifest(claims=declared(claim, after=3))
+    before = ["name", "question", "path", "compare", "target_accuracy", "axes", "following", "settings", "claims"]
+    before += ["trials", "harness", "cohorts"]
+    assert list(written(manifest)) == before
+    assert list(written(AFTER_A_RUN)) == [*before, "device", "fingerprint", "machine"]
+    assert written(manifest)["claims"] == [{**asdict(claim), "declared_after": 3}]
+
+
+def test_what_older_versions_did_not_write_may_be_missing():
+    content = written(AFTER_A_RUN)
+    for name in ("following", "machine", "fingerprint", "device", "cohorts"):
+        del content[name]
+    for name in set(content["claims"][0]) - {"kind", "arm", "than", "margin"}:
+        del content["claims"][0][name]
+    manifest = from_json(content, PATH)
+    assert (manifest.following, manifest.machine, manifest.device, list(manifest.cohorts)) == ({}, {}, None, [])
+    assert list(manifest.claims) == declared(Claim(kind="better", arm="batch", than="none", margin=0.0))
+
+
+WRONG = {  # member -> values that it can't have
+    **{name: [None, 1, ["a"]] for name in ("name", "question", "path", "compare", "harness", "device")},
+    "target_accuracy": ["0.9", True, [0.9]],
+    "axes": [None, [], {"lr": 0.1}, {"lr": []}, {"lr": [[0.1]]}, {"lr": [{}]}, {"lr": "ab"}],
+    "following": [None, ["lr"], {"lr": 1}, {"lr": None}],
+    **{name: [None, ["lr"], {"lr": [0.1]}, {"lr": {}}] for name in ("settings", "fingerprint", "machine")},
+    "claims": [None, {}, "claims", [None], ["better"]],
+    "trials": [None, -1, 1.0, True, "1"],
+    "cohorts": [None, "ab", ["ab"], [[1]], [None]],
+}
+WRONG_IN_A_CLAIM = {
+    **{name: [None, 1, ["a"]] for name in ("kind", "metric", "along")},
+    "at": [None, 1, "middle"],
+    **{name: [["batch"], {}] for name in ("arm", "than")},
+    **{name: [None, ["lr"], {"lr": {}}, {"lr": [[0.1]]}] for name in ("where", "against")},
+    "margin": [None, "0.1", True, -1],
+    **{name: ["0.1", True, [0.1]] for name in ("within", "published")},
+    "is_ratio": [None, 1, "yes"],
+    "declared_after": [None, -1, 1.0, True],
+}
+
+
+def test_every_member_has_wrong_values_to_be_tried():
+    assert WRONG.keys() == {f.name for f in fields(Manifest)}
+    assert WRONG_IN_A_CLAIM.keys() == {f.name for f in fields(Claim)} | {"declared_after"}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_member_of_a_wrong_type_is_refused(name, value):
+    refused({**written(AFTER_A_RUN), name: value}, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG_IN_A_CLAIM.items() for value in values]
+)
+def test_a_claim_with_a_member_of_a_wrong_type_is_refused(name, value):
+    content = written(AFTER_A_RUN)
+    content["claims"][0][name] = value
+    refused(content, f"in claim 1, .*{name}")
+
+
+def test_a_claim_of_an_arm_against_itself_is_refused():
+    content = written(AFTER_A_RUN)
+    content["claims"][0]["than"] = "batch"
+    refused(content, "in claim 1, a claim compares two arms")
+
+
+NEEDED = ("name", "question", "path", "compare", "target_accuracy", "axes", "settings", "claims", "trials", "harness")
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_missing_member_is_refused(name):
+    content = written(AFTER_A_RUN)
+    del content[name]
+    refused(content, f"{name} is missing")
+
+
+@pytest.mark.parametrize("name", ["kind", "arm", "than", "margin"])
+def test_a_claim_that_lacks_a_member_is_refused(name):
+    content = written(AFTER_A_RUN)
+    del content["claims"][0][name]
+    refused(content, f"in claim 1, {name} is missing")
+
+
+def test_an_unknown_member_is_refused():
+    content = written(AFTER_A_RUN)
+    refused({**content, "nmae": "a"}, "'nmae' is unknown")
+    content["claims"][0]["margni"] = 1
+    refused(content, "in claim 1, 'margni' is unknown")
+
+
+def written(manifest):
+    """The members of suite.json as they are read again."""
+    return json.loads(json.dumps(to_json(manifest)))
+
+
+def refused(content, words):
+    with pytest.raises(DamageError, match=f"^results/suite.json is no manifest: {words}") as error:
+        from_json(content, PATH)
+    assert "\n" not in str(error.value)

@@ -16,9 +16,9 @@ def test_a_shipped_suite_asks_a_question_and_claims_what_it_can_answer(path):
     suite = load_suite(path)
     assert suite.question.endswith("?")
     assert suite.suite.claims, "a suite without a claim has no verdict"
-    description = describe(suite, list(suite.trials(device="cpu")))
-    check(suite.suite.claims, description)
-    assert len(description["axes"]["seed"]) >= 10
+    manifest = describe(suite, list(suite.trials(device="cpu")))
+    check(suite.suite.claims, manifest)
+    assert len(manifest.axes["seed"]) >= 10
 
 
 def test_a_suite_for_each_name_that_the_readme_uses():

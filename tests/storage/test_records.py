@@ -24,6 +24,7 @@ from harness.storage.records import (
     write_manifest,
     write_record,
 )
+from tests.support.manifests import a_manifest
 from tests.support.strategies import a_trial, trials
 
 KEY = a_trial().key
@@ -241,19 +242,19 @@ def test_a_trial_fails_to_train_where_its_loss_is_not_finite_or_not_under_that_o
 
 def test_a_manifest_comes_back_as_it_was_written(place):
     assert read_manifest(place) is None
-    for manifest in ({"name": "suite", "cohorts": [[KEY]]}, {"name": "\u00e9\n", "axes": {"lr": [0.1, None]}}):
+    for manifest in (a_manifest(cohorts=[[KEY]]), a_manifest(name="\u00e9\n", axes={"lr": [0.1, None]})):
         write_manifest(place, manifest)
         assert read_manifest(place) == manifest
 
 
 def test_a_manifest_is_plain_json_with_its_schema(place):
-    write_manifest(place, {"name": "suite"})
+    write_manifest(place, a_manifest(name="suite"))
     content = json.loads(place.manifest.read_text())
     assert (content["schema"], content["name"]) == (SCHEMA, "suite")
 
 
 def test_a_manifest_of_another_schema_or_damaged_is_refused(place):
-    write_manifest(place, {"name": "suite"})
+    write_manifest(place, a_manifest(name="suite"))
     data = place.manifest.read_bytes()
     place.manifest.write_bytes(data.replace(b"suite", b"siute"))
     with pytest.raises(DamageError, match="checksum"):

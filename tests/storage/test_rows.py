@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.storage.records import NO_RESULT, Record, ResultsDir, write_manifest
 from harness.storage.tables import OUTCOMES, status
+from tests.support.manifests import a_manifest
 from tests.support.records import a_place, a_record, merged, with_curve
 from tests.support.strategies import a_trial
 
@@ -69,7 +70,7 @@ def test_best_step_is_the_first_of_the_best_and_steps_to_target_the_first_that_r
     tmp_path_factory, seen, target
 ):
     place = ResultsDir(tmp_path_factory.mktemp("results"))
-    write_manifest(place, {})
+    write_manifest(place, a_manifest())
     steps = [7 * i for i in range(len(seen))]
     row = row_of(place, with_curve("val.accuracy", steps, seen), target)
     known = np.array([math.nan if value is None else value for value in seen])

@@ -14,6 +14,7 @@ from harness.spec.trial import Trial
 from harness.storage.csv_files import csv_bytes
 from harness.storage.records import ResultsDir, write_manifest, write_record
 from harness.storage.tables import CURVES, OUTCOMES, TABLES, TELEMETRY, read_results, write_tables
+from tests.support.manifests import a_manifest
 from tests.support.records import GRID, a_place, a_record, merged, with_curve
 from tests.support.strategies import a_trial, trials
 
@@ -105,7 +106,7 @@ def test_settings_come_back_from_the_table_with_their_types(tmp_path_factory, to
     place = ResultsDir(
         tmp_path_factory.mktemp("results") / data.draw(st.sampled_from(["suite", "007", "1e5", "True", "-rf"]))
     )
-    write_manifest(place, {})
+    write_manifest(place, a_manifest())
     table = merged(place, [a_record(todo[0])], todo).trials
     for trial, (_, row) in zip(todo, table.iterrows(), strict=True):
         assert row["key"] == trial.key
@@ -131,7 +132,7 @@ def test_the_columns_have_their_order_and_types_whatever_is_in_them(place):
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
 def test_numbers_come_back_to_the_last_bit(tmp_path_factory, values):
     place = ResultsDir(tmp_path_factory.mktemp("results"))
-    write_manifest(place, {})
+    write_manifest(place, a_manifest())
     curves = {"train.loss": {"step": list(range(len(values))), "value": values}}
     results = merged(place, [a_record(curves=curves, telemetry={"seconds_train": values[0]})])
     assert list(results.curves["value"]) == values
@@ -146,7 +147,7 @@ def test_numbers_come_back_to_the_last_bit(tmp_path_factory, values):
 @settings(max_examples=25)
 def test_texts_come_back_as_they_were(tmp_path_factory, texts, column):
     place = ResultsDir(tmp_path_factory.mktemp("results"))
-    write_manifest(place, {})
+    write_manifest(place, a_manifest())
     grid = [a_trial(seed=seed, dataset=text) for seed, text in enumerate(texts)]
     results = merged(place, [a_record(trial, telemetry={column: trial.dataset}) for trial in grid])
     assert list(results.trials["dataset"]) == texts
@@ -179,7 +180,7 @@ def test_a_value_that_is_not_finite_is_missing_in_the_curve(place):
 def test_the_bytes_of_the_tables_know_no_clock_and_no_host(place, tmp_path):
     merged(place, [a_record()])
     other = ResultsDir(tmp_path / "elsewhere" / "suite")
-    write_manifest(other, {})
+    write_manifest(other, a_manifest())
     merged(other, [a_record(telemetry={"host": "there", "started": "now", "seconds_train": 9.0})])
     for name in ("trials.csv", "curves.parquet"):
         assert bytes_of(place)[name] == bytes_of(other)[name]

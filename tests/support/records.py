@@ -5,6 +5,7 @@ from dataclasses import replace
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, write_manifest, write_record
 from harness.storage.tables import read_results, write_tables
+from tests.support.manifests import a_manifest
 from tests.support.strategies import a_trial
 
 GRID = [a_trial(seed=seed, norm=norm) for seed in range(3) for norm in ("batch", "none")]
@@ -36,7 +37,7 @@ def with_curve(name, steps, values):
 def a_place(folder):
     """A folder for the results of a suite, which has its manifest alone."""
     place = ResultsDir(folder / "suite")
-    write_manifest(place, {"name": "suite"})
+    write_manifest(place, a_manifest())
     return place
 
 

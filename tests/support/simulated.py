@@ -3,16 +3,19 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from harness._version import __version__
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
 from harness.storage.tables import CURVES, OUTCOMES, TELEMETRY, Results
+from tests.support.manifests import declared
 
 HIGHEST_LR = {"batch": 2.0, "none": 0.25, "layer": 0.8}  # what an arm still trains at, in this world
 CLASSES, STEPS, TARGET = 10, 400, 0.9
@@ -65,18 +68,19 @@ def simulate(
     telemetry = [_telemetry(row["key"]) for row in trials if row["status"] != "interrupted"]
     return Results(
         folder=folder,
-        suite={
-            "name": name,
-            "question": question,
-            "path": f"suites/{name}.py",
-            "compare": "norm",
-            "target_accuracy": target_accuracy,
-            "axes": {axis: list(values) for axis, values in axes.items() if len(values) > 1},
-            "settings": {**fixed, **{axis: values[0] for axis, values in axes.items() if len(values) == 1}},
-            "claims": [{**asdict(claim), "declared_after": 0} for claim in claims],
-            "fingerprint": {"machine": "x86_64", "cpu": "a CPU", "torch": "2.13.0", "python": "3.11.7", "threads": 1},
-            "trials": len(grid),
-        },
+        manifest=Manifest(
+            name=name,
+            question=question,
+            path=f"suites/{name}.py",
+            compare="norm",
+            target_accuracy=target_accuracy,
+            axes={axis: list(values) for axis, values in axes.items() if len(values) > 1},
+            settings={**fixed, **{axis: values[0] for axis, values in axes.items() if len(values) == 1}},
+            claims=declared(*claims),
+            harness=__version__,
+            fingerprint={"machine": "x86_64", "cpu": "a CPU", "torch": "2.13.0", "python": "3.11.7", "threads": 1},
+            trials=len(grid),
+        ),
         trials=frame,
         curves=pd.DataFrame(curves, columns=CURVES.names).astype({"step": "int32", "epoch": float, "value": float}),
         telemetry=pd.DataFrame(telemetry, columns=list(TELEMETRY)),

@@ -30,6 +30,7 @@ from harness.reporting.figures.frame import (
     setting,
 )
 from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
@@ -38,22 +39,22 @@ MOST_LRS = 2  # that get a picture; the map has all of them
 
 def over_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Error of every seed over the batch size, and below it the gap between arms with a slope for each seed."""
-    suite = results.suite
-    if not has_batch_sizes(suite):
+    manifest = results.manifest
+    if not has_batch_sizes(manifest):
         return
-    than = baseline_arm(suite)
+    than = baseline_arm(manifest)
     for suffix, where, trials in _points(results):
-        gaps = {arm: _gaps(trials, suite, arm, than) for arm in pairing.arms(suite) if arm != than}
+        gaps = {arm: _gaps(trials, manifest, arm, than) for arm in pairing.arms(manifest) if arm != than}
         if pairing.score_units(trials, METRIC)["score"].isna().all():
             continue
         with canvas(5.4) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-            _errors(top, trials, suite)
-            said = [_gap(bottom, gap, arm, suite) for arm, gap in gaps.items() if not gap.empty]
-            _log_sizes(bottom, pairing.values(suite, "batch_size"))
+            _errors(top, trials, manifest)
+            said = [_gap(bottom, gap, arm, manifest) for arm, gap in gaps.items() if not gap.empty]
+            _log_sizes(bottom, pairing.values(manifest, "batch_size"))
             bottom.axhline(0, lw=0.8, color="#808080")
             bottom.set_ylabel(f"points against {label_text(than)}")
-            legend(figure, [top], suite["compare"])
+            legend(figure, [top], manifest.compare)
         name = f"batch_size{suffix}"
         yield ReportFigure(
             name=name,
@@ -63,59 +64,59 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
                 f"Above, the test error: every seed is a dot, a failed one a cross, the line is their mean. Below, the "
                 f"paired difference in accuracy from {formatting.value(than)}: dots are means, thin lines the "
                 f"least-squares "
-                f"slope of each seed with results at all sizes. {_listed(said)}{_rule(suite)}{seeds(trials)} "
-                f"{counted(trials, suite)} {score_words(METRIC)} {setting(results)}"
+                f"slope of each seed with results at all sizes. {_listed(said)}{_rule(manifest)}{seeds(trials)} "
+                f"{counted(trials, manifest)} {score_words(METRIC)} {setting(results)}"
             ),
             alt=(
                 f"Two stacked panels over batch size: test error by arm, and the gap to {formatting.value(than)}. "
                 f"{_listed(said) or 'No pairs to compare yet.'}"
             ).strip(),
-            comparisons=_slopes(trials, suite, name),
+            comparisons=_slopes(trials, manifest, name),
         )
 
 
-def _slopes(trials: pd.DataFrame, suite: Any, name: str) -> tuple[Comparison, ...]:
+def _slopes(trials: pd.DataFrame, manifest: Manifest, name: str) -> tuple[Comparison, ...]:
     """The slopes that the caption gives, as rows of comparisons.csv."""
-    than, rng = baseline_arm(suite), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
-    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in pairing.arms(suite) if arm != than]
-    found = [comparison for claim in claims for comparison in trend_comparisons(claim, trials, suite, rng)]
+    than, rng = baseline_arm(manifest), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
+    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in pairing.arms(manifest) if arm != than]
+    found = [comparison for claim in claims for comparison in trend_comparisons(claim, trials, manifest, rng)]
     return tuple(replace(comparison, shown_in=name) for comparison in adjusted(found))
 
 
 def _points(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """The grid points but for the batch size, each at a few learning rates where these are an axis."""
-    if not over_lr(results.suite):
+    if not over_lr(results.manifest):
         yield from points_of(results, "batch_size")
         return
     for suffix, where, trials in points_of(results, "batch_size", "lr"):
-        for number, lr in enumerate(telling_lrs(trials, results.suite, MOST_LRS), start=1):
+        for number, lr in enumerate(telling_lrs(trials, results.manifest, MOST_LRS), start=1):
             at = ", ".join(filter(None, [formatting.point({"lr": lr}), where]))
             yield f"{suffix}_{number}", at, trials[trials["lr"] == lr]
 
 
-def has_batch_sizes(suite: Any) -> bool:
+def has_batch_sizes(manifest: Manifest) -> bool:
     """Whether the suite has an axis of batch sizes to draw along: not where these are the arms."""
-    return "batch_size" in suite["axes"] and suite["compare"] != "batch_size"
+    return "batch_size" in manifest.axes and manifest.compare != "batch_size"
 
 
 def _listed(said: Sequence[str]) -> str:
     return f"Mean slope: {formatting.listing(said)}. " if said else ""
 
 
-def _rule(suite: Any) -> str:
+def _rule(manifest: Manifest) -> str:
     """How the learning rate goes with the batch size: a comparison of batch sizes means nothing without."""
-    if "lr" in suite.get("following", {}):
+    if "lr" in manifest.following:
         return "The learning rate follows the batch size, by a rule of the suite. "
     return (
         ""
-        if "lr" in suite["axes"]
-        else f"The learning rate is {formatting.value(suite['settings'].get('lr'))} at all. "
+        if "lr" in manifest.axes
+        else f"The learning rate is {formatting.value(manifest.settings.get('lr'))} at all. "
     )
 
 
-def _gaps(trials: pd.DataFrame, suite: Any, arm: Any, than: Any) -> pd.DataFrame:
+def _gaps(trials: pd.DataFrame, manifest: Manifest, arm: Any, than: Any) -> pd.DataFrame:
     """Paired differences in points: a row for each seed, a column for each batch size."""
-    pairs = pairing.metric_pairs(trials, suite, arm, than, METRIC)
+    pairs = pairing.metric_pairs(trials, manifest, arm, than, METRIC)
     found = {
         int(pair.ours.units["batch_size"].iloc[0]): pd.Series(100 * pair.differences, index=pair.ours.units.index)
         for pair in pairs
@@ -124,12 +125,12 @@ def _gaps(trials: pd.DataFrame, suite: Any, arm: Any, than: Any) -> pd.DataFrame
     return pd.DataFrame(found).sort_index(axis=1)
 
 
-def _errors(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
-    arms = pairing.arms(suite)
+def _errors(axes: Axes, trials: pd.DataFrame, manifest: Manifest) -> None:
+    arms = pairing.arms(manifest)
     scored = pairing.score_units(trials, METRIC).dropna(subset=["score"])
     scored = scored.assign(error=100 * (1 - scored["score"]))
     for index, arm in enumerate(arms):
-        mine = scored[scored[suite["compare"]] == arm].sort_values("batch_size")
+        mine = scored[scored[manifest.compare] == arm].sort_values("batch_size")
         if mine.empty:
             continue
         beside = 2 ** (0.12 * (index - (len(arms) - 1) / 2))  # arms side by side: neither hides the other
@@ -145,9 +146,9 @@ def _errors(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
     axes.set_ylabel("test error in %")
 
 
-def _gap(axes: Axes, gaps: pd.DataFrame, arm: Any, suite: Any) -> str:
+def _gap(axes: Axes, gaps: pd.DataFrame, arm: Any, manifest: Manifest) -> str:
     """Draw the gap of one arm; its mean slope in words."""
-    tint, whole = color_of(arm, pairing.arms(suite)), gaps.dropna()
+    tint, whole = color_of(arm, pairing.arms(manifest)), gaps.dropna()
     sizes = gaps.columns.to_numpy("float64")
     for size in sizes:
         values = gaps[size]

@@ -16,6 +16,7 @@ from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.data import read_arrays, read_data
 from harness.reporting.figures.frame import COLORS, WIDTH, ReportFigure, canvas, label_text, over_lr, points_of, setting
 from harness.reporting.staleness import data_files, plane_files
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MOST_ARMS = 4
@@ -25,25 +26,25 @@ UNKNOWN = 255  # the class where a model says nothing finite
 
 def decision_boundaries(results: Results) -> Iterator[ReportFigure]:
     """The class that the models of one seed name all over the plane: rows of arms, columns of learning rates."""
-    suite = results.suite
+    manifest = results.manifest
     planes = {path.stem: path for path in plane_files(results.folder)}
-    data = {path.stem: path for path in data_files(results.folder, suite)}
+    data = {path.stem: path for path in data_files(results.folder, manifest)}
     if not (planes and data):
         return
-    arms = pairing.arms(suite)[:MOST_ARMS]
-    for suffix, where, trials in points_of(results, *(["lr"] if over_lr(suite) else [])):
-        here = trials[trials["key"].isin(planes) & trials[suite["compare"]].isin(arms)]
+    arms = pairing.arms(manifest)[:MOST_ARMS]
+    for suffix, where, trials in points_of(results, *(["lr"] if over_lr(manifest) else [])):
+        here = trials[trials["key"].isin(planes) & trials[manifest.compare].isin(arms)]
         here = here[here["dataset"].map(lambda name: Path(str(name)).stem).isin(data)]
         if here.empty:
             continue
         seed = here["seed"].iloc[0]
         examples = read_data(data[Path(str(here["dataset"].iloc[0])).stem])
-        lrs = _columns(trials, here, suite)
+        lrs = _columns(trials, here, manifest)
         with canvas(1.0 + 0.88 * WIDTH / max(3, len(lrs)) * len(arms)) as figure:
             panels = figure.subplots(len(arms), len(lrs), sharex=True, sharey=True, squeeze=False)
             for row, arm in zip(panels, arms, strict=True):
                 for axes, lr in zip(row, lrs, strict=True):
-                    mine = here[(here["seed"] == seed) & (here[suite["compare"]] == arm)]
+                    mine = here[(here["seed"] == seed) & (here[manifest.compare] == arm)]
                     _panel(axes, mine if lr is None else mine[mine["lr"] == lr], planes, examples)
                 row[0].set_ylabel(label_text(arm))
             for axes, lr in zip(panels[0], lrs, strict=True):
@@ -58,16 +59,16 @@ def decision_boundaries(results: Results) -> Iterator[ReportFigure]:
                 f"{MOST_EXAMPLES} test examples at most (dots); above each panel its test accuracy. A white ground: no "
                 f"finite output. n = 1, seed {seed}: an example, nothing is tested here. {setting(results)}"
             ),
-            alt=f"Maps of the class named over two features: {formatting.listing(_said(here, seed, lrs, suite))}.",
+            alt=f"Maps of the class named over two features: {formatting.listing(_said(here, seed, lrs, manifest))}.",
         )
 
 
-def _columns(trials: pd.DataFrame, here: pd.DataFrame, suite: Any) -> list[Any]:
+def _columns(trials: pd.DataFrame, here: pd.DataFrame, manifest: Manifest) -> list[Any]:
     """The learning rates that get a column: two telling ones and the ends; a nameless one where they are no axis."""
-    if not over_lr(suite):
+    if not over_lr(manifest):
         return [None]
     known = set(here["lr"])
-    return sorted(known & {*telling_lrs(trials, suite, 2), min(known), max(known)})
+    return sorted(known & {*telling_lrs(trials, manifest, 2), min(known), max(known)})
 
 
 def _panel(axes: Axes, trials: pd.DataFrame, planes: Mapping[str, Path], examples: Mapping[str, Any]) -> None:
@@ -111,10 +112,10 @@ def _read(path: Path) -> tuple[Any, Any, Any]:
     return x, y, classes
 
 
-def _said(here: pd.DataFrame, seed: Any, lrs: list[Any], suite: Any) -> list[str]:
+def _said(here: pd.DataFrame, seed: Any, lrs: list[Any], manifest: Manifest) -> list[str]:
     said = []
     for _, trial in here[here["seed"] == seed].iterrows():
         at = f" at lr {formatting.value(trial['lr'])}" if lrs != [None] else ""
         if not at or trial["lr"] in lrs:
-            said.append(f"{formatting.value(trial[suite['compare']])}{at} {_outcome(trial)}")
+            said.append(f"{formatting.value(trial[manifest.compare])}{at} {_outcome(trial)}")
     return said

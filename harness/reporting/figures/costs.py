@@ -25,8 +25,8 @@ ROW = 0.42  # inches
 
 def step_costs(results: Results) -> Iterator[ReportFigure]:
     """One picture for each claim on costs: a row for each grid point, on a log axis with a line at 1."""
-    for number, declared in enumerate(results.suite["claims"], start=1):
-        claim = Claim(**{name: value for name, value in declared.items() if name != "declared_after"})
+    for number, declared in enumerate(results.manifest.claims, start=1):
+        claim = declared.claim
         if claim.kind != "costs":
             continue
         here = pairing.matching(results.trials, claim.where)
@@ -36,7 +36,7 @@ def step_costs(results: Results) -> Iterator[ReportFigure]:
 
 
 def _picture(results: Results, claim: Claim, name: str, found: list[pairing.Pairs]) -> ReportFigure:
-    arms, said = pairing.arms(results.suite), []
+    arms, said = pairing.arms(results.manifest), []
     with canvas(1.5 + ROW * len(found)) as figure:
         axes = figure.subplots()
         axes.axvline(1, color="black", lw=1)
@@ -67,7 +67,7 @@ def _picture(results: Results, claim: Claim, name: str, found: list[pairing.Pair
             "Each dot is the ratio of the times of a step in two trials with one seed; diamonds are geometric means, "
             f"bars their 95 % t intervals over the logarithms. Solid line: equal; dashed: the claim's "
             f"{formatting.number(claim.margin)} times. Trials that trained together are one measurement. "
-            f"{counted(results.trials, results.suite)} {setting(results)}"
+            f"{counted(results.trials, results.manifest)} {setting(results)}"
         ),
         alt=(
             f"A step with {formatting.value(claim.arm)} takes, in times of one with {formatting.value(claim.than)}: "

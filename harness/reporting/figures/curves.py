@@ -1,5 +1,6 @@
 """Training over time: learning curves with every seed, and how soon the target is reached."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from harness.reporting.figures.frame import (
     seeds,
     setting,
 )
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 PANELS = (("batch", "loss", "training loss"), ("test", "accuracy", "test accuracy"))
@@ -36,9 +38,9 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
     if results.curves.empty:
         return
     for suffix, where, trials in points_of(results, "lr"):
-        arms_are_lrs = results.suite["compare"] == "lr"
-        lrs = pairing.arms(results.suite) if arms_are_lrs else telling_lrs(trials, results.suite)
-        columns = list(dict.fromkeys(["key", "lr", "seed", results.suite["compare"]]))
+        arms_are_lrs = results.manifest.compare == "lr"
+        lrs = pairing.arms(results.manifest) if arms_are_lrs else telling_lrs(trials, results.manifest)
+        columns = list(dict.fromkeys(["key", "lr", "seed", results.manifest.compare]))
         curves = results.curves.merge(trials[columns], on="key")
         if not lrs or curves.empty:
             continue
@@ -48,11 +50,11 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
             for row, (split, metric, label) in enumerate(PANELS):
                 these = curves[(curves["split"] == split) & (curves["metric"] == metric)]
                 for column, group in enumerate(groups.values()):
-                    _panel(panels[row][column], these[these["lr"].isin(group)], results.suite)
+                    _panel(panels[row][column], these[these["lr"].isin(group)], results.manifest)
                 panels[row][0].set_ylabel(label)
             highest = HIGHEST * float(trials["initial_loss"].max())  # a diverging loss would flatten all others
             _label(panels, list(groups), chance(trials), highest)
-            legend(figure, panels.flat, results.suite["compare"])
+            legend(figure, panels.flat, results.manifest.compare)
         at = formatting.listing(formatting.value(lr) for lr in lrs)
         shown = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
         yield ReportFigure(
@@ -63,29 +65,29 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
                 f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. {shown}"
                 f"Training loss is a mean of the batches since the last point, cut off above {HIGHEST} times the "
                 f"initial loss. {seeds(trials)} "
-                f"{counted(trials[trials['lr'].isin(lrs)], results.suite)} {setting(results)}"
+                f"{counted(trials[trials['lr'].isin(lrs)], results.manifest)} {setting(results)}"
             ),
             alt=f"Learning curves by arm at lr {at}: training loss above, test accuracy below, a line per seed.",
         )
 
 
-def telling_lrs(trials: pd.DataFrame, suite: Any, most: int = MOST_LRS) -> list[float]:
+def telling_lrs(trials: pd.DataFrame, manifest: Manifest, most: int = MOST_LRS) -> list[float]:
     """Those that a claim names, the best of each arm by mean validation accuracy, the highest and the lowest."""
     ended = trials[trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
     scored = pairing.score_units(ended, "val_accuracy")
-    mean = scored.groupby([suite["compare"], "lr"], sort=False)["score"].mean().dropna()
-    best = [mean[arm].idxmax() for arm in pairing.arms(suite) if arm in mean.index.get_level_values(0)]
-    named = [lr for claim in suite["claims"] for lr in np.atleast_1d(claim["where"].get("lr", []))]
+    mean = scored.groupby([manifest.compare, "lr"], sort=False)["score"].mean().dropna()
+    best = [mean[arm].idxmax() for arm in pairing.arms(manifest) if arm in mean.index.get_level_values(0)]
+    named = [lr for declared in manifest.claims for lr in np.atleast_1d(declared.claim.where.get("lr", []))]
     telling = [*named[:1], *best, ended["lr"].max(), ended["lr"].min(), *named[1:]]
     return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:most])
 
 
-def _panel(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
-    arms = pairing.arms(suite)
+def _panel(axes: Axes, curves: pd.DataFrame, manifest: Manifest) -> None:
+    arms = pairing.arms(manifest)
     for arm in arms:
-        mine = curves[curves[suite["compare"]] == arm]
+        mine = curves[curves[manifest.compare] == arm]
         for _, own in mine.groupby("key", sort=False):
             axes.plot(own["step"], own["value"], lw=0.6, alpha=0.35, color=color_of(arm, arms))
         # Where a seed has no value any more, a mean over the others would flatter.
@@ -106,11 +108,12 @@ def _label(panels: Any, titles: list[str], guess: float, highest: float) -> None
 
 def time_to_target(results: Results) -> Iterator[ReportFigure]:
     """The share of seeds that have reached the target by each step, at the points of the claims `sooner`."""
-    suite = results.suite
-    for number, claim in enumerate((c for c in suite["claims"] if c["kind"] == "sooner"), start=1):
-        trials = pairing.matching(results.trials, claim["where"])
+    manifest = results.manifest
+    sooner = [declared.claim for declared in manifest.claims if declared.claim.kind == "sooner"]
+    for number, claim in enumerate(sooner, start=1):
+        trials = pairing.matching(results.trials, claim.where)
         trials = trials[trials["status"].isin(FINISHED)]
-        points = list(pairing.by_point(trials, pairing.axes(suite)))
+        points = list(pairing.by_point(trials, pairing.axes(manifest)))
         shown = points[:MOST_LRS]
         if trials.empty:
             continue
@@ -118,29 +121,29 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
         with canvas(3.1) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
-                _reached(axes, rows, suite)
+                _reached(axes, rows, manifest)
                 axes.set(title=label_text(formatting.point(point)), xlabel="step")
             panels[0].set_ylabel("share of seeds at the target")
-            legend(figure, panels, suite["compare"])
+            legend(figure, panels, manifest.compare)
         yield ReportFigure(
             name=f"time_to_target_{number}",
             title="How soon does it get there?",
             figure=figure,
             caption=(
                 f"The share of seeds whose validation accuracy has reached "
-                f"{formatting.percent(suite['target_accuracy'])}, "
+                f"{formatting.percent(manifest.target_accuracy or math.nan)}, "
                 f"over training (Kaplan-Meier; a tick at the budget marks seeds that never did, counted as the whole "
-                f"budget). {left_out}{seeds(trials)} {counted(trials, suite)} {score_words('steps_to_target')} "
+                f"budget). {left_out}{seeds(trials)} {counted(trials, manifest)} {score_words('steps_to_target')} "
                 f"{setting(results)}"
             ),
             alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
         )
 
 
-def _reached(axes: Axes, trials: pd.DataFrame, suite: Any) -> None:
-    arms = pairing.arms(suite)
+def _reached(axes: Axes, trials: pd.DataFrame, manifest: Manifest) -> None:
+    arms = pairing.arms(manifest)
     for arm in arms:
-        mine = trials[trials[suite["compare"]] == arm]
+        mine = trials[trials[manifest.compare] == arm]
         if mine.empty:
             continue
         budget = float(mine["steps"].astype("float64").max())

@@ -25,7 +25,7 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 def data_scatter(results: Results) -> Iterator[ReportFigure]:
     """Training and test examples, coloured by class."""
-    for path in data_files(results.folder, results.suite):
+    for path in data_files(results.folder, results.manifest):
         arrays = read_data(path)
         if arrays["x_train"].shape[1:] != (2,) or arrays["x_test"].shape[1:] != (2,):
             continue

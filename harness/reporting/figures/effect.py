@@ -32,6 +32,7 @@ from harness.reporting.figures.frame import (
     setting,
 )
 from harness.spec.claim import is_number
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
@@ -48,7 +49,7 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
     if not results.trials["status"].isin(FINISHED).any():
         return
-    if over_lr(results.suite):
+    if over_lr(results.manifest):
         for suffix, where, trials in points_of(results, "lr"):
             yield _picture(results, trials, f"effect{suffix}", where, rng)
     else:
@@ -56,26 +57,26 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
 
 
 def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng: np.random.Generator) -> ReportFigure:
-    suite, than = results.suite, baseline_arm(results.suite)
+    manifest, than = results.manifest, baseline_arm(results.manifest)
     margin = smallest_effect(trials)
     pairs = [
         pair
-        for arm in pairing.arms(suite)
+        for arm in pairing.arms(manifest)
         if arm != than
-        for pair in pairing.metric_pairs(trials, suite, arm, than, METRIC)
+        for pair in pairing.metric_pairs(trials, manifest, arm, than, METRIC)
     ]
     found = [replace(c, shown_in=name) for c in adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])]
-    at_lr, places = over_lr(suite), _places(trials, suite)
-    usual = {} if at_lr else _usual(trials, places, suite)
+    at_lr, places = over_lr(manifest), _places(trials, manifest)
+    usual = {} if at_lr else _usual(trials, places, manifest)
     with canvas(5.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-        _accuracies(top, trials, suite, places)
-        _differences(bottom, list(zip(pairs, found, strict=True)), suite, places, margin)
-        legend(figure, [top], suite["compare"])
+        _accuracies(top, trials, manifest, places)
+        _differences(bottom, list(zip(pairs, found, strict=True)), manifest, places, margin)
+        legend(figure, [top], manifest.compare)
         if at_lr:
-            log_lr(bottom, pairing.values(suite, "lr"))
+            log_lr(bottom, pairing.values(manifest, "lr"))
         else:
-            _name_places(bottom, trials, places, suite, usual)
+            _name_places(bottom, trials, places, manifest, usual)
     subject = "learning rate" if at_lr else "grid point"
     return ReportFigure(
         name=name,
@@ -87,22 +88,25 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
     )
 
 
-def _places(trials: pd.DataFrame, suite: Any) -> dict[str, float]:
+def _places(trials: pd.DataFrame, manifest: Manifest) -> dict[str, float]:
     """Where on the x axis each grid point stands: at its lr, or in a row."""
-    if over_lr(suite):
-        return {formatting.value(lr): lr for lr in pairing.values(suite, "lr")}
+    if over_lr(manifest):
+        return {formatting.value(lr): lr for lr in pairing.values(manifest, "lr")}
     return {
-        formatting.point(point): float(i) for i, (point, _) in enumerate(pairing.by_point(trials, pairing.axes(suite)))
+        formatting.point(point): float(i)
+        for i, (point, _) in enumerate(pairing.by_point(trials, pairing.axes(manifest)))
     }
 
 
-def _place(point: pairing.Point, places: dict[str, float], suite: Any) -> float:
-    return places[formatting.value(point["lr"]) if over_lr(suite) else formatting.point(point)]
+def _place(point: pairing.Point, places: dict[str, float], manifest: Manifest) -> float:
+    return places[formatting.value(point["lr"]) if over_lr(manifest) else formatting.point(point)]
 
 
-def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], suite: Any, usual: pairing.Point) -> None:
+def _name_places(
+    axes: Axes, trials: pd.DataFrame, places: dict[str, float], manifest: Manifest, usual: pairing.Point
+) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
-    over = pairing.axes(suite)
+    over = pairing.axes(manifest)
     name = over[0].replace("_", " ") if len(over) == 1 else ""
     names = [place.removeprefix(f"{name} ") for place in places]
     if usual:
@@ -115,37 +119,37 @@ def _name_places(axes: Axes, trials: pd.DataFrame, places: dict[str, float], sui
     axes.set_xlabel(name)
 
 
-def _usual(trials: pd.DataFrame, places: dict[str, float], suite: Any) -> pairing.Point:
+def _usual(trials: pd.DataFrame, places: dict[str, float], manifest: Manifest) -> pairing.Point:
     """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
     if max(map(len, places)) <= MAX_LABEL_LENGTH:
         return {}
-    points = [point for point, _ in pairing.by_point(trials, pairing.axes(suite))]
-    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(suite)}
+    points = [point for point, _ in pairing.by_point(trials, pairing.axes(manifest))]
+    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(manifest)}
 
 
-def _shifted(place: float, index: int, count: int, places: dict[str, float], suite: Any) -> float:
+def _shifted(place: float, index: int, count: int, places: dict[str, float], manifest: Manifest) -> float:
     """Arms side by side between one grid point and the next: neither hides the other."""
     offset = (index - (count - 1) / 2) / max(count, 2)
-    if not over_lr(suite):
+    if not over_lr(manifest):
         return place + 0.6 * offset
     apart = float(np.diff(np.log10(sorted(places.values()))).min(initial=0.5))
     return float(place * 10 ** (0.6 * apart * offset))
 
 
-def _in_order(suite: Any) -> bool:
+def _in_order(manifest: Manifest) -> bool:
     """Whether a line from one grid point to the next means something: where they differ by one number."""
-    over = ["lr"] if over_lr(suite) else pairing.axes(suite)
-    return len(over) == 1 and all(map(is_number, pairing.values(suite, over[0])))
+    over = ["lr"] if over_lr(manifest) else pairing.axes(manifest)
+    return len(over) == 1 and all(map(is_number, pairing.values(manifest, over[0])))
 
 
-def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, float]) -> None:
-    arms, joined = pairing.arms(suite), _in_order(suite)
+def _accuracies(axes: Axes, trials: pd.DataFrame, manifest: Manifest, places: dict[str, float]) -> None:
+    arms, joined = pairing.arms(manifest), _in_order(manifest)
     scored = pairing.score_units(trials, METRIC)
     for index, arm in enumerate(arms):
         means = []
-        for point, rows in pairing.by_point(scored[scored[suite["compare"]] == arm], pairing.axes(suite)):
-            place = _place(point, places, suite)
-            x = _shifted(place, index, len(arms), places, suite)
+        for point, rows in pairing.by_point(scored[scored[manifest.compare] == arm], pairing.axes(manifest)):
+            place = _place(point, places, manifest)
+            x = _shifted(place, index, len(arms), places, manifest)
             trained = rows[~rows["status"].isin(FAILED)]
             failed = len(rows) - len(trained)
             axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color_of(arm, arms))
@@ -163,14 +167,18 @@ def _accuracies(axes: Axes, trials: pd.DataFrame, suite: Any, places: dict[str, 
 
 
 def _differences(
-    axes: Axes, found: Sequence[tuple[pairing.Pairs, Comparison]], suite: Any, places: dict[str, float], margin: float
+    axes: Axes,
+    found: Sequence[tuple[pairing.Pairs, Comparison]],
+    manifest: Manifest,
+    places: dict[str, float],
+    margin: float,
 ) -> None:
-    arms = pairing.arms(suite)
-    others = [arm for arm in arms if arm != baseline_arm(suite)]
+    arms = pairing.arms(manifest)
+    others = [arm for arm in arms if arm != baseline_arm(manifest)]
     axes.axhspan(-100 * margin, 100 * margin, color="#d9d9d9", alpha=0.6, lw=0)
     axes.axhline(0, lw=0.8, color="#808080")
     for pairs, comparison in found:
-        x = _shifted(_place(pairs.point, places, suite), others.index(pairs.arm), len(others), places, suite)
+        x = _shifted(_place(pairs.point, places, manifest), others.index(pairs.arm), len(others), places, manifest)
         y, tint = 100 * comparison.estimate, color_of(pairs.arm, arms)
         if comparison.n >= comparison.seeds_needed:
             style = ":" if _is_doubtful(comparison) else "-"
@@ -183,7 +191,7 @@ def _differences(
         axes.set_yscale("symlog", linthresh=200 * margin, linscale=0.7)
         axes.yaxis.set_minor_locator(NullLocator())
         plain_numbers(axes.yaxis)
-    axes.set_ylabel(f"points against {label_text(baseline_arm(suite))}")
+    axes.set_ylabel(f"points against {label_text(baseline_arm(manifest))}")
 
 
 def _is_far(found: Sequence[Comparison], margin: float) -> bool:
@@ -218,13 +226,13 @@ def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], ma
             f"interval of such a mean can be relied on, the failure rates can. "
         )
     scale = f", linear up to {200 * margin:.2g} points and logarithmic beyond" if _is_far(found, margin) else ""
-    mean = "line" if _in_order(results.suite) else "diamond"
+    mean = "line" if _in_order(results.manifest) else "diamond"
     return (
         f"Above, every seed is a dot, a failed one a tick below the dotted line of chance, and the {mean} is their "
         f"mean; below, the paired difference from {formatting.value(than)} ({seeds}{scale}). {test}The grey "
         f"band is the "
         f"margin of {100 * margin:.2g} points. "
-        f"{counted(trials, results.suite)} {score_words(METRIC)} {setting(results)}"
+        f"{counted(trials, results.manifest)} {score_words(METRIC)} {setting(results)}"
     )
 
 

@@ -20,6 +20,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.reporting.staleness import FORMATS
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 WIDTH = 5.2  # inches: in a column of 3.35, as most papers have, the text is of 6 points
@@ -135,16 +136,16 @@ def _letters() -> frozenset[int]:
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
 
 
-def baseline_arm(suite: Mapping[str, Any]) -> Any:
+def baseline_arm(manifest: Manifest) -> Any:
     """The arm that others are compared with: that of the first claim, else none, else the last."""
-    arms = pairing.arms(suite)
-    claimed = [claim["than"] for claim in suite["claims"]]
+    arms = pairing.arms(manifest)
+    claimed = [declared.claim.than for declared in manifest.claims]
     return next((arm for arm in [*claimed, "none"] if arm in arms), arms[-1])
 
 
-def over_lr(suite: Mapping[str, Any]) -> bool:
+def over_lr(manifest: Manifest) -> bool:
     """Whether the suite has an axis of learning rates to draw along: not where these are the arms."""
-    return "lr" in suite["axes"] and suite["compare"] != "lr"
+    return "lr" in manifest.axes and manifest.compare != "lr"
 
 
 def log_lr(axes: Axes, lrs: list[float]) -> None:
@@ -187,11 +188,11 @@ def chance(trials: pd.DataFrame) -> float:
     return float(1 / classes.iloc[0]) if len(classes) else float("nan")
 
 
-def counted(trials: pd.DataFrame, suite: Mapping[str, Any]) -> str:
+def counted(trials: pd.DataFrame, manifest: Manifest) -> str:
     """How many failed in each arm of those that ended, for captions."""
     parts = []
-    for arm in pairing.arms(suite):
-        mine = trials[trials[suite["compare"]] == arm]
+    for arm in pairing.arms(manifest):
+        mine = trials[trials[manifest.compare] == arm]
         failed, ended = (int(mine["status"].isin(statuses).sum()) for statuses in (FAILED, FINISHED))
         parts.append(f"{formatting.value(arm)} {failed} of {ended}")
     return f"Failed to train: {formatting.listing(parts)}."
@@ -199,24 +200,24 @@ def counted(trials: pd.DataFrame, suite: Mapping[str, Any]) -> str:
 
 def setting(results: Results) -> str:
     """What is the same for all, for captions: model, data, init; and what intervals over seeds cover."""
-    suite = results.suite
+    manifest = results.manifest
     said = [
-        f"{name} {formatting.value(suite['settings'][name])}"
+        f"{name} {formatting.value(manifest.settings[name])}"
         for name in ("model", "dataset", "init", "optimizer")
-        if suite["settings"].get(name) is not None
+        if manifest.settings.get(name) is not None
     ]
     return f"Setting: {', '.join(said)}. Intervals are over seeds, on one fixed split of the data."
 
 
 def points_left_out(results: Results) -> int:
     """How many grid points have no pictures of their own."""
-    without = ["lr"] if over_lr(results.suite) else []
-    return max(0, len(list(pairing.by_point(results.trials, pairing.axes(results.suite, *without)))) - MAX_POINTS)
+    without = ["lr"] if over_lr(results.manifest) else []
+    return max(0, len(list(pairing.by_point(results.trials, pairing.axes(results.manifest, *without)))) - MAX_POINTS)
 
 
 def points_of(results: Results, *without: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """The trials of each grid point but for some axes: a suffix for names, the point in words, the trials."""
-    over = pairing.axes(results.suite, *without)
+    over = pairing.axes(results.manifest, *without)
     for number, (point, trials) in enumerate(pairing.by_point(results.trials, over)):
         if number == MAX_POINTS:
             return

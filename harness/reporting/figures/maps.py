@@ -23,6 +23,7 @@ from harness.reporting.figures.frame import (
     seeds,
     setting,
 )
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
@@ -36,14 +37,14 @@ Cells = tuple[Sequence[int], Sequence[float]]  # batch sizes, learning rates
 
 def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr and batch size: a map for each arm, and below it one of its difference."""
-    suite = results.suite
-    if not (over_lr(suite) and has_batch_sizes(suite)):
+    manifest = results.manifest
+    if not (over_lr(manifest) and has_batch_sizes(manifest)):
         return
-    cells = sorted(pairing.values(suite, "batch_size")), sorted(pairing.values(suite, "lr"))
-    than, arms = baseline_arm(suite), pairing.arms(suite)[:MOST_ARMS]
+    cells = sorted(pairing.values(manifest, "batch_size")), sorted(pairing.values(manifest, "lr"))
+    than, arms = baseline_arm(manifest), pairing.arms(manifest)[:MOST_ARMS]
     for suffix, where, trials in points_of(results, "lr", "batch_size"):
-        levels = {arm: _levels(trials, suite, arm, cells) for arm in arms}
-        gaps = {arm: _gaps(trials, suite, (arm, than), cells) for arm in arms if arm != than}
+        levels = {arm: _levels(trials, manifest, arm, cells) for arm in arms}
+        gaps = {arm: _gaps(trials, manifest, (arm, than), cells) for arm in arms if arm != than}
         if all(np.isnan(level).all() for level in levels.values()):
             continue
         with canvas(1.5 + (2 if gaps else 1) * (0.5 + 0.32 * len(cells[0]))) as figure:
@@ -55,7 +56,7 @@ def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
             _name_cells(panels, cells)
             for arm, axes in places[0].items():
                 axes.set_title(label_text(arm))
-        left_out = len(pairing.arms(suite)) - len(arms)
+        left_out = len(pairing.arms(manifest)) - len(arms)
         shown = f"Shown: {len(arms)} of {len(arms) + left_out} arms. " if left_out else ""
         yield ReportFigure(
             name=f"lr_and_batch_size{suffix}",
@@ -64,7 +65,7 @@ def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
             caption=(
                 f"Above, the mean test accuracy of each arm in %; below, the mean paired difference from "
                 f"{formatting.value(than)} in points. A cell without a result is crossed out. {shown}{seeds(trials)} "
-                f"{counted(trials, suite)} {score_words(METRIC)} {setting(results)}"
+                f"{counted(trials, manifest)} {score_words(METRIC)} {setting(results)}"
             ),
             alt=(
                 f"Heat maps over learning rate and batch size. Mean test accuracy: {formatting.listing(_said(levels))}."
@@ -72,14 +73,14 @@ def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
         )
 
 
-def _levels(trials: pd.DataFrame, suite: Any, arm: Any, cells: Cells) -> Array:
+def _levels(trials: pd.DataFrame, manifest: Manifest, arm: Any, cells: Cells) -> Array:
     """Mean accuracy in %, failures scored by policy: [batch size, lr], NaN where there is no result."""
-    scored = pairing.score_units(trials[trials[suite["compare"]] == arm], METRIC)
+    scored = pairing.score_units(trials[trials[manifest.compare] == arm], METRIC)
     return _table(100 * scored.groupby(["batch_size", "lr"])["score"].mean(), cells)
 
 
-def _gaps(trials: pd.DataFrame, suite: Any, of: tuple[Any, Any], cells: Cells) -> Array:
-    pairs = pairing.metric_pairs(trials, suite, *of, METRIC)
+def _gaps(trials: pd.DataFrame, manifest: Manifest, of: tuple[Any, Any], cells: Cells) -> Array:
+    pairs = pairing.metric_pairs(trials, manifest, *of, METRIC)
     means = {
         tuple(pair.ours.units[["batch_size", "lr"]].iloc[0]): 100 * pair.differences.mean()
         for pair in pairs

@@ -28,6 +28,7 @@ from harness.reporting.figures.frame import (
     seeds,
     setting,
 )
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MOST_ARMS = 4  # beside each other
@@ -62,7 +63,7 @@ BY_LAYER: Mapping[str, Layered] = {
 
 def activation_percentiles(results: Results) -> Iterator[ReportFigure]:
     """The 15th, 50th and 85th percentiles of activations over training (Ioffe & Szegedy 2015, figure 1)."""
-    arms = pairing.arms(results.suite)[:MOST_ARMS]
+    arms = pairing.arms(results.manifest)[:MOST_ARMS]
     for suffix, where, curves in _probed(results):
         layers = _ends_and_middle(curves.loc[curves["name"] == PERCENTILES[1], "layer"])
         if not layers:
@@ -72,7 +73,7 @@ def activation_percentiles(results: Results) -> Iterator[ReportFigure]:
             for row, layer in enumerate(layers):
                 here = curves[(curves["layer"] == layer) & curves["name"].isin(PERCENTILES)]
                 for axes, arm in zip(panels[row], arms, strict=True):
-                    _percentiles(axes, here[here[results.suite["compare"]] == arm], color_of(arm, arms))
+                    _percentiles(axes, here[here[results.manifest.compare] == arm], color_of(arm, arms))
                 panels[row][0].set_ylabel(f"layer {layer}")
             for axes, arm in zip(panels[0], arms, strict=True):
                 axes.set_title(label_text(arm))
@@ -104,7 +105,7 @@ def _percentiles(axes: Axes, curves: pd.DataFrame, tint: str) -> None:
 
 def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
     """Each quantity of BY_LAYER over the layers, input side first, at the start, in the middle and at the end."""
-    suite = results.suite
+    manifest = results.manifest
     for suffix, where, curves in _probed(results):
         for name, quantity in BY_LAYER.items():
             here = curves[(curves["name"] == name) & curves["layer"].notna()]
@@ -114,12 +115,12 @@ def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
             with canvas(2.9) as figure:
                 panels = figure.subplots(1, len(steps), sharex=True, sharey=True, squeeze=False)[0]
                 for axes, step in zip(panels, steps, strict=True):
-                    _profile(axes, here[here["step"] == step], suite)
+                    _profile(axes, here[here["step"] == step], manifest)
                     axes.set(title=f"step {step}", xlabel="layer")
                     axes.xaxis.get_major_locator().set_params(integer=True)
                 _scale(panels[0], here["value"], quantity.scale)
                 panels[0].set_ylabel(quantity.words)
-                legend(figure, panels, suite["compare"])
+                legend(figure, panels, manifest.compare)
             yield ReportFigure(
                 name=f"{name}{suffix}",
                 title=quantity.question + where,
@@ -132,10 +133,10 @@ def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
             )
 
 
-def _profile(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
-    arms = pairing.arms(suite)
+def _profile(axes: Axes, curves: pd.DataFrame, manifest: Manifest) -> None:
+    arms = pairing.arms(manifest)
     for arm in arms:
-        mine = curves[curves[suite["compare"]] == arm].sort_values("layer")
+        mine = curves[curves[manifest.compare] == arm].sort_values("layer")
         for _, own in mine.groupby("key", sort=False):
             axes.plot(own["layer"], own["value"], lw=0.6, alpha=0.35, color=color_of(arm, arms))
         mean = mine.groupby("layer")["value"].mean()
@@ -145,7 +146,7 @@ def _profile(axes: Axes, curves: pd.DataFrame, suite: Any) -> None:
 
 def landscape(results: Results) -> Iterator[ReportFigure]:
     """The range of the loss along the gradient, and of the gradient's change (Santurkar et al. 2018, figure 4)."""
-    suite = results.suite
+    manifest = results.manifest
     for suffix, where, curves in _probed(results):
         drawn = {label: ends for label, ends in LANDSCAPE.items() if set(ends[:2]) <= set(curves["name"])}
         if not drawn:
@@ -153,10 +154,10 @@ def landscape(results: Results) -> Iterator[ReportFigure]:
         with canvas(3.0) as figure:
             panels = figure.subplots(1, len(drawn), sharex=True, squeeze=False)[0]
             for axes, (label, (low, high, scale)) in zip(panels, drawn.items(), strict=True):
-                _bands(axes, curves, (low, high), suite)
+                _bands(axes, curves, (low, high), manifest)
                 _scale(axes, curves.loc[curves["name"].isin((low, high)), "value"], scale)
                 axes.set(xlabel="step", ylabel=label)
-            legend(figure, panels, suite["compare"])
+            legend(figure, panels, manifest.compare)
         yield ReportFigure(
             name=f"landscape{suffix}",
             title="How smooth is the loss along the gradient?" + where,
@@ -171,10 +172,10 @@ def landscape(results: Results) -> Iterator[ReportFigure]:
         )
 
 
-def _bands(axes: Axes, curves: pd.DataFrame, ends: tuple[str, str], suite: Any) -> None:
-    arms = pairing.arms(suite)
+def _bands(axes: Axes, curves: pd.DataFrame, ends: tuple[str, str], manifest: Manifest) -> None:
+    arms = pairing.arms(manifest)
     for arm in arms:
-        mine = curves[(curves[suite["compare"]] == arm) & curves["name"].isin(ends)]
+        mine = curves[(curves[manifest.compare] == arm) & curves["name"].isin(ends)]
         mean = mine.pivot_table(index="step", columns="name", values="value", aggfunc="mean")
         if set(ends) <= set(mean.columns):
             low, high = (mean[end].to_numpy("float64") for end in ends)
@@ -190,12 +191,12 @@ def _probed(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
         return
     name = probed["metric"].str.partition("/")
     probed = probed.assign(name=name[0], layer=pd.to_numeric(name[2], errors="coerce"))
-    suite = results.suite
-    columns = list(dict.fromkeys(["key", "lr", "seed", suite["compare"]]))
-    for suffix, where, trials in points_of(results, *(["lr"] if over_lr(suite) else [])):
+    manifest = results.manifest
+    columns = list(dict.fromkeys(["key", "lr", "seed", manifest.compare]))
+    for suffix, where, trials in points_of(results, *(["lr"] if over_lr(manifest) else [])):
         said = [where]
-        if over_lr(suite):
-            lrs = telling_lrs(trials, suite, 1)
+        if over_lr(manifest):
+            lrs = telling_lrs(trials, manifest, 1)
             trials = trials[trials["lr"].isin(lrs)]
             said = [*(formatting.point({"lr": lr}) for lr in lrs), where]
         curves = probed.merge(trials[columns], on="key")
@@ -219,4 +220,4 @@ def _scale(axes: Axes, values: "pd.Series[Any]", scale: str) -> None:
 
 def _about(results: Results, curves: pd.DataFrame) -> str:
     trials = results.trials[results.trials["key"].isin(curves["key"])]
-    return f"{seeds(trials)} {counted(trials, results.suite)} {setting(results)}"
+    return f"{seeds(trials)} {counted(trials, results.manifest)} {setting(results)}"

@@ -24,6 +24,7 @@ from harness.reporting.figures.frame import (
     seeds,
     setting,
 )
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MOST_ROWS = 24  # of the map of failures: arms at grid points
@@ -32,43 +33,44 @@ GREYS = dict(zip(FAILED, ("#2b2b2b", "#a3a3a3"), strict=True))  # how a trial fa
 
 def usable_ranges(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr with a bracket for each arm; below, the edges of each seed."""
-    suite = results.suite
-    if not over_lr(suite) or suite["target_accuracy"] is None:
+    manifest = results.manifest
+    if not over_lr(manifest) or manifest.target_accuracy is None:
         return
     for suffix, where, trials in points_of(results, "lr"):
-        units = pairing.range_units(trials, suite)
+        units = pairing.range_units(trials, manifest)
         if units["score"].isna().all():
             continue
-        arms = pairing.arms(suite)
+        arms = pairing.arms(manifest)
         with canvas(3.4 + 0.12 * len(arms) + max(1.2, 0.07 * len(arms) * units["seed"].nunique())) as figure:
             ratios = [0.12 * len(arms), 2.4, max(1.2, 0.07 * len(arms) * units["seed"].nunique())]
             strip, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=ratios)
-            brackets = _brackets(strip, _mean_curves(middle, trials, suite), arms)
-            _dumbbells(bottom, units, suite)
-            log_lr(bottom, pairing.values(suite, "lr"))
-            legend(figure, [middle], suite["compare"])
+            brackets = _brackets(strip, _mean_curves(middle, trials, manifest), arms)
+            _dumbbells(bottom, units, manifest)
+            log_lr(bottom, pairing.values(manifest, "lr"))
+            legend(figure, [middle], manifest.compare)
         yield ReportFigure(
             name=f"lr_range{suffix}",
             title="How wide is the usable range of learning rates?" + (f" ({where})" if where else ""),
             figure=figure,
             caption=(
                 f"In the middle, the mean test accuracy of each arm; above it, a bracket spans where that reaches "
-                f"{formatting.percent(suite['target_accuracy'])} (dashed), by linear interpolation over log "
+                f"{formatting.percent(manifest.target_accuracy)} (dashed), by linear interpolation over log "
                 f"lr. Below, the "
                 f"same for every seed: an open end lies beyond the learning rates tried, so that the range is a lower "
                 f"bound, and a cross marks a seed that no learning rate brings to the target. {seeds(trials)} "
-                f"{counted(trials, suite)} {score_words('test_accuracy')} {setting(results)}"
+                f"{counted(trials, manifest)} {score_words('test_accuracy')} {setting(results)}"
             ),
             alt=f"Accuracy over learning rate by arm, with the usable ranges: {formatting.listing(brackets)}.",
         )
 
 
-def _mean_curves(axes: Axes, trials: pd.DataFrame, suite: Any) -> dict[Any, UsableRange]:
+def _mean_curves(axes: Axes, trials: pd.DataFrame, manifest: Manifest) -> dict[Any, UsableRange]:
     """Draw each arm's mean; the range over which it reaches the target."""
-    arms, target, found = pairing.arms(suite), suite["target_accuracy"], {}
+    arms, target, found = pairing.arms(manifest), manifest.target_accuracy, {}
+    assert target is not None, "without a target there is no picture of ranges"
     scored = pairing.score_units(trials, "test_accuracy").dropna(subset=["score"])
     for arm in arms:
-        mean = scored[scored[suite["compare"]] == arm].groupby("lr")["score"].mean()
+        mean = scored[scored[manifest.compare] == arm].groupby("lr")["score"].mean()
         if mean.empty:
             continue
         lrs, accuracy = mean.index.to_numpy("float64"), mean.to_numpy("float64")
@@ -97,8 +99,8 @@ def _brackets(axes: Axes, found: dict[Any, UsableRange], arms: list[Any]) -> lis
     return said
 
 
-def _dumbbells(axes: Axes, units: pd.DataFrame, suite: Any) -> None:
-    arms, compare = pairing.arms(suite), suite["compare"]
+def _dumbbells(axes: Axes, units: pd.DataFrame, manifest: Manifest) -> None:
+    arms, compare = pairing.arms(manifest), manifest.compare
     names = sorted(units["seed"].unique())
     for _, unit in units.dropna(subset=["score"]).iterrows():
         index = arms.index(unit[compare])
@@ -118,16 +120,16 @@ def _dumbbells(axes: Axes, units: pd.DataFrame, suite: Any) -> None:
 
 def failure_map(results: Results) -> Iterator[ReportFigure]:
     """Arms at grid points by learning rates: how many of the trials that ended failed to train, and how."""
-    suite = results.suite
+    manifest = results.manifest
     trials = results.trials[results.trials["status"].isin(FINISHED)]
-    if not over_lr(suite) or trials.empty:
+    if not over_lr(manifest) or trials.empty:
         return
     rows = [
-        (", ".join(filter(None, [formatting.value(arm), formatting.point(point)])), here[here[suite["compare"]] == arm])
-        for point, here in pairing.by_point(trials, pairing.axes(suite, "lr"))
-        for arm in pairing.arms(suite)
+        (", ".join(filter(None, [formatting.value(arm), formatting.point(point)])), here[here[manifest.compare] == arm])
+        for point, here in pairing.by_point(trials, pairing.axes(manifest, "lr"))
+        for arm in pairing.arms(manifest)
     ]
-    shown, lrs = rows[:MOST_ROWS], pairing.values(suite, "lr")
+    shown, lrs = rows[:MOST_ROWS], pairing.values(manifest, "lr")
     with canvas(1.4 + 0.42 * len(shown)) as figure:
         axes = figure.subplots()
         for y, (_, mine) in enumerate(shown):
@@ -136,7 +138,7 @@ def failure_map(results: Results) -> Iterator[ReportFigure]:
         axes.set_xticks(range(len(lrs)), [formatting.value(lr) for lr in lrs], rotation=0 if len(lrs) <= 10 else 45)
         axes.set_yticks(range(len(shown)), [label_text(name) for name, _ in shown])
         axes.set(xlim=(-0.55, len(lrs) - 0.45), ylim=(len(shown) - 0.45, -0.55), xlabel="learning rate")
-        axes.set_ylabel(label_text(suite["compare"]))
+        axes.set_ylabel(label_text(manifest.compare))
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -151,7 +153,7 @@ def failure_map(results: Results) -> Iterator[ReportFigure]:
         caption=(
             f"Trials that failed to train, of those that ended: nonfinite, the loss became infinite or NaN; no better "
             f"than init, the training loss ended no lower than it began. A bar as wide as its cell: all of them. "
-            f"{left_out}{seeds(trials)} {counted(trials, suite)} {setting(results)}"
+            f"{left_out}{seeds(trials)} {counted(trials, manifest)} {setting(results)}"
         ),
         alt=_alt(rows),
     )

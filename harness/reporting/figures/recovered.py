@@ -10,7 +10,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.claims import Recovery, elsewhere, recoveries
 from harness.analysis.metrics import METRICS, score_words
 from harness.reporting.figures.frame import ReportFigure, canvas, color_of, counted, label_text, setting
-from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MOST_PANELS = 4
@@ -18,9 +18,9 @@ MOST_PANELS = 4
 
 def recovered(results: Results) -> Iterator[ReportFigure]:
     """One picture for each claim `recovers`: what loses, the arm, one big batch; a panel for each grid point."""
-    suite = results.suite
-    for number, declared in enumerate(suite["claims"], start=1):
-        claim = Claim(**{name: value for name, value in declared.items() if name != "declared_after"})
+    manifest = results.manifest
+    for number, declared in enumerate(manifest.claims, start=1):
+        claim = declared.claim
         if claim.kind != "recovers":
             continue
         found = [of for of in recoveries(claim, results) if len(of.local.differences)]
@@ -30,8 +30,8 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
         with canvas(3.2) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, of in zip(panels, shown, strict=True):
-                _slopes(axes, of, suite)
-                names = [label_text(of.local.than), label_text(of.local.arm), label_text(elsewhere(claim, suite))]
+                _slopes(axes, of, manifest)
+                names = [label_text(of.local.than), label_text(of.local.arm), label_text(elsewhere(claim, manifest))]
                 axes.set_xticks(range(3), names, rotation=20, ha="right")
                 axes.set_title(label_text(formatting.point(of.local.point)))
             panels[0].set_ylabel(METRICS[claim.metric].words)
@@ -44,11 +44,11 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
             caption=(
                 f"Every thin line is a seed, with a dot where it was trained: {formatting.value(claim.than)}, "
                 f"which may "
-                f"lose; {formatting.value(claim.arm)}; and {elsewhere(claim, suite)}, the one big batch. Bars "
+                f"lose; {formatting.value(claim.arm)}; and {elsewhere(claim, manifest)}, the one big batch. Bars "
                 f"are means. "
                 f"{left_out}n = {formatting.listing(map(str, seeds))} seeds that have all three; no test is "
                 f"made here, that "
-                f"of the claim stands above. {counted(results.trials, suite)} {score_words(claim.metric)} "
+                f"of the claim stands above. {counted(results.trials, manifest)} {score_words(claim.metric)} "
                 f"{setting(results)}"
             ),
             alt=f"Slope lines per seed over three columns. Means: {formatting.listing(map(_said, shown))}.",
@@ -60,8 +60,8 @@ def _columns(of: Recovery) -> tuple[Any, Any, Any]:
     return of.local.theirs.scores, of.local.ours.scores, of.lost.ours.scores
 
 
-def _slopes(axes: Axes, of: Recovery, suite: Any) -> None:
-    arms, columns = pairing.arms(suite), _columns(of)
+def _slopes(axes: Axes, of: Recovery, manifest: Manifest) -> None:
+    arms, columns = pairing.arms(manifest), _columns(of)
     tints = [color_of(arm, arms) for arm in (of.local.than, of.local.arm, of.lost.arm)]
     for seed in zip(*columns, strict=True):
         axes.plot(range(3), seed, lw=0.7, color="#9a9a9a", zorder=1)

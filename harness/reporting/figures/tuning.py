@@ -23,6 +23,7 @@ from harness.reporting.figures.frame import (
     points_of,
     setting,
 )
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 METRIC = "test_accuracy"
@@ -33,21 +34,21 @@ Array = NDArray[np.float64]
 
 def best_of_k(results: Results) -> Iterator[ReportFigure]:
     """Over k the expected accuracy of the best of k learning rates; beside it every seed at the lr chosen for it."""
-    suite = results.suite
-    if not over_lr(suite):
+    manifest = results.manifest
+    if not over_lr(manifest):
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
     for suffix, where, trials in points_of(results, "lr"):
-        scores = _scores(trials, suite)
+        scores = _scores(trials, manifest)
         if not scores:
             continue
         with canvas(3.2) as figure:
             left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
-            means = {arm: _curve(left, arm, scores[arm], suite, rng) for arm in scores}
-            tuned = _pairs(right, scores, suite)
+            means = {arm: _curve(left, arm, scores[arm], manifest, rng) for arm in scores}
+            tuned = _pairs(right, scores, manifest)
             left.set(xlabel="learning rates tried, k", ylabel="test accuracy of the best")
             left.xaxis.get_major_locator().set_params(integer=True)
-            legend(figure, [left], suite["compare"])
+            legend(figure, [left], manifest.compare)
         first = next(iter(scores.values()))[0]
         rises = (f"{formatting.value(arm)} {_rise(mean, tuned[arm])}" for arm, mean in means.items())
         yield ReportFigure(
@@ -60,7 +61,7 @@ def best_of_k(results: Results) -> Iterator[ReportFigure]:
                 f"(Dodge et al. 2019); bands are pointwise 95 % bootstrap intervals over seeds that choose again in "
                 f"each resample. Right, all learning rates tried: every seed a dot, a thin line for each pair of equal "
                 f"seed, a bar for the mean. n = {_counts(scores)}; seeds without a result at some lr are left out; no "
-                f"test is made here, those of the claims stand above. {counted(trials, suite)} "
+                f"test is made here, those of the claims stand above. {counted(trials, manifest)} "
                 f"{score_words(METRIC)} {setting(results)}"
             ),
             alt=(
@@ -73,11 +74,11 @@ def best_of_k(results: Results) -> Iterator[ReportFigure]:
 Scores = tuple[pd.DataFrame, pd.DataFrame]  # validation and test, [seed, lr]
 
 
-def _scores(trials: pd.DataFrame, suite: Any) -> dict[Any, Scores]:
+def _scores(trials: pd.DataFrame, manifest: Manifest) -> dict[Any, Scores]:
     """Per arm the scores of the seeds that have a result at every lr; without arms that have fewer than two."""
     found = {}
-    for arm in pairing.arms(suite):
-        mine = trials[trials[suite["compare"]] == arm]
+    for arm in pairing.arms(manifest):
+        mine = trials[trials[manifest.compare] == arm]
         validation, test = (
             pairing.score_units(mine, metric).pivot(index="seed", columns="lr", values="score")
             for metric in ("val_accuracy", METRIC)
@@ -88,19 +89,19 @@ def _scores(trials: pd.DataFrame, suite: Any) -> dict[Any, Scores]:
     return found
 
 
-def _curve(axes: Axes, arm: Any, scores: Scores, suite: Any, rng: np.random.Generator) -> Array:
+def _curve(axes: Axes, arm: Any, scores: Scores, manifest: Manifest, rng: np.random.Generator) -> Array:
     """Draw one arm's curve with its band; its mean over seeds."""
     validation, test = (table.to_numpy("float64") for table in scores)
     mean, low, high = best_of_k_band(validation, test, rng)
-    k, look = np.arange(1, len(mean) + 1), line_of(arm, pairing.arms(suite))
+    k, look = np.arange(1, len(mean) + 1), line_of(arm, pairing.arms(manifest))
     axes.fill_between(k, low, high, alpha=0.2, lw=0, color=look["color"])
     axes.plot(k, mean, marker="o", ms=3, lw=1.6, label=label_text(arm), **look)
     return mean
 
 
-def _pairs(axes: Axes, scores: Mapping[Any, Scores], suite: Any) -> dict[Any, float]:
+def _pairs(axes: Axes, scores: Mapping[Any, Scores], manifest: Manifest) -> dict[Any, float]:
     """Draw every seed of every arm at the lr that is chosen for it; the means."""
-    arms = pairing.arms(suite)
+    arms = pairing.arms(manifest)
     tuned = pd.DataFrame(
         {
             arms.index(arm): pd.Series(cross_fitted(*(t.to_numpy("float64") for t in pair)), index=pair[1].index)

@@ -49,7 +49,7 @@ def test_the_rule_for_the_learning_rate_is_stated(tmp_path):
     results = sloping(tmp_path, 1)
     (fixed,) = over_batch_size(results)
     assert "The learning rate is 0.1 at all." in fixed.caption
-    (following,) = over_batch_size(replace(results, suite={**results.suite, "following": {"lr": "batch_size"}}))
+    (following,) = over_batch_size(replace(results, manifest=replace(results.manifest, following={"lr": "batch_size"})))
     assert "The learning rate follows the batch size" in following.caption
 
 

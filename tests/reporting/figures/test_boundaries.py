@@ -8,6 +8,7 @@ import pytest
 from harness.errors import DamageError
 from harness.reporting.figures.boundaries import UNKNOWN, decision_boundaries
 from harness.reporting.staleness import digest_of
+from tests.support.manifests import a_manifest
 from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.1, 0.3, 1.0, 3.0], "seed": [3, 5]}
@@ -61,10 +62,10 @@ def test_without_planes_there_is_no_picture(tmp_path):
 
 
 def test_a_report_is_made_again_when_a_plane_changes(results):
-    suite = {"axes": {}, "settings": {"dataset": "digits"}}
-    before = digest_of(results.folder, suite)
+    manifest = a_manifest(settings={"dataset": "digits"})
+    before = digest_of(results.folder, manifest)
     plane(next((results.folder / "data" / "planes").iterdir()), classes=np.ones((HEIGHT, WIDTH), np.uint8))
-    assert digest_of(results.folder, suite) != before
+    assert digest_of(results.folder, manifest) != before
 
 
 ODD = {
@@ -86,6 +87,6 @@ def test_a_file_that_holds_anything_else_is_refused(results, changes):
 
 def test_where_learning_rates_are_no_axis_there_is_one_column(results):
     trials = results.trials[results.trials["lr"] == 0.1]
-    suite = {**results.suite, "axes": {"norm": ["batch", "none"], "seed": [3, 5]}}
-    (picture,) = decision_boundaries(replace(results, trials=trials, suite=suite))
+    manifest = replace(results.manifest, axes={"norm": ["batch", "none"], "seed": [3, 5]})
+    (picture,) = decision_boundaries(replace(results, trials=trials, manifest=manifest))
     assert len([axes for axes in picture.figure.axes if axes.images]) == 2

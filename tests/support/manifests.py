@@ -1,0 +1,77 @@
+"""Manifests, made by hand and drawn at random."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from harness.spec.claim import AT, Claim
+from harness.spec.manifest import DeclaredClaim, Manifest
+
+TEXTS = st.text(max_size=9)
+NUMBERS = st.integers(-99, 99) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.none() | st.booleans() | NUMBERS | TEXTS
+POINTS = st.dictionaries(TEXTS, VALUES | st.lists(VALUES, max_size=3), max_size=2)
+
+
+def a_manifest(**changes: Any) -> Manifest:
+    """A manifest that is right, but for the changes: a suite without axes and claims that has not run."""
+    content: dict[str, Any] = {
+        "name": "suite",
+        "question": "Q?",
+        "path": "suites/suite.py",
+        "compare": "norm",
+        "target_accuracy": None,
+        "axes": {},
+        "settings": {},
+        "claims": [],
+        "trials": 0,
+        "harness": "0.2.0",
+    }
+    return Manifest(**{**content, **changes})
+
+
+def declared(*claims: Claim, after: int = 0) -> list[DeclaredClaim]:
+    """The claims as a manifest has them."""
+    return [DeclaredClaim(claim=claim, declared_after=after) for claim in claims]
+
+
+def claims() -> st.SearchStrategy[Claim]:
+    """Any claim, of no kind that is judged."""
+    return st.builds(
+        Claim,
+        kind=TEXTS,
+        arm=VALUES.map(lambda value: [value, "ours"][value is None or value == "theirs"]),
+        than=st.just("theirs"),
+        margin=st.integers(0, 99) | st.floats(0, 1e9),
+        metric=TEXTS,
+        where=POINTS,
+        at=st.sampled_from(AT),
+        along=TEXTS,
+        against=POINTS,
+        within=st.none() | NUMBERS,
+        published=st.none() | NUMBERS,
+        is_ratio=st.booleans(),
+    )
+
+
+def manifests() -> st.SearchStrategy[Manifest]:
+    """Any manifest, before a run or after it."""
+    values = st.dictionaries(TEXTS, VALUES, max_size=3)
+    return st.builds(
+        Manifest,
+        name=TEXTS,
+        question=TEXTS,
+        path=TEXTS,
+        compare=TEXTS,
+        target_accuracy=st.none() | NUMBERS,
+        axes=st.dictionaries(TEXTS, st.lists(VALUES, min_size=1, max_size=3), max_size=3),
+        following=st.dictionaries(TEXTS, TEXTS, max_size=2),
+        settings=values,
+        claims=st.lists(st.builds(DeclaredClaim, claim=claims(), declared_after=st.integers(0, 10**6)), max_size=3),
+        trials=st.integers(0, 10**6),
+        harness=TEXTS,
+        cohorts=st.lists(st.lists(TEXTS, max_size=2), max_size=2),
+        device=st.none() | st.sampled_from(["cpu", "cuda"]),
+        fingerprint=values,
+        machine=values,
+    )
