@@ -1,4 +1,4 @@
-"""Optimizers of a whole cohort: torch's update rules, with one value per model for every setting.
+"""Optimizers of a cohort: torch's update rules, with one value per model for every setting.
 
 To add an optimizer: one entry in OPTIMIZERS, with a function that updates one stacked parameter in place. To add a
 schedule: one entry in SCHEDULES.

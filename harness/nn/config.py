@@ -1,4 +1,4 @@
-"""What a model is fitted into, and what all families build of it."""
+"""What a family of models is built from, and a block that several families share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -155,8 +155,8 @@ class MLPKernels:
         self.steps: list[Step] = []
         self.grads: dict[str, Tensor] = {}
         for name, layer in match_layers(model, input_shape):
-            own = {n.rpartition(".")[2]: tensor for n, tensor in tensors.items() if n.rpartition(".")[0] == name}
-            step = _step_of(layer, own)
+            layer_tensors = {n.rpartition(".")[2]: t for n, t in tensors.items() if n.rpartition(".")[0] == name}
+            step = _step_of(layer, layer_tensors)
             self.steps.append(step)
             if not isinstance(step, Activation):
                 self.grads |= {f"{name}.{n}".lstrip("."): grad for n, grad in step.grads.items()}
@@ -204,10 +204,10 @@ def match_layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[s
         raise NotStackableError("its examples are no vectors and no Flatten comes first")
     previous: type | None = None
     for name, layer in layers:
-        kind = Activation if type(layer) in ACTIVATIONS else type(layer)
-        if kind not in MAY_FOLLOW.get(previous, ()):
+        layer_type = Activation if type(layer) in ACTIVATIONS else type(layer)
+        if layer_type not in MAY_FOLLOW.get(previous, ()):
             raise NotStackableError(f"{name}: {type(layer).__name__} has no kernel in this position")
-        previous = kind
+        previous = layer_type
     if previous is not nn.Linear:
         raise NotStackableError("its last layer is not linear")
     return layers

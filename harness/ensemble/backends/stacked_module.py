@@ -72,7 +72,10 @@ def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], input_shape: t
             raise NotStackableError(f"{type(layer).__name__} is not among the layers that can be stacked")
     inputs = trace_inputs(copy, input_shape)
     copy.to("meta")
-    stacked = {layer: StackedLayer(layer, own, models, inputs[layer]) for layer, own in layer_tensors.items()}
+    stacked = {
+        layer: StackedLayer(layer, stacked_tensors, models, inputs[layer])
+        for layer, stacked_tensors in layer_tensors.items()
+    }
     if copy in stacked:
         return stacked[copy]
     for parent in list(copy.modules()):
@@ -88,9 +91,9 @@ def _tensor_names(layer: nn.Module) -> list[str]:
 
 def _tensors_of(layer: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefix = f"{name}." if name else ""
-    if missing := [own for own in _tensor_names(layer) if prefix + own not in tensors]:
+    if missing := [param for param in _tensor_names(layer) if prefix + param not in tensors]:
         raise NotStackableError(f"{prefix}{missing[0]} belongs to two layers")
-    return {own: tensors[prefix + own] for own in _tensor_names(layer)}
+    return {param: tensors[prefix + param] for param in _tensor_names(layer)}
 
 
 class _PerModel(Tensor):
@@ -102,7 +105,7 @@ def trace_inputs(model: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Modu
     """What each layer that has a stacked form gets, by sending examples of zeros through the model in evaluation.
 
     Where a layer is called with examples once and with something else another time, none is said to get examples: all
-    models then have to be given their own. A layer that is never called gets nothing of interest.
+    models then have to be given their own. Of a layer that is never called nothing is known, and nothing is needed.
     """
     calls: dict[nn.Module, list[LayerInput]] = {layer: [] for layer in model.modules() if stacked_form(layer)}
 
