@@ -111,13 +111,13 @@ def steps_of(program: TrainState, count: int) -> float:
     return statistics.median(spent[1:])
 
 
-def fused(trial: Trial, models: int, mode: str | None = None, count: int = 150) -> float:
+def fused(trial: Trial, models: int, backend: str | None = None, count: int = 150) -> float:
     """Microseconds of a model's step in a cohort, on one core."""
     data = DATA[trial.dataset]
     trials = [replace(trial, seed=seed, steps=count + 2) for seed in range(models)]
     program = init_state(trials, data, CPU, {})
-    if mode:
-        stack = fuse([build(t, data.input_shape, data.classes, {}) for t in trials], data.input_shape, CPU, mode)
+    if backend:
+        stack = fuse([build(t, data.input_shape, data.classes, {}) for t in trials], data.input_shape, CPU, backend)
         program = replace(program, ensemble=stack)
     return steps_of(program, count) / models * 1e6
 

@@ -1,8 +1,8 @@
-"""Which mean and variance a batch norm uses when it is not training: three choices, and what each makes of a model.
+"""Which mean and variance a batch norm uses in evaluation: three choices, for a plain module and for an ensemble.
 
-Running statistics are what training gathered, and what torch uses in evaluation. Batch statistics are those of the very
-examples that are judged together: what one is taken for then depends on its company. Recalibrated ones are gathered
-again from training examples, with the weights as they are now (Wu & Johnson 2021, "precise BN").
+Running statistics are what training gathered, and what torch uses in evaluation. Batch statistics are those of the
+examples that are evaluated together, so that a prediction depends on the other examples in its batch. Recalibrated ones
+are gathered again from training examples, with the weights as they are now (Wu & Johnson 2021, "precise BN").
 """
 
 from collections.abc import Callable, Sequence
@@ -12,18 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble
-from harness.ensemble.stacked_layers import StackedLayer
 from harness.errors import UsageError
 from harness.rng import generator
 
-MAX_BATCHES = (
-    200  # that statistics are gathered from; Wu & Johnson 2021, section 3, find 1,000 to 10,000 examples enough
-)
+# That statistics are gathered from. Wu & Johnson 2021, section 3, find 1,000 to 10,000 examples enough.
+MAX_BATCHES = 200
 
 
 def edges(examples: int, size: int) -> list[int]:
-    """Where examples are cut into batches of a size, the last a smaller one; a single one joins that before."""
+    """Where examples are split into batches of a size, the last a smaller one; a single example joins that before."""
     return list(range(size, examples - (size > 1), size))
 
 
@@ -60,7 +59,7 @@ def recalibrated(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
     model = deepcopy(with_running(model, batches))
     for layer in batch_norms(model):
         layer.reset_running_stats()
-        layer.momentum = None  # torch's word for the cumulative average
+        layer.momentum = None  # for torch, the cumulative average
         layer.train()
     for batch in batches:
         model(batch)
@@ -75,46 +74,48 @@ STATISTICS: dict[str, Callable[[nn.Module, Sequence[Tensor]], nn.Module]] = {  #
 
 
 @torch.no_grad()
-def precise_bn(models: Ensemble, train: Tensor, batch_size: int) -> Ensemble:
+def precise_bn(ensemble: Ensemble, train: Tensor, batch_size: int) -> Ensemble:
     """The models, on the same weights, with the average statistics of batches of training examples "N ...".
 
     The examples come in an order that is always the same, and all models share them.
     """
-    if not batch_norms(models.template):
-        return models
-    plain = deepcopy(models.template)
-    averaging = {name: layer for name, layer in plain.named_modules() if isinstance(layer, _BatchNorm)}
+    if not batch_norms(ensemble.template):
+        return ensemble
+    template = deepcopy(ensemble.template)
+    averaging = {name: layer for name, layer in template.named_modules() if isinstance(layer, _BatchNorm)}
     for layer in averaging.values():
         layer.momentum = None
-    made = models.with_template(plain, {name: buffer.clone() for name, buffer in models.buffers.items()})
+    buffers = {name: buffer.clone() for name, buffer in ensemble.buffers.items()}
     for name in averaging:
-        for buffer, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
-            if (kept := made.buffers.get(f"{name}.{buffer}")) is not None:
-                kept.fill_(value)
+        for statistic, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
+            if f"{name}.{statistic}" in buffers:
+                buffers[f"{name}.{statistic}"].fill_(value)
+    recalibrated_ensemble = ensemble.with_template(template, buffers)
     order = torch.randperm(len(train), generator=generator(0, "recalibrate")).to(train.device)
-    with made.eval_mode():
-        for module in made.module.modules():
-            if isinstance(module.plain[0] if isinstance(module, StackedLayer) else module, _BatchNorm):
+    with recalibrated_ensemble.eval_mode():
+        for module in recalibrated_ensemble.module.modules():
+            if isinstance(module.plain if isinstance(module, StackedLayer) else module, _BatchNorm):
                 module.train()
-        for number, some in enumerate(batches(train[order], batch_size)[:MAX_BATCHES]):
-            made.count_batches(number)
-            made(some, shared=True)
-    return made
+        for i, batch in enumerate(batches(train[order], batch_size)[:MAX_BATCHES]):
+            recalibrated_ensemble.count_batches(i)
+            recalibrated_ensemble(batch, shared=True)
+    return recalibrated_ensemble
 
 
-def without_running(models: Ensemble) -> Ensemble:
+def without_running(ensemble: Ensemble) -> Ensemble:
     """The models, on the same weights, with the statistics of whatever batch they are given."""
-    if not batch_norms(models.template):
-        return models
-    plain = with_batch(models.template, ())
-    left = {name for name, _ in plain.named_buffers()}
-    return models.with_template(plain, {name: buffer for name, buffer in models.buffers.items() if name in left})
+    if not batch_norms(ensemble.template):
+        return ensemble
+    template = with_batch(ensemble.template, ())
+    names = {name for name, _ in template.named_buffers()}
+    return ensemble.with_template(
+        template, {name: ensemble.buffers[name] for name in ensemble.buffers if name in names}
+    )
 
 
-EVAL_STATISTICS: dict[
-    str, Callable[[Ensemble, Tensor, int], Ensemble]
-] = {  # the same, of a cohort: models, training examples, batch
-    "running": lambda models, train, batch_size: models,
-    "batch": lambda models, train, batch_size: without_running(models),
+# The same of a cohort: models, training examples, batch size -> models.
+EVAL_STATISTICS: dict[str, Callable[[Ensemble, Tensor, int], Ensemble]] = {
+    "running": lambda ensemble, train, batch_size: ensemble,
+    "batch": lambda ensemble, train, batch_size: without_running(ensemble),
     "recalibrated": precise_bn,
 }

@@ -1,4 +1,4 @@
-"""The processes that train one model together: which of them this one is, and what it says to the others."""
+"""The processes that train one model together, and what they communicate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ T = TypeVar("T")
 class DistContext:
     """This process among those that train a model; where it is the only one, nothing is communicated."""
 
-    rank: int = 0
+    rank: int = 0  # as in torch.distributed
     world_size: int = 1
     group: Any = None  # the processes, for tensors on their devices
     control: Any = None  # the same processes, for tensors in main memory
 
-    def local_chunk(self, whole: Tensor, dim: int = 0) -> Tensor:
+    def local_chunk(self, tensor: Tensor, dim: int = 0) -> Tensor:
         """This rank's contiguous part; where the parts can't be equal, the first ones have one more."""
-        return whole.tensor_split(self.world_size, dim)[self.rank] if self.world_size > 1 else whole
+        return tensor.tensor_split(self.world_size, dim)[self.rank] if self.world_size > 1 else tensor
 
-    def shard(self, pieces: Sequence[T]) -> Sequence[T]:
-        """This rank's pieces: every one is some rank's, and none is two ranks'."""
-        return pieces[self.rank :: self.world_size]
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
+        """This rank's items: each of them is exactly one rank's."""
+        return items[self.rank :: self.world_size]
 
     def all_reduce_sum(self, *tensors: Tensor) -> None:
         """Turn each tensor into the sum over all ranks, in place."""
@@ -35,15 +35,15 @@ class DistContext:
                 dist.all_reduce(tensor, group=self.group)
 
     def all_reduce_any(self, *flags: bool) -> tuple[bool, ...]:
-        """What at least one rank says, as all ranks then know."""
+        """Which of the flags are set on at least one rank."""
         if self.world_size == 1:
             return flags
-        said = torch.tensor(flags, dtype=torch.uint8)
-        dist.all_reduce(said, op=dist.ReduceOp.MAX, group=self.control)
-        return tuple(map(bool, said.tolist()))
+        tensor = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self.control)
+        return tuple(map(bool, tensor.tolist()))
 
     def broadcast(self, tensor: Tensor) -> None:
-        """Take over the tensor of the first rank, in place."""
+        """Overwrite the tensor with that of the first rank."""
         if self.world_size > 1:
             dist.broadcast(tensor, group=self.group, group_src=0)
 
@@ -51,9 +51,9 @@ class DistContext:
         """The tensors of all ranks, in their order."""
         if self.world_size == 1:
             return [tensor]
-        found = [torch.empty_like(tensor) for _ in range(self.world_size)]
-        dist.all_gather(found, tensor.contiguous(), group=self.group)
-        return found
+        tensors = [torch.empty_like(tensor) for _ in range(self.world_size)]
+        dist.all_gather(tensors, tensor.contiguous(), group=self.group)
+        return tensors
 
 
 SINGLE_PROCESS = DistContext()
@@ -71,7 +71,7 @@ def sync_buffers(buffers: Sequence[Tensor], how: str, dist: DistContext) -> None
         first = buffer.clone()
         dist.broadcast(first)
         if how == "mean" and buffer.is_floating_point():
-            apart = buffer.double() - first.double()
-            dist.all_reduce_sum(apart)
-            first = (first.double() + apart / dist.world_size).to(buffer.dtype)
+            difference = buffer.double() - first.double()
+            dist.all_reduce_sum(difference)
+            first = (first.double() + difference / dist.world_size).to(buffer.dtype)
         buffer.copy_(first)

@@ -1,16 +1,18 @@
-"""Optimizers of a whole cohort: torch's update rules, with one value per model for every setting.
+"""Optimizers of a cohort: torch's update rules, with one value per model for every setting.
 
-To add an optimizer: a function that updates one stacked parameter in place, and an entry in OPTIMIZERS. To add a
-schedule: an entry in SCHEDULES, the factor on the learning rate after a number of steps.
+To add an optimizer: one entry in OPTIMIZERS, with a function that updates one stacked parameter in place. To add a
+schedule: one entry in SCHEDULES.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 
 from harness.errors import lookup
 from harness.spec.trial import Trial
@@ -31,22 +33,20 @@ class Settings:
     lr: Float[Tensor, "M ..."]
     momentum: Float[Tensor, "M ..."]
     weight_decay: Float[Tensor, "M ..."]
-    decay_mask: bool  # whether any model has a weight decay
+    any_decay: bool  # whether any model has a weight decay
     nesterov: bool
 
     @classmethod
-    def from_trials(cls, trials: Sequence[Trial], like: Tensor, *, norm: bool) -> "Settings":
-        """The settings of these trials, on the device, in the type and dimensions of a weight, a norm's or not."""
-        decays = [t.weight_decay if t.decay_norms or not norm else 0.0 for t in trials]
+    def from_trials(cls, trials: Sequence[Trial], weight: Tensor, *, is_norm: bool) -> "Settings":
+        """The settings of these trials for such a weight "M ...", on its device, in its type."""
+        decays = [trial.weight_decay if trial.decay_norms or not is_norm else 0.0 for trial in trials]
         columns = {
-            name: per_model(like.new_tensor(values), like.ndim)
-            for name, values in {
-                "lr": [t.lr for t in trials],
-                "momentum": [t.momentum for t in trials],
-                "weight_decay": decays,
-            }.items()
+            "lr": [trial.lr for trial in trials],
+            "momentum": [trial.momentum for trial in trials],
+            "weight_decay": decays,
         }
-        return cls(**columns, decay_mask=any(decays), nesterov=trials[0].nesterov)
+        tensors = {name: per_model(weight.new_tensor(values), weight.ndim) for name, values in columns.items()}
+        return cls(**tensors, any_decay=any(decays), nesterov=trials[0].nesterov)
 
     def scale_lr(self, factor: float | Tensor) -> "Settings":
         """The same with all learning rates multiplied."""
@@ -58,19 +58,22 @@ ParamGroupKey = tuple[int, bool]  # of a weight: its dimensions, and whether it 
 
 
 def settings_of(
-    trials: Sequence[Trial], weights: Mapping[str, Tensor], norms: frozenset[str]
-) -> dict[ParamGroupKey, Settings]:  # fmt: skip
-    """What the updates of these weights read, kind by kind; `norms` are the names of those in norm layers."""
+    trials: Sequence[Trial], weights: Mapping[str, Tensor], norm_params: frozenset[str]
+) -> dict[ParamGroupKey, Settings]:
+    """What the updates of these weights read; `norm_params` are the names of those in norm layers."""
     return {
-        (weight.ndim, name in norms): Settings.from_trials(trials, weight, norm=name in norms)
+        (weight.ndim, name in norm_params): Settings.from_trials(trials, weight, is_norm=name in norm_params)
         for name, weight in weights.items()
-    }  # fmt: skip
+    }
 
 
-def max_grad_norms(trials: Sequence[Trial], like: Tensor) -> Tensor | None:
-    """The largest gradient norm of each model, "M", infinite where it has no limit; None where none has."""
-    limits = [math.inf if t.max_grad_norm is None else t.max_grad_norm for t in trials]
-    return None if set(limits) == {math.inf} else like.new_tensor(limits)
+def max_grad_norms(trials: Sequence[Trial], weight: Tensor) -> Float[Tensor, "M"] | None:
+    """The largest gradient norm of each model, infinite where it has no limit; None where none has.
+
+    It is on the device and in the type of a weight.
+    """
+    limits = [math.inf if trial.max_grad_norm is None else trial.max_grad_norm for trial in trials]
+    return None if set(limits) == {math.inf} else weight.new_tensor(limits)
 
 
 def clip_grad_norm(grads: Mapping[str, Tensor], max_norms: Float[Tensor, "M"]) -> dict[str, Tensor]:
@@ -78,76 +81,105 @@ def clip_grad_norm(grads: Mapping[str, Tensor], max_norms: Float[Tensor, "M"]) -
 
     As torch.nn.utils.clip_grad_norm_ has it (Pascanu et al. 2013), for each model by itself.
     """
+    # "W M": of each weight, then "M": over all weights
     norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()])
     factor = (max_norms / (torch.linalg.vector_norm(norms, dim=0) + CLIP_EPS)).clamp(max=1.0)
     factor = factor.masked_fill(max_norms.isinf(), 1.0)  # also where the gradient is infinite
     return {name: grad * per_model(factor, grad.ndim) for name, grad in grads.items()}
 
 
-OptimizerState = Mapping[str, Tensor]  # what the optimizer remembers of one parameter
-BiasCorrections = Sequence[float | Tensor]  # what an update reads of the step: a number, or a tensor that holds it
+OptimizerState = Mapping[str, Tensor]  # what the optimizer remembers of one parameter, by name
+BiasCorrections = Sequence[float | Tensor]  # what an update reads of the step: numbers, or tensors that hold them
 Update = Callable[[Tensor, Tensor, OptimizerState, Settings, BiasCorrections], None]
+Parameters = Iterable[nn.Parameter] | Iterable[dict[str, Any]]  # or groups of parameters, as torch has them
 
 
-def _sgd(weight: Tensor, grad: Tensor, slots: OptimizerState, settings: Settings, _: BiasCorrections) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """An update rule, what it remembers of each parameter, and torch's optimizer of the same rule.
+
+    The latter goes on from an exported checkpoint, and is what tests hold the rule to.
+    """
+
+    update: Update  # of one parameter "M ...", in place
+    state_names: Callable[[Sequence[Trial]], tuple[str, ...]]  # what it remembers of a parameter; zero at first
+    corrections: Callable[[int], tuple[float, ...]] = lambda step: ()  # what it reads of a step, counted from 0
+    has_momentum: bool = False  # whether it reads the trial's momentum and nesterov
+    torch_optimizer: Callable[[Parameters, Trial], torch.optim.Optimizer]
+    torch_state: Mapping[str, str]  # our name of what it remembers -> torch's
+    torch_counts_steps: bool = False  # whether torch keeps the number of steps beside it
+
+
+def _sgd(weight: Tensor, grad: Tensor, state: OptimizerState, settings: Settings, _: BiasCorrections) -> None:
     """Sutskever et al. 2013 in torch's form: the momentum buffer gathers gradients, lr multiplies it."""
-    if settings.decay_mask:
+    if settings.any_decay:
         grad = grad + settings.weight_decay * weight
-    if slots:
-        velocity = slots["velocity"].mul_(settings.momentum).add_(grad)
+    if state:
+        velocity = state["velocity"].mul_(settings.momentum).add_(grad)
         grad = grad + settings.momentum * velocity if settings.nesterov else velocity
     weight.addcmul_(settings.lr, grad, value=-1)
 
 
 def _adamw(
-    weight: Tensor, grad: Tensor, slots: OptimizerState, settings: Settings, corrections: BiasCorrections
+    weight: Tensor, grad: Tensor, state: OptimizerState, settings: Settings, corrections: BiasCorrections
 ) -> None:
     """Loshchilov & Hutter 2019, algorithm 2."""
     weight.mul_(1 - settings.lr * settings.weight_decay)
-    mean = slots["mean"].lerp_(grad, 1 - BETAS[0])
-    square = slots["square"].mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
-    of_mean, of_root = corrections
-    weight.sub_(settings.lr / of_mean * mean / (square.sqrt() / of_root + EPS))
+    mean = state["mean"].lerp_(grad, 1 - BETAS[0])
+    square = state["square"].mul_(BETAS[1]).addcmul_(grad, grad, value=1 - BETAS[1])
+    mean_correction, root_correction = corrections
+    weight.sub_(settings.lr / mean_correction * mean / (square.sqrt() / root_correction + EPS))
 
 
-def _bias_corrections(step: int) -> tuple[float, ...]:
-    """How much of the mean gradient, and of the root of the mean square, is there after a step, counted from 0."""
+def _adam_corrections(step: int) -> tuple[float, ...]:
+    """How much of the mean gradient, and of the root of the mean square, is there after a step."""
     return 1 - BETAS[0] ** (step + 1), math.sqrt(1 - BETAS[1] ** (step + 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Optimizer:
-    """An update rule, what it remembers of each parameter (by name, zero at first), and what it reads of a step."""
-
-    update: Update
-    slots: Callable[[Sequence[Trial]], tuple[str, ...]]
-    corrections: Callable[[int], tuple[float, ...]] = lambda step: ()
-
-
 OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer(_sgd, lambda trials: ("velocity",) if any(t.momentum for t in trials) else ()),
-    "adamw": Optimizer(_adamw, lambda trials: ("mean", "square"), _bias_corrections),
-}
-
-TORCH_OPTIMIZERS: dict[
-    str, tuple[Callable[..., torch.optim.Optimizer], dict[str, str]]
-] = {  # and torch's names for the slots
-    "sgd": (
-        lambda weights, trial: torch.optim.SGD(
-            weights, trial.lr, trial.momentum, weight_decay=trial.weight_decay, nesterov=trial.nesterov
+    "sgd": Optimizer(
+        update=_sgd,
+        state_names=lambda trials: ("velocity",) if any(trial.momentum for trial in trials) else (),
+        has_momentum=True,
+        torch_optimizer=lambda parameters, trial: torch.optim.SGD(
+            parameters, trial.lr, trial.momentum, weight_decay=trial.weight_decay, nesterov=trial.nesterov
         ),
-        {"velocity": "momentum_buffer"},
+        torch_state={"velocity": "momentum_buffer"},
     ),
-    "adamw": (
-        lambda weights, trial: torch.optim.AdamW(weights, trial.lr, BETAS, EPS, trial.weight_decay),
-        {"mean": "exp_avg", "square": "exp_avg_sq"},
+    "adamw": Optimizer(
+        update=_adamw,
+        state_names=lambda trials: ("mean", "square"),
+        corrections=_adam_corrections,
+        torch_optimizer=lambda parameters, trial: torch.optim.AdamW(
+            parameters, trial.lr, BETAS, EPS, trial.weight_decay
+        ),
+        torch_state={"mean": "exp_avg", "square": "exp_avg_sq"},
+        torch_counts_steps=True,
     ),
 }
 
-SCHEDULES: dict[str, Callable[[int, int, Trial], float]] = {  # steps done after the warm-up, of how many -> factor
-    "constant": lambda done, of, trial: 1.0,
-    "cosine": lambda done, of, trial: 0.5 * (1 + math.cos(math.pi * done / of)),  # Loshchilov & Hutter 2017
-    "step": lambda done, of, trial: trial.decay_factor ** (done // (trial.decay_every or of)),
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How the learning rate moves after the warm-up, and torch's scheduler that moves it so, which tests hold it to."""
+
+    factor: Callable[[int, int, Trial], float]  # steps done, of how many -> factor on lr
+    torch_scheduler: Callable[[torch.optim.Optimizer, int, Trial], LRScheduler]  # for so many steps
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant": Schedule(
+        lambda done, steps, trial: 1.0,
+        lambda optimizer, steps, trial: ConstantLR(optimizer, factor=1.0),
+    ),
+    "cosine": Schedule(  # Loshchilov & Hutter 2017
+        lambda done, steps, trial: 0.5 * (1 + math.cos(math.pi * done / steps)),
+        lambda optimizer, steps, trial: CosineAnnealingLR(optimizer, T_max=steps),
+    ),
+    "step": Schedule(
+        lambda done, steps, trial: trial.decay_factor ** (done // (trial.decay_every or steps)),
+        lambda optimizer, steps, trial: StepLR(optimizer, trial.decay_every or steps, trial.decay_factor),
+    ),
 }
 
 
@@ -156,7 +188,7 @@ def lr_factor(trial: Trial, step: int, steps: int) -> float:
     if step < trial.warmup_steps:
         return (step + 1) / trial.warmup_steps
     schedule = lookup(SCHEDULES, trial.schedule, "schedule")
-    return schedule(step - trial.warmup_steps, max(1, steps - trial.warmup_steps), trial)
+    return schedule.factor(step - trial.warmup_steps, max(1, steps - trial.warmup_steps), trial)
 
 
 @torch.no_grad()
@@ -164,10 +196,10 @@ def update(
     optimizer: Optimizer,
     weights: Mapping[str, Tensor],
     grads: Mapping[str, Tensor],
-    slots: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, OptimizerState],
     settings: Mapping[str, Settings],
     corrections: BiasCorrections,
 ) -> None:
-    """One step of every model, in place."""
+    """One step of every model, in place; all but `corrections` by the name of the weight."""
     for name, weight in weights.items():
-        optimizer.update(weight, grads[name], slots[name], settings[name], corrections)
+        optimizer.update(weight, grads[name], state[name], settings[name], corrections)

@@ -1,4 +1,4 @@
-"""In which numbers a trial computes. To add a precision: one entry in PRECISIONS."""
+"""The precisions that a trial may ask for. To add one: one entry in PRECISIONS."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """The types of numbers in training and evaluation; the loss and the update are those of the weights."""
+    """The dtypes of training and evaluation; loss and update are in that of the weights."""
 
     dtype: torch.dtype | None = None  # of weights and examples; None: float32, as they are made
-    autocast: torch.dtype | None = None  # of what torch.autocast holds to be safe in it, in forward and backward passes
+    autocast: torch.dtype | None = None  # in forward and backward passes, for the operations that torch.autocast lowers
 
 
 PRECISIONS: dict[str, Precision] = {

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.ensemble.backend_choice import activation_bytes, select_backend
+from harness.ensemble.backends import BACKENDS
 from harness.ensemble.device import check_compute_options, configure
-from harness.ensemble.ensemble import SLOW, Ensemble, activation_bytes, fuse, select_backend
+from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import HarnessError, MachineError, SuiteError, lookup
@@ -186,7 +188,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     return CohortEstimate(
         max_cohort_size=trial.max_cohort_size or max_size_on_device(ensemble, dataset, kept, trial.device, workers),
         work=work,
-        note=f"{subject} trains {SLOW[backend]}, which is slower: {reason}" if reason else "",
+        note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else "",
     )
 
 
@@ -194,7 +196,7 @@ def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: 
     """How many models of this shape may train together on a device that so many workers use."""
     if device != "cuda":
         return max_cohort_on_cpu(kept)
-    if ensemble.backend == "alone":
+    if ensemble.backend.name == "loop":
         return 1
     weights = sum(weight[0].nbytes for weight in ensemble.weights.values())
     return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
@@ -218,20 +220,21 @@ def _backend_for(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tup
 
     For such a model the fastest backend is not looked for: that takes half a minute for a resnet-110.
     """
-    lone = fuse([model], inputs, torch.device("cpu"), "alone")
+    lone = fuse([model], inputs, torch.device("cpu"), "loop")
     limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
     if not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit:
-        return "alone", ""
+        return "loop", ""
     return select_backend([model], inputs)
 
 
 def check_settings(trial: Trial) -> None:
     """SuiteError or MachineError where a setting is unknown, or can't be had with the others or on this machine."""
-    lookup(OPTIMIZERS, trial.optimizer, "optimizer")
+    optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
     lookup(SCHEDULES, trial.schedule, "schedule")
     probes_of(trial.probes)
-    if trial.optimizer != "sgd" and trial.momentum:
-        raise SuiteError(f"momentum is of sgd; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
+    if trial.momentum and not optimizer.has_momentum:
+        having = ", ".join(name for name, other in OPTIMIZERS.items() if other.has_momentum)
+        raise SuiteError(f"momentum is of {having}; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
     precision = lookup(PRECISIONS, trial.precision, "precision")
     if resolve_device(trial.device) != trial.device:
         raise SuiteError(f"a trial trains on any GPU: write device='cuda' for {trial.device!r}, and choose by --device")

@@ -123,7 +123,7 @@ def checkpoint_metadata(request: TrainRequest, state: TrainState, suite: SuiteFi
         "cohort": request.cohort.id,
         "fingerprint": fingerprint(state.fail_step.device),
         "code": request.telemetry["code_hash"],
-        "mode": state.ensemble.backend,
+        "backend": state.ensemble.backend.name,
         "save_models": suite.suite.save_models,
     }
 
@@ -213,7 +213,7 @@ def _telemetry(state: TrainState, clock: Clock) -> dict[str, Any]:
         "samples_per_second": round(state.trials[0].batch_size / per_step, 1),
         "peak_memory_mb": _peak_memory_mb(state.fail_step.device),
         "cohort_size": models,
-        "mode": state.ensemble.backend,
+        "backend": state.ensemble.backend.name,
         "threads": torch.get_num_threads(),
         "resumes": clock.resumes,
         "started": clock.started,

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from harness._version import __version__
-from harness.ensemble.optim import OPTIMIZERS, TORCH_OPTIMIZERS, lr_factor
+from harness.ensemble.optim import OPTIMIZERS, lr_factor
 from harness.errors import ModelError, lookup
 from harness.nn.models import MODELS, build_uninitialised
 from harness.nn.surgery import convert_from_sync_bn, strip_ddp_prefix
@@ -128,7 +128,7 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     """
     about = model.metadata
     trial = trial_of(about)
-    make, theirs_of = lookup(TORCH_OPTIMIZERS, trial.optimizer, "optimizer")
+    optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
     names = [name for name in model.tensors if name.startswith("weight/")]
     spared = [name for name in names if name.removeprefix("weight/") in about.get("spared", [])]
     decaying = [name for name in names if name not in spared]
@@ -136,13 +136,17 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     if spared:
         groups.append({"params": [nn.Parameter(model.tensors[name]) for name in spared], "weight_decay": 0.0})
     weights = [*decaying, *spared]
-    state: dict[str, Any] = make(groups, trial).state_dict()
+    state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
     for group in state["param_groups"]:
         group |= {"lr": about["lr"], "initial_lr": trial.lr}
-    slots = {theirs_of[slot]: f"slot/{slot}" for slot in OPTIMIZERS[trial.optimizer].slots([trial])}
-    for i, name in enumerate(weights if slots else ()):
-        kept = {theirs: model.tensors[name.replace("weight", ours, 1)] for theirs, ours in slots.items()}
-        state["state"][i] = {**({"step": torch.tensor(float(about["step"]))} if "exp_avg" in kept else {}), **kept}
+    state_names = optimizer.state_names([trial])
+    for i, name in enumerate(weights if state_names else ()):
+        state["state"][i] = {
+            optimizer.torch_state[ours]: model.tensors[name.replace("weight", f"slot/{ours}", 1)]
+            for ours in state_names
+        }
+        if optimizer.torch_counts_steps:
+            state["state"][i]["step"] = torch.tensor(float(about["step"]))  # each parameter counts its own
     return state
 
 

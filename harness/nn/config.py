@@ -1,4 +1,4 @@
-"""What a model is fitted into, and what all families build of it."""
+"""What a family of models is built from, and a block that several families share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from harness.nn.norms import Norm
+from harness.nn.norms import NormFactory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class ModelConfig:
 
     inputs: tuple[int, ...]
     classes: int
-    norm: Norm
+    norm: NormFactory
     activation: Callable[[], nn.Module]
     residual_scale: Callable[..., nn.Module]  # (spatial_dims=0) -> layer
 

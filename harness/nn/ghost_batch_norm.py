@@ -28,8 +28,8 @@ class GhostBatchNorm(_BatchNorm):
             return F.batch_norm(x, *running, *affine, False, 0.0, self.eps)
         share: Tensor | float = 0.0
         if self.training and self.running_mean is not None and self.num_batches_tracked is not None:
-            seen = self.num_batches_tracked.add_(1)
-            share = seen.to(self.running_mean.dtype).reciprocal() if self.momentum is None else self.momentum
+            batches = self.num_batches_tracked.add_(1)
+            share = batches.to(self.running_mean.dtype).reciprocal() if self.momentum is None else self.momentum
         return normalise_groups(x, running, affine, norm_batch=self.norm_batch, eps=self.eps, share=share)
 
 
@@ -45,25 +45,29 @@ def normalise_groups(
     even = (groups - 1) * norm_batch if groups * norm_batch != count else 0
     parts = [(x.narrow(dim, 0, even), groups - 1)] if even else []
     parts.append((x.narrow(dim, even, count - even), 1 if groups * norm_batch != count else groups))
-    done = [_normalise_even(part, number, eps, dim) for part, number in parts]
-    out = torch.cat([part for part, _, _ in done], dim) if even else done[0][0]
+    normalised = [_normalise_even(part, part_groups, eps, dim) for part, part_groups in parts]
+    out = torch.cat([part for part, _, _ in normalised], dim) if even else normalised[0][0]
     with torch.no_grad():
-        for i, kept in enumerate(running):
-            if kept is not None:
-                kept.lerp_(torch.cat([part[1 + i] for part in done]).mean(0).to(kept.dtype), share)
+        for i, statistic in enumerate(running):
+            if statistic is not None:
+                # "G C" of each part, "C" over all groups
+                mean_of_groups = torch.cat([part[1 + i] for part in normalised]).mean(0)
+                statistic.lerp_(mean_of_groups.to(statistic.dtype), share)
     weight, bias = affine
     if weight is None or bias is None:
         return out
-    each = (-1, *[1] * (x.ndim - 2))
-    return torch.addcmul(bias.view(each), out, weight.view(each))
+    per_channel = (-1, *[1] * (x.ndim - 2))
+    return torch.addcmul(bias.view(per_channel), out, weight.view(per_channel))
 
 
 def _normalise_even(x: Tensor, groups: int, eps: float, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """Groups of one size less their means and over their deviations; means and unbiased variances, "G C" each."""
     size, channels = x.shape[dim] // groups, x.shape[1]
     if dim:
+        # "1 C N" -> "1 CG N/G"
         flat = x.reshape(1, channels * groups, size)
     else:
+        # "N C ..." -> "N/G GC ..."
         flat = x.reshape(groups, size, *x.shape[1:]).transpose(0, 1).reshape(size, -1, *x.shape[2:])
     out = F.batch_norm(flat, None, None, None, None, True, 0.0, eps)
     var, mean = torch.var_mean(flat.detach(), (0, *range(2, flat.ndim)))

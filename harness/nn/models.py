@@ -19,7 +19,7 @@ from harness.errors import SuiteError, lookup
 from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
-from harness.nn.norms import MODEL_TRANSFORMS, RESIDUAL_SCALES, norm_of
+from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import sub_seed
 from harness.spec.trial import Trial
@@ -32,7 +32,10 @@ MAX_LAYERS = 10_000
 def build(
     trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
 ) -> nn.Module:
-    """The model of a trial on the CPU, initialised by its seed alone; `own` are the functions that the suite brings."""
+    """The model of a trial on the CPU, initialised by its seed alone.
+
+    `factories` are the functions that the suite brings.
+    """
     model = build_uninitialised(trial, input_shape, classes, factories)
     initialise(model, trial)
     return model
@@ -42,26 +45,24 @@ def build_uninitialised(
     trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
-    around = ModelConfig(
+    norm = lookup(NORMS, trial.norm, "norm")
+    config = ModelConfig(
         inputs=input_shape,
         classes=classes,
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
-        residual_scale=RESIDUAL_SCALES.get(trial.norm, lambda spatial_dims=0: nn.Identity()),
+        residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(trial.seed, "init"))
-        model = (
-            _build_custom(factories[trial.model], around)
-            if trial.model in factories
-            else _parse_model_name(trial.model, around)
-        )
-    if trial.norm in RESIDUAL_SCALES and not any(
-        type(layer) is RESIDUAL_SCALES[trial.norm] for layer in model.modules()
-    ):
+        if trial.model in factories:
+            model = _build_custom(factories[trial.model], config)
+        else:
+            model = _parse_model_name(trial.model, config)
+    if norm.residual_scale and not any(type(layer) is norm.residual_scale for layer in model.modules()):
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
-    if trial.norm in MODEL_TRANSFORMS:
-        MODEL_TRANSFORMS[trial.norm](model)
+    if norm.transform is not None:
+        norm.transform(model)
     return model
 
 
@@ -101,14 +102,15 @@ class Family:
     """How to make a model of the sizes in its name."""
 
     make: Callable[[Sequence[int], ModelConfig], nn.Module]
-    examples: tuple[str, ...]
-    deep: bool = False  # the sizes are the number of layers and, if it is told, the channels of the first
+    examples: tuple[str, ...]  # sizes that an error names
+    tiny: str  # sizes of a model that tests can train, all even, so that norms of two groups fit
+    deep: bool = False  # the sizes are the number of layers and, where it is given, the channels of the first
 
 
 MODELS: dict[str, Family] = {
-    "mlp": Family(mlp, ("64x8", "64-32")),
-    "cnn": Family(cnn, ("8-16",)),
-    "vgg": Family(vgg, ("11", "16x8"), deep=True),
-    "resnet": Family(resnet, ("20", "20x8"), deep=True),
-    "resmlp": Family(resmlp, ("64x8",)),
+    "mlp": Family(mlp, ("64x8", "64-32"), "8x2"),
+    "cnn": Family(cnn, ("8-16",), "8x2"),
+    "vgg": Family(vgg, ("11", "16x8"), "11x2", deep=True),
+    "resnet": Family(resnet, ("20", "20x8"), "8x2", deep=True),
+    "resmlp": Family(resmlp, ("64x8",), "8x2"),
 }

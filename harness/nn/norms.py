@@ -1,17 +1,16 @@
 """What stands where a network normalises.
 
-To add a norm: one entry in NORMS, from the settings of the trial, the number of channels and the number of spatial
-dimensions (0 for a vector, 1 for a signal, 2 for an image) to a layer. It draws nothing from a random generator: arms
-with one seed start from the same weights. A layer that torch doesn't have is a module in layers.py, with its stacked
-form in stacking.py.
+To add a norm: one entry in NORMS. It builds a layer from the settings of the trial, the number of channels and the
+number of spatial dimensions (0 for a vector, 1 for a signal, 2 for an image), and draws nothing from a random
+generator: arms with one seed start from the same weights. A layer that torch doesn't have is a module in layers.py.
 
-What changes the weights that it stands behind has an entry in REWORK as well. Weight standardisation is a norm of this
-table, together with the norm of activations that it goes with, and no axis of its own: so it is an arm like the others,
-and without a norm behind them standardised weights would scale activations by the root of the fan-in in every layer.
+Weight standardisation is a norm of this table, together with the norm of activations that it goes with, and no axis of
+its own: so it is an arm like the others, and without a norm behind them standardised weights would scale activations by
+the root of the fan-in in every layer.
 """
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -23,31 +22,44 @@ from harness.nn.layers import ResidualScale, RMSNorm, standardise_weights
 from harness.nn.sync_batch_norm import SyncBatchNorm
 from harness.spec.trial import Trial
 
-NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RMSNorm)  # the first: batch and instance norms
-
-Norm = Callable[..., nn.Module]  # (channels, spatial_dims=0) -> layer
+NormFactory = Callable[..., nn.Module]  # (channels, spatial_dims=0) -> layer
 
 BATCH: dict[int, type[nn.Module]] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 INSTANCE: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d}
 
 
-def norm_of(trial: Trial) -> Norm:
-    """The layer that the trial puts behind each convolution or linear layer: call it with channels and dims."""
-    return partial(lookup(NORMS, trial.norm, "norm"), trial)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm:
+    """How to build a norm, and all else that it needs of a model."""
+
+    build: Callable[[Trial, int, int], nn.Module]  # trial, channels, spatial dimensions -> layer
+    custom_layers: tuple[type[nn.Module], ...] = ()  # the layers that it builds, where torch has no such layer
+    residual_scale: type[nn.Module] | None = None  # the last layer of residual branches, which a model then must have
+    transform: Callable[[nn.Module], None] | None = None  # changes the whole model, in place, once it is built
+
+
+def norm_of(trial: Trial) -> NormFactory:
+    """The layer that the trial puts behind each convolution or linear layer, of so many channels and dimensions."""
+    norm = lookup(NORMS, trial.norm, "norm")
+
+    def build(channels: int, spatial_dims: int = 0) -> nn.Module:
+        return norm.build(trial, channels, spatial_dims)
+
+    return build
 
 
 def norm_parameters(model: nn.Module) -> frozenset[str]:
     """The names of the parameters that belong to norm layers: their scales and shifts."""
     layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, NORM_LAYERS))
-    return frozenset(f"{name}.{own}".lstrip(".") for name, layer in layers for own, _ in layer.named_parameters())
+    return frozenset(f"{name}.{param}".lstrip(".") for name, layer in layers for param, _ in layer.named_parameters())
 
 
-def _batch(trial: Trial, channels: int, spatial_dims: int = 0) -> nn.Module:
+def _batch(trial: Trial, channels: int, spatial_dims: int) -> nn.Module:
     """Ioffe & Szegedy 2015. Each rank has its own statistics."""
     return BATCH[spatial_dims](channels, **_running(trial))
 
 
-def _sync_batch(trial: Trial, channels: int, spatial_dims: int = 0) -> nn.Module:
+def _sync_batch(trial: Trial, channels: int, spatial_dims: int) -> nn.Module:
     """Batch norm over the batches of all ranks; in one process that is batch norm."""
     if trial.world_size == 1:
         return _batch(trial, channels, spatial_dims)
@@ -76,7 +88,7 @@ def _group(trial: Trial, channels: int, groups: int) -> nn.Module:
     return nn.GroupNorm(groups, channels, **_affine(trial))
 
 
-def _instance(trial: Trial, channels: int, spatial_dims: int = 0) -> nn.Module:
+def _instance(trial: Trial, channels: int, spatial_dims: int) -> nn.Module:
     """Ulyanov et al. 2016, without running statistics, as is usual: the same in training and evaluation."""
     if spatial_dims not in INSTANCE:
         raise SuiteError("instance norm needs pixels to normalise over, and a layer of vectors has none; use a cnn")
@@ -87,28 +99,34 @@ def _affine(trial: Trial) -> dict[str, Any]:
     return {"eps": trial.norm_eps, "affine": trial.norm_affine}
 
 
-NORMS: dict[str, Norm] = {  # trial, channels, dims -> layer
-    "none": lambda trial, channels, spatial_dims=0: nn.Identity(),
-    "batch": _batch,
-    "sync_batch": _sync_batch,
+NORMS: dict[str, Norm] = {
+    "none": Norm(build=lambda trial, channels, spatial_dims: nn.Identity()),
+    "batch": Norm(build=_batch),
+    "sync_batch": Norm(build=_sync_batch),
     # Hoffer et al. 2017; over the examples of one rank, as batch norm is.
-    "ghost_batch": lambda trial, channels, spatial_dims=0: GhostBatchNorm(
-        channels, trial.statistics_batch or trial.batch_size, **_running(trial)
+    "ghost_batch": Norm(
+        build=lambda trial, channels, spatial_dims: GhostBatchNorm(
+            channels, trial.statistics_batch or trial.batch_size, **_running(trial)
+        )
     ),
     # Ba et al. 2016; over an image it normalises channels and pixels together, with one scale for each channel.
-    "layer": lambda trial, channels, spatial_dims=0: _group(trial, channels, 1),
-    "group": lambda trial, channels, spatial_dims=0: _group(trial, channels, trial.norm_groups),
-    "instance": _instance,
-    "rms": lambda trial, channels, spatial_dims=0: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
+    "layer": Norm(build=lambda trial, channels, spatial_dims: _group(trial, channels, 1)),
+    "group": Norm(build=lambda trial, channels, spatial_dims: _group(trial, channels, trial.norm_groups)),
+    "instance": Norm(build=_instance),
+    "rms": Norm(
+        build=lambda trial, channels, spatial_dims: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
+        custom_layers=(RMSNorm,),
+    ),
     # De & Smith 2020: no norm, but residual branches that are nothing at first.
-    "skipinit": lambda trial, channels, spatial_dims=0: nn.Identity(),
-    "ws_batch": _batch,
-    "ws_group": lambda trial, channels, spatial_dims=0: _group(trial, channels, trial.norm_groups),
+    "skipinit": Norm(build=lambda trial, channels, spatial_dims: nn.Identity(), residual_scale=ResidualScale),
+    "ws_batch": Norm(build=_batch, transform=standardise_weights),
+    "ws_group": Norm(
+        build=lambda trial, channels, spatial_dims: _group(trial, channels, trial.norm_groups),
+        transform=standardise_weights,
+    ),
 }
 
-RESIDUAL_SCALES: dict[str, type[nn.Module]] = {"skipinit": ResidualScale}  # norm -> the last layer of a residual branch
-
-MODEL_TRANSFORMS: dict[str, Callable[[nn.Module], None]] = {  # norm -> what it makes of a model that has it
-    "ws_batch": standardise_weights,
-    "ws_group": standardise_weights,
-}
+NORM_LAYERS: tuple[type[nn.Module], ...] = (
+    *(_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm),  # torch's; the first is that of batch and instance norms
+    *(layer for norm in NORMS.values() for layer in norm.custom_layers),
+)

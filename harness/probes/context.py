@@ -47,9 +47,10 @@ class ProbeContext:
 
     def copy(self) -> Ensemble:
         """The models once more, in tensors of their own; not compiled, for what is can't be differentiated twice."""
-        made = replace(self.models.select(torch.arange(self.models.size, device=self.lr.device)), compiled=None)
-        made.count_batches(self.step)
-        return made
+        every = torch.arange(self.models.size, device=self.lr.device)
+        copied = self.models.select(every).with_options(replace(self.models.options, compile=False))
+        copied.count_batches(self.step)
+        return copied
 
 
 def losses_and_gradients(models: Ensemble, batch: Batch) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:

@@ -39,7 +39,7 @@ OUTCOMES = {  # column of trials.csv after the axes -> its type
 TELEMETRY = (
     *("key", "seconds_train", "seconds_eval", "seconds_checkpoint", "step_ms", "samples_per_second", "peak_memory_mb"),
     *("cohort_size", "attempts", "resumes", "started", "finished", "host", "device_name", "threads", "torch", "python"),
-    *("machine", "cpu", "mode", "commit", "dirty", "code_hash"),
+    *("machine", "cpu", "backend", "commit", "dirty", "code_hash"),
 )
 CURVES = pa.schema(
     [
@@ -52,7 +52,7 @@ CURVES = pa.schema(
     ]
 )
 TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whatever their cells look like
-    ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "mode", "commit")
+    ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "backend", "commit")
 ) | {"code_hash"}
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from harness.ensemble.ensemble import Ensemble
 from harness.training.state import TrainState
 from harness.training.step_inputs import StepInputs
 
@@ -65,20 +64,10 @@ def maybe_capture(state: TrainState, step_fn: StepFn) -> StepFn:
     recorder = CAPTURES.get(state.fail_step.device.type)
     if recorder is None:
         return step_fn
-    if reason := capture_blocker(state.ensemble):
+    if reason := state.ensemble.backend.capture_blocker():
         state.notes.append(fallback_note(state, reason))
         return step_fn
     return GraphedStep(state, step_fn, recorder)
-
-
-def capture_blocker(ensemble: Ensemble) -> str:
-    if ensemble.ddp is not None:
-        return "several ranks train it together"
-    if ensemble.is_stochastic:
-        return "its forward pass draws random numbers"
-    if ensemble.cumulative:
-        return "Python counts the batches that its running statistics average"
-    return ""
 
 
 def fallback_note(state: TrainState, reason: str) -> str:
@@ -115,8 +104,7 @@ class GraphedStep:
         state = {name: tensor.detach().clone() for name, tensor in self.state.state.items()}
 
         def work() -> Tensor:
-            if self.state.ensemble.kernels is not None:
-                self.state.ensemble.kernels.release_buffers()  # a probe may let it go; what is allocated here is kept
+            self.state.ensemble.backend.release_buffers()  # a probe may let them go; what is allocated here is kept
             return self.step_fn(held)
 
         try:

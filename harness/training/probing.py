@@ -32,7 +32,7 @@ def as_single_process(state: TrainState, parts: int = 1) -> TrainState:
     buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
     # An evaluation settles them for good; what is measured again after it has to come out the same.
     sync_buffers(list(buffers.values()), trial.ddp_eval_buffers, state.dist)
-    return replace(state, dist=SINGLE_PROCESS, ensemble=stack.with_template(plain, buffers, "alone"))
+    return replace(state, dist=SINGLE_PROCESS, ensemble=stack.with_template(plain, buffers, "loop"))
 
 
 def measure(state: TrainState, step: int, next_batch: Batch) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from harness.ensemble.ensemble import MIN_STACK
+from harness.ensemble.backends.base import MIN_STACK
 from harness.ensemble.optim import settings_of
 from harness.training.state import TrainState
 

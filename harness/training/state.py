@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.ensemble.backend_choice import fuse_fastest
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
-from harness.ensemble.ensemble import Ensemble, distribute, fuse, fuse_fastest
+from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
@@ -138,7 +139,7 @@ def init_state(
         param_groups=settings_of(padded, stack.weights, norms),
         norm_params=norms,
         max_grad_norms=max_grad_norms(padded, like),
-        optimizer_state=_empty_slots(optimizer.slots(padded), stack),
+        optimizer_state=_empty_slots(optimizer.state_names(padded), stack),
         eval_batch_size=max(FEWEST_EXAMPLES, BATCHES * first.batch_size),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),
@@ -164,9 +165,9 @@ def _fused(
     models: Sequence[nn.Module], trial: Trial, input_shape: tuple[int, ...], device: torch.device, dist: DistContext
 ) -> Ensemble:
     if dist.world_size > 1:
-        return distribute(models[0], input_shape, device, dist, ComputeOptions.from_trial(trial))
+        return fuse(models, input_shape, device, "ddp", ComputeOptions.from_trial(trial), dist)
     if trial.max_cohort_size == 1:  # what is asked for is the model as it is
-        stack = fuse(models, input_shape, device, "alone")
+        stack = fuse(models, input_shape, device, "loop")
     else:
         stack = fuse_fastest(models, input_shape, trial.batch_size, device)
     return stack.with_options(ComputeOptions.from_trial(trial))

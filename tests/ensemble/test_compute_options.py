@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.ensemble import ensemble
+from harness.ensemble.backends import base
 from harness.ensemble.compute_options import compiled
 from harness.ensemble.device import check_compute_options, configure
 from harness.errors import MachineError, SuiteError
@@ -41,7 +41,7 @@ def test_images_by_channels_are_learnt_from_alike(model, models, norm):
     lone = {"max_cohort_size": 1} if models == 1 else {}
     trials = [replace(IMAGES, model=model, norm=norm, norm_groups=2, seed=seed, **lone) for seed in range(models)]
     program = trained([replace(trial, **LAST) for trial in trials])
-    assert program.ensemble.backend == ("alone" if lone else "stacked")
+    assert program.ensemble.backend.name == ("loop" if lone else "stacked")
     assert_learns_the_same(program, trained(trials))
     kernels = [weight for weight in program.ensemble.weights.values() if weight.ndim == 5 and weight.shape[-1] > 1]
     assert kernels
@@ -82,7 +82,7 @@ class Own(nn.Module):
 def test_models_that_would_be_mapped_train_one_after_the_other_by_channels():
     trials = [replace(IMAGES, model="own", seed=seed) for seed in range(2)]
     plain, found = (trained(some, {"own": Own}) for some in (trials, [replace(t, **LAST) for t in trials]))
-    assert (plain.ensemble.backend, found.ensemble.backend) == ("vmap", "alone")
+    assert (plain.ensemble.backend.name, found.ensemble.backend.name) == ("vmap", "loop")
     assert_learns_the_same(found, plain)
 
 
@@ -98,7 +98,7 @@ def test_compiled_steps_learn_the_same(backend):
     ("settings", "error", "said"),
     [
         ({"memory_format": "channels_last", "model": "mlp-8"}, SuiteError, "'mlp-8' has none"),
-        ({"compile": True, "norm_momentum": "cumulative"}, SuiteError, "would compile every step anew"),
+        ({"compile": True, "norm_momentum": "cumulative"}, SuiteError, "would recompile in every step"),
         ({"tf32": True}, MachineError, "needs a CUDA device of capability 8.0 or more, got device 'cpu'"),
     ],
 )
@@ -126,12 +126,12 @@ def test_what_was_compiled_before_does_not_show(monkeypatch):
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_probes_look_at_models_as_they_are_where_these_are_compiled(monkeypatch, probe):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise AssertionError("a probe has called what is compiled")
 
-    monkeypatch.setattr(ensemble, "compiled", lambda forward: refuse)
+    monkeypatch.setattr(base, "compiled", lambda forward: refuse)
     program = init_state([replace(IMAGES, compile=True, probes=probe, seed=seed) for seed in range(2)], DIGITS, CPU, {})
-    assert program.ensemble.compiled is refuse
+    assert program.ensemble.backend.compiled is refuse
     assert next(train(program)) == (0, "probe")
 
 

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from harness.ensemble import mlp_kernels, stacked_layers
-from harness.ensemble.ensemble import BACKENDS, activation_bytes, fuse, fuse_fastest, select_backend
-from harness.ensemble.standardise import standardise
+from harness.ensemble import backend_choice
+from harness.ensemble.backend_choice import activation_bytes, fuse_fastest, select_backend
+from harness.ensemble.backends import BACKENDS, mlp_kernels, stacked_layers
+from harness.ensemble.backends.standardise import standardise
+from harness.ensemble.ensemble import fuse
 from harness.nn.layers import STANDARDISED, RMSNorm, StandardisedLinear
 
 CPU = torch.device("cpu")
@@ -89,7 +91,8 @@ def test_any_net_of_known_layers_is_stacked_and_does_what_its_models_do_alone(ne
 
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patched:
-        patched.setattr(mlp_kernels, "LETTERS", {})  # nothing is a chain
+        without_kernels = {name: backend for name, backend in BACKENDS.items() if name != "mlp"}
+        patched.setattr(backend_choice, "BACKENDS", without_kernels)
         assert select_backend(several(make), inputs) == ("stacked", "")
 
 
@@ -106,13 +109,15 @@ def test_what_a_layer_makes_of_examples_is_not_mistaken_for_them(inputs, example
         return nn.Sequential(*(vectors if inputs[0] == 4 else pixels)).double()
 
     x = torch.randn(examples, *(() if shared else (models,)), *inputs, dtype=torch.float64)
-    stacked, alone = (fuse(several(make, models), inputs, CPU, mode)(x, shared=shared) for mode in ("stacked", "alone"))
-    torch.testing.assert_close(stacked, alone)
+    stacked, expected = (
+        fuse(several(make, models), inputs, CPU, backend)(x, shared=shared) for backend in ("stacked", "loop")
+    )
+    torch.testing.assert_close(stacked, expected)
 
 
 @st.composite
 def rows(draw):
-    """Nets that are chains."""
+    """Nets that have kernels."""
     layers, features = [(nn.Flatten, (), {})] * draw(st.booleans()), 6
     inputs = (2, 3) if layers else (6,)
     for size in draw(st.lists(st.sampled_from([3, 4, 7]), max_size=3)):
@@ -129,21 +134,21 @@ def rows(draw):
 
 @given(rows())
 @settings(max_examples=60)
-def test_any_row_of_linear_layers_batch_norms_and_activations_is_a_chain_and_does_what_its_models_do_alone(net):
+def test_any_row_of_linear_layers_batch_norms_and_activations_has_kernels_and_does_what_its_models_do_alone(net):
     layers, inputs = net
 
     def make() -> nn.Module:
         return nn.Sequential(nn.Sequential(*(kind(*args, **options) for kind, args, options in layers)))
 
-    assert select_backend(several(make), inputs) == ("chain", "")
+    assert select_backend(several(make), inputs) == ("mlp", "")
 
 
 @pytest.mark.parametrize("method", ["forward", "backward", "_update_running_stats"])
-def test_a_chain_that_is_wrong_is_found_out_and_not_used(method, monkeypatch):
+def test_a_kernel_that_is_wrong_is_found_out_and_not_used(method, monkeypatch):
     def make() -> nn.Module:
         return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
 
-    assert select_backend(several(make), (5,))[0] == "chain"
+    assert select_backend(several(make), (5,))[0] == "mlp"
     right = getattr(mlp_kernels.BatchNorm, method)
     if method == "_update_running_stats":
         monkeypatch.setattr(mlp_kernels.BatchNorm, method, lambda self, unbiased: right(self, unbiased * 1.000001))
@@ -153,7 +158,7 @@ def test_a_chain_that_is_wrong_is_found_out_and_not_used(method, monkeypatch):
 
 
 @pytest.mark.parametrize("layers", [(nn.ReLU,), (nn.BatchNorm1d,), (nn.Tanh, nn.Tanh), (nn.ReLU, nn.BatchNorm1d)])
-def test_a_row_in_which_a_layer_would_overwrite_what_another_needs_is_no_chain(layers):
+def test_a_row_in_which_a_layer_would_overwrite_what_another_needs_has_no_kernels(layers):
     def make() -> nn.Module:
         made = [kind(5) if kind is nn.BatchNorm1d else kind() for kind in layers]
         first = [] if len(layers) == 1 else [nn.Linear(5, 5)]
@@ -169,19 +174,19 @@ def a_net(norm=nn.BatchNorm1d):
 @pytest.mark.parametrize("layer", [nn.Linear, nn.BatchNorm1d], ids=lambda layer: layer.__name__)
 def test_a_stacked_layer_that_is_wrong_is_found_out_and_not_used(layer, monkeypatch):
     right = stacked_layers.LAYERS[layer]
-    monkeypatch.setitem(stacked_layers.LAYERS, layer, lambda leaf, x: right(leaf, x) * 1.000001)
-    mode, reason = select_backend(several(a_net), (5,))
-    assert mode == "vmap"
+    monkeypatch.setitem(stacked_layers.LAYERS, layer, lambda call, x: right(call, x) * 1.000001)
+    backend, reason = select_backend(several(a_net), (5,))
+    assert backend == "vmap"
     assert "is not that of the model alone" in reason
 
 
 def test_running_statistics_that_are_wrong_are_found_out_though_training_does_not_show_them(monkeypatch):
     right = stacked_layers.LAYERS[nn.BatchNorm1d]
 
-    def forgetful(leaf: stacked_layers.LayerCall, x: Tensor) -> Tensor:
-        before = leaf.tensors["running_var"].clone()
-        out = right(leaf, x)
-        leaf.tensors["running_var"].copy_(before)
+    def forgetful(call: stacked_layers.LayerCall, x: Tensor) -> Tensor:
+        before = call.tensors["running_var"].clone()
+        out = right(call, x)
+        call.tensors["running_var"].copy_(before)
         return out
 
     monkeypatch.setitem(stacked_layers.LAYERS, nn.BatchNorm1d, forgetful)
@@ -231,42 +236,33 @@ def tied() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("make", "inputs", "mode", "reason"),
+    ("make", "inputs", "backend", "reason"),
     [
         (lambda: nn.Sequential(nn.Linear(5, 4), Residual(), Residual(), nn.Linear(4, 3)), (5,), "stacked", ""),
-        (FlatInCode, (1, 5, 4), "vmap", "RuntimeError"),
+        (FlatInCode, (1, 5, 4), "vmap", "code between the layers reshapes"),
         (lambda: nn.Sequential(Own(), nn.Linear(5, 3)), (5,), "vmap", "Own is not among the layers"),
         (tied, (5,), "vmap", "belongs to two layers"),
         (lambda: nn.Sequential(nn.Linear(5, 4), nn.Flatten(), nn.Linear(8, 3)), (2, 5), "vmap", "RuntimeError"),
         (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding_mode="reflect", padding=1), nn.Flatten()), (1, 5, 4), "vmap",
          "pads with reflect"),
-        (Choosing, (5,), "alone", "it can't be mapped: RuntimeError"),
+        (Choosing, (5,), "loop", "it can't be mapped: RuntimeError"),
     ],
 )  # fmt: skip
-def test_a_model_takes_the_fastest_mode_that_it_can_and_the_others_say_why_not(make, inputs, mode, reason):
-    found, why = select_backend(several(make), inputs)
-    assert found == mode
+def test_a_model_takes_the_fastest_backend_that_it_can_and_the_others_say_why_not(make, inputs, backend, reason):
+    selected, why = select_backend(several(make), inputs)
+    assert selected == backend
     assert reason in why
     assert "\n" not in why
 
 
-def test_all_modes_give_the_same_outputs_and_gradients():
-    models = [nn.Sequential(*model[:2], nn.Tanh(), model[3]).double() for model in several(a_net)]
-    x = torch.randn(6, 3, 5, dtype=torch.float64)
-    found = {}
-    for mode in BACKENDS:
-        stack = fuse(models, (5,), CPU, mode)
-        out, grads = stack.gradients(x, shared=False, loss_fn=lambda out: (out.clone(), 2 * out))
-        found[mode] = [out, *grads.values()]
-    for mode in BACKENDS:
-        torch.testing.assert_close(found[mode], found["alone"])
-
-
 def test_a_lone_small_model_is_padded_and_a_lone_large_one_is_not():
     small, large = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(nn.Linear(5, 2000), nn.ReLU(), nn.Linear(2000, 3))
-    assert (fuse_fastest([small], (5,), 7, CPU).backend, fuse_fastest([small], (5,), 7, CPU).size) == ("chain", 2)
-    assert (fuse_fastest([large], (5,), 700, CPU).backend, fuse_fastest([large], (5,), 700, CPU).size) == ("alone", 1)
-    assert fuse_fastest([large, large], (5,), 700, CPU).backend == "chain"
+    assert (fuse_fastest([small], (5,), 7, CPU).backend.name, fuse_fastest([small], (5,), 7, CPU).size) == ("mlp", 2)
+    assert (fuse_fastest([large], (5,), 700, CPU).backend.name, fuse_fastest([large], (5,), 700, CPU).size) == (
+        "loop",
+        1,
+    )
+    assert fuse_fastest([large, large], (5,), 700, CPU).backend.name == "mlp"
 
 
 def test_the_bytes_that_a_step_keeps_are_those_of_the_activations_and_grow_with_the_batch():

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.ensemble.backends import BACKENDS
 from harness.execution import cohort_size, preflight
 from harness.execution.cohort_size import models_that_fit, step_time, tune_cohort_size
 from harness.execution.messages import CohortEstimate
@@ -65,12 +66,12 @@ def test_the_pace_is_that_of_steps_thrown_away():
 
 
 @pytest.mark.parametrize(
-    ("backend", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("chain", 5, 2, 3), ("alone", 1, 1, 0)]
+    ("backend", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("mlp", 5, 2, 3), ("loop", 1, 1, 0)]
 )
 def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, backend, workers, gpus, share):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 10**9, 8 * 10**9))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    stack = SimpleNamespace(backend=backend, weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
+    stack = SimpleNamespace(backend=BACKENDS[backend], weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
     each = cohort_size.ACTIVATION_COPIES * 10**6 + cohort_size.WEIGHT_COPIES * 4000 + 8 * 987
     expected = models_that_fit(3 * 10**9 // share, each) if share else 1
     assert preflight.max_size_on_device(stack, DIGITS, 10**6, "cuda", workers) == expected

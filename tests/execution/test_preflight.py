@@ -16,7 +16,7 @@ def test_for_a_model_that_trains_alone_no_faster_mode_is_looked_for(tmp_path, mo
     np.savez(tmp_path / "images.npz", x=rng.standard_normal((60, 3, 32, 32)), y=np.arange(60) % 3)
     (tmp_path / "large.py").write_text(SUITE)
     asked = []
-    monkeypatch.setattr(preflight, "select_backend", lambda models, inputs: (asked.append(inputs), ("alone", ""))[1])
+    monkeypatch.setattr(preflight, "select_backend", lambda models, inputs: (asked.append(inputs), ("loop", ""))[1])
     for cache, looked_for in ((2**20, 0), (2**34, 1)):
         for module in (preflight, cohort_size):
             monkeypatch.setattr(module, "cache_bytes", lambda cache=cache: cache)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from harness.ensemble.ensemble import select_backend
+from harness.ensemble.backend_choice import select_backend
 from harness.nn.layers import STANDARDISED, RMSNorm, standardise_weights, standardised
 from harness.nn.models import build
-from harness.nn.norms import MODEL_TRANSFORMS, NORMS
+from harness.nn.norms import NORMS
 from harness.spec.trial import Trial
 from tests.support.pairs import fits
 
@@ -79,10 +79,6 @@ def test_a_model_without_weights_has_none_to_standardise():
     standardise_weights(nn.Sequential(nn.ReLU()))
 
 
-def test_what_reworks_a_model_is_a_norm():
-    assert MODEL_TRANSFORMS.keys() <= NORMS.keys()
-
-
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(
     ("model", "inputs"),
@@ -99,5 +95,5 @@ def test_every_norm_trains_stacked(norm, model, inputs):
     if not fits(norm, model):
         pytest.skip("it can't have this norm")
     models = [build(replace(BASE, norm=norm, model=model, seed=seed), inputs, 3, {}) for seed in range(3)]
-    mode, reason = select_backend(models, inputs)
-    assert mode in ("chain", "stacked"), reason
+    backend, reason = select_backend(models, inputs)
+    assert backend in ("mlp", "stacked"), reason

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.nn.losses import _less_by_index, _less_by_mask, cross_entropy
+from harness.nn.losses import _subtract_by_index, _subtract_by_mask, cross_entropy
 
 
 @given(st.integers(1, 4), st.integers(2, 7), st.integers(1, 9), st.integers(0, 99))
@@ -12,7 +12,7 @@ def test_both_ways_give_the_same_bits(models, classes, examples, seed):
     rng = torch.Generator().manual_seed(seed)
     shares = torch.rand(models, classes, examples, generator=rng)
     right = torch.randint(0, classes, (models, 1, examples), generator=rng)
-    assert torch.equal(_less_by_index(shares.clone(), right), _less_by_mask(shares.clone(), right))
+    assert torch.equal(_subtract_by_index(shares.clone(), right), _subtract_by_mask(shares.clone(), right))
 
 
 def test_losses_and_gradients_are_torchs_own():

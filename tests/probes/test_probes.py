@@ -174,7 +174,7 @@ def test_probes_of_mapped_models_are_those_of_each_alone(norm):
     found = []
     for cohort in (trials, *[[replace(trial, max_cohort_size=1)] for trial in trials]):
         program = init_state(cohort, DATA["digits"], CPU, {"own_net": own_net})
-        assert program.ensemble.backend == ("vmap" if len(cohort) > 1 else "alone")
+        assert program.ensemble.backend.name == ("vmap" if len(cohort) > 1 else "loop")
         for _ in train(program):
             pass
         found.append({name: curve for name, curve in program.curves.items() if name.startswith("probe.")})

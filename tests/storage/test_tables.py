@@ -205,7 +205,7 @@ def test_a_text_that_is_no_unicode_is_written_in_escapes():
 def test_a_strangers_telemetry_is_written_without_harm(place):
     telemetry = {
         **{"host": "\ud800=1", "device_name": ["=1"], "torch": {"a": 1}, "cpu": "\x1b[2J\u202e", "threads": 10**400},
-        **{"key": "0" * 16, "unknown": "=1", "seconds_train": "=cmd", "mode": None, "attempts": True},
+        **{"key": "0" * 16, "unknown": "=1", "seconds_train": "=cmd", "backend": None, "attempts": True},
     }
     results = merged(place, [a_record(telemetry=telemetry)])
     assert list(results.telemetry["key"]) == [a_trial().key]

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from harness.data.datasets import Dataset
+from harness.ensemble.optim import OPTIMIZERS
 from harness.nn.models import build
 from harness.rng import generator
 from harness.spec.trial import Trial
@@ -32,11 +33,7 @@ def run(trials: list[Trial], data: Dataset = DATA) -> TrainState:
 def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[float]]:
     """The same trial written out as a tutorial would: a module, an optimizer of torch, a loop."""
     model = build(trial, data.input_shape, data.classes, {}).train()
-    options = {"lr": trial.lr, "weight_decay": trial.weight_decay}
-    if trial.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups(model, trial), momentum=trial.momentum, nesterov=trial.nesterov, **options)
-    else:
-        optimizer = torch.optim.AdamW(groups(model, trial), **options)
+    optimizer = OPTIMIZERS[trial.optimizer].torch_optimizer(groups(model, trial), trial)
     x, y = (torch.from_numpy(arrays["train"]) for arrays in (data.x, data.y))
     if trial.label_noise:
         (y,) = noisy_labels(y, data.classes, [trial])

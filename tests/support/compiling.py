@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from harness.data.datasets import load_dataset
-from harness.ensemble import ensemble
+from harness.ensemble.backends import base
 from harness.spec.trial import Trial
 from harness.training.loop import train
 from harness.training.state import init_state
@@ -28,7 +28,7 @@ def trained(trials):
     program = init_state(trials, load_dataset("digits", Path(), {}), torch.device(sys.argv[2]), {})
     for _ in train(program):
         pass
-    return {name: tensor.detach() for name, tensor in program.tensors.items()}, program.ensemble.compiled
+    return {name: tensor.detach() for name, tensor in program.tensors.items()}, program.ensemble.backend.compiled
 
 
 def difference(settings):
@@ -40,5 +40,5 @@ def difference(settings):
 
 
 if __name__ == "__main__":
-    ensemble.compiled = partial(torch.compile, backend=sys.argv[1])
+    base.compiled = partial(torch.compile, backend=sys.argv[1])
     print(json.dumps([difference(settings) for settings in SETTINGS]))

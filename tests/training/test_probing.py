@@ -20,14 +20,14 @@ EVERY = "+".join(PROBES)
 PROBED = replace(BASE, model="mlp-8x2", probes=EVERY, probe_every=3)
 
 
-@pytest.mark.parametrize("mode", ["chain", "alone"])
+@pytest.mark.parametrize("backend", ["mlp", "loop"])
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
-def test_probes_move_no_bit_of_what_is_learnt(norm, mode):
+def test_probes_move_no_bit_of_what_is_learnt(norm, backend):
     options = {
         "norm": norm,
         "momentum": 0.9,
         "norm_momentum": "cumulative",
-        "max_cohort_size": 1 if mode == "alone" else None,
+        "max_cohort_size": 1 if backend == "loop" else None,
     }
     trials = [replace(PROBED, seed=seed, lr=lr, **options) for seed, lr in enumerate([0.1, 1e20, 0.2, 1e20, 1e30])]
     without = finish(program_of([replace(trial, probes="", probe_every=None) for trial in trials]))

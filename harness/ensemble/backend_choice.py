@@ -1,0 +1,111 @@
+"""Which backend trains some models: the first that can run them and computes what the plain modules compute.
+
+Models are written once, as plain modules. A backend is held against them, one after the other, on a few examples in
+double precision, before it is trusted.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from harness.ensemble.backends import BACKENDS
+from harness.ensemble.backends.base import NotStackableError
+from harness.ensemble.ensemble import Ensemble, fuse
+
+CHECK_MODELS, CHECK_EXAMPLES = 3, 5  # models that are held against themselves, and on how many examples
+MEMORY_PROBE_EXAMPLES = 16  # examples that tell how much memory a batch takes
+LARGE_MODEL_BYTES = 2**22  # bytes that a step of one model keeps
+TOLERANCE = 1e-8  # of outputs, gradients and running statistics, relative to the largest of each tensor
+REFERENCE = "loop"  # the backend that runs every model, as it is
+CPU = torch.device("cpu")
+
+
+def fuse_fastest(
+    models: Sequence[nn.Module], input_shape: tuple[int, ...], batch_size: int, device: torch.device
+) -> Ensemble:
+    """The models by the fastest backend that holds; a large one on its own has nothing to gain from being padded."""
+    if len(models) == 1:
+        single = fuse(models, input_shape, CPU, REFERENCE)
+        if activation_bytes(single, input_shape, batch_size) > LARGE_MODEL_BYTES:
+            return fuse(models, input_shape, device, REFERENCE)
+    backend, _ = select_backend(models, input_shape)
+    return fuse(models, input_shape, device, backend)
+
+
+def select_backend(models: Sequence[nn.Module], input_shape: tuple[int, ...]) -> tuple[str, str]:
+    """The fastest backend under which the models are what they are by themselves; where it is slow, also why."""
+    reasons: list[str] = []
+    for name, backend in BACKENDS.items():
+        try:
+            mismatch = "" if name == REFERENCE else find_mismatch(models, input_shape, name)
+        except NotStackableError as error:
+            mismatch = str(error)
+        except Exception as error:  # noqa: BLE001 (a model may do anything, and one by one it may do it)
+            mismatch = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if not mismatch:
+            return name, "; ".join(reasons) if backend.note else ""
+        if backend.refusal:
+            reasons.append(f"{backend.refusal}: {mismatch}")
+    raise AssertionError("one after the other, models are what they are by themselves")
+
+
+def find_mismatch(models: Sequence[nn.Module], input_shape: tuple[int, ...], backend: str) -> str:
+    """What of outputs, gradients or running statistics is not as the modules have it; "" where all is."""
+    rng = torch.Generator().manual_seed(0)
+    copies = [deepcopy(model).double() for model in (*models, *models, *models)[:CHECK_MODELS]]
+    for weight in (weight for model in copies for weight in model.parameters()):
+        weight.data.add_(torch.randn(weight.shape, generator=rng, dtype=weight.dtype), alpha=0.1)  # no two are equal
+    fused, reference = (
+        reference_outputs(fuse(copies, input_shape, CPU, name), input_shape) for name in (backend, REFERENCE)
+    )
+    for name, expected in reference.items():
+        actual = fused[name]
+        if actual.shape != expected.shape:
+            return f"{name} has another shape, {tuple(actual.shape)} instead of {tuple(expected.shape)}"
+        if not torch.allclose(actual, expected, rtol=0.0, atol=TOLERANCE * (1 + expected.abs().max().item())):
+            return f"{name} is not that of the model alone"
+    return ""
+
+
+def reference_outputs(ensemble: Ensemble, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """What training and evaluation do to a few examples: each model's own first, then some that all share."""
+    for layer in ensemble.module.modules():
+        if isinstance(layer, _DropoutNd):
+            layer.p = 0.0  # two ways to run a model draw in two orders
+    rng = torch.Generator().manual_seed(0)
+    outputs: dict[str, Tensor] = {}
+    for step, shared in enumerate((False, True)):
+        shape = (CHECK_EXAMPLES, *input_shape) if shared else (CHECK_EXAMPLES, ensemble.size, *input_shape)
+        x = torch.randn(shape, generator=rng, dtype=torch.float64)
+        ensemble.count_batches(step)
+        out, grads = ensemble.gradients(x, shared=shared, loss_fn=lambda out: (out.clone(), _noise(out, rng)))
+        with ensemble.eval_mode():
+            eval_out = ensemble(x, shared=shared)
+        named = {"the output": out, "the output in evaluation": eval_out}
+        named |= {f"the gradient of {name}": grads[name].clone() for name in ensemble.weights}
+        named |= {f"the buffer {name}": buffer.double().clone() for name, buffer in ensemble.buffers.items()}
+        outputs |= {f"{name} ({step})": value for name, value in named.items()}
+    return outputs
+
+
+def _noise(out: Tensor, rng: torch.Generator) -> Tensor:
+    return torch.randn(out.shape, generator=rng, dtype=out.dtype)
+
+
+def activation_bytes(ensemble: Ensemble, input_shape: tuple[int, ...], batch_size: int = MEMORY_PROBE_EXAMPLES) -> int:
+    """How many bytes one model keeps for the backward pass of a step on so many examples."""
+    examples = min(batch_size, MEMORY_PROBE_EXAMPLES)
+    saved: dict[int, Tensor] = {}  # by the address of its memory; kept, so that none is given out again
+
+    def save(tensor: Tensor) -> Tensor:
+        return saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+
+    ensemble.module.eval()  # running statistics stay where they are
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        ensemble(next(iter(ensemble.weights.values())).new_zeros(examples, ensemble.size, *input_shape), shared=False)
+    ensemble.module.train()
+    kept = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    return max(1, kept * batch_size // (examples * ensemble.size))

@@ -1,0 +1,133 @@
+"""A plain module whose known layers are replaced by those of all models.
+
+A stacked layer has to know whether the examples themselves reach it, which all models may share, or what other layers
+made of them, and whether these are vectors or images. Shapes can't tell: a batch of 3 models' 4 channels looks like one
+of 12 channels. So a few examples are sent through the plain module once, and what each layer gets is written down.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.ensemble.backends.base import NotStackableError
+from harness.ensemble.backends.stacked_layers import LayerCall, stacked_form
+
+TRACE_EXAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInput:
+    """What a layer gets where a model runs."""
+
+    spatial_dims: int = 0  # 0 for vectors "N C", 1 for signals "N C L", 2 for images "N C H W"
+    is_examples: bool = False  # whether it is the examples, or made of them without any weights
+
+
+class StackedLayer(nn.Module):
+    """A layer of all models, in the place of the plain one."""
+
+    def __init__(self, layer: nn.Module, tensors: Mapping[str, Tensor], models: int, layer_input: LayerInput) -> None:
+        super().__init__()
+        self._plain = (layer,)  # in a tuple, so that its weights are not taken for this module's own
+        self.tensors, self.models = dict(tensors), models
+        self.spatial_dims, self.gets_examples = layer_input.spatial_dims, layer_input.is_examples
+        self.shared = False  # whether all models share the input; set before each forward pass where it gets examples
+
+    @property
+    def plain(self) -> nn.Module:
+        """The plain layer, without its weights."""
+        return self._plain[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output for all models."""
+        compute = stacked_form(self.plain)
+        assert compute is not None
+        call = LayerCall(
+            layer=self.plain,
+            tensors=self.tensors,
+            models=self.models,
+            spatial_dims=self.spatial_dims,
+            shared=self.shared,
+            training=self.training,
+        )
+        return compute(call, x)
+
+
+def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> nn.Module:
+    """A copy of the model whose layers are those of all models, with the stacked `tensors` of these names.
+
+    NotStackableError where a layer holds weights and has no stacked form.
+    """
+    models = len(next(iter(tensors.values())))
+    copy = deepcopy(model)
+    layer_tensors = {
+        layer: _tensors_of(layer, name, tensors) for name, layer in copy.named_modules() if stacked_form(layer)
+    }
+    for layer in copy.modules():
+        if layer not in layer_tensors and _tensor_names(layer):
+            raise NotStackableError(f"{type(layer).__name__} is not among the layers that can be stacked")
+    inputs = trace_inputs(copy, input_shape)
+    copy.to("meta")
+    stacked = {
+        layer: StackedLayer(layer, stacked_tensors, models, inputs[layer])
+        for layer, stacked_tensors in layer_tensors.items()
+    }
+    if copy in stacked:
+        return stacked[copy]
+    for parent in list(copy.modules()):
+        for name, child in list(parent.named_children()):
+            if child in stacked:
+                setattr(parent, name, stacked[child])
+    return copy
+
+
+def _tensor_names(layer: nn.Module) -> list[str]:
+    return [name for name, _ in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))]
+
+
+def _tensors_of(layer: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{name}." if name else ""
+    if missing := [param for param in _tensor_names(layer) if prefix + param not in tensors]:
+        raise NotStackableError(f"{prefix}{missing[0]} belongs to two layers")
+    return {param: tensors[prefix + param] for param in _tensor_names(layer)}
+
+
+class _PerModel(Tensor):
+    """Marks what a layer has made of its input: torch hands the mark on to all that is computed from it."""
+
+
+@torch.no_grad()
+def trace_inputs(model: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, LayerInput]:
+    """What each layer that has a stacked form gets, by sending examples of zeros through the model in evaluation.
+
+    Where a layer is called with examples once and with something else another time, none is said to get examples: all
+    models then have to be given their own. Of a layer that is never called nothing is known, and nothing is needed.
+    """
+    calls: dict[nn.Module, list[LayerInput]] = {layer: [] for layer in model.modules() if stacked_form(layer)}
+
+    def note(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        calls[layer].append(LayerInput(args[0].ndim - 2, not isinstance(args[0], _PerModel)))
+
+    def mark(layer: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:  # noqa: ARG001
+        return out if isinstance(layer, nn.Flatten) else out.as_subclass(_PerModel)
+
+    hooks = [
+        hook for layer in calls for hook in (layer.register_forward_pre_hook(note), layer.register_forward_hook(mark))
+    ]
+    weight = next(model.parameters())
+    with torch.random.fork_rng(devices=[]):
+        model.eval()(weight.new_zeros(TRACE_EXAMPLES, *input_shape))
+    for hook in hooks:
+        hook.remove()
+    for layer, inputs in calls.items():
+        if len({layer_input.spatial_dims for layer_input in inputs}) > 1:
+            raise NotStackableError(f"{type(layer).__name__} is called with examples of different dimensions")
+    if any(len(set(inputs)) > 1 for inputs in calls.values()):
+        return {
+            layer: replace(inputs[0], is_examples=False) if inputs else LayerInput() for layer, inputs in calls.items()
+        }
+    return {layer: inputs[0] if inputs else LayerInput() for layer, inputs in calls.items()}
