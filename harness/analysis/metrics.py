@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.formatting import DECADES, PLAIN, POINTS, SHARE, STEPS, TIMES, TIMES_LESS, Unit
+from harness.spec.probes import PROBE_CURVES
 
 FAILED = ("nonfinite", "no_better_than_init")
 FINISHED = ("ok", "below_target", *FAILED)  # statuses that are results; trials with any other have none yet
@@ -77,13 +78,6 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
     ),
 }
 CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
-PROBED = {  # where a name says too little
-    "saturated": "share of saturated units",
-    "dead": "share of dead units",
-    "activation_p15": "15th percentile of activations",
-    "activation_p50": "median of activations",
-    "activation_p85": "85th percentile of activations",
-}
 DERIVED: dict[
     re.Pattern[str], Callable[..., Metric]
 ] = {  # how the name of a metric reads that several trials make up -> what it is, from the metric below it
@@ -151,7 +145,8 @@ def curve_metric(name: str) -> Metric:
     if found is None:
         raise KeyError(name)
     what, _, layer = found["name"].partition("/")
-    of = f"{'' if found['split'] == 'probe' else found['split'] + ' '}{PROBED.get(what, what.replace('_', ' '))}"
+    words = PROBE_CURVES[what].words if what in PROBE_CURVES else what.replace("_", " ")
+    of = words if found["split"] == "probe" else f"{found['split']} {words}"
     of += f" in layer {layer}" if layer else ""
     named = AT_WORDS[found["at"]].format(of)
     policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN}", lambda trials: trials[name])

@@ -1,11 +1,10 @@
 """What goes on inside: activations, gradients, dead units and the loss landscape, from what probes measured.
 
-A probe's curve is called NAME, or NAME/LAYER where it is of one layer, counted from 1 at the input. To draw another
-quantity of layers: an entry in BY_LAYER.
+A probe's curve is called NAME, or NAME/LAYER where it is of one layer, counted from 1 at the input. What
+curves there are, and which are drawn over the layers: harness/spec/probes.py.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from harness.reporting.figures.frame import (
     setting,
 )
 from harness.spec.manifest import Manifest
+from harness.spec.probes import PROBE_CURVES
 from harness.storage.tables import Results
 
 MOST_ARMS = 4  # beside each other
@@ -40,25 +40,7 @@ LANDSCAPE = {  # what of it is drawn -> its two curves, its scale
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Layered:
-    """A quantity that every layer has one of."""
-
-    question: str
-    words: str
-    scale: str = "linear"
-
-
-BY_LAYER: Mapping[str, Layered] = {
-    "gradient_norm": Layered("How do gradients reach the layers?", "gradient norm", "log"),
-    "saturated": Layered("How many units are saturated?", "share saturated"),
-    "dead": Layered("How many units are dead?", "share dead"),
-    "activation_std": Layered("How far do activations spread?", "deviation of activations", "log"),
-    "weight_norm": Layered("How large do weights grow?", "weight norm", "log"),
-    "effective_lr": Layered("How large is the effective learning rate?", "effective lr", "log"),
-    "running_mean_error": Layered("How wrong are the running means?", "error of running mean", "log"),
-    "running_var_error": Layered("How wrong are the running variances?", "error of running variance", "log"),
-}
+BY_LAYER = {name: curve for name, curve in PROBE_CURVES.items() if curve.question}
 
 
 def activation_percentiles(results: Results) -> Iterator[ReportFigure]:
@@ -104,10 +86,10 @@ def _percentiles(axes: Axes, curves: pd.DataFrame, tint: str) -> None:
 
 
 def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
-    """Each quantity of BY_LAYER over the layers, input side first, at the start, in the middle and at the end."""
+    """Each curve of BY_LAYER over the layers, input side first, at the start, in the middle and at the end."""
     manifest = results.manifest
     for suffix, where, curves in _probed(results):
-        for name, quantity in BY_LAYER.items():
+        for name, curve in BY_LAYER.items():
             here = curves[(curves["name"] == name) & curves["layer"].notna()]
             steps = _ends_and_middle(here["step"])
             if not steps:
@@ -118,18 +100,18 @@ def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
                     _profile(axes, here[here["step"] == step], manifest)
                     axes.set(title=f"step {step}", xlabel="layer")
                     axes.xaxis.get_major_locator().set_params(integer=True)
-                _scale(panels[0], here["value"], quantity.scale)
-                panels[0].set_ylabel(quantity.words)
+                _scale(panels[0], here["value"], curve.scale)
+                panels[0].set_ylabel(curve.words)
                 legend(figure, panels, manifest.compare)
             yield ReportFigure(
                 name=f"{name}{suffix}",
-                title=quantity.question + where,
+                title=curve.question + where,
                 figure=figure,
                 caption=(
-                    f"The {quantity.words} of each layer, the input side first. Every seed is a thin line, their mean "
+                    f"The {curve.words} of each layer, the input side first. Every seed is a thin line, their mean "
                     f"is thick. {_about(results, here)}"
                 ),
-                alt=f"The {quantity.words} over the layers, by arm, at steps {formatting.listing(map(str, steps))}.",
+                alt=f"The {curve.words} over the layers, by arm, at steps {formatting.listing(map(str, steps))}.",
             )
 
 
