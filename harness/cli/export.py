@@ -5,9 +5,10 @@ import argparse
 from harness.cli.show import find_record
 from harness.errors import DamageError, HarnessError, ModelError, UsageError
 from harness.export.formats import export as in_form
-from harness.export.model_card import Functions, check
+from harness.export.model_card import check
 from harness.io import write_atomically
 from harness.spec.loader import load_suite
+from harness.spec.suite import Functions
 from harness.storage.records import ResultsDir, read_manifest
 from harness.training.checkpoint import load
 
