@@ -74,10 +74,10 @@ def step_time(trials: Sequence[Trial], prepared: Callable[[Sequence[Trial]], Tra
 def timed(program: TrainState, pieces: int) -> Iterable[tuple[float, str]]:
     """The first pieces of training, and how many seconds each took."""
     device, last = program.fail_step.device, time.perf_counter()
-    for _, work in islice(train(program), pieces):
+    for event in islice(train(program), pieces):
         synchronise(device)
         now = time.perf_counter()
-        yield now - last, work
+        yield now - last, event.kind
         last = now
 
 

@@ -30,6 +30,7 @@ from harness.training.checkpoint import Snapshot
 from harness.training.ddp_checkpoint import gather_state, restore
 from harness.training.decision_boundaries import decision_boundaries
 from harness.training.loop import train
+from harness.training.pruning import scatter_into
 from harness.training.results import Outcome, outcomes
 from harness.training.state import TrainState, init_state
 
@@ -76,14 +77,17 @@ def train_cohort(
     start, clock = _resume(program, place, about, tell)
     saved = told = time.monotonic()
     saving, pauses = 0.0, {*program.eval_steps, *program.probe_steps}
-    for done, work in train(program, start):
-        if work != "train" or done in pauses:
+    for event in train(program, start):
+        done = event.step
+        if event.kind != "train" or done in pauses:
             synchronise(device)  # what was started before is done, so that its time is booked where it belongs
-        clock.charge(work)
-        while program.notes:
-            tell(Progress(done=done / program.steps, note=program.notes.pop()))
+        clock.charge(event.kind)
+        if event.note:
+            tell(Progress(done=done / program.steps, note=event.note))
         due = clock.last - saved > max(SAVE_EVERY, SAVE_SHARE * saving) and done < program.steps and ranks.rank == 0
         halt, save = ranks.all_reduce_any(stop(), due)
+        if halt or save:
+            scatter_into(program, event.active)
         if halt:
             _save(program, place, about, done, clock)
             return Stopped()

@@ -79,9 +79,14 @@ def _onnx(model: Snapshot, factories: Functions) -> bytes:
     module = _build(model, factories)
     with _without_warnings():
         program = torch.onnx.export(
-            module, _example_input(model), dynamo=True, verbose=False, dynamic_shapes=_dynamic_batch(),
-            input_names=["x"], output_names=["scores"],
-        )  # fmt: skip
+            module,
+            _example_input(model),
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=_dynamic_batch(),
+            input_names=["x"],
+            output_names=["scores"],
+        )
     assert program is not None
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {METADATA: facts_of(model, "onnx", seal=NO_CHECKSUM.decode()).decode()})
