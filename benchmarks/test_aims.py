@@ -102,9 +102,9 @@ def test_aim_4_a_grid_of_small_cnns(benchmark, tmp_path, row):
 def steps_of(program: TrainState, count: int) -> float:
     """Seconds of so many training steps, evaluations apart."""
     spent, last = [], time.perf_counter()
-    for _, work in train(program):
+    for event in train(program):
         now = time.perf_counter()
-        spent += [now - last] * (work == "train")
+        spent += [now - last] * (event.kind == "train")
         last = now
         if len(spent) > count:
             break

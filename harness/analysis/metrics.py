@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.analysis import formatting
 from harness.analysis.formatting import DECADES, PLAIN, POINTS, SHARE, STEPS, TIMES, TIMES_LESS, Unit
+from harness.spec.probes import PROBE_CURVES
 
 FAILED = ("nonfinite", "no_better_than_init")
 FINISHED = ("ok", "below_target", *FAILED)  # statuses that are results; trials with any other have none yet
@@ -86,13 +87,6 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
     ),
 }
 CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
-PROBED = {  # names that need more words
-    "saturated": "share of saturated units",
-    "dead": "share of dead units",
-    "activation_p15": "15th percentile of activations",
-    "activation_p50": "median of activations",
-    "activation_p85": "85th percentile of activations",
-}
 # How the name of a metric reads that several trials make up -> what it is, made from the metric that it is based on.
 DERIVED: dict[re.Pattern[str], Callable[..., Metric]] = {
     re.compile(r"(?P<base>.+) per doubling of (?P<axis>\w+)"): lambda metric, axis: replace(
@@ -172,9 +166,10 @@ def curve_metric(name: str) -> Metric:
     if curve is None:
         raise KeyError(name)
     quantity, _, layer = curve["name"].partition("/")
+    described = PROBE_CURVES[quantity].words if quantity in PROBE_CURVES else quantity.replace("_", " ")
     split = "" if curve["split"] == "probe" else f"{curve['split']} "
     in_layer = f" in layer {layer}" if layer else ""
-    words = AT_WORDS[curve["at"]].format(f"{split}{PROBED.get(quantity, quantity.replace('_', ' '))}{in_layer}")
+    words = AT_WORDS[curve["at"]].format(f"{split}{described}{in_layer}")
     policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN_WORDS}", lambda trials: trials[name])
     unit = POINTS if quantity == "accuracy" else PLAIN
     return Metric(words, f"{words} is {{difference}}", unit, "higher", "lower", policy, 1, is_directed=False)

@@ -2,8 +2,8 @@
 
 import argparse
 
-from harness.export.model_card import Functions
 from harness.spec.loader import load_suite
+from harness.spec.suite import Functions
 
 
 def suite_functions(options: argparse.Namespace) -> Functions:

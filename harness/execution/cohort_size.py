@@ -74,10 +74,10 @@ def step_time(trials: Sequence[Trial], init: Callable[[Sequence[Trial]], TrainSt
 def timed(state: TrainState, pieces: int) -> Iterator[tuple[float, str]]:
     """The first pieces of training, and how many seconds each took."""
     device, last = state.fail_step.device, time.perf_counter()
-    for _, work in islice(train(state), pieces):
+    for event in islice(train(state), pieces):
         synchronise(device)
         now = time.perf_counter()
-        yield now - last, work
+        yield now - last, event.kind
         last = now
 
 

@@ -30,6 +30,7 @@ from harness.training.checkpoint import Snapshot
 from harness.training.ddp_checkpoint import gather_state, restore
 from harness.training.decision_boundaries import decision_boundaries
 from harness.training.loop import train
+from harness.training.pruning import scatter_into
 from harness.training.results import Outcome, outcomes
 from harness.training.state import TrainState, init_state
 
@@ -74,14 +75,17 @@ def train_cohort(
         yield Progress(done=0.0, note=f"{reason}; not used")
     saved_at = reported_at = time.monotonic()
     save_seconds, pauses = 0.0, {*state.eval_steps, *state.probe_steps}
-    for step, work in train(state, start):
-        if work != "train" or step in pauses:
+    for event in train(state, start):
+        step = event.step
+        if event.kind != "train" or step in pauses:
             synchronise(device)  # what was started before is done, so that its time is booked where it belongs
-        clock.charge(work)
-        while state.notes:
-            yield Progress(done=step / state.steps, note=state.notes.pop())
+        clock.charge(event.kind)
+        if event.note:
+            yield Progress(done=step / state.steps, note=event.note)
         is_due = clock.last - saved_at > max(SAVE_EVERY, SAVE_SHARE * save_seconds) and step < state.steps
         must_stop, must_save = ranks.all_reduce_any(stop(), is_due and ranks.rank == 0)
+        if must_stop or must_save:
+            scatter_into(state, event.active)
         if must_stop:
             _save(state, results_dir, metadata, step, clock)
             yield Stopped()

@@ -54,7 +54,7 @@ def test_a_snapshot_without_the_best_so_far_is_not_gone_on_from(tmp_path):
     train(whole)
     again = job_of(tmp_path, "torn")
     *progress, _ = train_cohort(again, stop=lambda: False)
-    assert any("another save_models" in message.note for message in progress)
+    assert any("a different save_models" in message.note for message in progress)
     assert models(again) == models(whole)
 
 

@@ -15,7 +15,8 @@ from harness.errors import UsageError
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import as_taken, labelled, loss_and_accuracy, scores, shaped
 from harness.export.load import load_with_facts
-from harness.export.model_card import Functions, trial_of
+from harness.export.model_card import trial_of
+from harness.spec.suite import Functions
 
 
 def evaluate(options: argparse.Namespace) -> int:

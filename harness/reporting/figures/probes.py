@@ -1,11 +1,11 @@
 """What goes on inside: activations, gradients, dead units and the loss landscape, from what probes measured.
 
-A probe's curve is called NAME, or NAME/LAYER where it is of one layer, counted from 1 at the input. To draw another
-quantity of layers: an entry in BY_LAYER.
+A probe's curve is called NAME, or NAME/LAYER where it is of one layer, counted from 1 at the input. What
+curves there are, and which are drawn over the layers: harness/spec/probes.py.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from harness.reporting.figures.curves import curves_with_arms, telling_lrs
 from harness.reporting.figures.drawing import canvas, lines_per_trial, plain_numbers
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
+from harness.spec.probes import PROBE_CURVES
 from harness.storage.tables import Results
 
 MAX_ARM_COLUMNS = 4  # arms beside each other
@@ -27,25 +28,7 @@ LANDSCAPE = {  # label -> the curves of both ends, scale
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Layered:
-    """A quantity that every layer has one of."""
-
-    question: str
-    words: str
-    scale: str = "linear"
-
-
-BY_LAYER: Mapping[str, Layered] = {
-    "gradient_norm": Layered("How do gradients reach the layers?", "gradient norm", "log"),
-    "saturated": Layered("How many units are saturated?", "share saturated"),
-    "dead": Layered("How many units are dead?", "share dead"),
-    "activation_std": Layered("How far do activations spread?", "deviation of activations", "log"),
-    "weight_norm": Layered("How large do weights grow?", "weight norm", "log"),
-    "effective_lr": Layered("How large is the effective learning rate?", "effective lr", "log"),
-    "running_mean_error": Layered("How wrong are the running means?", "error of running mean", "log"),
-    "running_var_error": Layered("How wrong are the running variances?", "error of running variance", "log"),
-}
+BY_LAYER = {name: curve for name, curve in PROBE_CURVES.items() if curve.question}
 
 
 def activation_percentiles(results: Results) -> Iterator[ReportFigure]:
@@ -91,9 +74,9 @@ def _draw_percentiles(axes: Axes, curves: pd.DataFrame, data: ResultSlice, color
 
 
 def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
-    """Each quantity of BY_LAYER over the layers, input side first, at the start, in the middle and at the end."""
+    """Each curve of BY_LAYER over the layers, input side first, at the start, in the middle and at the end."""
     for data, every_curve in _probed(results):
-        for name, quantity in BY_LAYER.items():
+        for name, curve in BY_LAYER.items():
             curves = every_curve[(every_curve["name"] == name) & every_curve["layer"].notna()]
             steps = _ends_and_middle(curves["step"])
             if not steps:
@@ -104,18 +87,18 @@ def probes_by_layer(results: Results) -> Iterator[ReportFigure]:
                     _draw_profile(axes, curves[curves["step"] == step], data)
                     axes.set(title=f"step {step}", xlabel="layer")
                     axes.xaxis.get_major_locator().set_params(integer=True)
-                _set_scale(panels[0], curves["value"], quantity.scale)
-                panels[0].set_ylabel(quantity.words)
+                _set_scale(panels[0], curves["value"], curve.scale)
+                panels[0].set_ylabel(curve.words)
             yield report_figure(
                 data,
                 figure,
                 name=name,
-                title=quantity.question,
+                title=curve.question,
                 caption=(
-                    f"The {quantity.words} of each layer, the input side first. Every seed is a thin line, their mean "
+                    f"The {curve.words} of each layer, the input side first. Every seed is a thin line, their mean "
                     f"is thick."
                 ),
-                alt=f"The {quantity.words} over the layers, by arm, at steps {formatting.listing(map(str, steps))}.",
+                alt=f"The {curve.words} over the layers, by arm, at steps {formatting.listing(map(str, steps))}.",
             )
 
 
