@@ -15,11 +15,8 @@ from harness.reporting.update import update_overview, update_report
 from harness.spec.loader import load_suites
 from harness.storage.tables import Results, read_results
 
-REPORT_CONDITIONS = (
-    *VERDICTS,
-    "failed",
-    "unfinished",
-)  # of --fail-if: verdicts, trials that failed, trials without a result
+# Of --fail-if: verdicts, trials that failed to train, trials without a result.
+REPORT_CONDITIONS = (*VERDICTS, "failed", "unfinished")
 
 
 def report(options: argparse.Namespace) -> int:
