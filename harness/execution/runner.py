@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.analysis.validation import check
+from harness.analysis.validation import check_claims
 from harness.errors import SuiteError
 from harness.execution.executors.base import Event, Executor
 from harness.execution.messages import PreflightResult, TrainRequest
@@ -57,7 +57,7 @@ def load_and_check(paths: Iterable[str | Path]) -> list[SuiteFile]:
     suites = load_suites(paths)
     for suite in suites:
         try:
-            check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
+            check_claims(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
         except SuiteError as error:
             raise (error if len(suites) == 1 else SuiteError(f"{suite.path}: {error}")) from None
     return suites
