@@ -38,7 +38,7 @@ def write_report(results: Results) -> Path:
     judged, drawn = verdicts(results, rng), figures(results)
     found = [c for verdict in judged for c in verdict.comparisons]
     found += [c for picture in drawn for c in picture.comparisons]
-    write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.table(found)))
+    write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.comparisons_frame(found)))
     of_verdicts = list(estimates(judged))
     images = {name: data for picture in [*filter(None, of_verdicts), *drawn] for name, data in picture.files().items()}
     for name, data in images.items():

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from harness.analysis import formatting, pairing
-from harness.analysis.comparison import Comparison, adjusted, compare
+from harness.analysis.comparison import Comparison, adjusted, compare_pairs
 from harness.analysis.metrics import FAILED, FINISHED, score_words, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.frame import (
@@ -65,7 +65,9 @@ def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng:
         if arm != than
         for pair in pairing.metric_pairs(trials, manifest, arm, than, METRIC)
     ]
-    found = [replace(c, shown_in=name) for c in adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])]
+    found = [
+        replace(c, shown_in=name) for c in adjusted([compare_pairs(p, margin=margin, null=0.0, rng=rng) for p in pairs])
+    ]
     at_lr, places = over_lr(manifest), _places(trials, manifest)
     usual = {} if at_lr else _usual(trials, places, manifest)
     with canvas(5.4) as figure:

@@ -35,11 +35,11 @@ def _picture(verdict: Verdict, name: str, found: list[Comparison]) -> ReportFigu
         _margin(axes, verdict, shown[0], metric.unit)
         for row, comparison in enumerate(shown):
             mark, face = MARKS[comparison.verdict]
-            ends = [formatting.scaled(end, metric.unit) for end in (comparison.low, comparison.high)]
+            ends = [formatting.to_unit(end, metric.unit) for end in (comparison.low, comparison.high)]
             if comparison.n >= comparison.seeds_needed and np.isfinite(ends).all():
                 axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt")
             axes.plot(
-                [formatting.scaled(comparison.estimate, metric.unit)], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3
+                [formatting.to_unit(comparison.estimate, metric.unit)], [row], mark, ms=6.5, mec=INK, mfc=face, mew=1.3
             )
         axes.set_yticks(range(len(shown)), [label_text(c.point) or "all" for c in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -63,7 +63,7 @@ def _label(of: Comparison) -> str:
 
 def _margin(axes: Axes, verdict: Verdict, of: Comparison, unit: Unit) -> None:
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
-    nothing, low, high = (formatting.scaled(value, unit) for value in (0.0, -of.margin, of.margin))
+    nothing, low, high = (formatting.to_unit(value, unit) for value in (0.0, -of.margin, of.margin))
     axes.axvline(nothing, lw=0.9, color="#808080")
     if not math.isnan(of.equivalence_p) and KINDS[verdict.claim.kind].is_equivalence:
         axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
