@@ -19,7 +19,7 @@ import conftest
 import torch
 from on_gpu import FULL, PARTS, SMALL, Row
 
-from harness.execution.gpus import ask_driver, parse
+from harness.execution.gpus import ask_driver, parse_nvidia_smi
 
 NAME = "gpu"
 HEAD = ["", "| aim | what | aimed at | measured |", "| --- | --- | --- | --- |"]
@@ -67,7 +67,7 @@ def write(rows: Iterable[Row]) -> None:
 
 def described() -> str:
     """When, where and with what: the machine and the versions; a day later, rows of the same still count."""
-    (gpu, *others) = parse(ask_driver() or "")
+    (gpu, *others) = parse_nvidia_smi(ask_driver() or "")
     cores = len(os.sched_getaffinity(0))
     count = f"{1 + len(others)} x {gpu.name}" if others else gpu.name
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, {conftest.jax_version()}"

@@ -96,15 +96,11 @@ def prepared(trials: Sequence[Trial], data: Dataset, ranks: DistContext | None =
 
 def per_step(program: TrainState) -> float:
     """Seconds of a step after a quarter of them, with the evaluations between them."""
-    device, pieces, began = program.fail_step.device, train(program), 0
-    for began, _ in pieces:
-        if began >= max(1, program.steps // 4):
-            break
+    device, events = program.fail_step.device, train(program)
+    began = next(event.step for event in events if event.step >= max(1, program.steps // 4))
     synchronise(device)
     started = time.perf_counter()
-    for done, _ in pieces:
-        if done == program.steps:
-            break
+    next(event for event in events if event.step == program.steps)
     synchronise(device)
     return (time.perf_counter() - started) / (program.steps - began)
 

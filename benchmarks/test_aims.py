@@ -13,9 +13,9 @@ import torch
 from harness import log_grid
 from harness.data.datasets import load_dataset
 from harness.ensemble.ensemble import fuse
-from harness.execution.messages import PreflightRequest
+from harness.execution.executors.scheduler import execute, request
+from harness.execution.messages import PreflightRequest, TrainRequest
 from harness.execution.pool import pool_of
-from harness.execution.scheduler import execute, request
 from harness.nn.models import build
 from harness.spec.cohorts import longest_first, make_cohorts
 from harness.spec.loader import load_suite
@@ -50,10 +50,9 @@ def whole_run(tmp_path: Path, trial: Trial, seeds: int) -> tuple[float, list[Tri
         root = tmp_path / f"results{seeds}"
         (root / "records").mkdir(parents=True)
         telemetry = {"code_hash": ""}
+        requests = [TrainRequest(suite=path, cohort=cohort, root=root, telemetry=telemetry) for cohort in cohorts]
         started = time.perf_counter()
-        for event in execute(
-            pool, cohorts, suite=path, root=root, telemetry=telemetry, stopping=lambda: False
-        ):  # fmt: skip
+        for event in execute(pool, requests, lambda: False):
             assert not event.note, event.note
         return time.perf_counter() - started, trials
 
@@ -103,9 +102,9 @@ def test_aim_4_a_grid_of_small_cnns(benchmark, tmp_path, row):
 def steps_of(program: TrainState, count: int) -> float:
     """Seconds of so many training steps, evaluations apart."""
     spent, last = [], time.perf_counter()
-    for _, work in train(program):
+    for event in train(program):
         now = time.perf_counter()
-        spent += [now - last] * (work == "train")
+        spent += [now - last] * (event.kind == "train")
         last = now
         if len(spent) > count:
             break

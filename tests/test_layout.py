@@ -204,13 +204,13 @@ def test_the_checks_see_every_part():
         (upward_imports, "harness.analysis.metrics", "from harness.reporting.tables import trials_table"),
         (upward_imports, "harness.export.load", "from harness.execution.pool import Pool"),
         (upward_imports, "harness.errors", "from harness.spec.trial import Trial"),
-        (upward_imports, "harness.training.loop", "from ..execution import scheduler"),
+        (upward_imports, "harness.training.loop", "from ..execution import runner"),
         (upward_imports, "harness.reporting.report", "from harness.nn.norms import NORMS"),
         (upward_imports, "harness.reporting.report", "import harness.execution"),
-        (upward_imports, "harness.execution.scheduler", "import harness.cli"),
-        (upward_imports, "harness", "from harness.execution.scheduler import execute"),
+        (upward_imports, "harness.execution.runner", "import harness.cli"),
+        (upward_imports, "harness", "from harness.execution.runner import run_suite"),
         (upward_imports, "harness.storage.tables", "import harness"),
-        (upward_imports, "harness.execution.scheduler", "from harness import __main__"),
+        (upward_imports, "harness.execution.runner", "from harness import __main__"),
         (imports_of_torch, "harness.analysis.metrics", "import torch"),
         (imports_of_torch, "harness.spec.suite", "def f():\n    import torch.nn as nn"),
         (imports_of_torch, "harness.reporting.figures", "from torch import Tensor"),
@@ -242,8 +242,8 @@ def test_each_check_can_fail(check, name, text):
 @pytest.mark.parametrize(
     ("check", "name", "text"),
     [
-        (upward_imports, "harness.cli", "from harness.execution import scheduler"),
-        (upward_imports, "harness.execution.scheduler", "from harness.training.loop import train"),
+        (upward_imports, "harness.cli", "from harness.execution import runner"),
+        (upward_imports, "harness.execution.runner", "from harness.training.loop import train"),
         (
             upward_imports,
             "harness.training.loop",

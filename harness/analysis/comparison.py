@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from harness.analysis import formatting, stats
 from harness.analysis.pairing import ArmSample, Pairs
+from harness.analysis.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What the paired seeds say of one arm against another; its fields are the columns of comparisons.csv.
+    """One arm against another over paired seeds; its fields are the columns of comparisons.csv.
 
     The estimate is the mean paired difference, positive where `arm` does better, or where it has more of a metric of
     which neither is good. Missing numbers are NaN.
@@ -25,8 +25,8 @@ class Comparison:
     metric: str
     point: str  # the grid point in words, empty where there is one only
     n: int  # pairs: seeds with a score in both arms
-    n_unpaired: int  # scores without a partner, left out
-    n_missing: int  # results that have no score; they could turn a verdict, which is not given without them
+    n_unpaired: int  # scores without a partner, excluded
+    n_missing: int  # results without a score; they could change the verdict, so there is none without them
     arm_mean: float
     than_mean: float
     arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
@@ -45,10 +45,10 @@ class Comparison:
     high: float
     margin: float
     null: float  # the difference that p tests against
-    p: float  # sign-flip, exact but for many pairs
+    p: float  # sign-flip test, exact up to 20 pairs
     equivalence_p: float  # two one-sided t tests against the margin
     p_floor: float
-    reference_p: float = math.nan  # for reference: Page's one-sided test beside a slope, log-rank beside times
+    reference_p: float = math.nan  # for reference: Page's one-sided test for slopes, log-rank for times
     bound: str = "exact"  # at least, at most or unknown where the grid ends before a range does, or at an optimum
     family: int = 1  # comparisons that Holm's correction is over
     seeds_needed: int = 0  # pairs without which no p is given
@@ -56,11 +56,16 @@ class Comparison:
     equivalence_p_adjusted: float = math.nan
     failures_p_adjusted: float = math.nan
     reference_p_adjusted: float = math.nan
-    verdict: str = ""  # empty where the row is told beside the verdict and has no part in it
+    verdict: str = ""  # empty where the row is a secondary test and has no part in the verdict
     shown_in: str = ""  # the claim or the figure that it belongs to
 
+    @property
+    def is_one_sample(self) -> bool:
+        """Whether the arm is compared with a number, such as a published figure: that has no trials."""
+        return self.than_trials == 0
 
-COLUMNS = [field.name for field in fields(Comparison)]
+
+COMPARISON_FIELDS = [field.name for field in fields(Comparison)]
 P_VALUES = ("p", "equivalence_p", "failures_p", "reference_p")  # columns that are adjusted
 
 
@@ -101,21 +106,30 @@ def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generato
     )
 
 
-def _mean(scores: NDArray[np.float64]) -> float:
+def _mean(scores: FloatArray) -> float:
     return float(scores.mean()) if len(scores) else math.nan
 
 
-def _failure_rate(side: ArmSample) -> stats.Interval:
+def _failure_rate(sample: ArmSample) -> stats.Interval:
     """The share that failed with its Wilson interval; no ends where a unit is several trials, which fail together."""
-    rate = stats.wilson(side.failed, side.finished)
-    return rate if side.one_each else stats.Interval(rate.estimate, math.nan, math.nan)
+    rate = stats.wilson(sample.failed, sample.finished)
+    return rate if sample.units_are_trials else stats.Interval(rate.estimate, math.nan, math.nan)
 
 
 def _failures_p(pairs: Pairs) -> float:
-    """The exact McNemar p; NaN where a unit is several trials, of which some may fail."""
-    if not pairs.ours.one_each:
+    """The exact McNemar p; NaN where a unit is several trials: some of them may fail."""
+    if not pairs.ours.units_are_trials:
         return math.nan
     return stats.mcnemar_p(pairs.ours.failures == 1, pairs.theirs.failures == 1)
+
+
+def bound_of(ours_open: bool, theirs_open: bool) -> str:
+    """What a difference is a bound of where either arm may do better still beyond the grid."""
+    if ours_open and theirs_open:
+        return "unknown"
+    if ours_open:
+        return "at least"
+    return "at most" if theirs_open else "exact"
 
 
 def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
@@ -139,4 +153,4 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
 
 def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """The comparisons as the frame that comparisons.csv holds."""
-    return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COLUMNS)
+    return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COMPARISON_FIELDS)

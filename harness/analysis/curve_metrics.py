@@ -30,9 +30,9 @@ def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, st
     else:
         value = curve.drop_duplicates("key", keep=at).set_index("key")["value"]  # type: ignore[call-overload]
     column = with_at(metric, at)
-    found = results.trials["key"].map(value).astype("float64")
+    values = results.trials["key"].map(value).astype("float64")
     diverged = (results.trials["status"] == "nonfinite") & (at != "first")
-    return results.trials.assign(**{column: found.mask(diverged)}), column
+    return results.trials.assign(**{column: values.mask(diverged)}), column
 
 
 def with_at(metric: str, at: str) -> str:

@@ -18,11 +18,11 @@ from harness.analysis.comparison import Comparison, adjusted, compare
 from harness.analysis.metrics import FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.analysis.verdicts import Verdict, verdicts
+from harness.spec.claim import DEFAULT_METRIC
 from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
 from harness.storage.tables import OUTCOMES, Results
 
-METRIC = "test_accuracy"
 SETTINGS = [field.name for field in fields(Trial) if field.name != "source"]
 MADE_WITH = ("torch", "python", "commit", "code_hash", "machine", "cpu", "device_name")  # columns of telemetry.csv
 
@@ -52,11 +52,11 @@ class ResultsDiff:
     def conditions(self) -> dict[str, str]:
         """What `--fail-if` can ask for -> what there is of it, empty where there is nothing."""
         differing = sum(count - same for same, count in self.same_bits.values())
-        turned = [f"{statement}: {before}, then {after}" for statement, before, after in self.verdicts]
+        changed_verdicts = [f"{statement}: {before}, then {after}" for statement, before, after in self.verdicts]
         noise = [" ".join(filter(None, [c.arm, c.point or "over all points"])) for c in self.beyond_noise]
         return {
             "changed": "; ".join(noise),
-            "verdicts": "; ".join(turned),
+            "verdicts": "; ".join(changed_verdicts),
             "bits": f"{formatting.count(differing, 'trial')} of {self.matched}" if differing else "",
         }
 
@@ -67,16 +67,16 @@ def diff(before: Results, after: Results) -> ResultsDiff:
     both = rows[0].index.intersection(rows[1].index)
     old, new = (frame.loc[both] for frame in rows)
     done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
-    arm, judged = before.manifest.compare, (_verdicts(before), _verdicts(after))
-    same = _same(old, new, before.curves, after.curves)[done]
-    by_arm = same.groupby(old.loc[done, arm], sort=False, dropna=False)
+    judged = (_verdicts(before), _verdicts(after))
+    same = _equal_to_the_bit(old, new, before.curves, after.curves)[done]
+    by_arm = same.groupby(old.loc[done, before.manifest.compare], sort=False, dropna=False)
     return ResultsDiff(
         name=after.manifest.name,
         only_before=len(rows[0]) - len(both),
         only_after=len(rows[1]) - len(both),
         matched=len(both),
         without_result=int((~done).sum()),
-        same_bits={formatting.value(name): (int(its.sum()), len(its)) for name, its in by_arm},
+        same_bits={formatting.value(arm): (int(trials.sum()), len(trials)) for arm, trials in by_arm},
         statuses=_statuses(old, new, before.manifest),
         comparisons=_comparisons(old[done], new[done], before.manifest),
         verdicts=_flipped(*judged),
@@ -91,17 +91,18 @@ def _identities(trials: pd.DataFrame) -> "pd.Index[str]":
     return pd.Index(["|".join(row) for row in texts.itertuples(index=False)])
 
 
-def _same(old: pd.DataFrame, new: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame) -> "pd.Series[bool]":
+def _equal_to_the_bit(
+    old: pd.DataFrame, new: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame
+) -> "pd.Series[bool]":
     """Which trials have the same outcomes and curves, to the last bit."""
-    columns = list(OUTCOMES)
     equal = pd.Series(True, index=old.index)
-    for column in columns:
+    for column in OUTCOMES:
         equal &= (old[column] == new[column]).fillna(False) | (old[column].isna() & new[column].isna())
-    sums = [frame["key"].map(_digests(curves)) for frame, curves in ((old, before), (new, after))]
-    return equal & ((sums[0] == sums[1]) | (sums[0].isna() & sums[1].isna()))
+    digests = [trials["key"].map(_curve_digests(curves)) for trials, curves in ((old, before), (new, after))]
+    return equal & ((digests[0] == digests[1]) | (digests[0].isna() & digests[1].isna()))
 
 
-def _digests(curves: pd.DataFrame) -> "pd.Series[Any]":
+def _curve_digests(curves: pd.DataFrame) -> "pd.Series[Any]":
     """A digest of the curves of each key, in which their order has no part."""
     rows = pd.util.hash_pandas_object(curves[["step", "split", "metric", "value"]], index=False)
     return rows.groupby(curves["key"]).sum()
@@ -118,40 +119,41 @@ def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[
 
 def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[Comparison]:
     """After against before: each arm over all of its points, and each point at which a score changed."""
-    arm, margin = manifest.compare, smallest_effect(old)
+    compare_axis, margin = manifest.compare, smallest_effect(old)
     trials = pd.concat([old.assign(side="before"), new.assign(side="after")], ignore_index=True)
-    of = replace(manifest, compare="side")
-    over = [axis for axis in manifest.axes if axis != "seed"]
-    points = pairing.pairs_of(pairing.score_units(trials, METRIC), of, over, ("after", "before", METRIC))
+    by_side = replace(manifest, compare="side")
+    axes = [axis for axis in manifest.axes if axis != "seed"]
+    units = pairing.score_units(trials, DEFAULT_METRIC)
+    points = pairing.pairs_of(units, by_side, axes, arm="after", than="before", metric=DEFAULT_METRIC)
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
 
     def tested(pairs: Sequence[pairing.Pairs]) -> list[Comparison]:
         return adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])
 
-    moved = [
+    changed = [
         pairs for pairs in points if pairs.differences.any() or (pairs.ours.failures != pairs.theirs.failures).any()
     ]
-    if len(points) == len({pairs.point.get(arm) for pairs in points}):
-        return tested(moved)
-    whole = pairing.pairs_of(_over_points(trials, arm), of, [arm], ("after", "before", METRIC))
-    shown = [replace(c, point=f"{c.point}, over all points") for c in tested(whole)]
-    return [*shown, *tested(moved)]
+    if len(points) == len({pairs.point.get(compare_axis) for pairs in points}):
+        return tested(changed)
+    means = _mean_units(trials, compare_axis)
+    arms = pairing.pairs_of(means, by_side, [compare_axis], arm="after", than="before", metric=DEFAULT_METRIC)
+    return [*(replace(c, point=f"{c.point}, over all points") for c in tested(arms)), *tested(changed)]
 
 
-def _over_points(trials: pd.DataFrame, arm: str) -> pd.DataFrame:
+def _mean_units(trials: pd.DataFrame, compare_axis: str) -> pd.DataFrame:
     """One unit per side, arm and seed: the mean score over all points of the arm; missing where a point is."""
-    units = pairing.score_units(trials, METRIC)
-    by_seed = units.groupby(["side", arm, "seed"], sort=False, dropna=False)
-    found = by_seed[["failed", "finished", "trials"]].sum()
+    units = pairing.score_units(trials, DEFAULT_METRIC)
+    by_seed = units.groupby(["side", compare_axis, "seed"], sort=False, dropna=False)
+    counts = by_seed[["failed", "finished", "trials"]].sum()
     score = by_seed["score"].mean().where(by_seed["score"].count() == by_seed.size())
-    most = found.groupby(level=arm, dropna=False)["trials"].transform("max")
-    return found.assign(score=score.where(found["trials"] == most)).reset_index()
+    complete = counts.groupby(level=compare_axis, dropna=False)["trials"].transform("max")
+    return counts.assign(score=score.where(counts["trials"] == complete)).reset_index()
 
 
 def _flipped(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, str, str]]:
-    """The claims that both suites make and of which the verdicts differ."""
+    """The claims of both suites whose verdicts differ."""
     both = [(before[name], verdict) for name, verdict in after.items() if name in before]
-    return [(now.statement, then.word, now.word) for then, now in both if then.word != now.word]
+    return [(new.statement, old.word, new.word) for old, new in both if old.word != new.word]
 
 
 def _verdicts(results: Results) -> dict[str, Verdict]:
@@ -159,9 +161,9 @@ def _verdicts(results: Results) -> dict[str, Verdict]:
 
 
 def _made_with(before: Results, after: Results) -> dict[str, tuple[str, str]]:
-    found = {}
+    differing = {}
     for name in MADE_WITH:
         old, new = (", ".join(sorted(set(results.telemetry[name].dropna().astype(str)))) for results in (before, after))
         if old != new:
-            found[name] = (old or "unknown", new or "unknown")
-    return found
+            differing[name] = (old or "unknown", new or "unknown")
+    return differing

@@ -63,11 +63,14 @@ def amount(value: float, unit: Unit) -> str:
 
 
 def format_bound(value: float, unit: Unit, bound: str) -> str:
-    """The amount with its unit, of which the grid may show a bound only, or none where it ends before both arms do."""
+    """The amount with its unit, marked where the grid is too short and it is only a bound."""
     text = amount(value, unit)
-    return {"at least": f"\N{GREATER-THAN OR EQUAL TO} {text}", "at most": f"\N{LESS-THAN OR EQUAL TO} {text}"}.get(
-        bound, f"{text} in the grid" if bound == "unknown" else text
-    )
+    by_bound = {
+        "at least": f"\N{GREATER-THAN OR EQUAL TO} {text}",
+        "at most": f"\N{LESS-THAN OR EQUAL TO} {text}",
+        "unknown": f"{text} in the grid",
+    }
+    return by_bound.get(bound, text)
 
 
 def span(low: float, high: float, unit: Unit) -> str:
@@ -86,6 +89,11 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
+def capitalised(text: str) -> str:
+    """The text with its first letter in upper case, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def count(n: int, noun: str) -> str:
     """The number with its noun: "1 seed", "2 seeds"."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}".replace(",", " ")
@@ -97,15 +105,34 @@ def listing(items: Iterable[str]) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def value(of: Any) -> str:
+def value(setting: Any) -> str:
     """A setting as it is printed: 0.1, batch, true."""
-    if of is None or (isinstance(of, float) and math.isnan(of)):
+    if setting is None or (isinstance(setting, float) and math.isnan(setting)):
         return "not set"
-    if isinstance(of, bool):
-        return str(of).lower()
-    return number(of) if isinstance(of, float) else str(of)
+    if isinstance(setting, bool):
+        return str(setting).lower()
+    return number(setting) if isinstance(setting, float) else str(setting)
 
 
-def point(of: Mapping[str, Any]) -> str:
+def with_arm(arm: str, compare: str) -> str:
+    """An arm after a count: "with batch", "without norm", "with lr 0.1"; `compare` is the axis of the arms."""
+    setting, at, point = arm.partition(" at ")
+    if setting == "none":
+        return f"without {axis(compare)}{at}{point}"
+    is_name = setting[:1].isalpha() and setting not in (value(True), value(False), value(None))
+    return f"with {arm}" if is_name else f"with {axis(compare)} {arm}"
+
+
+def axis(name: str) -> str:
+    """An axis as it is printed: "batch size"."""
+    return name.replace("_", " ")
+
+
+def full_axis(name: str) -> str:
+    """An axis without abbreviations, for running text: "learning rate"."""
+    return {"lr": "learning rate"}.get(name, axis(name))
+
+
+def point(settings: Mapping[str, Any]) -> str:
     """A grid point: "lr 0.1, batch size 64"; empty where the grid has one point only."""
-    return ", ".join(f"{axis.replace('_', ' ')} {value(setting)}" for axis, setting in of.items())
+    return ", ".join(f"{axis(name)} {value(setting)}" for name, setting in settings.items())

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from harness.analysis import formatting
 from harness.analysis.formatting import DECADES, PLAIN, POINTS, SHARE, STEPS, TIMES, TIMES_LESS, Unit
+from harness.spec.probes import PROBE_CURVES
 
 FAILED = ("nonfinite", "no_better_than_init")
 FINISHED = ("ok", "below_target", *FAILED)  # statuses that are results; trials with any other have none yet
@@ -22,13 +24,20 @@ class Policy:
     value: Column
 
 
-UNKNOWN = "unknown, which leaves the claim undecided"
-CHANCE = Policy("chance, 1 / classes", lambda trials: 1 / trials["classes"])
+UNKNOWN_WORDS = "unknown, which leaves the claim undecided"
+CHANCE = Policy("guessing (1 / classes)", lambda trials: 1 / trials["classes"])
 INITIAL_LOSS = Policy("the loss at initialisation", lambda trials: trials["initial_loss"])
 AS_MEASURED = Policy("any other: its steps take time too", lambda trials: trials["score"])
 BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
 # A gap of nothing learnt is 0, the best there is, and the largest gap would speak for the other arm.
-UNSCORED = Policy(UNKNOWN, lambda trials: trials["initial_loss"] * np.nan)
+UNSCORED = Policy(UNKNOWN_WORDS, lambda trials: trials["initial_loss"] * np.nan)
+
+
+# How a difference between arms is worded. Means are of each arm; an amount has its unit.
+DIFFERENCE = "{bound}{size} {direction} with {arm} than with {than} ({arm_mean} against {than_mean} on average)"
+RATIO = "{amount} as high with {arm} as with {than} (geometric means {arm_mean} against {than_mean})"
+RATIO_OF_TIMES = "{amount} as long with {arm} as with {than} ({arm_mean} against {than_mean} ms)"
+SHARE_OF_LOSS = "{arm} recovers {amount} of what {than} loses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Metric:
     """Something that can be compared between arms."""
 
     words: str
-    template: str  # "test accuracy is" ... 5.2 points higher
+    template: str  # "test accuracy is {difference}"
     unit: Unit
     better: str  # the word for a difference in favour of an arm
     worse: str
@@ -44,15 +53,16 @@ class Metric:
     sign: int  # -1 where less is better
     also_missing: bool = False  # a trial that trained but has no value is scored by the policy too
     is_directed: bool = True  # False: neither more nor less of it is good
-    of: Column | None = None  # how it comes from the columns of trials.csv, where it is none of them
+    compute: Column | None = None  # from the columns of trials.csv, if it is none of them
+    difference: str = DIFFERENCE
 
 
 def _accuracy(split: str) -> Metric:
-    return Metric(f"{split} accuracy", f"{split} accuracy is", POINTS, "higher", "lower", CHANCE, 1)
+    return Metric(f"{split} accuracy", f"{split} accuracy is {{difference}}", POINTS, "higher", "lower", CHANCE, 1)
 
 
 def _loss(split: str) -> Metric:
-    return Metric(f"{split} loss", f"{split} loss is", PLAIN, "lower", "higher", INITIAL_LOSS, -1)
+    return Metric(f"{split} loss", f"{split} loss is {{difference}}", PLAIN, "lower", "higher", INITIAL_LOSS, -1)
 
 
 TRIAL_METRICS = {  # column of trials.csv -> what it means
@@ -63,45 +73,41 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
     "val_loss": _loss("validation"),
     "train_loss": _loss("training"),
     "steps_to_target": Metric(
-        "time to the target", "the target is reached", STEPS, "sooner", "later", BUDGET, -1, True
+        "time to the target", "the target is reached {difference}", STEPS, "sooner", "later", BUDGET, -1, True
     ),
     "generalisation_gap": Metric(
         words="generalisation gap",
-        template="training accuracy exceeds test accuracy by an amount that is",
+        template="training accuracy exceeds test accuracy by an amount that is {difference}",
         unit=POINTS,
         better="smaller",
         worse="larger",
         policy=UNSCORED,
         sign=-1,
-        of=lambda trials: trials["train_accuracy"] - trials["test_accuracy"],
+        compute=lambda trials: trials["train_accuracy"] - trials["test_accuracy"],
     ),
 }
 CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
-PROBED = {  # where a name says too little
-    "saturated": "share of saturated units",
-    "dead": "share of dead units",
-    "activation_p15": "15th percentile of activations",
-    "activation_p50": "median of activations",
-    "activation_p85": "85th percentile of activations",
-}
-DERIVED: dict[
-    re.Pattern[str], Callable[..., Metric]
-] = {  # how the name of a metric reads that several trials make up -> what it is, from the metric below it
-    re.compile(r"(?P<of>.+) per doubling of (?P<axis>\w+)"): lambda metric, axis: replace(
+# How the name of a metric reads that several trials make up -> what it is, made from the metric that it is based on.
+DERIVED: dict[re.Pattern[str], Callable[..., Metric]] = {
+    re.compile(r"(?P<base>.+) per doubling of (?P<axis>\w+)"): lambda metric, axis: replace(
         metric,
-        words=f"slope of {metric.words} per doubling of {axis.replace('_', ' ')}",
-        template=f"per doubling of {axis.replace('_', ' ')}, {metric.words} changes by an amount that is",
+        words=f"slope of {metric.words} per doubling of {formatting.axis(axis)}",
+        template=f"per doubling of {formatting.axis(axis)}, {metric.words} changes by an amount that is {{difference}}",
     ),
-    re.compile(r"(?P<of>.+) at the best (?P<axis>\w+)"): lambda metric, axis: replace(
+    re.compile(r"(?P<base>.+) at the best (?P<axis>\w+)"): lambda metric, axis: replace(
         metric,
-        words=f"{metric.words} at the best {axis.replace('_', ' ')}",
-        template=f"at the {axis.replace('_', ' ')} that the other seeds choose, {metric.template}",
+        words=f"{metric.words} at the best {formatting.axis(axis)}",
+        template=f"with the {formatting.full_axis(axis)} chosen on the other seeds, {metric.template}",
     ),
-    re.compile(r"(?P<of>.+) recovered"): lambda metric: replace(
-        metric, words=f"share of the {metric.words} recovered", template="the share recovered is", unit=SHARE
+    re.compile(r"(?P<base>.+) recovered"): lambda metric: replace(
+        metric,
+        words=f"share of the {metric.words} recovered",
+        template="{difference}",
+        difference=SHARE_OF_LOSS,
+        unit=SHARE,
     ),
-    re.compile(r"(?P<of>.+) as a ratio"): lambda metric: replace(
-        metric, words=f"{metric.words}, as a ratio", unit=TIMES, sign=1
+    re.compile(r"(?P<base>.+) as a ratio"): lambda metric: replace(
+        metric, words=f"{metric.words}, as a ratio", difference=RATIO, unit=TIMES, sign=1
     ),
 }
 
@@ -110,20 +116,29 @@ class _Metrics(dict[str, Metric]):
     """Metrics by name; those of curves, and those that several trials make up, are made when they are asked for."""
 
     def __missing__(self, name: str) -> Metric:
-        for pattern, made in DERIVED.items():
-            if found := pattern.fullmatch(name):
-                below, *axis = found.groups()
-                return made(self[below], *axis)
+        for pattern, derive in DERIVED.items():
+            if match := pattern.fullmatch(name):
+                base, *axis = match.groups()
+                return derive(self[base], *axis)
         return curve_metric(name)
 
 
 METRICS = _Metrics(
     {
         **TRIAL_METRICS,
-        "step_time": Metric("time of a step", "a step takes", TIMES_LESS, "shorter", "longer", AS_MEASURED, 1),
+        "step_time": Metric(
+            words="time of a step",
+            template="a step takes {difference}",
+            difference=RATIO_OF_TIMES,
+            unit=TIMES_LESS,
+            better="shorter",
+            worse="longer",
+            policy=AS_MEASURED,
+            sign=1,
+        ),
         "lr_sensitivity": Metric(
             words="LR sensitivity",
-            template="the loss that a random lr of the grid costs against the best is",
+            template="the loss added by picking a learning rate at random instead of the best is {difference}",
             unit=PLAIN,
             better="lower",
             worse="higher",
@@ -131,7 +146,7 @@ METRICS = _Metrics(
             sign=-1,
         ),
         "lr_decades": Metric(
-            "usable range of lr", "the usable range of lr is", DECADES, "wider", "narrower", CHANCE, 1
+            "usable range of lr", "the usable range of lr is {difference}", DECADES, "wider", "narrower", CHANCE, 1
         ),
     }
 )
@@ -146,25 +161,26 @@ AT_WORDS = {  # which value of a curve -> how its name reads
 
 
 def curve_metric(name: str) -> Metric:
-    """What "split.name" or "split.name/layer" means: a value of a curve, of which neither more nor less is good."""
-    found = CURVE.fullmatch(name)
-    if found is None:
+    """What "split.name" or "split.name/layer" means: a value of a curve. Neither more nor less of it is good."""
+    curve = CURVE.fullmatch(name)
+    if curve is None:
         raise KeyError(name)
-    what, _, layer = found["name"].partition("/")
-    of = f"{'' if found['split'] == 'probe' else found['split'] + ' '}{PROBED.get(what, what.replace('_', ' '))}"
-    of += f" in layer {layer}" if layer else ""
-    named = AT_WORDS[found["at"]].format(of)
-    policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN}", lambda trials: trials[name])
-    unit = POINTS if what == "accuracy" else PLAIN
-    return Metric(named, f"{named} is", unit, "higher", "lower", policy, 1, is_directed=False)
+    quantity, _, layer = curve["name"].partition("/")
+    described = PROBE_CURVES[quantity].words if quantity in PROBE_CURVES else quantity.replace("_", " ")
+    split = "" if curve["split"] == "probe" else f"{curve['split']} "
+    in_layer = f" in layer {layer}" if layer else ""
+    words = AT_WORDS[curve["at"]].format(f"{split}{described}{in_layer}")
+    policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN_WORDS}", lambda trials: trials[name])
+    unit = POINTS if quantity == "accuracy" else PLAIN
+    return Metric(words, f"{words} is {{difference}}", unit, "higher", "lower", policy, 1, is_directed=False)
 
 
 def scores(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
     """The metric of each trial as a number: failures scored by policy, NaN where there is no result or no value."""
-    kind = METRICS[metric]
-    value = (trials[metric] if kind.of is None else kind.of(trials)).astype("float64")
-    by_policy = trials["status"].isin(FAILED) | (value.isna() if kind.also_missing else False)
-    scored = value.mask(by_policy, kind.policy.value(trials).astype("float64"))
+    definition = METRICS[metric]
+    value = (trials[metric] if definition.compute is None else definition.compute(trials)).astype("float64")
+    by_policy = trials["status"].isin(FAILED) | (value.isna() if definition.also_missing else False)
+    scored = value.mask(by_policy, definition.policy.value(trials).astype("float64"))
     return scored.where(trials["status"].isin(FINISHED))
 
 
@@ -174,7 +190,7 @@ def score_words(metric: str) -> str:
 
 
 def smallest_effect(trials: pd.DataFrame) -> float:
-    """The difference in test accuracy under which arms count as equal, unless a claim says otherwise.
+    """The difference in test accuracy below which arms count as equal, unless a claim sets its own margin.
 
     Half a point, or one test example where the test set is smaller than 200.
     """

@@ -4,26 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from harness.analysis import formatting
 from harness.analysis.metrics import FAILED, FINISHED, METRICS, scores
-from harness.analysis.stats import UsableRange, lr_sensitivity, usable_range
+from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 Point = dict[str, Any]  # axis -> value
-Array = NDArray[np.float64]
-BOUNDS = {  # whether what is beyond the grid may favour (us, them) further -> what the difference is a bound of
-    (False, False): "exact",
-    (True, False): "at least",
-    (False, True): "at most",
-    (True, True): "unknown",
-}
 
 
 def arms(manifest: Manifest) -> list[Any]:
@@ -73,16 +64,16 @@ def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     return trials
 
 
-def by_point(rows: pd.DataFrame, over: Sequence[str]) -> Iterator[tuple[Point, pd.DataFrame]]:
-    """The rows of each grid point, in the order of the suite; one nameless point where `over` is empty."""
-    if not over:
+def by_point(rows: pd.DataFrame, axes: Sequence[str]) -> Iterator[tuple[Point, pd.DataFrame]]:
+    """The rows of each grid point, in the order of the suite; one point without a name where there are no axes."""
+    if not axes:
         yield {}, rows
         return
-    for setting, group in rows.groupby(list(over), dropna=False, sort=False):
-        yield {axis: _plain(value) for axis, value in zip(over, setting, strict=True)}, group
+    for setting, group in rows.groupby(list(axes), dropna=False, sort=False):
+        yield {axis: _to_python(value) for axis, value in zip(axes, setting, strict=True)}, group
 
 
-def _plain(value: Any) -> Any:
+def _to_python(value: Any) -> Any:
     """The value as Python has it, None where it is missing."""
     return None if pd.isna(value) else getattr(value, "item", lambda: value)()
 
@@ -97,54 +88,10 @@ def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     )
 
 
-def slim(units: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+def pairing_columns(units: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """The units with no other columns than pairing needs: taking rows of a hundred columns is slow."""
     columns = (manifest.compare, "seed", *axes(manifest), "score", "failed", "finished", "trials")
     return units[[*dict.fromkeys(columns)]]
-
-
-def range_units(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
-    """One row per arm, seed and grid point: the usable lr range, its decades being the score.
-
-    A seed has a score once all its learning rates have results: half a grid would look like a short range.
-    """
-    over = [*axes(manifest, "lr"), manifest.compare, "seed"]
-    target = manifest.target_accuracy
-    assert target is not None, "a claim on a range is refused where the suite has no target"
-    found = [{**point, **_range(rows, target)} for point, rows in by_point(_accuracy(trials), over)]
-    return pd.DataFrame(found)
-
-
-def _accuracy(trials: pd.DataFrame) -> pd.DataFrame:
-    return score_units(trials, "test_accuracy")
-
-
-def _range(rows: pd.DataFrame, target: float) -> dict[str, Any]:
-    counts = {name: int(rows[name].sum()) for name in ("failed", "finished", "trials")}
-    lrs = rows["lr"].to_numpy("float64")
-    if rows["score"].isna().any():
-        found = UsableRange(np.nan, np.nan, np.nan, low_seen=True, high_seen=True)
-    else:
-        found = usable_range(lrs, rows["score"].to_numpy("float64"), target)
-    return {
-        **counts,
-        "score": found.decades,
-        "low": found.low,
-        "high": found.high,
-        "low_seen": found.low_seen,
-        "high_seen": found.high_seen,
-        "sensitivity": _sensitivity(rows),
-    }
-
-
-def _sensitivity(rows: pd.DataFrame) -> float:
-    """The LR sensitivity in test loss of one seed; NaN until all its learning rates have results."""
-    losses = scores(rows, "test_loss")
-    return (
-        float("nan")
-        if losses.isna().any()
-        else lr_sensitivity(np.asarray(losses, dtype=np.float64), rows["initial_loss"].mean())
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,21 +102,21 @@ class ArmSample:
     failed: int
     finished: int
     trials: int
-    one_each: bool  # whether a unit is one trial: trials that share a seed are no sample to estimate a rate from
+    units_are_trials: bool  # trials that share a seed, as units of several do, are no sample to estimate a rate from
 
     @property
-    def scores(self) -> Array:
+    def scores(self) -> FloatArray:
         return self.units["score"].to_numpy("float64")
 
     @property
-    def failures(self) -> Array:
+    def failures(self) -> FloatArray:
         """How many trials of each unit failed to train."""
         return self.units["failed"].to_numpy("float64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Two arms at one grid point: entry i of both sides comes from the same seed."""
+    """Two arms at one grid point: entry i of both samples comes from the same seed."""
 
     arm: Any
     than: Any
@@ -177,11 +124,11 @@ class Pairs:
     point: Point
     ours: ArmSample
     theirs: ArmSample
-    n_unpaired: int  # scores without a partner, left out
+    n_unpaired: int  # scores without a partner, excluded
     n_missing: int = 0  # results that have no score, which a verdict can't go without
 
     @property
-    def differences(self) -> Array:
+    def differences(self) -> FloatArray:
         """Per seed by how much `arm` does better than `than`."""
         return METRICS[self.metric].sign * (self.ours.scores - self.theirs.scores)
 
@@ -190,104 +137,77 @@ class Pairs:
         return replace(self, arm=self.than, than=self.arm, ours=self.theirs, theirs=self.ours)
 
     def of_seeds(self, seeds: pd.Index) -> "Pairs":
-        """The pairs of these seeds; the others count as left out."""
-        left_out = 2 * (len(self.ours.units) - len(seeds))
-        ours, theirs = (replace(side, units=side.units.loc[seeds]) for side in (self.ours, self.theirs))
-        return replace(self, ours=ours, theirs=theirs, n_unpaired=self.n_unpaired + left_out)
+        """The pairs of these seeds; the others count as unpaired."""
+        excluded = 2 * (len(self.ours.units) - len(seeds))
+        ours, theirs = (replace(sample, units=sample.units.loc[seeds]) for sample in (self.ours, self.theirs))
+        return replace(self, ours=ours, theirs=theirs, n_unpaired=self.n_unpaired + excluded)
 
 
 def metric_pairs(trials: pd.DataFrame, manifest: Manifest, arm: Any, than: Any, metric: str) -> list[Pairs]:
     """Two arms' trials, paired by seed at every grid point that both arms have in the suite."""
-    return pairs_of(score_units(trials, metric), manifest, axes(manifest), (arm, than, metric))
-
-
-def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> list[Pairs]:
-    """Two arms' step times, as -log of milliseconds, paired by seed.
-
-    Trials that trained together share their time. They are one measurement and not several: one pair of them is kept.
-    """
-    times = results.telemetry.set_index("key")["step_ms"].astype("float64")
-    units = score_units(trials, "test_loss").assign(score=-np.log(trials["key"].map(times)))
-    found = pairs_of(units, results.manifest, axes(results.manifest), (arm, than, "step_time"))
-    return [_apart(pairs) for pairs in found]
-
-
-def _apart(pairs: Pairs) -> Pairs:
-    """The pairs without those of which either side was measured together with one before."""
-    both = pd.DataFrame({"ours": pairs.ours.scores, "theirs": pairs.theirs.scores})
-    first = ~(both["ours"].duplicated() | both["theirs"].duplicated()).to_numpy()
-    ours, theirs = (replace(side, units=side.units[first]) for side in (pairs.ours, pairs.theirs))
-    return replace(pairs, ours=ours, theirs=theirs)
-
-
-def range_pairs(ranges: pd.DataFrame, manifest: Manifest, arm: Any, than: Any) -> list[Pairs]:
-    """Two arms' usable ranges of lr, paired by seed at every grid point but for lr."""
-    return pairs_of(ranges, manifest, axes(manifest, "lr"), (arm, than, "lr_decades"))
-
-
-def sensitivity_pairs(ranges: pd.DataFrame, manifest: Manifest, arm: Any, than: Any) -> list[Pairs]:
-    """Two arms' sensitivities to lr, from `range_units`, paired by seed at every grid point but for lr."""
-    units = ranges.assign(score=ranges["sensitivity"])
-    return pairs_of(units, manifest, axes(manifest, "lr"), (arm, than, "lr_sensitivity"))
+    units = score_units(trials, metric)
+    return pairs_of(units, manifest, axes(manifest), arm=arm, than=than, metric=metric)
 
 
 def pairs_of(
     units: pd.DataFrame,
     manifest: Manifest,
-    over: Sequence[str],
-    of: tuple[Any, Any, str],
+    axes: Sequence[str],
+    *,
+    arm: Any,
+    than: Any,
+    metric: str,
     against: Mapping[str, Any] | None = None,
 ) -> list[Pairs]:
-    """Units of two arms (arm, than, metric), paired by seed at every grid point that both have.
+    """Units of two arms, paired by seed at every grid point of these axes that both have.
 
-    The other arm stands at the same point, but for the axes `against`; a point is not compared with itself.
+    The other arm is at the same point except for the axes in `against`; a point is not compared with itself.
     """
-    arm, than, _ = of
-    compared, found = units[manifest.compare], []
-    theirs_at = {tuple(point.items()): here for point, here in by_point(units[compared == than], over)}
-    for point, here in by_point(units[compared == arm], over):
-        there = {**point, **(against or {})}
-        theirs = theirs_at.get(tuple(there.items()))
-        if here.empty or theirs is None or theirs.empty or (there == point and arm == than):
+    arm_column, pairs = units[manifest.compare], []
+    theirs_at = {tuple(point.items()): rows for point, rows in by_point(units[arm_column == than], axes)}
+    for point, ours in by_point(units[arm_column == arm], axes):
+        other_point = {**point, **(against or {})}
+        theirs = theirs_at.get(tuple(other_point.items()))
+        if ours.empty or theirs is None or theirs.empty or (other_point == point and arm == than):
             continue
-        found.append(paired(by_seed(here), by_seed(theirs), of, point))
-    return found
+        pairs.append(paired(by_seed(ours), by_seed(theirs), arm=arm, than=than, metric=metric, point=point))
+    return pairs
 
 
-def paired(ours: pd.DataFrame, theirs: pd.DataFrame, of: tuple[Any, Any, str], point: Point) -> Pairs:
+def paired(ours: pd.DataFrame, theirs: pd.DataFrame, *, arm: Any, than: Any, metric: str, point: Point) -> Pairs:
     """Units by seed, those kept that have a score in both arms."""
-    arm, than, metric = of
-    scored = [side.index[side["score"].notna()] for side in (ours, theirs)]
+    scored = [units.index[units["score"].notna()] for units in (ours, theirs)]
     both = scored[0].intersection(scored[1]).sort_values()
-    unscored = [(side["finished"] == side["trials"]) & side["score"].isna() for side in (ours, theirs)]
+    unscored = [(units["finished"] == units["trials"]) & units["score"].isna() for units in (ours, theirs)]
     return Pairs(
         arm=arm,
         than=than,
         metric=metric,
         point=point,
-        ours=_side(ours, both),
-        theirs=_side(theirs, both),
+        ours=_arm_sample(ours, both),
+        theirs=_arm_sample(theirs, both),
         n_unpaired=len(scored[0]) + len(scored[1]) - 2 * len(both),
         n_missing=sum(int(missing.sum()) for missing in unscored),
     )
 
 
-def _side(units: pd.DataFrame, paired: pd.Index) -> ArmSample:
+def _arm_sample(units: pd.DataFrame, seeds: pd.Index) -> ArmSample:
     failed, finished, trials = (int(units[name].sum()) for name in ("failed", "finished", "trials"))
-    return ArmSample(units.loc[paired], failed, finished, trials, one_each=bool((units["trials"] <= 1).all()))
+    units_are_trials = bool((units["trials"] <= 1).all())
+    return ArmSample(units.loc[seeds], failed, finished, trials, units_are_trials)
 
 
 def by_seed(units: pd.DataFrame) -> pd.DataFrame:
     """The units by their seed."""
-    refuse_duplicates(units, "seed")
+    check_unique(units, "seed")
     return units.set_index("seed")
 
 
-def refuse_duplicates(units: pd.DataFrame, *by: str) -> None:
+def check_unique(units: pd.DataFrame, *columns: str) -> None:
     """Raise DamageError where a seed stands twice: then the table is of another grid than suite.json."""
-    twice = units.duplicated(list(by))
-    if twice.any():
+    duplicated = units.duplicated(list(columns))
+    if duplicated.any():
         raise DamageError(
-            f"trials.csv has two trials of seed {units.loc[twice, 'seed'].iloc[0]} at one grid point; an axis is "
+            f"trials.csv has two trials of seed {units.loc[duplicated, 'seed'].iloc[0]} at one grid point; an axis is "
             "missing in suite.json"
         )

@@ -1,6 +1,6 @@
-"""Claims into verdicts: what the data say of what a suite declared.
+"""From declared claims to verdicts.
 
-How each kind is put to the test stands in kinds.py. A verdict is one of
+How each kind of claim is tested and judged stands in its file in claims/. A verdict is one of
 
 supported    the claim holds at every grid point that it covers
 refuted      the opposite of the claim holds at one of these points at least
@@ -19,27 +19,24 @@ cross-fitted scores with a bootstrap interval, recovers about a ratio: its inter
 gain - margin x loss, a mean of differences like any other.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
-from typing import Any
 
 import numpy as np
 
 from harness.analysis import pairing
-from harness.analysis.claims import DESCRIPTIVE, KINDS, REFUTED, SUPPORTED, UNDECIDED, other_arm
+from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison, adjusted
-from harness.analysis.validation import validate_claim
+from harness.analysis.judging import DESCRIPTIVE, REFUTED, SUPPORTED, UNDECIDED
+from harness.analysis.validation import check
 from harness.analysis.wording import sentence, statement
-from harness.errors import SuiteError
 from harness.spec.claim import Claim
-from harness.spec.manifest import DeclaredClaim, Manifest
+from harness.spec.manifest import DeclaredClaim
 from harness.storage.tables import Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the data say of one claim."""
+    """The verdict on one claim, in words and in numbers."""
 
     claim: Claim
     statement: str  # the claim in words
@@ -49,58 +46,35 @@ class Verdict:
     declared_after: int  # trials that had results when the claim was first declared
 
 
-def check(claims: Iterable[Claim], manifest: Manifest) -> None:
-    """Refuse claims that the suite can't answer, before anything is trained."""
-    for number, claim in enumerate(claims, start=1):
-        try:
-            validate_claim(claim, manifest)
-        except SuiteError as error:
-            raise SuiteError(f"claim {number} ({claim.kind}): {error}") from None
-
-
 def verdicts(results: Results, rng: np.random.Generator) -> list[Verdict]:
     """The verdict on every claim of the suite, in their order."""
-    results, found = pairing.named_arms(results), []
+    results, judged = pairing.named_arms(results), []
     for number, declared in enumerate(results.manifest.claims, start=1):
         check([declared.claim], results.manifest)
-        found.append(_verdict(declared, f"claim {number}", results, rng))
-    return found
+        judged.append(_verdict(declared, f"claim {number}", results, rng))
+    return judged
 
 
 def _verdict(declared: DeclaredClaim, name: str, results: Results, rng: np.random.Generator) -> Verdict:
     claim, kind = declared.claim, KINDS[declared.claim.kind]
     judged = [replace(c, shown_in=name, verdict=kind.judge(c)) for c in adjusted(kind.compare(claim, results, rng))]
-    families = kind.secondary_tests(claim, results, rng) if kind.secondary_tests else []
-    beside = [replace(c, shown_in=name) for family in families for c in adjusted(family)]
+    families = kind.secondary_tests(claim, results, rng)
+    secondary = [replace(c, shown_in=name) for family in families for c in adjusted(family)]
     word = _overall([comparison.verdict for comparison in judged])
     return Verdict(
         claim=claim,
         statement=statement(claim, results.manifest),
         word=word,
-        sentence=sentence(claim, judged, word, beside),
-        comparisons=(*judged, *beside),
+        sentence=sentence(claim, judged, word, secondary, compare=results.manifest.compare),
+        comparisons=(*judged, *secondary),
         declared_after=declared.declared_after,
     )
 
 
-def _overall(found: list[str]) -> str:
-    if REFUTED in found:
+def _overall(words: list[str]) -> str:
+    """The verdict on a claim from those at its grid points."""
+    if REFUTED in words:
         return REFUTED
-    if set(found) <= {DESCRIPTIVE}:
+    if set(words) <= {DESCRIPTIVE}:
         return DESCRIPTIVE
-    return SUPPORTED if set(found) == {SUPPORTED} else UNDECIDED
-
-
-def comparisons_of(claim: Claim, manifest: Manifest) -> int:
-    """How many comparisons the verdict on a claim rests on: as many as it covers grid points."""
-    within = ["lr"] if KINDS[claim.kind].over_lr else [claim.along] if claim.along else []
-    axes = pairing.axes(manifest, *within)
-    wanted = {axis: value if isinstance(value, list | tuple) else [value] for axis, value in claim.where.items()}
-    points = product(*(wanted.get(axis, pairing.values(manifest, axis)) for axis in axes))
-    than, there = other_arm(claim, manifest)
-    is_itself = than == (claim.than if claim.kind == "recovers" else claim.arm)
-    return sum(not (is_itself and there and _is_at(dict(zip(axes, point, strict=True)), there)) for point in points)
-
-
-def _is_at(point: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    return all(point.get(axis) == value for axis, value in there.items())
+    return SUPPORTED if set(words) == {SUPPORTED} else UNDECIDED

@@ -11,7 +11,7 @@ from harness.execution.stop_flag import INTERRUPTED, RunAborted
 
 
 def printable(text: str) -> str:
-    """The text with whatever would move the cursor or turn the line around written out: it may be a stranger's."""
+    """The text with control characters escaped: it may come from a file of somebody else."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -25,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(f"harness: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
-    except RunAborted as halted:
-        print(f"harness: {halted}", file=sys.stderr)
-        return halted.exit_code
+    except RunAborted as aborted:
+        print(f"harness: {aborted}", file=sys.stderr)
+        return aborted.exit_code
     except KeyboardInterrupt:
         print("harness: stopped by Ctrl-C", file=sys.stderr)
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""Where tables are shown."""
+"""The console that tables are printed on."""
 
 import errno
 
@@ -6,7 +6,7 @@ import rich.console
 
 
 class Console(rich.console.Console):
-    """A console that leaves it to `main` what a reader that has gone away (`| head`) comes to: it is no failure."""
+    """A console that leaves a broken pipe to `main`: a reader that has seen enough (`| head`) is no failure."""
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, as `print` does."""

@@ -1,4 +1,4 @@
-"""`--fail-if`: conditions under which a command that went well ends with exit code 5 all the same."""
+"""`--fail-if`: conditions under which a command that went well still ends with exit code 5."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,7 +15,7 @@ def parse_fail_if(rules: Sequence[str], known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-def close_gate(asked: Sequence[str], found: Mapping[str, str]) -> None:
-    """Raise GateError where something was found of a condition that is asked for."""
-    if met := [f"{name} ({found[name]})" for name in asked if found[name]]:
+def close_gate(asked: Sequence[str], cases: Mapping[str, str]) -> None:
+    """Raise GateError where a condition that is asked for is met: has cases."""
+    if met := [f"{name} ({cases[name]})" for name in asked if cases[name]]:
         raise GateError(f"--fail-if: {'; '.join(met)}")

@@ -1,4 +1,4 @@
-"""What can be said on the command line. A verb's module is loaded when the verb is asked for."""
+"""The options of the command line. A verb's module is loaded when the verb is asked for."""
 
 import argparse
 import importlib
@@ -23,11 +23,15 @@ ONLY = (
 )
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
-FORMATS = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
+EXECUTOR_NAMES = ("local", "in-process")
+FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
-OWN = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
-TRUST = ("--allow-pickle", {"action": "store_true", "help": "run what the author of a `module` file put into it"})
-ON = (
+SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
+ALLOW_PICKLE = (
+    "--allow-pickle",
+    {"action": "store_true", "help": "run what the author of a `module` file put into it"},
+)
+MODEL_DEVICE = (
     "--device",
     {"default": "cpu", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where the model runs; cpu unless given"},
 )
@@ -46,12 +50,19 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         "train what is missing, then write the report",
         [
             *(SUITES, RESULTS, ONLY, WORKERS, DEVICE),
-            ("--executor", {"choices": ["local", "slurm", "dask"], "default": "local", "help": "where cohorts run"}),
+            (
+                "--executor",
+                {
+                    "choices": EXECUTOR_NAMES,
+                    "default": "local",
+                    "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
+                },
+            ),
             (
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
             ),
-            ("--fresh", {"action": "store_true", "help": "set results aside and train everything again"}),
+            ("--fresh", {"action": "store_true", "help": "archive earlier results and train everything again"}),
             ("--time-budget", {"default": None, "metavar": "2h", "help": "stop in time, with all state saved"}),
             (
                 "--progress",
@@ -84,7 +95,10 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         "write the trained model of a trial, where its suite saves models, to a file",
         [
             ("trial", {"help": "the key of a trial, or how it begins"}),
-            ("--format", {"choices": FORMATS, "default": "checkpoint", "help": "of the file; checkpoint unless given"}),
+            (
+                "--format",
+                {"choices": FORMAT_NAMES, "default": "checkpoint", "help": "checkpoint unless given"},
+            ),
             (
                 "--output",
                 {"type": Path, "required": True, "metavar": "FILE", "help": "the file to write", "short": "-o"},
@@ -97,11 +111,11 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "help": "of its epochs: the last, or the best to validate",
                 },
             ),
-            *(OWN, RESULTS),
+            *(SUITE_CODE, RESULTS),
         ],
     ),
     "predict": (
-        "say what a trained model makes of examples",
+        "apply a trained model to examples",
         [
             *(MODEL, ("data", {"help": "a .csv or .npz file, or the name of a dataset"})),
             (
@@ -114,11 +128,11 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "short": "-o",
                 },
             ),
-            *(TRUST, OWN, ON),
+            *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],
     ),
     "evaluate": (
-        "judge a trained model with running, batch and recalibrated statistics",
+        "evaluate a trained model with running, batch and recalibrated statistics",
         [
             *(
                 MODEL,
@@ -129,9 +143,9 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ),
             (
                 "--batch-size",
-                {"default": "1", "metavar": "N", "help": "examples that are judged together; 1 unless given"},
+                {"default": "1", "metavar": "N", "help": "examples that are evaluated together; 1 unless given"},
             ),
-            *(TRUST, OWN, ON),
+            *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],
     ),
     "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
@@ -147,7 +161,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options, with the function that does the verb as `do`; UsageError where they make no sense."""
+    """The options, with the function of the verb as `do`; UsageError where they make no sense."""
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if not arguments:
         raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
@@ -157,7 +171,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
     options = _parser().parse_args(arguments)
     options.do = _verb(options.verb)
-    _check(options)
+    _convert(options)
     return options
 
 
@@ -174,19 +188,15 @@ def _parser() -> _Parser:
 
 
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
-    do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.{name}"), name)
+    do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.verbs.{name}"), name)
     return do
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Turn texts into values, where they are not what they must be into one line."""
+def _convert(options: argparse.Namespace) -> None:
+    """Turn texts into values; UsageError where one is wrong."""
     given = vars(options)
-    if given.get("executor", "local") != "local":
-        raise MachineError(f"--executor {options.executor} is not there yet; leave it out to train on this machine")
-    if "workers" in given and options.workers != "auto":
-        if not options.workers.isdecimal() or not 1 <= int(options.workers) <= 1024:
-            raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {options.workers!r}")
-        options.workers = int(options.workers)
+    if "workers" in given:
+        options.workers = _workers(options.workers)
     if given.get("output") is not None and options.output.is_dir():
         raise UsageError(f"--output must be a file, got the folder {options.output}")
     if "batch_size" in given:
@@ -194,7 +204,7 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
         options.batch_size = int(options.batch_size)
     if given.get("time_budget") is not None:
-        options.time_budget = _seconds(options.time_budget)
+        options.time_budget = _duration_seconds(options.time_budget)
     if "retry" in given:
         options.retry = frozenset(filter(None, options.retry.split(",")))
         for status in sorted(options.retry - set(NO_RESULT)):
@@ -204,7 +214,16 @@ def _check(options: argparse.Namespace) -> None:
             )
 
 
-def _seconds(text: str) -> float:
+def _workers(text: str) -> int | None:
+    """A number of workers; None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
+    return int(text)
+
+
+def _duration_seconds(text: str) -> float:
     """A duration such as 2h, 1h30m, 90s."""
     match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text)
     seconds = (

@@ -1,19 +1,43 @@
-"""How a run shows where it is: live bars on a terminal, a line now and then in a pipe, or nothing."""
+"""How the progress of a run is shown: live bars on a terminal, a line now and then in a pipe, or nothing."""
 
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.execution.scheduler import Event
+from harness.execution.executors.base import Event
+from harness.execution.runner import RunEvent, RunResult, TrainingStarted
 from harness.spec.trial import Trial
 
 LINE_EVERY = 10.0  # seconds
+
+
+def show_progress(events: Iterator[RunEvent], kind: str) -> RunResult:
+    """Show what happens in a run as it happens; return how it ended. Notes are shown once."""
+    tally, shown = None, set[str]()
+    with ExitStack() as stack:
+        for event in events:
+            match event:
+                case TrainingStarted():
+                    screen = stack.enter_context(display(kind))
+                    tally = Tally([trial for cohort in event.plan.pending for trial in cohort.trials], event.compare)
+                case RunResult():
+                    return event
+                case Event() if tally is None:  # nothing is training yet
+                    print(event.note)
+                    continue
+                case Event():
+                    tally.add(event)
+                    if event.note and event.note not in shown:
+                        screen.note(event.note)
+                        shown.add(event.note)
+            screen.show(tally)
+    raise AssertionError("a run ends with its result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +59,27 @@ class Tally:
         self.failed: set[str] = set()
 
     def add(self, event: Event) -> None:
-        """Take in what has happened."""
+        """Take an event into account."""
         for key in event.keys:
             self.done[key] = event.done
         self.failed.update(event.failed)
 
-    def arms(self) -> dict[str, Count]:
+    def by_arm(self) -> dict[str, Count]:
         """How far each arm is."""
-        return {
-            arm: self.of([key for key, its in self.arm.items() if its == arm])
-            for arm in dict.fromkeys(self.arm.values())
-        }
+        arms = dict.fromkeys(self.arm.values())
+        return {arm: self._count([key for key in self.arm if self.arm[key] == arm]) for arm in arms}
 
-    def of(self, keys: Sequence[str]) -> Count:
-        """How far some trials are."""
+    def total(self) -> Count:
+        """How far all trials are together."""
+        return self._count(list(self.arm))
+
+    def _count(self, keys: Sequence[str]) -> Count:
         done = [self.done[key] for key in keys]
         return Count(sum(done), sum(share >= 1 for share in done), len(keys), len(self.failed.intersection(keys)))
 
 
 class Display(Protocol):
-    """Shows a tally, and lines beside it."""
+    """Shows a tally, and notes beside it."""
 
     def show(self, tally: Tally) -> None: ...
 
@@ -78,12 +103,12 @@ class _Plain(_Silent):
         if now - self.last < LINE_EVERY:
             return
         self.last = now
-        now_at = tally.of(list(tally.arm))
-        share = now_at.work / now_at.trials
+        total = tally.total()
+        share = total.work / total.trials
         left = f"about {duration((now - self.started) * (1 - share) / share)} left" if share else "time left unknown"
         print(
-            f"{now_at.ended} of {now_at.trials} trials trained, {share:.0%} of the work, "
-            f"{now_at.failed} failed to train, {left}",
+            f"{total.ended} of {total.trials} trials trained, {share:.0%} of the work, "
+            f"{total.failed} failed to train, {left}",
             flush=True,
         )
 
@@ -94,7 +119,7 @@ class _Rich:
         self.tasks: dict[str, TaskID] = {}
 
     def show(self, tally: Tally) -> None:
-        for arm, count in tally.arms().items():
+        for arm, count in tally.by_arm().items():
             if arm not in self.tasks:
                 self.tasks[arm] = self.progress.add_task(arm, total=count.trials, ended=0, failed="")
             failed = f"{count.failed} failed to train" if count.failed else ""
@@ -124,7 +149,7 @@ def display(kind: str) -> Iterator[Display]:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 45 s, 3 min, 2 h 10 min."""
+    """A time for people: 45 s, 3 min, 2 h 10 min."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Arrays from files that a stranger may have written: no pickle, and no more memory than the file can account for."""
+"""Arrays from files of unknown origin: no pickle, and no more memory than the size of the file accounts for."""
 
 import io
 import math
@@ -15,8 +15,8 @@ from harness.io import read_bytes
 
 MAX_BYTES = 64 * 2**30
 MAX_TEXT_BYTES = 2**30
-UNFOLDS = 100  # times its own size, at most, that an archive of arrays may take in memory
-SMALL = 2**26  # bytes that any archive may take
+MAX_RATIO = 100  # of the bytes of an archive in memory to those in its file
+SMALL = 2**26  # bytes in memory that any archive may take
 LABEL = "label"
 
 
@@ -25,8 +25,8 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         data = read_bytes(path, max_bytes=MAX_BYTES)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, UNFOLDS * len(data)):
-                raise ValueError(f"it unfolds to more than {UNFOLDS} times its size")
+            if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, MAX_RATIO * len(data)):
+                raise ValueError(f"it unfolds to more than {MAX_RATIO} times its size")
             for entry in archive.infolist():
                 _check_size(archive, entry)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -36,7 +36,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _check_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    """ValueError where an array claims a shape that it has no bytes for: numpy would make room first."""
+    """ValueError where an array claims a shape that it has no bytes for: numpy would allocate it first."""
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -48,7 +48,7 @@ def _check_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
 def read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """The examples in a table of numbers, one a row "N C", and the labels in its column `label`, if it has one.
 
-    The first row names the columns, unless all of it are numbers.
+    The first row has the names of the columns, unless it is all numbers.
     """
     data = _read(path)
     try:
@@ -57,8 +57,8 @@ def read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         if frame.empty:
             raise ValueError("it has no rows")
         labels = frame.pop(LABEL).to_numpy() if LABEL in frame.columns else None
-        if wrong := [name for name, kind in frame.dtypes.items() if kind.kind not in "fiub"]:
-            raise ValueError(f"column {str(wrong[0])[:50]!r} holds more than numbers")
+        if invalid := [name for name, dtype in frame.dtypes.items() if dtype.kind not in "fiub"]:
+            raise ValueError(f"column {str(invalid[0])[:50]!r} holds more than numbers")
         return frame.to_numpy(np.float32), labels
     except (ValueError, TypeError, OverflowError, pd.errors.ParserError) as error:
         raise UsageError(f"{path} is no table of numbers: {' '.join(str(error).split())[:200]}") from error

@@ -1,8 +1,9 @@
-"""The data: arrays, cut once into training, validation and test examples, the same for every trial and seed.
+"""Datasets: arrays, split once into training, validation and test examples, the same for every trial and seed.
 
-To add a dataset: one entry in DATASETS, a function without arguments that returns splits; those that have to be got
-from somewhere are in sources.py. A suite brings its own as a function or as an .npz file, with x and y, or with
-x_train, y_train, x_test, y_test and, if it likes, x_val and y_val. What OpenML calls NAME is `openml:NAME`.
+To add a dataset: one entry in DATASETS, a function without arguments that returns arrays; where they must be downloaded
+or need a package, an entry in SOURCES of downloads.py instead. The arrays are x and y, or x_train, y_train, x_test,
+y_test and, if there is one, a validation split, x_val and y_val. A suite brings its own dataset as such a function, or
+as an .npz file of such arrays. The dataset NAME of OpenML is `openml:NAME`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from harness.data.downloads import OPENML, SOURCES, Arrays, from_openml, home
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
 
-TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data bring no split
+TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
 
 
@@ -45,43 +46,44 @@ class Dataset:
         return len(self.y[split])
 
 
-def load_dataset(name: str, folder: Path, own: Mapping[str, Callable[[], Any]]) -> Dataset:
+def load_dataset(name: str, folder: Path, factories: Mapping[str, Callable[[], Any]]) -> Dataset:
     """The dataset of that name: a function of the suite's own, an .npz in its folder, one of DATASETS or of OpenML."""
-    if name in own:
-        made = own[name]()
-        arrays = dict(zip(("x", "y"), made, strict=True)) if isinstance(made, tuple) and len(made) == 2 else made
+    if name in factories:
+        result = factories[name]()
+        is_pair = isinstance(result, tuple) and len(result) == 2
+        arrays = dict(zip(("x", "y"), result, strict=True)) if is_pair else result
         if not isinstance(arrays, Mapping):
             raise SuiteError(
-                f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(made).__name__}"
+                f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(result).__name__}"
             )
     elif name.endswith(".npz"):
         arrays = read_npz(folder / name)
     else:
-        return _known(name, home())
-    return _checked(name, _split(name, arrays))
+        return _load_by_name(name, home())
+    return _validated(name, _split(name, arrays))
 
 
 @lru_cache(maxsize=4)
-def _known(name: str, home: Path) -> Dataset:  # noqa: ARG001 (other files, another dataset)
+def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cache's key: its files may differ)
     if not name.startswith(OPENML):
-        return _checked(name, _split(name, lookup(DATASETS, name, "dataset")()))
+        return _validated(name, _split(name, lookup(DATASETS, name, "dataset")()))
     arrays = dict(_split(name, from_openml(name)))
     # In single precision the sum of a long column stops growing.
-    mean, deviation = (of(arrays["x_train"], 0, np.float64).astype(np.float32) for of in (np.mean, np.std))
+    mean, std = (function(arrays["x_train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
     for split in ("train", "val", "test"):  # features come in any unit
-        arrays[f"x_{split}"] = (arrays[f"x_{split}"] - mean) / np.where(deviation > 0, deviation, 1.0)
-    return _checked(name, arrays)
+        arrays[f"x_{split}"] = (arrays[f"x_{split}"] - mean) / np.where(std > 0, std, 1.0)
+    return _validated(name, arrays)
 
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
-    """Keep two-dimensional data in a folder, where there is one, so that a report can draw it."""
+    """Write two-dimensional data into a folder, where one is given, so that a report can draw them."""
     if folder is None or dataset.input_shape != (2,):
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():
-        sink = BytesIO()
-        np.savez(sink, **{f"{axis}_{s}": getattr(dataset, axis)[s] for axis in "xy" for s in ("train", "test")})
-        write_atomically(path, sink.getvalue())
+        file = BytesIO()
+        np.savez(file, **{f"{axis}_{s}": getattr(dataset, axis)[s] for axis in "xy" for s in ("train", "test")})
+        write_atomically(path, file.getvalue())
 
 
 def _digits() -> Arrays:
@@ -91,7 +93,7 @@ def _digits() -> Arrays:
 
 
 def _circles() -> Arrays:
-    """Two rings: 1400 points to train and 600 to test as the tutorial cuts them, and 600 more to validate."""
+    """Two rings: 1400 points to train and 600 to test, split as in the tutorial, and 600 more to validate."""
     x, y = make_circles(2000, noise=0.1, factor=0.4, random_state=42)
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=42)
     x_val, y_val = make_circles(600, noise=0.1, factor=0.4, random_state=43)
@@ -106,30 +108,30 @@ DATASETS: dict[str, Callable[[], Arrays]] = {
 
 
 def _split(name: str, arrays: Arrays) -> Arrays:
-    """Arrays for all three splits; those that are missing are cut from what is there, class by class."""
+    """Arrays for all three splits; those that are missing are split off the others, stratified by class."""
     val_share = VAL_SHARE
     if set(arrays) == {"x", "y"}:
-        cut = _cut(name, arrays["x"], arrays["y"], TEST_SHARE)
-        arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), cut, strict=True))
+        parts = _train_test_split(name, arrays["x"], arrays["y"], TEST_SHARE)
+        arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), parts, strict=True))
         val_share = VAL_SHARE / (1 - TEST_SHARE)
     needed = {"x_train", "y_train", "x_test", "y_test"}
     if not needed <= set(arrays):
         raise SuiteError(f"dataset {name!r} needs x and y, or {', '.join(sorted(needed))}; it has {', '.join(arrays)}")
     if not {"x_val", "y_val"} <= set(arrays):
-        cut = _cut(name, arrays["x_train"], arrays["y_train"], val_share)
-        arrays = {**arrays, **dict(zip(("x_train", "x_val", "y_train", "y_val"), cut, strict=True))}
+        parts = _train_test_split(name, arrays["x_train"], arrays["y_train"], val_share)
+        arrays = {**arrays, **dict(zip(("x_train", "x_val", "y_train", "y_val"), parts, strict=True))}
     return arrays
 
 
-def _cut(name: str, x: NDArray[Any], y: NDArray[Any], share: float) -> list[NDArray[Any]]:
+def _train_test_split(name: str, x: NDArray[Any], y: NDArray[Any], share: float) -> list[NDArray[Any]]:
     try:
-        cut: list[NDArray[Any]] = train_test_split(x, y, test_size=share, random_state=SPLIT_SEED, stratify=y)
+        parts: list[NDArray[Any]] = train_test_split(x, y, test_size=share, random_state=SPLIT_SEED, stratify=y)
     except ValueError as error:
         raise SuiteError(f"dataset {name!r} can't be split: {error}") from error
-    return cut
+    return parts
 
 
-def _checked(name: str, arrays: Arrays) -> Dataset:
+def _validated(name: str, arrays: Arrays) -> Dataset:
     splits = ("train", "val", "test")
     try:
         x = {split: np.ascontiguousarray(arrays[f"x_{split}"], dtype=np.float32) for split in splits}

@@ -1,7 +1,7 @@
-"""Data that don't come with the harness: from files in a folder, from a package, from OpenML.
+"""Datasets that don't come with the harness: from files in a folder, from a package, from OpenML.
 
-Files are looked for under $HARNESS_DATA, or `data/` where that is not set, beside `results/`. What is downloaded is
-kept there as well. To add a source: a function that returns arrays as in datasets.py, and an entry in SOURCES.
+Files are looked for under $HARNESS_DATA, or `data/` where that is not set, beside `results/`. Downloads are kept there
+as well. To add a dataset: one entry in SOURCES, whose function returns arrays as datasets.py describes them.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml
 
-from harness.data.image_formats import CIFAR_SHAPE, Bytes, read_cifar, read_idx, scaled
+from harness.data.image_formats import CIFAR_SHAPE, Bytes, read_cifar, read_idx, standardise_images
 from harness.errors import DamageError, MachineError, SuiteError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -39,7 +39,7 @@ class Source:
     """Where a dataset comes from."""
 
     load: Callable[[], Arrays]
-    is_available: Callable[[], str]  # where it is at hand, "" where it is not
+    is_available: Callable[[], str]  # where this machine has it, "" where it has not
     remedy: str  # how to get it
 
 
@@ -65,12 +65,13 @@ def _fashion() -> Arrays:
 
 
 def _fashion_folder() -> Path | None:
-    wanted = [(split, kind) for split in ("train", "t10k") for kind in ("images", "labels")]
-    return next((f for f in (home() / "fashion-mnist", DEBIAN) if all(_idx(f, *w).exists() for w in wanted)), None)
+    names = [(split, kind) for split in ("train", "t10k") for kind in ("images", "labels")]
+    folders = (home() / "fashion-mnist", DEBIAN)
+    return next((folder for folder in folders if all(_idx(folder, *name).exists() for name in names)), None)
 
 
 def _idx(folder: Path, split: str, kind: str) -> Path:
-    """The file as it is published, or unfolded."""
+    """The file as it is published, or uncompressed."""
     path = folder / f"{split}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
     return path if path.exists() else path.with_name(f"{path.name}.gz")
 
@@ -78,7 +79,7 @@ def _idx(folder: Path, split: str, kind: str) -> Path:
 def _cifar10() -> Arrays:
     """CIFAR-10 (Krizhevsky 2009): 60 000 images of 3 x 32 x 32, each channel less its mean over its deviation.
 
-    OpenML's rows are taken to be in the order of the files; its own checksum is all that they are held to.
+    OpenML's rows are taken to be in the order of the files; only OpenML's own checksum is verified.
     """
     if folder := _cifar_folder():
         parts = [read_cifar([folder / name for name in names]) for names in (CIFAR_FILES[:-1], CIFAR_FILES[-1:])]
@@ -94,7 +95,7 @@ def _cifar_folder() -> Path | None:
 
 
 def _images_and_labels(images: list[Bytes], labels: list[Bytes]) -> Arrays:
-    x_train, x_test = scaled(*images)
+    x_train, x_test = standardise_images(*images)
     return {"x_train": x_train, "y_train": labels[0], "x_test": x_test, "y_test": labels[1]}
 
 
@@ -107,17 +108,19 @@ def _openml_images(name: str, number: int, shape: tuple[int, ...], train: int) -
 
 def from_openml(name: str) -> Arrays:
     """The examples (numbers alone) and classes of the dataset `openml:NAME`, or of its version 2, `openml:NAME@2`."""
-    wanted, _, version = name.removeprefix(OPENML).partition("@")
-    if not re.fullmatch(r"[\w.+()-]+", wanted) or not (version.isdigit() or not version):
+    openml_name, _, version = name.removeprefix(OPENML).partition("@")
+    if not re.fullmatch(r"[\w.+()-]+", openml_name) or not (version.isdigit() or not version):
         raise SuiteError(f"a dataset of OpenML is named as in openml:iris or openml:iris@1, got {name!r}")
-    x, y = _fetch(name, "check the name and the network", name=wanted, version=int(version) if version else "active")
+    x, y = _fetch(
+        name, "check the name and the network", name=openml_name, version=int(version) if version else "active"
+    )
     return {"x": x, "y": np.unique(y, return_inverse=True)[1]}
 
 
-def _fetch(dataset: str, remedy: str, **which: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Features and target from OpenML, kept from then on; scikit-learn holds them to OpenML's checksum."""
+def _fetch(dataset: str, remedy: str, **query: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Features and target from OpenML, cached from then on; scikit-learn verifies OpenML's checksum."""
     try:
-        x, y = fetch_openml(**which, data_home=str(home()), as_frame=False, return_X_y=True, n_retries=1)
+        x, y = fetch_openml(**query, data_home=str(home()), as_frame=False, return_X_y=True, n_retries=1)
         return np.asarray(x, dtype=np.float32), np.asarray(y)
     except (URLError, OSError) as error:
         raise MachineError(
@@ -137,14 +140,14 @@ def _mnist1d() -> Arrays:
         raise MachineError(
             f"dataset 'mnist1d' needs the package {error.name!r}: {SOURCES['mnist1d'].remedy}"
         ) from error
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (the package seeds what all share)
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (the package seeds the global generators)
     try:
-        made = make_dataset(get_dataset_args())
+        arrays = make_dataset(get_dataset_args())
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-    x = {"x_train": made["x"][:, None], "x_test": made["x_test"][:, None]}
-    return {**x, "y_train": made["y"], "y_test": made["y_test"]}
+    x = {"x_train": arrays["x"][:, None], "x_test": arrays["x_test"][:, None]}
+    return {**x, "y_train": arrays["y"], "y_test": arrays["y_test"]}
 
 
 REMEDY_FASHION = (

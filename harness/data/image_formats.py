@@ -1,4 +1,4 @@
-"""Images in the files that MNIST and CIFAR are published in, as bytes 0..255."""
+"""The file formats that MNIST and CIFAR are published in: images as bytes 0..255."""
 
 import gzip
 import math
@@ -13,7 +13,7 @@ from harness.errors import DamageError, MachineError
 Bytes = NDArray[np.uint8]
 
 IDX_BYTES = 0x08  # what an IDX file says of its numbers: each is one byte
-LARGEST = 2**32  # bytes in a file, unfolded
+MAX_BYTES = 2**32  # in a file, uncompressed
 CIFAR_SHAPE = (3, 32, 32)
 
 
@@ -44,29 +44,30 @@ def read_cifar(paths: Sequence[Path]) -> tuple[Bytes, Bytes]:
     return rows[:, 1:].reshape(-1, *CIFAR_SHAPE), rows[:, 0]
 
 
-def scaled(train: Bytes, *others: Bytes) -> list[NDArray[np.float32]]:
-    """Images "N C H W" as single precision, less the mean of the training images over their deviation, by channel."""
+def standardise_images(train: Bytes, *others: Bytes) -> list[NDArray[np.float32]]:
+    """Images "N C H W" in single precision, each channel less its mean over the training images, over its deviation."""
+    # "C 256": how often each value occurs
     counts = np.stack([np.bincount(train[:, c].reshape(-1), minlength=256) for c in range(train.shape[1])])
     shares = counts / counts.sum(1, keepdims=True)
     mean = shares @ np.arange(256)
-    deviation = np.sqrt(np.maximum(shares @ np.arange(256) ** 2 - mean**2, 1e-12))
-    out = []
-    for part in (train, *others):
-        x = part.astype(np.float32)
+    std = np.sqrt(np.maximum(shares @ np.arange(256) ** 2 - mean**2, 1e-12))
+    standardised = []
+    for images in (train, *others):
+        x = images.astype(np.float32)
         x -= mean.astype(np.float32)[:, None, None]
-        x /= deviation.astype(np.float32)[:, None, None]
-        out.append(x)
-    return out
+        x /= std.astype(np.float32)[:, None, None]
+        standardised.append(x)
+    return standardised
 
 
 def _read(path: Path) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError) as error:
         raise DamageError(f"{path} is damaged ({error}); get it again") from error
     except OSError as error:
         raise MachineError(f"{path} can't be read: {error.strerror or error}") from error
-    if len(data) > LARGEST:
-        raise DamageError(f"{path} unfolds to more than {LARGEST} bytes")
+    if len(data) > MAX_BYTES:
+        raise DamageError(f"{path} unfolds to more than {MAX_BYTES} bytes")
     return data

@@ -1,1 +1,1 @@
-"""Where cohorts run: worker processes and ranks, and what is said between them and their supervisor."""
+"""The run of a suite: its preflight, its cohorts in worker processes and on ranks, its report. Start with runner.py."""

@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -17,14 +17,14 @@ from harness.spec.trial import Trial
 from harness.training.loop import train
 from harness.training.state import TrainState
 
-DEFAULT_CACHE_BYTES = 2**25  # bytes
-CACHE_SHARE = 4  # a cohort has this part of it: what is kept is written and read again, with as much besides
+DEFAULT_CACHE_BYTES = 2**25
+CACHE_SHARE = 4  # a cohort has this part of the cache: what it keeps is written and read again, with as much besides
 MAX_ON_GPU = 4096  # models
 FIRST_SIZE, GROWTH = 64, 4  # sizes that are tried on a GPU
-MEMORY_SHARE = 0.6  # of what is free; the rest is for libraries, fragments and evaluations
-KEPT_TIMES, WEIGHTS_TIMES = 3, 7  # gradients of what is kept; of weights: gradients, slots, and copies while recording
-GAIN = 1.05  # a cohort that is larger trains a model at least this much faster, or it isn't worth its memory
-TIMED = 12  # pieces of training, evaluations among them
+MEMORY_SHARE = 0.6  # of what is free; the rest is for libraries, fragmentation and evaluations
+ACTIVATION_COPIES, WEIGHT_COPIES = 3, 7  # with gradients, optimizer state, and copies while CUDA graphs are captured
+MIN_SPEEDUP = 1.05  # of a model's step in a larger cohort; with less it isn't worth its memory
+TIMED_PIECES = 12  # of training, evaluations among them
 
 
 def max_cohort_on_cpu(kept: int) -> int:
@@ -38,51 +38,51 @@ def max_cohort_on_gpu(kept: int, weights: int, examples: int, processes: int) ->
     Each keeps so many bytes for the backward pass, and has so many of weights, and an order of its training examples.
     """
     free, _ = torch.cuda.mem_get_info()
-    return fitting(free // processes, KEPT_TIMES * kept + WEIGHTS_TIMES * weights + 8 * examples)
+    return models_that_fit(free // processes, ACTIVATION_COPIES * kept + WEIGHT_COPIES * weights + 8 * examples)
 
 
-def fitting(free: int, each: int) -> int:
-    """How many models fit into memory that is free, each in need of so many bytes."""
-    return max(1, min(MAX_ON_GPU, int(MEMORY_SHARE * free) // each))
+def models_that_fit(free: int, bytes_per_model: int) -> int:
+    """How many models fit into so many free bytes of memory."""
+    return max(1, min(MAX_ON_GPU, int(MEMORY_SHARE * free) // bytes_per_model))
 
 
 def tune_cohort_size(max_size: int, step_time: Callable[[int], float]) -> int:
-    """The smallest size up to `most` from which a larger one gains nothing; `pace` is how long a model's step takes."""
+    """The smallest size up to `max_size` from which a larger one gains nothing; `step_time` is that of one model."""
     best = min(FIRST_SIZE, max_size)
     fastest = step_time(best)
     while best < max_size:
         size = min(GROWTH * best, max_size)
         seconds = step_time(size)
-        if math.isinf(seconds) or seconds * GAIN > fastest:
+        if math.isinf(seconds) or seconds * MIN_SPEEDUP > fastest:
             break
         best, fastest = size, seconds
     return best
 
 
-def step_time(trials: Sequence[Trial], prepared: Callable[[Sequence[Trial]], TrainState]) -> float:
-    """Seconds of one model's step where these trials train together, by a few steps, which are thrown away.
+def step_time(trials: Sequence[Trial], init: Callable[[Sequence[Trial]], TrainState]) -> float:
+    """Seconds of one model's step where these trials train together, measured on a few steps, which are thrown away.
 
-    Infinite where they can't, for want of memory or of anything else: training will tell whose fault it is.
+    Infinite where they can't, for want of memory or of anything else: training will say which trial is at fault.
     """
     try:
-        steps = [seconds for seconds, work in timed(prepared(trials), TIMED) if work == "train"]
+        steps = [seconds for seconds, work in timed(init(trials), TIMED_PIECES) if work == "train"]
     except Exception:  # noqa: BLE001 (a model of a suite's own may raise anything)
         return math.inf
     return median(steps[1:] or steps) / len(trials)
 
 
-def timed(program: TrainState, pieces: int) -> Iterable[tuple[float, str]]:
+def timed(state: TrainState, pieces: int) -> Iterator[tuple[float, str]]:
     """The first pieces of training, and how many seconds each took."""
-    device, last = program.fail_step.device, time.perf_counter()
-    for _, work in islice(train(program), pieces):
+    device, last = state.fail_step.device, time.perf_counter()
+    for event in islice(train(state), pieces):
         synchronise(device)
         now = time.perf_counter()
-        yield now - last, work
+        yield now - last, event.kind
         last = now
 
 
 @cache
 def cache_bytes() -> int:
-    """The size of the processor's largest cache, where the system tells; else what is usual."""
+    """The size of the processor's largest cache where the system tells it, else a usual size."""
     sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
     return max((int(size[:-1]) * 2**10 for size in sizes if re.fullmatch(r"\d+K", size)), default=DEFAULT_CACHE_BYTES)

@@ -1,37 +1,105 @@
-"""What torch can do on this machine."""
+"""What torch can do on this machine, with a remedy where something that a run may need is missing."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.distributed
 
 from harness.data.downloads import SOURCES
-from harness.execution.cuda import cuda_findings
-from harness.execution.messages import InspectResult
+from harness.execution.gpus import VISIBLE, Gpu, ask_driver, parse_nvidia_smi
+from harness.execution.messages import Finding, InspectResult
 from harness.execution.preflight import cpu_name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchBuild:
+    """What torch was built for, and what it sees."""
+
+    cuda: str | None  # version
+    targets: tuple[str, ...]  # such as sm_90, or compute_120 for all that are newer
+    devices: int
+    nccl: str | None  # version
+
+
 def inspect() -> InspectResult:
-    """Devices and backends, with a remedy where something that a run may need is missing."""
+    """Devices, backends and data sets of this machine."""
     findings = [
         ("processor", f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})", ""),
         ("worker processes", f"start, with {torch.get_num_threads()} thread each", ""),
-        *cuda_findings(),
+        *([("visible GPUs", os.environ[VISIBLE], "")] if VISIBLE in os.environ else []),
+        *cuda_findings(parse_nvidia_smi(ask_driver() or ""), torch_build()),
         ("mps", "available" if torch.backends.mps.is_available() else "none", ""),
         ("backends of torch.distributed", ", ".join(_backends()) or "none", ""),
-        *((f"dataset {name}", where, "") for name, where in _datasets()),
+        *_dataset_findings(),
     ]
     return InspectResult(findings=findings)
 
 
-def _datasets() -> Iterator[tuple[str, str]]:
-    """Where each dataset is that has to be got, or how to get it: what no suite asks for is not missing."""
+def _dataset_findings() -> Iterator[Finding]:
+    """Where each dataset is that has to be downloaded, or how to get it. None is missing: no suite may ask for it."""
     for name, source in SOURCES.items():
-        yield name, source.is_available() or f"not here; where a suite needs it: {source.remedy}"
+        yield f"dataset {name}", source.is_available() or f"not here; where a suite needs it: {source.remedy}", ""
 
 
 def _backends() -> list[str]:
     if not torch.distributed.is_available():
         return []
     checks = {"gloo": torch.distributed.is_gloo_available, "nccl": torch.distributed.is_nccl_available}
-    return [name for name, there in checks.items() if there()]
+    return [name for name, is_available in checks.items() if is_available()]
+
+
+def torch_build() -> TorchBuild:
+    """The torch of this environment."""
+    has_cuda = torch.cuda.is_available()
+    has_nccl = has_cuda and torch.distributed.is_available() and torch.distributed.is_nccl_available()
+    return TorchBuild(
+        cuda=torch.version.cuda,
+        targets=tuple(torch.cuda.get_arch_list()) if has_cuda else (),
+        devices=torch.cuda.device_count() if has_cuda else 0,
+        nccl=".".join(map(str, torch.cuda.nccl.version())) if has_nccl else None,  # type: ignore[no-untyped-call]
+    )
+
+
+def cuda_findings(gpus: Sequence[Gpu], build: TorchBuild) -> Iterator[Finding]:
+    """What the driver's GPUs are good for with this torch, and what is missing to train on them."""
+    if build.cuda is None:
+        remedy = "install a torch that is built for CUDA: pytorch.org/get-started" if gpus else ""
+        yield "cuda", "none (this torch is built without CUDA)", remedy
+    elif not build.devices and not gpus:
+        remedy = "where there is a GPU, install NVIDIA's driver and check it with nvidia-smi"
+        yield "cuda", f"no device (torch is built for CUDA {build.cuda})", remedy
+    elif not build.devices:
+        state = f"torch, built for CUDA {build.cuda}, sees no GPU; driver {gpus[0].driver} has {len(gpus)}"
+        yield "cuda", state, f"look at CUDA_VISIBLE_DEVICES; else update the driver to one for CUDA {build.cuda}"
+    else:
+        yield "cuda", f"{build.devices} visible to torch, built for CUDA {build.cuda}", ""
+        lacks_nccl = build.devices > 1 and build.nccl is None
+        remedy = "ranks on several GPUs need it: install a torch with NCCL" if lacks_nccl else ""
+        yield "nccl", build.nccl or "none", remedy
+    for number, gpu in enumerate(gpus):
+        yield f"gpu {number}", _description(gpu), _remedy(gpu, build.targets)
+
+
+def _description(gpu: Gpu) -> str:
+    parts = [gpu.name]
+    if gpu.memory is not None:
+        free = "" if gpu.free is None else f"{gpu.free / 1024:.1f} of "
+        parts.append(f"{free}{gpu.memory / 1024:.1f} GiB{' free' if free else ''}")
+    if gpu.capability is not None:
+        parts.append(f"capability {gpu.capability[0]}.{gpu.capability[1]}")
+    return ", ".join([*parts, f"driver {gpu.driver}", *(["MIG enabled"] if gpu.mig else [])])
+
+
+def _remedy(gpu: Gpu, targets: Sequence[str]) -> str:
+    if not targets or gpu.capability is None or any(_runs(target, gpu.capability) for target in targets):
+        return ""
+    return f"this torch has kernels for {', '.join(targets)} alone: install another build of it"
+
+
+def _runs(target: str, capability: tuple[int, int]) -> bool:
+    """Whether a GPU runs code for a target: of its own generation, or of any before it where the driver compiles it."""
+    kind, _, digits = target.rstrip("af").partition("_")
+    target_capability = (int(digits[:-1]), int(digits[-1]))
+    return target_capability <= capability and (kind == "compute" or target_capability[0] == capability[0])

@@ -1,4 +1,4 @@
-"""What supervisor and workers say to each other. All of it is plain data; none of it needs torch."""
+"""What a supervisor and its workers send each other. All of it is plain data; none of it needs torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,55 +7,57 @@ from typing import Any
 
 from harness.spec.cohorts import Cohort, Shape
 
+Finding = tuple[str, str, str]  # what was looked at, its state, and a remedy where something is missing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreflightRequest:
-    """Look at the machine, and try one model of each kind: answered by Surveyed or Refused."""
+    """Resolve the device and try one model of each shape: answered by PreflightResult or UserErrorReply."""
 
     suite: Path
     device: str
-    data: Path | None = None  # folder for the data that a report draws
-    measure: bool = False  # also how long cohorts would take
-    cut: bool = True  # whether cohorts are yet to be cut: on a GPU their size is found by trying
+    data_dir: Path | None = None  # folder for the data that a report draws
+    measure: bool = False  # also guess how long cohorts take
+    tune_sizes: bool = True  # on a GPU, find the cohort size by trying; not needed where all cohorts are made already
     workers: int = 1  # that will share the GPUs
 
 
 @dataclass(frozen=True, slots=True)
 class InspectRequest:
-    """Look at the machine alone: answered by Inspected."""
+    """Look at the machine alone: answered by InspectResult."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """Train a cohort and write its records: answered by Progress and then Finished, Stopped, Failed or Refused."""
+    """Train a cohort and write its records: answered by Progress, then Finished, Stopped, Failed or UserErrorReply."""
 
     suite: Path
     cohort: Cohort
     root: Path  # the results folder of the suite
     telemetry: Mapping[str, Any]  # what every record says of this run
-    attempt: int  # of this cohort in this run, from 1
+    attempt: int = 1  # of this cohort in this run, from 1
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedBatch:
-    """Cohorts that ranks train each by itself, one after the other: answered by Dealt."""
+    """Cohorts for ranks that train each by itself, one after the other: answered by DistributedBatchResult."""
 
-    jobs: tuple[TrainRequest, ...]
+    requests: tuple[TrainRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """There is nothing more to do: ranks go home. Not answered."""
+    """There is nothing more to do: ranks end. Not answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Save at the next step and say Stopped."""
+    """Save at the next step and answer Stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortEstimate:
-    """What trials of one shape are like to train."""
+    """What it takes to train trials of one shape."""
 
     max_cohort_size: int  # models of a cohort, so that what they keep for the backward pass fits the cache
     work: float  # of one trial, to tell long cohorts from short: bytes kept times steps
@@ -65,7 +67,7 @@ class CohortEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreflightResult:
-    """What this machine is, and what the suite comes to on it."""
+    """What this machine is, and what the suite takes on it."""
 
     device: str  # what "auto" stands for
     fingerprint: Mapping[str, Any]  # what bits depend on
@@ -75,9 +77,9 @@ class PreflightResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectResult:
-    """What was found: what, its state, and a remedy where something is missing."""
+    """What this machine has for training."""
 
-    findings: list[tuple[str, str, str]]
+    findings: list[Finding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The cohort is saved as far as it came."""
+    """The cohort is saved at the step that it has reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +122,15 @@ class UserErrorReply:
     error: str
 
 
+TrainAnswer = Finished | Stopped | Failed | UserErrorReply
+
+
 @dataclass(frozen=True, slots=True)
 class DistributedBatchResult:
-    """What came of each job that was dealt out, in their order."""
+    """What came of each request of a batch, in their order."""
 
-    answers: tuple[Finished | Stopped | Failed | UserErrorReply, ...]
+    answers: tuple[TrainAnswer, ...]
 
 
 Job = PreflightRequest | InspectRequest | TrainRequest | DistributedBatch | End
-Answer = (
-    PreflightResult | InspectResult | Finished | Stopped | Failed | UserErrorReply | DistributedBatchResult
-)  # each ends a job
+Answer = PreflightResult | InspectResult | TrainAnswer | DistributedBatchResult  # each ends a job

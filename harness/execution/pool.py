@@ -15,12 +15,12 @@ from typing import Any
 
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
-from harness.execution.torchrun import Launched, launch, torchrun_rank
+from harness.execution.torchrun import Launched, launch, torchrun_process
 
 WORKER = "harness.execution.worker"
-HEARTBEAT_TIMEOUT = 1800.0  # seconds without a sign of life after which a worker counts as hung
-RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same of ranks: one that hangs holds up the others
-LAST_WORDS = 5.0  # seconds that a launcher has to say which rank died
+HEARTBEAT_TIMEOUT = 1800.0  # seconds without a message after which a worker counts as hung
+RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same for ranks: one that hangs holds up the others
+LAUNCHER_GRACE = 5.0  # seconds that a launcher has to log which rank died
 STOP_GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
 TERM_SIGNALS = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
 # What libraries read when a worker loads them: the number of threads moves bits; memory that goes back to the system
@@ -74,7 +74,7 @@ class Pool:
             worker.pipe.send(job)
 
     def events(self, timeout: float) -> Iterator[tuple[Job, Progress | Answer]]:
-        """What workers have said by now, and which died or hang; waits for the first up to `timeout` seconds."""
+        """Messages of workers, and failures of those that died or hang; waits up to `timeout` seconds for the first."""
         ready = wait([worker.pipe for worker in self.busy], timeout)
         for worker in self.busy:
             job = worker.job
@@ -91,11 +91,11 @@ class Pool:
             message: Progress | Answer = worker.pipe.recv()
         except (EOFError, OSError):
             if isinstance(worker.process, Launched):
-                worker.process.join(LAST_WORDS)
+                worker.process.join(LAUNCHER_GRACE)
             self._terminate(worker)
             if isinstance(worker.process, Launched):
                 return worker.process.cause()
-            error = _cause(worker.process.exitcode)
+            error = _exit_error(worker.process.exitcode)
             return Failed(outcome="crashed", error=error, details=error, is_retryable=True)
         worker.last_heartbeat = time.monotonic()
         if not isinstance(message, Progress):
@@ -126,9 +126,9 @@ class Pool:
 
 @contextmanager
 def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
-    """A pool of up to `size` workers, from a fork server that has torch loaded; where there are GPUs, each sees one.
+    """A pool of up to `size` workers, forked by a server that has torch loaded; where there are GPUs, each sees one.
 
-    It sees no other, so that what it trains is told only "cuda". Such a worker is a process from the ground up.
+    It sees no other, so that "cuda" means that one. Such a worker is spawned, not forked.
     """
     os.environ.update(WORKER_ENV)
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
@@ -140,7 +140,7 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     def start() -> Worker:
         ours, theirs = context.Pipe()
         gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
-        process = context.Process(target=_run, args=(theirs, gpu), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, gpu), daemon=True)
         with blocked_signals():
             process.start()
         theirs.close()
@@ -154,14 +154,13 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
 
 
 @contextmanager
-def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
+def ranks_of(size: int, stop: Callable[[], bool]) -> Iterator[Pool]:
     """A pool whose one worker is so many ranks, which train one trial at a time together."""
     os.environ.update(WORKER_ENV)
-    under_torchrun = torchrun_rank() is not None
-    silence = (
-        math.inf if under_torchrun else RANKS_HEARTBEAT_TIMEOUT
-    )  # a rank may have done its share while others are at theirs
-    pool = Pool(1, lambda: Worker(*launch(size, stopping)), heartbeat_timeout=silence)
+    under_torchrun = torchrun_process() is not None
+    # Under torchrun, a rank may have done its share while others are at theirs.
+    timeout = math.inf if under_torchrun else RANKS_HEARTBEAT_TIMEOUT
+    pool = Pool(1, lambda: Worker(*launch(size, stop)), heartbeat_timeout=timeout)
     try:
         yield pool
     finally:
@@ -173,22 +172,22 @@ def ranks_of(size: int, stopping: Callable[[], bool]) -> Iterator[Pool]:
 
 @contextmanager
 def blocked_signals() -> Iterator[None]:
-    """Keep signals from what is started here: a terminal sends them to all processes, and this one decides.
+    """Block signals in processes that are started here: a terminal sends them to all, and this process decides.
 
-    They are held back from the first moment on, as no process can do by itself: one takes seconds to load torch.
+    They are blocked from the start; a process that blocked them itself would first take seconds to load torch.
     """
     signals = {signal.SIGINT, *TERM_SIGNALS}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        resource_tracker.ensure_running()  # lets through what it has held back, so the signals are held back again
+        resource_tracker.ensure_running()  # unblocks signals at its end, so they are blocked again
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run(pipe: Connection, gpu: str | None) -> None:
-    """The life of a worker. It is imported there, so that this process never loads torch."""
+def _serve(pipe: Connection, gpu: str | None) -> None:
+    """Run a worker. It is imported there, so that this process never loads torch."""
     if gpu is not None:
         os.environ[VISIBLE] = gpu
     from harness.execution.worker import serve
@@ -196,7 +195,7 @@ def _run(pipe: Connection, gpu: str | None) -> None:
     serve(pipe)
 
 
-def _cause(exit_code: int | None) -> str:
+def _exit_error(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         hint = "; the system does this when memory runs out" if -exit_code == signal.SIGKILL else ""
         return f"the worker was killed by {signal.Signals(-exit_code).name}{hint}"

@@ -9,20 +9,11 @@ from typing import Any
 from harness.execution.messages import PreflightResult
 
 PACKAGE = Path(__file__).parents[1]
-TRAINS = (
-    "spec/trial.py",
-    "spec/cohorts.py",
-    "rng.py",
-    "data",
-    "nn",
-    "ensemble",
-    "probes",
-    "training",
-)  # what bits depend on
+BITS_DEPEND_ON = ("spec/trial.py", "spec/cohorts.py", "rng.py", "data", "nn", "ensemble", "probes", "training")
 
 
 def telemetry_of(preflight: PreflightResult) -> dict[str, Any]:
-    """What the record of every trial says of this run."""
+    """What the record of every trial holds on this run."""
     commit, dirty = _commit()
     return {
         **{name: preflight.machine[name] for name in ("host", "device_name", "python")},
@@ -51,8 +42,8 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _code_hash() -> str:
-    """A digest of the code that trains: a snapshot of other code is not gone on from."""
+    """A digest of the code that trains: a snapshot of other code is not resumed from."""
     files = sorted(
-        file for name in TRAINS for file in [PACKAGE / name, *(PACKAGE / name).rglob("*.py")] if file.is_file()
+        file for name in BITS_DEPEND_ON for file in [PACKAGE / name, *(PACKAGE / name).rglob("*.py")] if file.is_file()
     )
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

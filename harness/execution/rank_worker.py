@@ -1,8 +1,8 @@
 """One of several ranks: a process that does jobs together with the others, until its launcher or supervisor is gone.
 
-The first rank hears of jobs from the supervisor and passes them on. `launch` as first word makes this process the
-launcher instead: torch's own, which ends with the supervisor. Under torchrun all but the first process of the world
-become ranks themselves.
+The first rank gets jobs from the supervisor and broadcasts them. With `launch` as its first argument this process is
+the launcher instead: torch's own, which ends with the supervisor. Under torchrun all processes but the first become
+ranks themselves.
 """
 
 import itertools
@@ -13,38 +13,36 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 import torch.distributed as dist
 
-from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
-from harness.errors import HarnessError
+from harness.ensemble.distributed import DistContext
 from harness.execution.messages import (
+    Answer,
     DistributedBatch,
     DistributedBatchResult,
     End,
     Failed,
-    Finished,
     Progress,
     Stopped,
+    TrainAnswer,
     TrainRequest,
     UserErrorReply,
 )
 from harness.execution.pool import TERM_SIGNALS
-from harness.execution.torchrun import EXIT_MARKER, die_with_parent, is_secondary_failure, torchrun_rank
-from harness.execution.train import train_cohort
-from harness.execution.worker import failed, listen
+from harness.execution.torchrun import EXIT_MARKER, die_with_parent, is_secondary_failure, torchrun_process
+from harness.execution.worker import do_job, listen
 
-Result = Finished | Stopped | Failed | UserErrorReply
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
 LEADER_WAIT = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
 STEP = timedelta(minutes=30)  # that a rank waits for the others in a step
-ASK_EVERY = 0.5  # seconds between two looks at whether another rank was told to stop
+STOP_POLL_SECONDS = 0.5  # between two looks at whether another rank was told to stop
 
 
 def main(arguments: list[str]) -> None:
@@ -55,23 +53,21 @@ def main(arguments: list[str]) -> None:
 
         launcher(arguments[1:])
     else:
-        serve(arguments[0])
+        serve_as_rank(arguments[0])
 
 
-def serve(address: str | None = None) -> None:
-    """Do jobs as they come, until there are no more. The first rank hears of them at `address`."""
+def serve_as_rank(address: str | None = None) -> None:
+    """Do jobs as they come, until there are no more. The first rank gets them at `address`."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()
-    if (
-        torchrun_rank() is not None and address is None
-    ):  # torchrun tells all of its processes to stop; what is said is agreed
+    if torchrun_process() is not None and address is None:  # torchrun signals all of its processes
         for number in (signal.SIGINT, *TERM_SIGNALS):
             signal.signal(number, lambda *_: stop.set())
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    pipe = _pipe(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None
+    pipe = _connect(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None
     store = dist.distributed_c10d._get_default_store()
-    sharing = threading.Thread(target=_share, args=(stop, store), daemon=True)
+    sharing = threading.Thread(target=_share_stop, args=(stop, store), daemon=True)
     sharing.start()
     for job_number in itertools.count():
         box: list[Any] = [jobs.get() if pipe is not None else None]
@@ -82,21 +78,25 @@ def serve(address: str | None = None) -> None:
             sharing.join()
             dist.destroy_process_group()
             return
-        answer = _do(job, job_number, pipe, stop) if isinstance(job, TrainRequest) else _deal(job, stop)
+        answer: TrainAnswer | DistributedBatchResult
+        if isinstance(job, TrainRequest):
+            answer = _train_together(job, job_number, pipe, stop)
+        else:
+            answer = _train_share(job, stop)
         if pipe is not None:
             pipe.send(answer)
 
 
-def _share(stop: threading.Event, store: Any) -> None:
-    """Let all ranks stop where one is told to: in what each of them does by itself they don't ask each other."""
+def _share_stop(stop: threading.Event, store: Any) -> None:
+    """Let all ranks stop where one is told to: while each trains by itself, they don't communicate."""
     with suppress(dist.DistError):  # the others are gone
-        while not stop.wait(ASK_EVERY) and not store.check(["stop"]):
+        while not stop.wait(STOP_POLL_SECONDS) and not store.check(["stop"]):
             pass
         stop.set()
         store.set("stop", "")
 
 
-def _pipe(address: str, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -> Connection:
+def _connect(address: str, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -> Connection:
     connected = socket.socket(socket.AF_UNIX)
     connected.connect(address)
     pipe = Connection(connected.detach())
@@ -104,22 +104,22 @@ def _pipe(address: str, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -
     return pipe
 
 
-def _do(job: TrainRequest, number: int, pipe: Connection | None, stop: threading.Event) -> Result:
-    """What comes of a job, for all ranks the same. No two jobs of these ranks have one number."""
+def _train_together(request: TrainRequest, number: int, pipe: Connection | None, stop: threading.Event) -> TrainAnswer:
+    """What comes of a request, for all ranks the same. No two jobs of these ranks have one number."""
     everyone = list(range(dist.get_world_size()))
     control = dist.new_group(everyone, timeout=STEP)
-    backend = _backend(job)
+    backend = _collective_backend(request)
     group = control if backend == "gloo" else dist.new_group(everyone, timeout=STEP, backend=backend)
     ranks = DistContext(rank=dist.get_rank(), world_size=len(everyone), group=group, control=control)
-    answer = _try(job, pipe.send if pipe else _ignore_progress, stop, ranks)
+    answer = _last(do_job(request, stop.is_set, ranks), pipe)
     store = dist.distributed_c10d._get_default_store()
     store.set(f"{number}/{ranks.rank}", "ended")
     if isinstance(answer, Failed | UserErrorReply):
         try:
             store.wait([f"{number}/{rank}" for rank in everyone], LEADER_WAIT)
         except dist.DistStoreError:
-            # The others wait for this rank in a step, and nothing but its end will tell them.
-            tell_and_leave(answer)
+            # The others wait for this rank in a step, and only its end will tell them.
+            exit_with(answer)
     for used in {id(group): group, id(control): control}.values():
         dist.destroy_process_group(used)
     answers: list[Any] = [None] * len(everyone)
@@ -127,50 +127,47 @@ def _do(job: TrainRequest, number: int, pipe: Connection | None, stop: threading
     return _first(answers)
 
 
-def tell_and_leave(answer: Failed | UserErrorReply) -> NoReturn:
-    """End this rank, and with it the others; the supervisor reads in the log what went wrong."""
-    kind = answer.outcome if isinstance(answer, Failed) else answer.error_type
+def exit_with(answer: Failed | UserErrorReply) -> NoReturn:
+    """End this rank, and with it the others; the supervisor reads the reason in the log."""
+    reason = answer.outcome if isinstance(answer, Failed) else answer.error_type
     if isinstance(answer, Failed):
         print(f"rank {dist.get_rank()}: {answer.details}", file=sys.stderr)
-    print(EXIT_MARKER + json.dumps([kind, answer.error]), file=sys.stderr, flush=True)
+    print(EXIT_MARKER + json.dumps([reason, answer.error]), file=sys.stderr, flush=True)
     os._exit(1)
 
 
-def _deal(job: DistributedBatch, stop: threading.Event) -> DistributedBatchResult:
-    """What comes of jobs that each rank does by itself, every rank its share of them."""
+def _train_share(batch: DistributedBatch, stop: threading.Event) -> DistributedBatchResult:
+    """What comes of requests that the ranks share out, each training its own by itself."""
     rank, size = dist.get_rank(), dist.get_world_size()
-    own = [
-        Stopped() if stop.is_set() else _try(one, _ignore_progress, stop, SINGLE_PROCESS)
-        for one in job.jobs[rank::size]
+    mine = [
+        Stopped() if stop.is_set() else _last(do_job(request, stop.is_set), None)
+        for request in batch.requests[rank::size]
     ]
     shares: list[Any] = [None] * size
-    dist.all_gather_object(shares, own)
-    return DistributedBatchResult(tuple(shares[i % size][i // size] for i in range(len(job.jobs))))
+    dist.all_gather_object(shares, mine)
+    return DistributedBatchResult(tuple(shares[i % size][i // size] for i in range(len(batch.requests))))
 
 
-def _try(job: TrainRequest, tell: Callable[[Progress], None], stop: threading.Event, ranks: DistContext) -> Result:
-    try:
-        return train_cohort(job, tell=tell, stop=stop.is_set, ranks=ranks)
-    except HarnessError as error:
-        return UserErrorReply(error_type=type(error).__name__, error=str(error))
-    except Exception as error:  # noqa: BLE001 (whatever a model raises is what came of its trial)
-        return failed(error)
+def _last(messages: Iterator[Progress | Answer], pipe: Connection | None) -> TrainAnswer:
+    """The answer at the end of these messages; progress goes into the pipe, which the first rank alone has."""
+    for message in messages:
+        if not isinstance(message, Progress):
+            return cast(TrainAnswer, message)
+        if pipe is not None:
+            pipe.send(message)
+    raise AssertionError("a job ends with an answer")
 
 
-def _ignore_progress(progress: Progress) -> None:
-    """The first rank speaks for all."""
+def _first(answers: list[TrainAnswer]) -> TrainAnswer:
+    """The failure that caused the others, where ranks have failed; otherwise the answer of the first rank."""
+    failures = [answer for answer in answers if isinstance(answer, Failed | UserErrorReply)]
+    causes = [answer for answer in failures if not is_secondary_failure(answer.error)]
+    return (causes or failures or answers)[0]
 
 
-def _first(answers: list[Result]) -> Result:
-    """What went wrong first, where something did: that peers were lost follows from it."""
-    wrong = [answer for answer in answers if isinstance(answer, Failed | UserErrorReply)]
-    causes = [answer for answer in wrong if not is_secondary_failure(answer.error)]
-    return (causes or wrong or answers)[0]
-
-
-def _backend(job: TrainRequest) -> str:
+def _collective_backend(request: TrainRequest) -> str:
     """NCCL where every rank has a GPU of its own; gloo also lets ranks share one."""
-    on_cuda = job.cohort.trials[0].device.startswith("cuda")
+    on_cuda = request.cohort.trials[0].device.startswith("cuda")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
     return "nccl" if on_cuda and local <= torch.cuda.device_count() else "gloo"
 

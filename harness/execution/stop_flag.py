@@ -1,4 +1,4 @@
-"""How a run is asked to stop: by a signal, by Ctrl-C, or because its time is up."""
+"""How a run is stopped: by a signal, by Ctrl-C, or because its time is up."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ TEMPORARY, INTERRUPTED = 75, 130  # exit codes: EX_TEMPFAIL of sysexits.h, and t
 
 
 class RunAborted(BaseException):
-    """The run ends here and now; everything that was saved stays."""
+    """The run ends at once; everything that was saved stays."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class StopFlag:
         self._impatient = False
 
     def __call__(self) -> bool:
-        """Whether the run should save and end; Halted where it should not even save."""
+        """Whether the run should save and end; RunAborted where it should not even save."""
         if self._impatient:
             raise self._aborted()
         if not self.reason and self._deadline is not None and time.monotonic() > self._deadline:
@@ -40,8 +40,8 @@ class StopFlag:
     def on_signal(self, number: int, _: FrameType | None) -> None:
         """Take a signal: the first asks for saving, a second Ctrl-C for an end.
 
-        Where there are workers, that end waits for the next question whether to stop: an exception out of nowhere could
-        come while they are being ended, and this process would wait for those that were not told.
+        Where there are workers, that end waits for the next call of this flag: an exception raised in the handler could
+        come while workers are being ended, and this process would wait for those that were not told to stop.
         """
         interrupt = number == signal.SIGINT
         self._impatient = self._impatient or (interrupt and self.exit_code == INTERRUPTED)

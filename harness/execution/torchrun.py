@@ -1,6 +1,6 @@
 """Ranks on this machine: started by torch's elastic launcher, one launch for many trials, gone when this process is.
 
-The supervisor speaks to the first rank through a socket in a folder that is its user's alone.
+The supervisor is connected to the first rank by a socket in a folder that is its user's alone.
 """
 
 import json
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from harness.errors import MachineError
 from harness.execution.messages import Failed, UserErrorReply
@@ -31,15 +31,18 @@ RANKS = "harness.execution.rank_worker"
 
 
 class Launched:
-    """A launcher and its ranks, as a worker process is seen."""
+    """A launcher and its ranks, with the methods of a worker process."""
 
     def __init__(self, command: list[str], log: IO[bytes]) -> None:
-        self._log, self._said = log, ""
-        # Its own session: Ctrl-C reaches the supervisor alone, which decides.
+        self._log, self._final_tail = log, ""
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which decides
             env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
-        )  # fmt: skip
+        )
 
     @property
     def exitcode(self) -> int | None:
@@ -47,15 +50,15 @@ class Launched:
         return self._process.poll()
 
     def kill(self) -> None:
-        """End all ranks, and let the launcher take leave of them, so that none is left as a zombie."""
+        """End all ranks. The launcher waits for them, so that none is left as a zombie."""
         self._process.terminate()
         try:
             self._process.wait(2 * SHUTDOWN + 4)
         except subprocess.TimeoutExpired:
-            self._process.kill()  # the ranks follow: see ranks.py
+            self._process.kill()  # the ranks follow: see die_with_parent
             self._process.wait()
         if not self._log.closed:
-            self._said = self._read()
+            self._final_tail = self._read()
             self._log.close()
 
     def join(self, timeout: float | None = None) -> None:
@@ -65,35 +68,49 @@ class Launched:
 
     def cause(self) -> Failed | UserErrorReply:
         """Why the ranks ended, as far as they or their launcher could tell."""
-        said = self.log_tail()
-        if left := re.search(f"{EXIT_MARKER}(.*)", said):
-            kind, error = json.loads(left[1])
-            if kind in NO_RESULT:
-                return Failed(outcome=kind, error=error, details=said, is_retryable=is_secondary_failure(error))
-            return UserErrorReply(error_type=kind, error=error)
-        signals = re.findall(r"Signal \d+ \((SIG\w+)\) received by PID", said)
-        killed = sorted(signals, key=lambda name: name == "SIGTERM")  # which the launcher sends to those that are left
-        error = f"a rank was killed by {killed[0]}" if killed else "a rank ended"
-        return Failed(outcome="crashed", error=error, details=said, is_retryable=True)
+        tail = self.log_tail()
+        if marked := re.search(f"{EXIT_MARKER}(.*)", tail):
+            reason, error = json.loads(marked[1])
+            if reason in NO_RESULT:
+                return Failed(outcome=reason, error=error, details=tail, is_retryable=is_secondary_failure(error))
+            return UserErrorReply(error_type=reason, error=error)
+        signals = re.findall(r"Signal \d+ \((SIG\w+)\) received by PID", tail)
+        signals.sort(key=lambda name: name == "SIGTERM")  # the launcher sends SIGTERM to those that are left
+        error = f"a rank was killed by {signals[0]}" if signals else "a rank ended"
+        return Failed(outcome="crashed", error=error, details=tail, is_retryable=True)
 
     def log_tail(self) -> str:
         """The last that launcher and ranks wrote."""
-        return self._said if self._log.closed else self._read()
+        return self._final_tail if self._log.closed else self._read()
 
     def _read(self) -> str:
-        """Ahead of the rest, why a rank ended: of many ranks, launcher and peers write much about it afterwards."""
+        """The last 10,000 bytes, after the line on why a rank ended: much may be written about it later."""
         self._log.seek(0)
-        left = [line for line in self._log if EXIT_MARKER.encode() in line][:1]
+        marked = [line for line in self._log if EXIT_MARKER.encode() in line][:1]
         self._log.seek(max(0, self._log.tell() - 10_000))
-        return b"".join([*left, self._log.read()]).decode("utf-8", "replace")
+        return b"".join([*marked, self._log.read()]).decode("utf-8", "replace")
 
 
 def is_secondary_failure(error: str) -> bool:
-    """Whether an error is but that of losing another rank."""
+    """Whether an error only says that another rank was lost."""
     return "connection" in error.lower()
 
 
-def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connection]:
+class TorchrunProcess(NamedTuple):
+    """One of the processes that torchrun has started."""
+
+    rank: int
+    world_size: int
+
+
+def torchrun_process() -> TorchrunProcess | None:
+    """Which of torchrun's processes this is; None where it was started plainly."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return TorchrunProcess(rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
+
+
+def launch(size: int, stop: Callable[[], bool]) -> tuple[Launched, Connection]:
     """So many ranks, ready for jobs, and a pipe to the first one; MachineError where they can't be started.
 
     Where the run is stopped before they are ready, the pipe is closed.
@@ -103,39 +120,32 @@ def launch(size: int, stopping: Callable[[], bool]) -> tuple[Launched, Connectio
         listening.bind(address)
         listening.listen()
         listening.settimeout(0.2)
-        for _ in range(LAUNCHES if torchrun_rank() is None else 1):
+        for _ in range(LAUNCHES if torchrun_process() is None else 1):
             launched = Launched(_command(size, address), tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
-            found = None
+            pipe = None
             try:
-                found = _answer(listening, launched, stopping)
+                pipe = _accept(listening, launched, stop)
             finally:
-                if found is None:
+                if pipe is None:
                     launched.kill()
-            if found is not None:
-                return launched, found
-    last = (launched.log_tail().strip().splitlines() or ["no word of why"])[-1]
-    raise MachineError(f"{size} ranks could not be started on this machine: {last[:300]}")
-
-
-def torchrun_rank() -> tuple[int, int] | None:
-    """The number of this process and of all, where torchrun started it; None where it was started plainly."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return None
-    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            if pipe is not None:
+                return launched, pipe
+    last_line = (launched.log_tail().strip().splitlines() or ["the log is empty"])[-1]
+    raise MachineError(f"{size} ranks could not be started on this machine: {last_line[:300]}")
 
 
 def _command(size: int, address: str) -> list[str]:
-    if torchrun_rank() is not None:  # the others are there already, and this process speaks for the first one
+    if torchrun_process() is not None:  # the other ranks are there already; the new process is the first one
         return [sys.executable, "-m", RANKS, address]
     options = ["--standalone", f"--nproc-per-node={size}", "--max-restarts=0", f"--shutdown-timeout={SHUTDOWN}"]
     return [sys.executable, "-m", RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", "-m", RANKS, address]
 
 
-def _answer(listening: socket.socket, launched: Launched, stopping: Callable[[], bool]) -> Connection | None:
-    """The pipe to the first rank; None where the launch came to nothing."""
+def _accept(listening: socket.socket, launched: Launched, stop: Callable[[], bool]) -> Connection | None:
+    """The pipe to the first rank; None where the launch failed, a closed one where the run is stopped."""
     deadline = time.monotonic() + LAUNCH_WAIT
     while launched.exitcode is None and time.monotonic() < deadline:
-        if stopping():
+        if stop():
             launched.kill()
             ours, theirs = socket.socketpair()
             theirs.close()

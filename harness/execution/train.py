@@ -4,7 +4,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -30,17 +30,18 @@ from harness.training.checkpoint import Snapshot
 from harness.training.ddp_checkpoint import gather_state, restore
 from harness.training.decision_boundaries import decision_boundaries
 from harness.training.loop import train
+from harness.training.pruning import scatter_into
 from harness.training.results import Outcome, outcomes
 from harness.training.state import TrainState, init_state
 
 SAVE_EVERY = 1.0  # seconds, or more where a save takes longer than a twentieth of that
 SAVE_SHARE = 20
-TELL_EVERY = 0.5  # seconds
+REPORT_EVERY = 0.5  # seconds between two reports of progress
 
 
 @dataclass(slots=True)
 class Clock:
-    """Where the time of a cohort went, over all its attempts."""
+    """How a cohort's time was spent, over all its attempts."""
 
     started: str
     resumes: int = 0
@@ -48,132 +49,130 @@ class Clock:
     last: float = field(default_factory=time.monotonic)
 
     def charge(self, work: str) -> None:
-        """Book the time since the last call; measuring is no training, whatever is measured."""
+        """Book the time since the last call; probes count as evaluation."""
         now = time.monotonic()
         self.seconds["eval" if work == "probe" else work] += now - self.last
         self.last = now
 
 
 def train_cohort(
-    job: TrainRequest,
-    *,
-    tell: Callable[[Progress], None],
-    stop: Callable[[], bool],
-    ranks: DistContext = SINGLE_PROCESS,
-) -> Finished | Stopped:
-    """Train the cohort to its end and write its records, or save it where it is when told to stop.
+    request: TrainRequest, *, stop: Callable[[], bool], ranks: DistContext = SINGLE_PROCESS
+) -> Iterator[Progress | Finished | Stopped]:
+    """Train the cohort and write its records, or save it when `stop` turns true; the last that comes is the outcome.
 
-    Where several ranks train, all of them call this, and the first one writes.
+    Where several ranks train, all of them iterate over this, and the first one writes.
     """
-    suite, trials, place = _suite(job.suite), job.cohort.trials, ResultsDir(job.root)
-    dataset = _dataset(job.suite, trials[0].dataset)
+    suite, trials, results_dir = _cached_suite(request.suite), request.cohort.trials, ResultsDir(request.root)
+    dataset = _cached_dataset(request.suite, trials[0].dataset)
     device = device_of(trials[0], ranks)
     configure(trials[0], device)
-    program = init_state(trials, dataset, device, suite.suite.functions, ranks)
+    state = init_state(trials, dataset, device, suite.suite.functions, ranks)
     if suite.suite.save_models:
-        program = keep_best(program)
-    about = checkpoint_metadata(job, program, suite)
-    start, clock = _resume(program, place, about, tell)
-    saved = told = time.monotonic()
-    saving, pauses = 0.0, {*program.eval_steps, *program.probe_steps}
-    for done, work in train(program, start):
-        if work != "train" or done in pauses:
+        state = keep_best(state)
+    metadata = checkpoint_metadata(request, state, suite)
+    start, clock, rejected = resume(state, results_dir, metadata)
+    for reason in rejected:
+        yield Progress(done=0.0, note=f"{reason}; not used")
+    saved_at = reported_at = time.monotonic()
+    save_seconds, pauses = 0.0, {*state.eval_steps, *state.probe_steps}
+    for event in train(state, start):
+        step = event.step
+        if event.kind != "train" or step in pauses:
             synchronise(device)  # what was started before is done, so that its time is booked where it belongs
-        clock.charge(work)
-        while program.notes:
-            tell(Progress(done=done / program.steps, note=program.notes.pop()))
-        due = clock.last - saved > max(SAVE_EVERY, SAVE_SHARE * saving) and done < program.steps and ranks.rank == 0
-        halt, save = ranks.all_reduce_any(stop(), due)
-        if halt:
-            _save(program, place, about, done, clock)
-            return Stopped()
-        if clock.last - told > TELL_EVERY:
-            told = clock.last
-            tell(Progress(done=done / program.steps, failed=_not_finite(program)))
-        if save:
-            saving = _save(program, place, about, done, clock)
-            saved = clock.last
-    return write_records(program, job, clock) if ranks.rank == 0 else Finished(failed=())
+        clock.charge(event.kind)
+        if event.note:
+            yield Progress(done=step / state.steps, note=event.note)
+        is_due = clock.last - saved_at > max(SAVE_EVERY, SAVE_SHARE * save_seconds) and step < state.steps
+        must_stop, must_save = ranks.all_reduce_any(stop(), is_due and ranks.rank == 0)
+        if must_stop or must_save:
+            scatter_into(state, event.active)
+        if must_stop:
+            _save(state, results_dir, metadata, step, clock)
+            yield Stopped()
+            return
+        if clock.last - reported_at > REPORT_EVERY:
+            reported_at = clock.last
+            yield Progress(done=step / state.steps, failed=_not_finite(state))
+        if must_save:
+            save_seconds = _save(state, results_dir, metadata, step, clock)
+            saved_at = clock.last
+    yield write_records(state, request, clock) if ranks.rank == 0 else Finished(failed=())
 
 
-def write_records(program: TrainState, job: TrainRequest, clock: Clock) -> Finished:
-    """Write what is known of a cohort that has been trained to its end; its snapshots are of no use then."""
-    suite, place = _suite(job.suite), ResultsDir(job.root)
-    telemetry = {**_telemetry(program, clock), **job.telemetry, "attempts": job.attempt}
-    records = [_record(outcome, telemetry) for outcome in outcomes(program)]
+def write_records(state: TrainState, request: TrainRequest, clock: Clock) -> Finished:
+    """Write the records of a cohort that has been trained to its end, and remove its snapshots."""
+    suite, results_dir = _cached_suite(request.suite), ResultsDir(request.root)
+    telemetry = {**_telemetry(state, clock), **request.telemetry, "attempts": request.attempt}
+    records = [_record(outcome, telemetry) for outcome in outcomes(state)]
     if suite.suite.save_models:
-        _write_models(place, program, suite)
-    _write_decision_boundaries(place, program, suite)
+        _write_models(results_dir, state, suite)
+    _write_decision_boundaries(results_dir, state, suite)
     for record in records:
-        write_record(place, record)
-    checkpoint.discard(place.checkpoints, job.cohort.id)
+        write_record(results_dir, record)
+    checkpoint.discard(results_dir.checkpoints, request.cohort.id)
     return Finished(failed=tuple(record.key for record in records if failure(record)))
 
 
 def device_of(trial: Trial, ranks: DistContext) -> torch.device:
-    """Where a rank trains: on a GPU of its own, as far as the machine has so many."""
+    """The device that a rank trains on: a GPU for each rank, as far as the machine has so many."""
     local = os.environ.get("LOCAL_RANK", None if ranks.world_size == 1 else ranks.rank)
     if local is None or not trial.device.startswith("cuda"):
         return torch.device(trial.device)
     return torch.device("cuda", int(local) % torch.cuda.device_count())
 
 
-def checkpoint_metadata(job: TrainRequest, program: TrainState, suite: SuiteFile) -> dict[str, Any]:
-    """What a snapshot must have in common with this attempt to be gone on from."""
+def checkpoint_metadata(request: TrainRequest, state: TrainState, suite: SuiteFile) -> dict[str, Any]:
+    """What a snapshot must have in common with this attempt to be resumed from."""
     return {
-        "cohort": job.cohort.id,
-        "fingerprint": fingerprint(program.fail_step.device),
-        "code": job.telemetry["code_hash"],
-        "backend": program.ensemble.backend.name,
+        "cohort": request.cohort.id,
+        "fingerprint": fingerprint(state.fail_step.device),
+        "code": request.telemetry["code_hash"],
+        "backend": state.ensemble.backend.name,
         "save_models": suite.suite.save_models,
     }
 
 
 @lru_cache(maxsize=4)
-def _suite(path: Path) -> SuiteFile:
+def _cached_suite(path: Path) -> SuiteFile:
     return load_suite(path)
 
 
 @lru_cache(maxsize=4)
-def _dataset(path: Path, name: str) -> Dataset:
-    return load_dataset(name, path.parent, _suite(path).suite.functions)
+def _cached_dataset(path: Path, name: str) -> Dataset:
+    return load_dataset(name, path.parent, _cached_suite(path).suite.functions)
 
 
-def _resume(
-    program: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any], tell: Callable[[Progress], None]
-) -> tuple[int, Clock]:
-    """The step to go on from: that of the newest whole snapshot written under the same conditions, else 0."""
-    snapshot, refused = checkpoint.newest(results_dir.checkpoints, metadata["cohort"], metadata)
-    # On the program's device: what ranks tell each other through NCCL can't lie in main memory.
-    step = torch.full_like(program.fail_step[0], snapshot.metadata["step"] if snapshot else 0)
-    steps = {int(step) for step in program.dist.gather(step)}
-    if len(steps) > 1:
+def resume(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any]) -> tuple[int, Clock, Sequence[str]]:
+    """The step to go on from, the clock so far, and why newer snapshots are not used. Step 0 where none fits."""
+    snapshot, rejected = checkpoint.newest(results_dir.checkpoints, metadata["cohort"], metadata)
+    # On the device of the state: NCCL sends nothing that lies in main memory.
+    step = torch.full_like(state.fail_step[0], snapshot.metadata["step"] if snapshot else 0)
+    if len({int(step) for step in state.dist.gather(step)}) > 1:
         raise MachineError(
             f"ranks see different snapshots in {results_dir.checkpoints}: all need the same results folder"
         )
-    for reason in refused:
-        tell(Progress(done=0.0, note=f"{reason}; not used"))
     if snapshot is None:
-        return 0, Clock(started=_now())
-    restore(program, snapshot.tensors)
-    kept = snapshot.metadata
-    return kept["step"], Clock(started=kept["started"], resumes=kept["resumes"] + 1, seconds=dict(kept["seconds"]))
+        return 0, Clock(started=_now()), rejected
+    restore(state, snapshot.tensors)
+    earlier = snapshot.metadata
+    clock = Clock(started=earlier["started"], resumes=earlier["resumes"] + 1, seconds=dict(earlier["seconds"]))
+    return earlier["step"], clock, rejected
 
 
-def _save(program: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any], done: int, clock: Clock) -> float:
+def _save(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any], step: int, clock: Clock) -> float:
     """Write a snapshot; return the seconds that it took."""
     before = time.monotonic()
-    facts = {**metadata, "step": done, "started": clock.started, "resumes": clock.resumes, "seconds": clock.seconds}
-    tensors = gather_state(program)
-    if program.dist.rank == 0:
+    facts = {**metadata, "step": step, "started": clock.started, "resumes": clock.resumes, "seconds": clock.seconds}
+    tensors = gather_state(state)
+    if state.dist.rank == 0:
         checkpoint.save(results_dir.checkpoints, metadata["cohort"], Snapshot(facts, tensors))
     clock.charge("checkpoint")
     return time.monotonic() - before
 
 
-def _write_models(results_dir: ResultsDir, program: TrainState, suite: SuiteFile) -> None:
-    """Write the weights of every trial; what stands there already, and whole, is never changed."""
-    for trial, which, model in trained_models(program, suite.suite.functions):
+def _write_models(results_dir: ResultsDir, state: TrainState, suite: SuiteFile) -> None:
+    """Write the weights of every trial; a file that is there already, undamaged, is never changed."""
+    for trial, which, model in trained_models(state, suite.suite.functions):
         path = results_dir.model(trial.key, which)
         try:
             checkpoint.load(path)
@@ -181,19 +180,19 @@ def _write_models(results_dir: ResultsDir, program: TrainState, suite: SuiteFile
             write_atomically(path, checkpoint.dump(model))
 
 
-def _write_decision_boundaries(results_dir: ResultsDir, program: TrainState, suite: SuiteFile) -> None:
-    """Write what the models of the suite's first seed say of the plane: a report has room for one seed."""
+def _write_decision_boundaries(results_dir: ResultsDir, state: TrainState, suite: SuiteFile) -> None:
+    """Write the decision boundaries of the suite's first seed: a report has room for one seed."""
     first = {grid.get("seed", (0,))[0] for grid in suite.suite.grids}
-    if first.isdisjoint(trial.seed for trial in program.trials):
+    if first.isdisjoint(trial.seed for trial in state.trials):
         return
-    for trial, data in decision_boundaries(program):
+    for trial, data in decision_boundaries(state):
         if trial.seed in first:
             write_atomically(results_dir.plane(trial.key), data)
 
 
-def _not_finite(program: TrainState) -> tuple[str, ...]:
-    steps = program.fail_step.tolist()
-    return tuple(trial.key for trial, step in zip(program.trials, steps, strict=False) if step >= 0)
+def _not_finite(state: TrainState) -> tuple[str, ...]:
+    steps = state.fail_step.tolist()
+    return tuple(trial.key for trial, step in zip(state.trials, steps, strict=False) if step >= 0)
 
 
 def _record(outcome: Outcome, telemetry: Mapping[str, Any]) -> Record:
@@ -208,17 +207,17 @@ def _record(outcome: Outcome, telemetry: Mapping[str, Any]) -> Record:
     )
 
 
-def _telemetry(program: TrainState, clock: Clock) -> dict[str, Any]:
+def _telemetry(state: TrainState, clock: Clock) -> dict[str, Any]:
     """What the training of one trial cost: its share of the cohort's time."""
-    models, seconds = len(program.trials), clock.seconds
-    per_step = max(seconds["train"], 1e-9) / program.steps / models
+    models, seconds = len(state.trials), clock.seconds
+    per_step = max(seconds["train"], 1e-9) / state.steps / models
     return {
         **{f"seconds_{work}": round(spent / models, 6) for work, spent in seconds.items()},
         "step_ms": round(per_step * 1000, 6),
-        "samples_per_second": round(program.trials[0].batch_size / per_step, 1),
-        "peak_memory_mb": _peak_memory_mb(program.fail_step.device),
+        "samples_per_second": round(state.trials[0].batch_size / per_step, 1),
+        "peak_memory_mb": _peak_memory_mb(state.fail_step.device),
         "cohort_size": models,
-        "backend": program.ensemble.backend.name,
+        "backend": state.ensemble.backend.name,
         "threads": torch.get_num_threads(),
         "resumes": clock.resumes,
         "started": clock.started,

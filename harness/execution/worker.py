@@ -1,4 +1,4 @@
-"""A worker: a process that does jobs, on one thread, until its supervisor is gone. It has torch, the supervisor not."""
+"""A worker: a process that does jobs, on one thread, until its supervisor is gone. Only workers load torch."""
 
 import gc
 import os
@@ -6,12 +6,12 @@ import queue
 import threading
 import traceback
 import warnings
-from functools import partial
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
 
+from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import HarnessError
 from harness.execution.environment import inspect
 from harness.execution.messages import (
@@ -37,14 +37,14 @@ def serve(connection: Connection) -> None:
     torch.set_num_threads(1)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=listen, args=(connection, jobs, stop), daemon=True).start()
-    warnings.showwarning = partial(_pass_on, connection)
     while True:
-        connection.send(_do(jobs.get(), connection, stop))
+        for message in do_job(jobs.get(), stop.is_set):
+            connection.send(message)
         free_memory()
 
 
 def listen(connection: Connection, jobs: "queue.SimpleQueue[Job]", stop: threading.Event) -> None:
-    """Put jobs into the queue as they come, and heed a call to stop; end this process when the supervisor is gone."""
+    """Queue jobs as they come, and set `stop` when told to; end this process when the supervisor is gone."""
     while True:
         try:
             message = connection.recv()
@@ -56,42 +56,64 @@ def listen(connection: Connection, jobs: "queue.SimpleQueue[Job]", stop: threadi
             jobs.put(message)
 
 
-def _do(job: Job, connection: Connection, stop: threading.Event) -> Answer:
-    try:
-        if isinstance(job, PreflightRequest):
-            return preflight(job)
-        if isinstance(job, InspectRequest):
-            return inspect()
-        assert isinstance(job, TrainRequest)
-        return train_cohort(job, tell=connection.send, stop=stop.is_set)
-    except HarnessError as error:
-        return UserErrorReply(error_type=type(error).__name__, error=str(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a model raises is what came of its cohort)
-        return failed(error)
+def do_job(
+    job: Job,
+    stop: Callable[[], bool],
+    ranks: DistContext = SINGLE_PROCESS,
+    *,
+    passing: tuple[type[Exception], ...] = (),
+) -> Iterator[Progress | Answer]:
+    """Progress as it comes, and at last the answer; what a job raises becomes an answer too, but for `passing`."""
+    with warnings.catch_warnings(record=True) as caught:
+        try:
+            for message in _messages(job, stop, ranks):
+                yield from _determinism_notes(caught)
+                yield message
+        except passing:
+            raise
+        except HarnessError as error:
+            yield UserErrorReply(error_type=type(error).__name__, error=str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a model of a suite's own may raise anything)
+            yield failed(error)
+
+
+def _messages(job: Job, stop: Callable[[], bool], ranks: DistContext) -> Iterator[Progress | Answer]:
+    match job:
+        case PreflightRequest():
+            yield preflight(job)
+        case InspectRequest():
+            yield inspect()
+        case TrainRequest():
+            yield from train_cohort(job, stop=stop, ranks=ranks)
+        case _:
+            raise AssertionError(f"{type(job).__name__} is a job of ranks")
 
 
 def failed(error: BaseException) -> Failed:
-    """What a job comes to that raised."""
+    """The answer to a job that raised."""
     line = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in line for said in OUT_OF_MEMORY)
+    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in line for text in OUT_OF_MEMORY)
     return Failed(
-        outcome="oom" if memory else "crashed",
+        outcome="oom" if is_memory else "crashed",
         error=line,
         details="".join(traceback.format_exception(error)),
         is_retryable=False,
-        is_worker_broken=isinstance(error, torch.AcceleratorError)
-        and not memory,  # no later call to the device can be trusted
+        # After any other error of the device, no later call to it can be trusted.
+        is_worker_broken=isinstance(error, torch.AcceleratorError) and not is_memory,
     )
 
 
 def free_memory() -> None:
-    """Give back to a GPU what a job left: of one that raised, tensors hang on the stack that it kept."""
+    """Give memory of a GPU back after a job: one that raised has left tensors on the stack of its traceback."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()
 
 
-def _pass_on(connection: Connection, message: Warning | str, *_: Any) -> None:
-    """Let the user know what torch can't do deterministically; other warnings are for those who wrote the model."""
-    if "deterministic" in str(message):
-        connection.send(Progress(done=0.0, note=str(message).partition(".")[0]))
+def _determinism_notes(caught: list[warnings.WarningMessage]) -> Iterator[Progress]:
+    """What torch can't do deterministically, for the user; other warnings are for those who wrote the model."""
+    texts = [str(warning.message) for warning in caught]
+    caught.clear()
+    for text in texts:
+        if "deterministic" in text:
+            yield Progress(done=0.0, note=text.partition(".")[0])

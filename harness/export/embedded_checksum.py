@@ -1,7 +1,7 @@
-"""A checksum inside of files whose formats are others': a mark and the sha256 of the file with zeros in its place.
+"""A checksum embedded in a file of a common format: a marker, and the sha256 of the file with zeros in its place.
 
-Programs that know the format see a comment (zip) or a piece of metadata (safetensors, ONNX) and read the file as any
-other. Whoever verifies it knows of every changed bit.
+Programs that know the format see a comment (zip) or metadata (safetensors, ONNX) and read the file as any other.
+Verifying it notices every changed bit.
 """
 
 import hashlib
@@ -26,26 +26,26 @@ FOREIGN = (
 
 
 def embed_checksum(data: bytes) -> bytes:
-    """The file with its checksum in the place of UNSEALED."""
+    """The file with its checksum in the place of NO_CHECKSUM."""
     assert data.count(MARK) == 1
     return data.replace(NO_CHECKSUM, MARK + hashlib.sha256(data).hexdigest().encode())
 
 
-def zip_with_checksum(data: bytes, added: Mapping[str, bytes]) -> bytes:
-    """The archive with further entries under extra/, where torch looks for none, and with a checksum as its comment."""
+def zip_with_checksum(data: bytes, extra: Mapping[str, bytes]) -> bytes:
+    """The archive with more entries, under extra/ where torch looks for none, and with a checksum as its comment."""
     file = io.BytesIO(data)
     with zipfile.ZipFile(file, "a") as archive:
         top = archive.namelist()[0].partition("/")[0]
-        for name, content in added.items():
+        for name, content in extra.items():
             archive.writestr(zipfile.ZipInfo(f"{top}/extra/{name}"), content)
         archive.comment = NO_CHECKSUM
     return embed_checksum(file.getvalue())
 
 
 def read_checked(path: Path) -> bytes:
-    """The content of a sealed zip or safetensors file; ModelError where it is none, or a bit of it has changed.
+    """The content of a zip or safetensors file with a checksum; ModelError where it has none, or a bit has changed.
 
-    A few bytes tell what is none of ours, before the whole is read.
+    A few bytes tell that a file is none of ours, before all of it is read.
     """
     try:
         with open_regular(path, max_bytes=MAX_BYTES) as file:
@@ -63,7 +63,7 @@ def read_checked(path: Path) -> bytes:
 
 
 def has_valid_checksum(data: bytes) -> bool:
-    """Whether the file is, bit for bit, what was sealed."""
+    """Whether the file is, bit for bit, what was written."""
     before, mark, rest = data.partition(MARK)
     if not mark or MARK in rest:
         return False
@@ -89,15 +89,15 @@ def _has_mark(file: BinaryIO) -> bool:
 
 
 def entries(data: bytes) -> dict[str, bytes]:
-    """What a zip file holds under extra/, by name; ValueError where it could hold more than its own size.
+    """The entries of a zip file under extra/, by name; ValueError where they could be larger than the file.
 
-    Torch stores its tensors uncompressed, each once: an archive that doesn't may be made to fill the memory.
+    Torch stores tensors uncompressed, each once: an archive that doesn't may be made to fill the memory.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        found = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in found):
+        infos = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in infos):
             raise ValueError("its entries are compressed or encrypted")
-        if sum(max(entry.file_size, entry.compress_size) for entry in found) > len(data):
+        if sum(max(entry.file_size, entry.compress_size) for entry in infos) > len(data):
             raise ValueError("its entries claim more bytes than the file has")
-        extra = [entry for entry in found if "/extra/" in entry.filename]
+        extra = [entry for entry in infos if "/extra/" in entry.filename]
         return {entry.filename.rpartition("/")[2]: archive.read(entry) for entry in extra}

@@ -1,4 +1,4 @@
-"""What a trained model says of examples, and how right it is."""
+"""Applying a trained model to examples: its predictions, and how many are correct."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,20 @@ from harness.data.array_files import read_csv, read_npz
 from harness.data.datasets import load_dataset
 from harness.ensemble.bn_statistics import batches
 from harness.errors import ModelError, UsageError
-from harness.export.model_card import Functions
+from harness.spec.suite import Functions
 
-CHUNK = 2048  # examples at once, where it changes nothing
+PREDICT_BATCH = 2048  # examples at once, where that does not change the predictions
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What is given to a model, and, where it is known, what it should say."""
+    """Examples, and their labels where they are known."""
 
     x: Tensor  # "N ..."
     y: Tensor | None  # "N"
 
 
-def read_examples(data: str, inputs: tuple[int, ...], classes: int, own: Functions) -> Examples:
+def read_examples(data: str, input_shape: tuple[int, ...], classes: int, factories: Functions) -> Examples:
     """The examples in a .csv or .npz file, or the test examples of the dataset of that name, shaped for the model."""
     if data.endswith(".csv"):
         x, y = read_csv(Path(data))
@@ -41,27 +41,28 @@ def read_examples(data: str, inputs: tuple[int, ...], classes: int, own: Functio
             )
         x, y = arrays[names[0]], arrays.get(names[1])
     else:
-        dataset = load_dataset(data, Path(), own)
+        dataset = load_dataset(data, Path(), factories)
         x, y = dataset.x["test"], dataset.y["test"]
-    return Examples(shaped(data, x, inputs), None if y is None else labelled(data, y, len(x), classes))
+    return Examples(shaped(data, x, input_shape), None if y is None else labelled(data, y, len(x), classes))
 
 
-def shaped(data: str, x: NDArray[Any], inputs: tuple[int, ...]) -> Tensor:
-    """The examples as the model takes them: as many numbers each, in its shape."""
-    if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x) or x[0].size != np.prod(inputs):
+def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...]) -> Tensor:
+    """The examples in the shape that the model takes; UsageError where they have another number of values."""
+    if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x) or x[0].size != np.prod(input_shape):
         got = f"{x.dtype} of shape {x.shape}"
-        raise UsageError(f"{data}: the model takes numbers of shape (N, {', '.join(map(str, inputs))}), got {got}")
+        shape = ", ".join(map(str, input_shape))
+        raise UsageError(f"{data}: the model takes numbers of shape (N, {shape}), got {got}")
     if not np.isfinite(x).all():
         raise UsageError(f"{data}: holds NaN, infinite or missing values; fill or leave out these examples")
-    return torch.from_numpy(np.ascontiguousarray(x, np.float32).reshape(-1, *inputs))
+    return torch.from_numpy(np.ascontiguousarray(x, np.float32).reshape(-1, *input_shape))
 
 
 def labelled(data: str, y: NDArray[Any], examples: int, classes: int) -> Tensor:
-    """The labels, one for each example, all of them classes that the model knows."""
-    whole = (
+    """The labels; UsageError unless there is one for each example, and all are classes that the model knows."""
+    is_valid = (
         y.ndim == 1 and y.dtype.kind in "fiub" and len(y) == examples and np.isfinite(y).all() and (y % 1 == 0).all()
     )
-    if not whole or y.min() < 0 or y.max() >= classes:
+    if not is_valid or y.min() < 0 or y.max() >= classes:
         raise UsageError(f"{data}: labels must be whole numbers from 0 to {classes - 1}, one for each example")
     return torch.from_numpy(y.astype(np.int64))
 
@@ -72,16 +73,16 @@ def as_taken(model: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = CHUNK) -> Float[Tensor, "N K"]:
+def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = PREDICT_BATCH) -> Float[Tensor, "N K"]:
     """The model's output for each example, on the CPU.
 
     UsageError where a batch norm is left without a variance, ModelError where the model is not one of `classes`.
     """
     try:
-        out = torch.cat([model(some).cpu() for some in batches(as_taken(model, x), batch_size)])
+        out = torch.cat([model(batch).cpu() for batch in batches(as_taken(model, x), batch_size)])
     except ValueError as error:
         raise UsageError("a batch with one value per channel has no variance") from error
-    except Exception as error:  # a module of somebody's own may raise anything
+    except Exception as error:  # whoever wrote the module, it may raise anything
         raise ModelError(f"the model can't be run: {type(error).__name__}: {error}"[:200]) from error
     if out.shape != (len(x), classes):
         raise ModelError(f"the model must give scores of shape {(len(x), classes)}, got {tuple(out.shape)}")
@@ -89,12 +90,12 @@ def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = CHUNK) -
 
 
 def loss_and_accuracy(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> tuple[float, float]:
-    """The mean cross-entropy in nats, and the share of the examples whose class is named."""
+    """The mean cross-entropy in nats, and the accuracy."""
     loss = F.cross_entropy(out.double(), y).item()
     return loss, (out.argmax(1) == y).double().mean().item()
 
 
 def confusion(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> Int[Tensor, "K K"]:
-    """How many examples of each class (row) are taken for each class (column)."""
+    """The confusion matrix: how many examples of each class (row) are predicted as each class (column)."""
     classes = out.shape[1]
     return torch.bincount(y * classes + out.argmax(1), minlength=classes**2).view(classes, classes)

@@ -1,7 +1,7 @@
-"""Trained models back from files: without knowing their class, and without trusting who wrote them.
+"""Trained models loaded from files: without knowing their class, and without trusting who wrote them.
 
-Nothing here unpickles, but for `module` files of those who allow it: torch.load goes with weights_only=True, and what
-it returns is held to the size of the file. ModelError, in one line, for everything that is not a whole model.
+Nothing here unpickles, except `module` files where the caller allows it: torch.load gets weights_only=True, and what it
+returns is checked against the size of the file. ModelError, in one line, for everything that is not a whole model.
 """
 
 import io
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, MachineError, ModelError, UsageError
 from harness.export.embedded_checksum import FOREIGN, ZIP, entries, read_checked
-from harness.export.formats import FACTS, METADATA, missing
-from harness.export.model_card import Functions, build_trained, check
+from harness.export.formats import FACTS, METADATA, missing_package
+from harness.export.model_card import build_trained, check
 from harness.export.pickles import unpickled
 from harness.io import parse_object
+from harness.spec.suite import Functions
 
 LOADABLE = ("checkpoint", "state_dict", "module", "safetensors")
 MAX_FACTS = 2**22  # bytes
-PARTS = ("model_state_dict", "optimizer_state_dict")  # of a checkpoint, and what stands beside them is in trained.py
+STATE_DICTS = ("model_state_dict", "optimizer_state_dict")  # of a checkpoint; its other entries are the model card's
 Device = str | torch.device
 
 
@@ -31,8 +32,8 @@ def load_model(
 ) -> nn.Module:
     """The model in a file that `export` wrote, in evaluation mode on a device.
 
-    A model that a suite brought itself is built by its function: give it as `own`, {name: function}. A `module` file
-    runs what its author put into it, and is read only with `allow_pickle`.
+    A model that is a function of a suite needs that function: `factories={name: function}`. A `module` file runs what
+    its author put into it, and is read only with `allow_pickle`.
     """
     model, _ = load_with_facts(path, map_location, allow_pickle, factories)
     return model
@@ -41,7 +42,7 @@ def load_model(
 def load_with_facts(
     path: str | Path, map_location: Device = "cpu", allow_pickle: bool = False, factories: Functions | None = None
 ) -> tuple[nn.Module, Mapping[str, Any]]:
-    """The model in a file, and what the file says of it."""
+    """The model in a file, and its model card."""
     file, device = Path(path), _device(map_location)
     data = read_checked(file)
     facts = _facts(file, data)
@@ -73,15 +74,15 @@ def load_checkpoint(path: str | Path, map_location: Device = "cpu") -> dict[str,
         raise ModelError(f"{path} holds a {form}; to go on training, export --format checkpoint")
     try:
         content = _content(data, device)
-        if missing_parts := [part for part in PARTS if not isinstance(content.get(part), dict)]:
-            raise ValueError(f"it has no {missing_parts[0]}")
+        if missing := [name for name in STATE_DICTS if not isinstance(content.get(name), dict)]:
+            raise ValueError(f"it has no {missing[0]}")
         return content
     except Exception as error:
         raise ModelError(f"{path} is not a checkpoint as this project writes it: {_line(error)}") from error
 
 
 def _facts(path: Path, data: bytes) -> dict[str, Any]:
-    """What the file says of its model, as far as anything here relies on it."""
+    """The model card in the file, checked as far as this package relies on it."""
     try:
         text = entries(data)[FACTS] if data.startswith(ZIP) else _metadata(data)
         if len(text) > MAX_FACTS:
@@ -102,10 +103,10 @@ def _facts(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _metadata(data: bytes) -> bytes:
-    """The description in a safetensors file."""
+    """The model card in a safetensors file, as JSON."""
     (length,) = struct.unpack("<Q", data[:8])
-    found = parse_object(data[8 : 8 + length])["__metadata__"][METADATA]
-    return str(found).encode("ascii")
+    card = parse_object(data[8 : 8 + length])["__metadata__"][METADATA]
+    return str(card).encode("ascii")
 
 
 def _state(data: bytes, form: str) -> dict[str, Tensor]:
@@ -114,7 +115,7 @@ def _state(data: bytes, form: str) -> dict[str, Tensor]:
         try:
             from safetensors.torch import load
         except ImportError as error:
-            raise missing("safetensors", error) from error
+            raise missing_package("safetensors", error) from error
         state: Any = load(data)
     else:
         content = _content(data, torch.device("cpu"))
@@ -134,20 +135,20 @@ def _content(data: bytes, device: torch.device) -> dict[str, Any]:
 
 
 def _check(content: dict[str, Any], device: torch.device, size: int) -> None:
-    """ValueError where there is more in the content than a file of this size can hold: no training wrote that."""
-    todo: list[Any] = [content]
+    """ValueError where the content is more than a file of this size can hold: no training wrote that."""
+    pending: list[Any] = [content]
     for _ in range(size):
-        if not todo:
+        if not pending:
             return
-        value = todo.pop()
+        value = pending.pop()
         if isinstance(value, dict):
-            todo += [*value.keys(), *value.values()]
+            pending += [*value.keys(), *value.values()]
         elif isinstance(value, list | tuple):
-            todo += value
+            pending += value
         elif isinstance(value, Tensor):
-            # A view of one number can claim any size; copied, it would have it.
-            whole = value.layout == torch.strided and value.device.type == device.type and value.is_contiguous()
-            if not whole or value.numel() * value.element_size() > size:
+            # A view of one number can claim any size, and takes it when it is copied.
+            is_whole = value.layout == torch.strided and value.device.type == device.type and value.is_contiguous()
+            if not is_whole or value.numel() * value.element_size() > size:
                 raise ValueError("one of its tensors is not what lies in the file")
         elif not (value is None or isinstance(value, bool | int | float | str)):
             raise ValueError(f"it holds a {type(value).__name__}")
@@ -169,6 +170,6 @@ def _device(name: Device) -> torch.device:
 
 
 def _line(error: Exception) -> str:
-    if type(error).__name__ == "UnpicklingError":  # torch's own words propose to load it in spite of that
+    if type(error).__name__ == "UnpicklingError":  # torch's message proposes to load it all the same
         return "it holds more than tensors, numbers and texts, and nothing else is let in"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

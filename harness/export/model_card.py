@@ -1,23 +1,23 @@
-"""A trained model by itself: what it is, and its tensors, cut out of the cohort that it was trained in.
+"""The model card: what a trained model is, next to its tensors, taken out of the cohort that it was trained in.
 
-What is said of it (`about`) is plain data, the same in the file under models/ and in every form that `export` writes,
-so that a file alone is enough to build the model again:
+A card is plain data, the same in the file under models/ and in every format that `export` writes, so that a file alone
+is enough to build the model again:
 
-    format         version of this description; a newer one is refused
+    format         version of the card; a newer one is refused
     key, trial     the trial and its settings, those that differ from their defaults
     init_params    how to build the model: its name, inputs (shape of an example), classes; the trial says the rest
-    layers         the same for the eye: the module as torch prints it
+    layers         the module as torch prints it, for people to read
     which          "last" or "best"
     step, epoch    updates and passes over the training data that made it what it is
     lr             learning rate of the next update
     accuracy       of the validation examples at that step
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
-    spared         the weights that weight decay leaves alone, where it does so
+    spared         the weights without weight decay, where some are
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -28,42 +28,37 @@ from harness.ensemble.optim import OPTIMIZERS, lr_factor
 from harness.errors import ModelError, lookup
 from harness.nn.models import MODELS, build_uninitialised
 from harness.nn.surgery import convert_from_sync_bn, strip_ddp_prefix
+from harness.spec.suite import Functions
 from harness.spec.trial import Trial
 from harness.storage.records import CHECKPOINT_KINDS
 from harness.training.checkpoint import Snapshot
 from harness.training.state import SPLITS, TrainState
 
 FORMAT = 1
-MEMBERS = {  # of a description: what anything here relies on -> its type
+FIELDS = {  # of a card, as far as this package relies on them -> type
     **{"format": int, "key": str, "trial": dict, "init_params": dict, "which": str, "versions": dict},
     **{"step": int, "epoch": float, "lr": float, "accuracy": float},
 }
-Functions = Mapping[str, Callable[..., Any]]  # what a suite brings of its own
 
 
 def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
-    """The last and the best model of each trial of a program that keeps its best."""
-    state.write_back()
-    first, data = state.trials[0], state.dataset
+    """The last and the best model of each trial whose state keeps the best: see best_checkpoint.py."""
+    first, dataset = state.trials[0], state.dataset
     with torch.device("meta"):
-        layers = str(
-            convert_from_sync_bn(
-                build_uninitialised(first, data.input_shape, data.classes, factories), data.input_shape
-            )
-        )
+        module = build_uninitialised(first, dataset.input_shape, dataset.classes, factories)
+        layers = str(convert_from_sync_bn(module, dataset.input_shape))
     for i, trial in enumerate(state.trials):
         for which in CHECKPOINT_KINDS:
-            tensors = state.state if which == "last" else state.best
+            tensors = state.model_state if which == "last" else state.best
             step = state.steps if which == "last" else int(state.best["step"][i])
             card = {**_card(state, i, step), "layers": layers, "which": which}
-            yield trial, which, Snapshot(card, {name: tensors[name][i] for name in state.state})
+            yield trial, which, Snapshot(card, {name: tensors[name][i] for name in state.model_state})
 
 
 def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
-    trial, mark = state.trials[i], state.eval_steps.index(step)
-    splits = {name: curve for name, curve in state.curves.items() if name.partition(".")[0] in SPLITS}
-    measured = {name: curve[mark, i].item() for name, curve in splits.items()}
-    metrics = {name: value if math.isfinite(value) else None for name, value in measured.items()}
+    trial, row = state.trials[i], state.eval_steps.index(step)
+    values = {name: curve[row, i].item() for name, curve in state.curves.items() if name.partition(".")[0] in SPLITS}
+    metrics = {name: value if math.isfinite(value) else None for name, value in values.items()}
     next_step = min(step, state.steps - 1)
     spared = {} if trial.decay_norms else {"spared": sorted(state.norm_params)}
     return {
@@ -86,15 +81,15 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
 
 
 def check(card: Mapping[str, Any]) -> None:
-    """ModelError where a description is of a newer version, or lacks what anything here relies on."""
+    """ModelError where a card is of a newer version, or lacks a field that is needed."""
     version = card.get("format")
     if type(version) is int and version > FORMAT:
         raise ModelError(
             f"has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
         )
     fault = "is not a model as this project writes it"
-    for name, kind in MEMBERS.items():
-        if type(card.get(name)) is not kind and not (name == "accuracy" and card.get(name, 0) is None):
+    for name, expected in FIELDS.items():
+        if type(card.get(name)) is not expected and not (name == "accuracy" and card.get(name, 0) is None):
             raise ModelError(f"{fault}: its {name} is {card.get(name)!r:.50}")
     if type(card.get("spared", [])) is not list:
         raise ModelError(f"{fault}: its spared is {card['spared']!r:.50}")
@@ -105,32 +100,32 @@ def check(card: Mapping[str, Any]) -> None:
 
 
 def trial_of(card: Mapping[str, Any]) -> Trial:
-    """The trial that a description names."""
+    """The trial that trained the model."""
     try:
         return Trial(**card["trial"])
     except TypeError as error:
-        wrote = card["versions"].get("harness")
+        version = card["versions"].get("harness")
         raise ModelError(
-            f"it was written by harness {wrote} with settings unknown to {__version__}: {error}"
+            f"it was written by harness {version} with settings unknown to {__version__}: {error}"
         ) from error
 
 
 def state_of(model: Snapshot) -> dict[str, Tensor]:
     """The parameters and buffers of a trained model, under the names of its plain module."""
-    kinds = ("weight/", "buffer/")
-    return strip_ddp_prefix({name.partition("/")[2]: t for name, t in model.tensors.items() if name.startswith(kinds)})
+    tensors = {name.partition("/"): tensor for name, tensor in model.tensors.items()}
+    return strip_ddp_prefix({name: t for (kind, _, name), t in tensors.items() if kind in ("weight", "buffer")})
 
 
 def optimizer_state(model: Snapshot) -> dict[str, Any]:
-    """What torch's own optimizer needs to go on where the harness stopped: its state_dict.
+    """The state_dict with which torch's own optimizer goes on where the harness stopped.
 
-    Where weight decay leaves norm layers alone, their parameters are a second group.
+    Where the parameters of norm layers don't decay, they are a second group.
     """
-    about = model.metadata
-    trial = trial_of(about)
+    card = model.metadata
+    trial = trial_of(card)
     optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
     names = [name for name in model.tensors if name.startswith("weight/")]
-    spared = [name for name in names if name.removeprefix("weight/") in about.get("spared", [])]
+    spared = [name for name in names if name.removeprefix("weight/") in card.get("spared", [])]
     decaying = [name for name in names if name not in spared]
     groups: list[dict[str, Any]] = [{"params": [nn.Parameter(model.tensors[name]) for name in decaying]}]
     if spared:
@@ -138,7 +133,7 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     weights = [*decaying, *spared]
     state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
     for group in state["param_groups"]:
-        group |= {"lr": about["lr"], "initial_lr": trial.lr}
+        group |= {"lr": card["lr"], "initial_lr": trial.lr}
     state_names = optimizer.state_names([trial])
     for i, name in enumerate(weights if state_names else ()):
         state["state"][i] = {
@@ -146,20 +141,20 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
             for ours in state_names
         }
         if optimizer.torch_counts_steps:
-            state["state"][i]["step"] = torch.tensor(float(about["step"]))  # each parameter counts its own
+            state["state"][i]["step"] = torch.tensor(float(card["step"]))  # each parameter counts its own
     return state
 
 
 def build_trained(card: Mapping[str, Any], state: Mapping[str, Tensor], factories: Functions) -> nn.Module:
-    """The plain module that `about` describes, with these tensors, in evaluation mode.
+    """The plain module of a card, with these tensors, in evaluation mode.
 
-    It is built without memory of its own, so that a description can claim any size; the tensors then have to fit.
+    It is built on the meta device, so that a card may claim any size; the tensors then have to fit.
     """
     params, trial = card["init_params"], trial_of(card)
     if trial.model not in factories and trial.model.partition("-")[0] not in MODELS:
         raise ModelError(
             f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
-            "(--suite FILE), or give the function (own={name: function})"
+            "(--suite FILE), or give the function (factories={name: function})"
         )
     inputs = tuple(params["inputs"])
     with torch.device("meta"):

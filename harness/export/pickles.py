@@ -1,7 +1,7 @@
-"""The one place that pickles: a whole module, for those who ask for it by name (`--format module`).
+"""The one place that pickles: a whole module, where it is asked for by name (`--format module`).
 
-The tutorial shows this form, and a module that is no table entry can't be kept whole in another. Reading it runs
-whatever its author put into it, so `unpickled` is for a caller that was told to: `--allow-pickle`, `allow_pickle=True`.
+Many tutorials save models so, and a module that no table has can't be saved whole in another format. Loading it runs
+whatever its author put into it, so `unpickled` is only called with `--allow-pickle` or `allow_pickle=True`.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""What a probe sees of the models in training."""
+"""What a probe is given of the models in training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ Values = Mapping[str, Float[Tensor, "M"]]  # curve -> what was measured of each 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples and labels: each model's own, "N M ..." and "M N", or "N ..." and "N" that all of them share.
+    """Examples and labels: each model's own, "N M ..." and "M N", or shared by all, "N ..." and "N".
 
-    Labels may also be each model's own where the examples are shared.
+    Labels may be each model's own where the examples are shared.
     """
 
     x: Tensor
     y: Tensor
     shared: bool
 
-    def of(self, model: int) -> tuple[Tensor, Tensor]:
+    def select(self, model: int) -> tuple[Tensor, Tensor]:
         """One model's examples "N ..." and labels "N"."""
         return self.x if self.shared else self.x[:, model], self.y if self.y.ndim == 1 else self.y[model]
 
@@ -37,7 +37,7 @@ class ProbeContext:
 
     models: Ensemble
     layers: tuple[Layer, ...]
-    batch: Batch  # training examples that are the same at every step, and for all models of a seed
+    batch: Batch  # training examples, the same at every step and for all models of a seed
     next_batch: Batch  # the batch of the next update
     train: Tensor  # all training examples, "N ..."
     batch_size: int
@@ -46,11 +46,11 @@ class ProbeContext:
     step: int
 
     def copy(self) -> Ensemble:
-        """The models once more, in tensors of their own; not compiled, for what is can't be differentiated twice."""
-        every = torch.arange(self.models.size, device=self.lr.device)
-        copied = self.models.select(every).with_options(replace(self.models.options, compile=False))
-        copied.count_batches(self.step)
-        return copied
+        """A copy of the models; not compiled, for a compiled model can't be differentiated twice."""
+        rows = torch.arange(self.models.size, device=self.lr.device)
+        copy = self.models.select(rows).with_options(replace(self.models.options, compile=False))
+        copy.count_batches(self.step)
+        return copy
 
 
 def losses_and_gradients(models: Ensemble, batch: Batch) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:
@@ -60,5 +60,5 @@ def losses_and_gradients(models: Ensemble, batch: Batch) -> tuple[Float[Tensor, 
 
 def norm(tensor: Float[Tensor, "M ..."]) -> Float[Tensor, "M"]:
     """The Euclidean norm of each model's tensor."""
-    found: Tensor = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
-    return found
+    norms: Tensor = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
+    return norms

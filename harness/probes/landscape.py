@@ -11,31 +11,32 @@ LENGTHS = tuple(2 ** (i / 2) for i in range(-2, 5))  # of the steps along the gr
 
 
 def landscape(context: ProbeContext) -> Values:
-    """How loss and gradient change on the way down the gradient g, on the batch of the next update.
+    """How loss and gradient change along the gradient g, on the batch of the next update.
 
-    From weights w it looks at w - s g, where s is each of LENGTHS times the learning rate of the next update, whatever
-    the optimizer. `landscape_loss_*` are the least and the largest loss there and how far they are apart,
-    `landscape_gradient_change_*` the least and the largest |g(w - s g) - g|, the gradient's predictiveness, and
+    From weights w it steps to w - s g, where s is each of LENGTHS times the learning rate of the next update, whatever
+    the optimizer. `landscape_loss_*` are the smallest and the largest loss there and their difference,
+    `landscape_gradient_change_*` the smallest and the largest |g(w - s g) - g|, the gradient's predictiveness, and
     `effective_beta` is the largest |g(w - s g) - g| / |s g|.
     """
     models = context.copy()
     start = {name: weight.detach().clone() for name, weight in models.weights.items()}
     _, grads = losses_and_gradients(models, context.next_batch)
-    along = {name: grad.clone() for name, grad in grads.items()}
+    direction = {name: grad.clone() for name, grad in grads.items()}
     losses, changes, betas = [], [], []
     for length in LENGTHS:
         lr = context.lr * length
-        _move(models.weights, start, along, lr)
+        _step_along(models.weights, start, direction, lr)
         loss, grads = losses_and_gradients(models, context.next_batch)
-        change = _size({name: grad - along[name] for name, grad in grads.items()})
+        change = _global_norm({name: grad - direction[name] for name, grad in grads.items()})
         losses.append(loss.detach().clone())
         changes.append(change)
-        betas.append(change / (lr * _size(along)))
-    least, most = torch.stack(losses).amin(0), torch.stack(losses).amax(0)
+        betas.append(change / (lr * _global_norm(direction)))
+    # "LENGTHS M" -> "M"
+    smallest, largest = torch.stack(losses).amin(0), torch.stack(losses).amax(0)
     return {
-        "landscape_loss_min": least,
-        "landscape_loss_max": most,
-        "landscape_loss_range": most - least,
+        "landscape_loss_min": smallest,
+        "landscape_loss_max": largest,
+        "landscape_loss_range": largest - smallest,
         "landscape_gradient_change_min": torch.stack(changes).amin(0),
         "landscape_gradient_change_max": torch.stack(changes).amax(0),
         "effective_beta": torch.stack(betas).amax(0),
@@ -43,15 +44,16 @@ def landscape(context: ProbeContext) -> Values:
 
 
 @torch.no_grad()
-def _move(
-    weights: dict[str, Tensor], start: dict[str, Tensor], along: dict[str, Tensor], lr: Float[Tensor, "M"]
+def _step_along(
+    weights: dict[str, Tensor], start: dict[str, Tensor], direction: dict[str, Tensor], lr: Float[Tensor, "M"]
 ) -> None:
+    """Set the weights to a step of gradient descent from `start`."""
     for name, weight in weights.items():
         factor = per_model(lr.to(weight.dtype), weight.ndim)
-        weight.copy_(start[name] - factor * along[name])
+        weight.copy_(start[name] - factor * direction[name])
 
 
-def _size(tensors: dict[str, Tensor]) -> Float[Tensor, "M"]:
+def _global_norm(tensors: dict[str, Tensor]) -> Float[Tensor, "M"]:
     """The Euclidean norm of all of a model's tensors together."""
     squares = [tensor.flatten(1).square().sum(1) for tensor in tensors.values()]
     return torch.stack(squares).sum(0).sqrt()

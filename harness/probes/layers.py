@@ -1,7 +1,7 @@
-"""The layers of a plain module in the order in which they run, each with the norm and the nonlinearity behind it.
+"""The layers of a plain module in the order in which they run, each with the norm and the nonlinearity after it.
 
-They are found by running the module once. What a module does without a submodule (a call of `F.relu`) is not seen. To
-add a nonlinearity: one entry in NONLINEARITIES.
+They are found by running the module once with hooks. What a module does without a submodule (a call of `F.relu`) is not
+seen. To add a nonlinearity: one entry in NONLINEARITIES.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ from harness.nn.norms import NORM_LAYERS
 
 @dataclass(frozen=True, slots=True)
 class Nonlinearity:
-    """What a nonlinearity makes of its input, as far as units can be lost to it."""
+    """What decides whether units saturate or die."""
 
-    slope: Callable[[Tensor], Tensor] | None = None  # over the largest there is, where both ends are flat
+    slope: Callable[[Tensor], Tensor] | None = None  # as a share of its largest, where both ends are flat
     dies: bool = False  # whether it is zero below zero
 
 
@@ -41,28 +41,41 @@ class Layer:
     """A linear layer or convolution, and what runs between it and the next."""
 
     name: str  # of the module, whose weight is f"{name}.weight"
-    is_scale_free: (
-        bool  # whether twice its weights are the same to the loss, up to eps: there is a norm behind or in it
-    )
-    norm: str | None = None  # the name of the first norm behind it
+    is_scale_free: bool  # whether twice its weights give the same loss, up to eps: a norm follows, or is in it
+    norm: str | None = None  # the name of the first norm after it
     has_running_stats: bool = False  # whether that is a batch norm with running statistics
-    nonlinearity: Nonlinearity | None = None  # the first behind it
+    nonlinearity: Nonlinearity | None = None  # the first after it
     call: int = -1  # which of all calls of nonlinearities that is, from 0
 
+    @property
+    def has_nonlinearity(self) -> bool:
+        """Whether there is one before the next layer."""
+        return self.nonlinearity is not None
 
-def layers_of(model: nn.Module, inputs: tuple[int, ...]) -> tuple[Layer, ...]:
+    @property
+    def can_saturate(self) -> bool:
+        """Whether its nonlinearity is flat at both ends."""
+        return self.nonlinearity is not None and self.nonlinearity.slope is not None
+
+    @property
+    def can_die(self) -> bool:
+        """Whether its nonlinearity is zero below zero."""
+        return self.nonlinearity is not None and self.nonlinearity.dies
+
+
+def layers_of(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
     """The layers with weights, input side first; one that runs twice counts where it runs first."""
     model = deepcopy(model).eval()
     names = {module: name for name, module in model.named_modules()}
     ran: list[nn.Module] = []
     hooks = [
-        module.register_forward_hook(lambda module, given, out: ran.append(module))
+        module.register_forward_hook(lambda module, args, output: ran.append(module))
         for module in names
         if isinstance(module, (*WEIGHTED, *NORM_LAYERS)) or type(module) in NONLINEARITIES
     ]
-    like = next(model.parameters())
+    weight = next(model.parameters())
     with torch.no_grad():
-        model(torch.zeros(2, *inputs, device=like.device, dtype=like.dtype))
+        model(weight.new_zeros(2, *input_shape))
     for hook in hooks:
         hook.remove()
     return _group_layers(ran, names)
@@ -79,8 +92,8 @@ def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[La
                 layers[last] = Layer(name=name, is_scale_free=isinstance(module, tuple(STANDARDISED.values())))
         elif isinstance(module, NORM_LAYERS):
             if last and layers[last].norm is None and layers[last].nonlinearity is None:
-                tracks = isinstance(module, _BatchNorm) and module.running_mean is not None
-                layers[last] = replace(layers[last], norm=name, has_running_stats=tracks, is_scale_free=True)
+                tracks_stats = isinstance(module, _BatchNorm) and module.running_mean is not None
+                layers[last] = replace(layers[last], norm=name, has_running_stats=tracks_stats, is_scale_free=True)
         else:
             if last and layers[last].nonlinearity is None:
                 layers[last] = replace(layers[last], nonlinearity=NONLINEARITIES[type(module)], call=calls)
@@ -89,16 +102,16 @@ def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[La
 
 
 @contextmanager
-def seeing_inputs(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the input of every call of a nonlinearity, as long as this lasts."""
-    seen: list[Tensor] = []
+def record_inputs(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the input of every call of a nonlinearity within this context."""
+    inputs: list[Tensor] = []
 
-    def see(module: nn.Module, given: tuple[Any, ...]) -> None:  # noqa: ARG001
-        seen.append(given[0].detach().clone())  # the module may overwrite it
+    def record(module: nn.Module, args: tuple[Any, ...]) -> None:  # noqa: ARG001
+        inputs.append(args[0].detach().clone())  # the module may overwrite it
 
-    hooks = [m.register_forward_pre_hook(see) for m in model.modules() if type(m) in NONLINEARITIES]
+    hooks = [module.register_forward_pre_hook(record) for module in model.modules() if type(module) in NONLINEARITIES]
     try:
-        yield seen
+        yield inputs
     finally:
         for hook in hooks:
             hook.remove()

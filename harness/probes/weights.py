@@ -1,4 +1,4 @@
-"""How large weights are, and how fast they turn."""
+"""How large weights are, and how fast they rotate."""
 
 from harness.probes.context import ProbeContext, Values, norm
 
@@ -6,13 +6,14 @@ from harness.probes.context import ProbeContext, Values, norm
 def weights(context: ProbeContext) -> Values:
     """The norm |w| of each layer's weights, and lr/|w|^2, the effective learning rate of those before a norm.
 
-    A norm makes the loss the same for w and 2w, so that a step of lr turns w as much as one of lr/|w|^2 turns w/|w|
-    (van Laarhoven 2017); behind a bias, a norm over the channels of an example does so as far as the bias is small. lr
-    is that of the next update; layers whose scale matters have none.
+    A norm makes the loss the same for w and 2w, so that a step of lr rotates w as much as one of lr/|w|^2 rotates w/|w|
+    (van Laarhoven 2017); after a bias, a norm over the channels of an example does so as far as the bias is small. lr
+    is that of the next update; layers whose scale matters have no such curve.
     """
-    found = {}
+    values = {}
     for i, layer in enumerate(context.layers, 1):
-        found[f"weight_norm/{i}"] = size = norm(context.models.weights[f"{layer.name}.weight"].detach())
+        weight_norm = norm(context.models.weights[f"{layer.name}.weight"].detach())
+        values[f"weight_norm/{i}"] = weight_norm
         if layer.is_scale_free:
-            found[f"effective_lr/{i}"] = context.lr / size.square()
-    return found
+            values[f"effective_lr/{i}"] = context.lr / weight_norm.square()
+    return values

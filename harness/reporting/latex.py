@@ -1,4 +1,4 @@
-"""Comparisons as a LaTeX table for papers, in the style of the booktabs package."""
+"""Comparisons as a LaTeX latex_table for papers, in the style of the booktabs package."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ from harness.analysis import formatting
 from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import METRICS
 
-COLUMNS = ("Where", "$n$", "Difference", "95\\,\\% interval", "$p$ (Holm)", "Verdict")
+HEADINGS = ("Where", "$n$", "Difference", "95\\,\\% interval", "$p$ (Holm)", "Verdict")
 LAYOUT = r"@{}>{\raggedright\arraybackslash}p{0.27\linewidth}rrrrl@{}"
 SPECIAL = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -28,16 +28,16 @@ def escaped(text: str) -> str:
     return "".join(SPECIAL.get(letter, letter) for letter in plain)
 
 
-Group = tuple[str, Sequence[Comparison], bool]  # a title, what stands below it, whether its p are of equivalence
+Group = tuple[str, Sequence[Comparison], bool]  # a title, its comparisons, whether their p are of equivalence
 
 
-def table(groups: Iterable[Group]) -> str:
+def latex_table(groups: Iterable[Group]) -> str:
     """A tabular: for each group and pair of arms a line that names them, and a row for each of its comparisons."""
     lines = [
         line
-        for title, found, of_equivalence in groups
-        for arms, some in _by_arms(found).items()
-        for line in (r"\addlinespace", _title(f"{title} ({arms})"), *_rows(some, equivalence=of_equivalence))
+        for title, comparisons, is_equivalence in groups
+        for arms, of_arms in _by_arms(comparisons).items()
+        for line in (r"\addlinespace", _title(f"{title} ({arms})"), *_rows(of_arms, is_equivalence=is_equivalence))
     ]
     return "\n".join(
         [
@@ -48,7 +48,7 @@ def table(groups: Iterable[Group]) -> str:
             r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}%",
             rf"\begin{{tabular}}{{{LAYOUT}}}",
             r"\toprule",
-            rf"{' & '.join(COLUMNS)} \\",
+            rf"{' & '.join(HEADINGS)} \\",
             r"\midrule",
             *lines[1:],
             r"\bottomrule",
@@ -59,24 +59,24 @@ def table(groups: Iterable[Group]) -> str:
     )
 
 
-def _by_arms(found: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+def _by_arms(comparisons: Sequence[Comparison]) -> dict[str, list[Comparison]]:
     """The comparisons of each pair of arms, in their order."""
     pairs: dict[str, list[Comparison]] = {}
-    for c in found:
+    for c in comparisons:
         pairs.setdefault(f"{c.arm} against {c.than}", []).append(c)
     return pairs
 
 
 def _title(text: str) -> str:
-    return rf"\multicolumn{{{len(COLUMNS)}}}{{@{{}}p{{\linewidth}}@{{}}}}{{{escaped(text)}}} \\"
+    return rf"\multicolumn{{{len(HEADINGS)}}}{{@{{}}p{{\linewidth}}@{{}}}}{{{escaped(text)}}} \\"
 
 
-def _rows(found: Sequence[Comparison], *, equivalence: bool) -> Iterator[str]:
-    of = found[0].metric
-    for c in found:
-        unit, p = METRICS[c.metric].unit, c.equivalence_p_adjusted if equivalence else c.p_adjusted
+def _rows(comparisons: Sequence[Comparison], *, is_equivalence: bool) -> Iterator[str]:
+    metric = comparisons[0].metric
+    for c in comparisons:
+        unit, p = METRICS[c.metric].unit, c.equivalence_p_adjusted if is_equivalence else c.p_adjusted
         cells = (
-            (c.point or "all") + ("" if c.metric == of else f": {METRICS[c.metric].words}"),
+            (c.point or "all") + ("" if c.metric == metric else f": {METRICS[c.metric].words}"),
             str(c.n),
             formatting.format_bound(c.estimate, unit, c.bound),
             "" if np.isnan(c.low) else formatting.span(c.low, c.high, unit),

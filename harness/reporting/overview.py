@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from harness.analysis import formatting
-from harness.analysis.claims import VERDICTS
+from harness.analysis.judging import VERDICTS
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.io import write_atomically
@@ -20,13 +20,13 @@ from harness.storage.tables import Results
 NO_CLAIM = "no claim"
 
 
-def write_overview(folder: Path, found: Iterable[Results]) -> Path:
+def write_overview(folder: Path, suites: Iterable[Results]) -> Path:
     """Write index.html and overview.md beside the folders of these results; the path of the page."""
-    judged = [(results, verdicts(results, np.random.default_rng(0))) for results in found]
-    counts = Counter(verdict.word for _, of in judged for verdict in of)
+    suites_judged = [(results, verdicts(results, np.random.default_rng(0))) for results in suites]
+    counts = Counter(verdict.word for _, judged in suites_judged for verdict in judged)
     facts = {
-        "suites": [_suite(results, of) for results, of in judged],
-        "claims": _claims(judged),
+        "suites": [_suite_facts(results, judged) for results, judged in suites_judged],
+        "claims": _claims(suites_judged),
         "counts": formatting.listing(f"{counts[word]} {word}" for word in VERDICTS if counts[word]),
     }
     write_atomically(folder / "overview.md", pages.markdown("overview.md", facts))
@@ -34,7 +34,7 @@ def write_overview(folder: Path, found: Iterable[Results]) -> Path:
     return folder / "index.html"
 
 
-def _suite(results: Results, judged: list[Verdict]) -> dict[str, Any]:
+def _suite_facts(results: Results, judged: list[Verdict]) -> dict[str, Any]:
     manifest, status = results.manifest, results.trials["status"]
     return {
         "name": manifest.name,
@@ -47,13 +47,13 @@ def _suite(results: Results, judged: list[Verdict]) -> dict[str, Any]:
     }
 
 
-def _claims(judged: list[tuple[Results, list[Verdict]]]) -> Table:
+def _claims(suites: list[tuple[Results, list[Verdict]]]) -> Table:
     """A row for each claim; one for a suite without any."""
     rows, links = [], []
-    for results, of in judged:
+    for results, judged in suites:
         name = results.manifest.name
-        said = [(v.word, v.statement, v.sentence) for v in of] or [(NO_CLAIM, results.manifest.question, "")]
-        rows += [[(text, "") for text in (name, *line)] for line in said]
-        links += [f"{quote(name)}/report/index.html"] * len(said)
+        lines = [(v.word, v.statement, v.sentence) for v in judged] or [(NO_CLAIM, results.manifest.question, "")]
+        rows += [[(text, "") for text in (name, *line)] for line in lines]
+        links += [f"{quote(name)}/report/index.html"] * len(lines)
     columns = ("suite", "verdict", "claim", "what the data say")
     return Table(name="claims", label="Claims", columns=columns, rows=rows, links=tuple(links))

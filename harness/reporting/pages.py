@@ -31,7 +31,7 @@ def page(name: str, facts: Mapping[str, Any]) -> bytes:
 
 def markdown(name: str, facts: Mapping[str, Any]) -> bytes:
     """A Markdown text made of a template; values are shown as they are, each on one line."""
-    return _encoded(_environment(finalize=_plain).get_template(name).render(**facts))
+    return _encoded(_environment(finalize=_escape_markdown).get_template(name).render(**facts))
 
 
 def _encoded(text: str) -> bytes:
@@ -44,7 +44,7 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
     def load(name: str) -> str:
         return (TEMPLATES / name).read_text("utf-8")
 
-    made = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(load),
         autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
@@ -52,18 +52,18 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
         lstrip_blocks=True,
         finalize=finalize,
     )
-    made.filters |= {"words": formatting.value, "counted": formatting.count, "verbatim": Verbatim}
-    return made
+    environment.filters |= {"words": formatting.value, "counted": formatting.count, "verbatim": Verbatim}
+    return environment
 
 
-def _plain(text: Any) -> str:
+def _escape_markdown(text: Any) -> str:
     """A text that Markdown shows as it is, on one line."""
     line = " ".join(str(text).split())
     return line if isinstance(text, Verbatim) else MARKUP.sub(r"\\\g<0>", html.escape(line, quote=False))
 
 
 def _policy(style: str, script: str) -> str:
-    """What the page may do: show its own pictures, run its own script, nothing else."""
+    """What the page may do: show its own images, run its own script, nothing else."""
     style_hash, script_hash = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
     )

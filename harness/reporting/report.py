@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import comparison, formatting, pairing
+from harness.analysis.claims import KINDS
+from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats.paired import MOST_EXACT
 from harness.analysis.verdicts import Verdict, verdicts
-from harness.analysis.wording import SAME
 from harness.io import write_atomically
 from harness.reporting import latex, pages
 from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_left_out
 from harness.reporting.figures.verdict import estimates
-from harness.reporting.staleness import FORMATS, digest_of, is_whole, page_of
+from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
 from harness.spec.manifest import Manifest
 from harness.storage.csv_files import csv_bytes
@@ -36,20 +37,20 @@ def write_report(results: Results) -> Path:
     results, folder = pairing.named_arms(results), page.parent / "figures"
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same report every time
     judged, drawn = verdicts(results, rng), figures(results)
-    found = [c for verdict in judged for c in verdict.comparisons]
-    found += [c for picture in drawn for c in picture.comparisons]
-    write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.table(found)))
-    of_verdicts = list(estimates(judged))
-    images = {name: data for picture in [*filter(None, of_verdicts), *drawn] for name, data in picture.files().items()}
+    comparisons = [c for verdict in judged for c in verdict.comparisons]
+    comparisons += [c for figure in drawn for c in figure.comparisons]
+    write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.table(comparisons)))
+    of_verdicts = list(estimates(results, judged))
+    images = {name: data for figure in [*filter(None, of_verdicts), *drawn] for name, data in figure.files().items()}
     for name, data in images.items():
         write_atomically(folder / name, data)
     _remove_others(folder, set(images))
-    facts = _facts(results, judged, drawn)
-    facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "pictures": drawn}
+    facts = _template_facts(results, comparisons)
+    facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "figures": drawn}
     write_atomically(results.folder / "report.md", pages.markdown("report.md", facts))
-    groups = [(v.statement, v.comparisons, v.claim.kind in SAME) for v in judged]
-    groups += [(picture.title, picture.comparisons, False) for picture in drawn]
-    write_atomically(page.parent / "table.tex", latex.table(groups).encode("utf-8", "backslashreplace"))
+    groups = [(v.statement, v.comparisons, KINDS[v.claim.kind].is_equivalence) for v in judged]
+    groups += [(figure.title, figure.comparisons, False) for figure in drawn]
+    write_atomically(page.parent / "table.tex", latex.latex_table(groups).encode("utf-8", "backslashreplace"))
     # The page comes last: with its digest it vouches for the others.
     write_atomically(page, _page(facts, images, digest))
     return page
@@ -58,29 +59,28 @@ def write_report(results: Results) -> Path:
 def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove figures that an earlier report had and this one has not: the folder is to depend on the results alone."""
     for path in sorted(folder.glob("*")):
-        if path.name not in names and path.suffix.removeprefix(".") in FORMATS:
+        if path.name not in names and path.suffix.removeprefix(".") in IMAGE_FORMATS:
             path.unlink()
 
 
-def _facts(results: Results, judged: list[Verdict], drawn: list[ReportFigure]) -> dict[str, Any]:
-    """All that the templates say."""
+def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str, Any]:
+    """What the templates say of the results."""
     manifest, trials, telemetry = results.manifest, results.trials, results.telemetry
     failed, ended = trials["status"].isin(FAILED), trials["status"].isin(FINISHED)
-    without = trials[~ended & (trials["status"] != "interrupted")]
-    found = [c for verdict in judged for c in verdict.comparisons] + [c for of in drawn for c in of.comparisons]
+    missing = trials[~ended & (trials["status"] != "interrupted")]
     return {
         "manifest": manifest,
-        "most_points": MAX_POINTS,
-        "most_exact": MOST_EXACT,
+        "max_points": MAX_POINTS,
+        "max_exact": MOST_EXACT,
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
         "total": manifest.trials,
         "failed": int(failed.sum()),
-        "limits": _limits(trials[ended], manifest, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
+        "limits": _limitations(trials[ended], manifest, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
         "trials": trials_table("trials", "Trials", trials, manifest),
-        "comparisons": comparisons_table("comparisons", "All comparisons", found),
+        "comparisons": comparisons_table("comparisons", "All comparisons", comparisons),
         "failures": failures_table(trials[failed], manifest),
-        "missing": trials_table("missing", "Trials without a result", without, manifest),
+        "missing": trials_table("missing", "Trials without a result", missing, manifest),
         "axes": {axis: [formatting.value(value) for value in values] for axis, values in manifest.axes.items()},
         "following": manifest.following,
         "settings": {
@@ -93,46 +93,46 @@ def _facts(results: Results, judged: list[Verdict], drawn: list[ReportFigure]) -
     }
 
 
-def _limits(ended: pd.DataFrame, manifest: Manifest, *, all_failed: bool) -> list[str]:
+def _limitations(ended: pd.DataFrame, manifest: Manifest, *, all_failed: bool) -> list[str]:
     """What these results can't show, as sentences for the top of the page."""
     arms, seeds = ended[manifest.compare].nunique(), ended["seed"].nunique()
-    said = {
+    limits = {
         "Nothing has been trained yet.": ended.empty,
         "One arm alone has results: nothing can be compared.": arms == 1,
         "All results are of one seed: they are descriptive, and say nothing of other seeds.": seeds == 1,
         "Every trial that ended has failed to train.": all_failed,
     }
-    return [sentence for sentence, holds in said.items() if holds]
+    return [sentence for sentence, holds in limits.items() if holds]
 
 
 def _commands(manifest: Manifest, telemetry: pd.DataFrame) -> list[str]:
     """What to type in a checkout to get these results; with the commit, where one commit made all of them."""
     commits = set(telemetry["commit"].dropna().astype(str))
-    changed = telemetry["dirty"].fillna(False).astype(str).str.lower().eq("true").any()
-    checkout = [f"git checkout {commits.pop()}"] if len(commits) == 1 and not changed else []
+    is_dirty = telemetry["dirty"].fillna(False).astype(str).str.lower().eq("true").any()
+    checkout = [f"git checkout {commits.pop()}"] if len(commits) == 1 and not is_dirty else []
     return [*checkout, f"python -m harness run {shlex.quote(manifest.path)}"]
 
 
 def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> bytes:
     verdicts = [
-        (verdict, picture and _embedded(picture, images), _numbers(f"claim-{i}", verdict.statement, verdict))
-        for i, (verdict, picture) in enumerate(facts["verdicts"], start=1)
+        (verdict, figure and _embedded(figure, images), _numbers(f"claim-{i}", verdict.statement, verdict))
+        for i, (verdict, figure) in enumerate(facts["verdicts"], start=1)
     ]
-    shown = [(_embedded(of, images), _numbers(of.name, of.title, of)) for of in facts["pictures"]]
-    return pages.page("page.html", {**facts, "verdicts": verdicts, "pictures": shown, "digest": digest})
+    drawn = [(_embedded(figure, images), _numbers(figure.name, figure.title, figure)) for figure in facts["figures"]]
+    return pages.page("page.html", {**facts, "verdicts": verdicts, "figures": drawn, "digest": digest})
 
 
-def _numbers(name: str, title: str, of: Verdict | ReportFigure) -> Table:
-    return comparisons_table(f"numbers-{name}", f"Numbers: {title}", of.comparisons)
+def _numbers(name: str, title: str, source: Verdict | ReportFigure) -> Table:
+    return comparisons_table(f"numbers-{name}", f"Numbers: {title}", source.comparisons)
 
 
-def _embedded(picture: ReportFigure, images: Mapping[str, bytes]) -> dict[str, Any]:
-    """A picture as the page has it: with its SVG inside."""
-    data = base64.b64encode(images[f"{picture.name}.svg"]).decode()
+def _embedded(figure: ReportFigure, images: Mapping[str, bytes]) -> dict[str, Any]:
+    """A figure as the page has it: with its SVG inside."""
+    data = base64.b64encode(images[f"{figure.name}.svg"]).decode()
     return {
-        "name": picture.name,
-        "title": picture.title,
-        "caption": picture.caption,
-        "alt": picture.alt,
+        "name": figure.name,
+        "title": figure.title,
+        "caption": figure.caption,
+        "alt": figure.alt,
         "source": f"data:image/svg+xml;base64,{data}",
     }

@@ -12,10 +12,11 @@ from harness.spec.manifest import Manifest, to_json
 from harness.storage.csv_files import MAX_TABLE_BYTES
 from harness.storage.tables import TABLES
 
-FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}  # with what must not be written into them
+# The formats of figures, with the metadata that must not be written into them.
+IMAGE_FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}
 MAX_PAGE_BYTES = 2**28
 DIGEST = re.compile(rb'<meta name="inputs" content="([0-9a-f]{64})">')
-SHOWN = re.compile(rb'<figure id="figure-([\w.-]+)">')
+FIGURE_NAME = re.compile(rb'<figure id="figure-([\w.-]+)">')
 PLAIN_NAME = re.compile(r"[\w.-]{1,64}")  # what may become part of a file's name
 
 
@@ -37,7 +38,7 @@ def digest_of(folder: Path, manifest: Manifest) -> str:
     """A digest of all that a report is made from: the results, and the code and templates that make it."""
     sums = hashlib.sha256(json.dumps(to_json(manifest), sort_keys=True, default=str).encode())
     folders = [Path(__file__).parents[1] / name for name in ("analysis", "reporting")]
-    code = sorted(p for part in folders for p in part.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    code = sorted(p for directory in folders for p in directory.rglob("*") if p.is_file() and p.suffix != ".pyc")
     for path in [*(folder / name for name in TABLES), *data_files(folder, manifest), *plane_files(folder), *code]:
         content = read_bytes(path, max_bytes=MAX_TABLE_BYTES) if path.exists() else b""
         sums.update(hashlib.sha256(content).digest())
@@ -50,18 +51,18 @@ def is_whole(page: Path, digest: str) -> bool:
         text = read_bytes(page, max_bytes=MAX_PAGE_BYTES)
     except (FileNotFoundError, DamageError):
         return False
-    found = DIGEST.search(text[:4096])
-    names = [f"{name.decode()}.{kind}" for name in SHOWN.findall(text) for kind in FORMATS]
-    beside = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md", page.parent / "table.tex"]
-    files = [*beside, *(page.parent / "figures" / name for name in names)]
-    return found is not None and found[1].decode() == digest and all(path.is_file() for path in files)
+    match = DIGEST.search(text[:4096])
+    names = [f"{name.decode()}.{suffix}" for name in FIGURE_NAME.findall(text) for suffix in IMAGE_FORMATS]
+    other_files = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md", page.parent / "table.tex"]
+    files = [*other_files, *(page.parent / "figures" / name for name in names)]
+    return match is not None and match[1].decode() == digest and all(path.is_file() for path in files)
 
 
 def data_files(folder: Path, manifest: Manifest) -> list[Path]:
     """The files of the data sets that the suite names, in its results folder."""
     names = {Path(str(name)).stem for name in pairing.values(manifest, "dataset")}
-    found = sorted((folder / "data").glob("*.npz"))
-    return [path for path in found if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
+    paths = sorted((folder / "data").glob("*.npz"))
+    return [path for path in paths if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
 
 
 def plane_files(folder: Path) -> list[Path]:

@@ -12,28 +12,24 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import METRICS
 from harness.spec.manifest import Manifest
 
-MOST_ROWS = 2000  # of a table on the page
-OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
-COMPARED = (
-    *(
-        "shown in",
-        "where",
-        "arms",
-        "metric",
-        "pairs",
-        "mean",
-        "mean of the other",
-        "difference or ratio",
-        "95 % interval",
-    ),
-    *(
-        "p (Holm)",
-        "p of equivalence (Holm)",
-        "failed (95 % Wilson)",
-        "other failed (95 % Wilson)",
-        "p of failures (McNemar, Holm)",
-        "verdict",
-    ),
+MAX_TABLE_ROWS = 2000  # of a table on the page
+SHOWN_OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
+COMPARISON_COLUMNS = (
+    "shown in",
+    "where",
+    "arms",
+    "metric",
+    "pairs",
+    "mean",
+    "mean of the other",
+    "difference or ratio",
+    "95 % interval",
+    "p (Holm)",
+    "p of equivalence (Holm)",
+    "failed (95 % Wilson)",
+    "other failed (95 % Wilson)",
+    "p of failures (McNemar, Holm)",
+    "verdict",
 )
 
 Cell = tuple[str, str]  # what is shown, and the number that it sorts by, empty where it sorts as text
@@ -53,13 +49,13 @@ class Table:
 
 def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest) -> Table:
     """Trials with what varies between them and what came of them."""
-    columns = ["key", *manifest.axes, *OUTCOMES]
-    shown = trials[columns].head(MOST_ROWS)
+    columns = ["key", *manifest.axes, *SHOWN_OUTCOMES]
+    shown = trials[columns].head(MAX_TABLE_ROWS)
     return Table(
         name=name,
         label=label,
         columns=tuple(column.replace("_", " ") for column in columns),
-        rows=[[_cell(value) for value in row] for row in shown.itertuples(index=False)],
+        rows=[[_table_cell(value) for value in row] for row in shown.itertuples(index=False)],
         left_out=len(trials) - len(shown),
     )
 
@@ -67,31 +63,38 @@ def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest
 def failures_table(failed: pd.DataFrame, manifest: Manifest) -> Table:
     """Failures by arm and status: how many, and at which grid points."""
     over, rows = pairing.axes(manifest), []
-    for (arm, status), some in failed.groupby([manifest.compare, "status"], sort=False):
+    for (arm, status), trials in failed.groupby([manifest.compare, "status"], sort=False):
         points = [
-            f"{formatting.point(point) or 'everywhere'} ({len(here)})" for point, here in pairing.by_point(some, over)
+            f"{formatting.point(point) or 'everywhere'} ({len(at_point)})"
+            for point, at_point in pairing.by_point(trials, over)
         ]
-        count = len(some)
-        rows.append([_cell(formatting.value(arm)), _cell(str(status)), _cell(count), _cell("; ".join(points))])
+        rows.append(
+            [
+                _table_cell(formatting.value(arm)),
+                _table_cell(str(status)),
+                _table_cell(len(trials)),
+                _table_cell("; ".join(points)),
+            ]
+        )
     columns = (manifest.compare.replace("_", " "), "status", "trials", "where (trials)")
     return Table(name="failed", label="Trials that failed to train", columns=columns, rows=rows)
 
 
 def comparisons_table(name: str, label: str, comparisons: Iterable[Comparison]) -> Table:
     """Comparisons with the numbers that a verdict or a figure rests on."""
-    found = list(comparisons)
-    rows = [_compared(comparison) for comparison in found[:MOST_ROWS]]
-    return Table(name=name, label=label, columns=COMPARED, rows=rows, left_out=len(found) - len(rows))
+    comparisons = list(comparisons)
+    rows = [_comparison_cells(comparison) for comparison in comparisons[:MAX_TABLE_ROWS]]
+    return Table(name=name, label=label, columns=COMPARISON_COLUMNS, rows=rows, left_out=len(comparisons) - len(rows))
 
 
-def _compared(c: Comparison) -> list[Cell]:
+def _comparison_cells(c: Comparison) -> list[Cell]:
     unit = METRICS[c.metric].unit
     return [
         (c.shown_in, ""),
         (c.point or "all", ""),
         (f"{c.arm} against {c.than}", ""),
         (METRICS[c.metric].words, ""),
-        _cell(c.n),
+        _table_cell(c.n),
         _keyed(formatting.format_value(c.arm_mean, unit), formatting.scaled(c.arm_mean, unit)),
         _keyed(formatting.format_value(c.than_mean, unit), formatting.scaled(c.than_mean, unit)),
         _keyed(formatting.format_bound(c.estimate, unit, c.bound), formatting.scaled(c.estimate, unit)),
@@ -105,7 +108,7 @@ def _compared(c: Comparison) -> list[Cell]:
     ]
 
 
-def _cell(value: Any) -> Cell:
+def _table_cell(value: Any) -> Cell:
     if pd.isna(value):
         return "", ""
     plain = value.item() if hasattr(value, "item") else value
@@ -117,6 +120,6 @@ def _keyed(text: str, number: float) -> Cell:
     return ("", "") if np.isnan(number) else (text, repr(float(number)))
 
 
-def _rate(failed: int, of: int, low: float, high: float) -> Cell:
-    interval = f" ({100 * low:.0f} to {100 * high:.0f} %)" if of and not np.isnan(low) else ""
-    return f"{failed} of {of}{interval}", repr(failed / of) if of else ""
+def _rate(failed: int, finished: int, low: float, high: float) -> Cell:
+    interval = f" ({100 * low:.0f} to {100 * high:.0f} %)" if finished and not np.isnan(low) else ""
+    return f"{failed} of {finished}{interval}", repr(failed / finished) if finished else ""

@@ -7,29 +7,30 @@ from typing import Any
 
 from harness.errors import SuiteError
 
+DEFAULT_METRIC = "test_accuracy"  # what arms are compared by unless a claim names another
 AT = ("last", "mean", "first", "range")  # the value of a curve that a claim is about; range: its largest less its least
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a suite says of one arm against another; the report answers with a verdict.
+    """A statement about one arm against another; the report answers with a verdict.
 
     Make one by the constructor of its kind: `Claim.wider_lr_range("batch", than="none", at_least_decades=0.5)`.
     `where` keeps some grid points only: a value or a list of values for an axis. Points are never pooled: a claim that
-    covers several holds where it holds at each, with Holm's correction. `against` says at which grid point the other
-    arm stands, where it is not the same: `against={"world_size": 1}`; equal seeds are paired all the same.
+    covers several holds if it holds at each, with Holm's correction. `against` is the grid point of the other arm if
+    that is not the same: `against={"world_size": 1}`; equal seeds are paired all the same.
     """
 
     kind: str
     arm: str
     than: str
     margin: float  # in the unit of the metric; decades for wider_lr_range, steps for sooner, a ratio for costs
-    metric: str = "test_accuracy"  # an outcome, or "split.name" of any curve
+    metric: str = DEFAULT_METRIC  # an outcome, or "split.name" of any curve
     where: Mapping[str, Any] = field(default_factory=dict)
-    at: str = "last"  # which value of a curve
+    at: str = "last"  # which value of a curve: one of AT
     along: str = ""  # the axis that a trend goes along, or that is tuned
     against: Mapping[str, Any] = field(default_factory=dict)
-    within: float | None = None  # of recovers: the margin in which arm and joint batch count as equal
+    within: float | None = None  # of recovers: the margin within which arm and one big batch count as equal
     published: float | None = None  # of matches: the figure
     is_ratio: bool = False  # of more and less: the margin is a factor
 
@@ -45,22 +46,71 @@ class Claim:
 
     @classmethod
     def better(
-        cls, arm: str, *, than: str, by: float = 0.0, metric: str = "test_accuracy", against: Any = None, **where: Any
+        cls,
+        arm: str,
+        *,
+        than: str,
+        by: float = 0.0,
+        metric: str = DEFAULT_METRIC,
+        against: Mapping[str, Any] | None = None,
+        **where: Any,
     ) -> "Claim":
         """The arm's metric is better, by more than `by`, at each grid point `where`."""
+        return cls(kind="better", arm=arm, than=than, margin=by, metric=metric, against=_or_empty(against), where=where)
+
+    @classmethod
+    def more(
+        cls,
+        arm: str,
+        *,
+        than: str,
+        metric: str,
+        by: float | None = None,
+        by_factor: float | None = None,
+        at: str = "last",
+        against: Mapping[str, Any] | None = None,
+        **where: Any,
+    ) -> "Claim":
+        """The arm's metric is higher, good or not: by more than `by`, or more than `by_factor` times as high."""
+        margin = _margin_of(by, by_factor)
         return cls(
-            kind="better", arm=arm, than=than, margin=by, metric=metric, against=_given(against, {}), where=where
+            kind="more",
+            arm=arm,
+            than=than,
+            margin=margin,
+            metric=metric,
+            at=at,
+            against=_or_empty(against),
+            is_ratio=by_factor is not None,
+            where=where,
         )
 
     @classmethod
-    def more(cls, arm: str, *, than: str, metric: str, at: str = "last", **margin_and_where: Any) -> "Claim":
-        """The arm's metric is higher, good or not: by more than `by`, or more than `by_factor` times as high."""
-        return cls(kind="more", arm=arm, than=than, metric=metric, at=at, **_by_or_factor(margin_and_where))
-
-    @classmethod
-    def less(cls, arm: str, *, than: str, metric: str, at: str = "last", **margin_and_where: Any) -> "Claim":
+    def less(
+        cls,
+        arm: str,
+        *,
+        than: str,
+        metric: str,
+        by: float | None = None,
+        by_factor: float | None = None,
+        at: str = "last",
+        against: Mapping[str, Any] | None = None,
+        **where: Any,
+    ) -> "Claim":
         """The arm's metric is lower, good or not: by more than `by`, or by a factor of more than `by_factor`."""
-        return cls(kind="less", arm=arm, than=than, metric=metric, at=at, **_by_or_factor(margin_and_where))
+        margin = _margin_of(by, by_factor)
+        return cls(
+            kind="less",
+            arm=arm,
+            than=than,
+            margin=margin,
+            metric=metric,
+            at=at,
+            against=_or_empty(against),
+            is_ratio=by_factor is not None,
+            where=where,
+        )
 
     @classmethod
     def equivalent(
@@ -69,14 +119,22 @@ class Claim:
         *,
         to: str,
         within: float,
-        metric: str = "test_accuracy",
+        metric: str = DEFAULT_METRIC,
         at: str = "last",
-        against: Any = None,
+        against: Mapping[str, Any] | None = None,
         **where: Any,
     ) -> "Claim":
-        """Both arms' metrics are the same but for `within`, at each grid point `where`."""
-        there = _given(against, {})
-        return cls(kind="equivalent", arm=arm, than=to, margin=within, metric=metric, at=at, against=there, where=where)
+        """Both arms' metrics are equal within the margin `within`, at each grid point `where`."""
+        return cls(
+            kind="equivalent",
+            arm=arm,
+            than=to,
+            margin=within,
+            metric=metric,
+            at=at,
+            against=_or_empty(against),
+            where=where,
+        )
 
     @classmethod
     def matches(
@@ -85,21 +143,20 @@ class Claim:
         *,
         published: float,
         within: float,
-        metric: str = "test_accuracy",
+        metric: str = DEFAULT_METRIC,
         at: str = "last",
         **where: Any,
     ) -> "Claim":
-        """The mean of the arm's metric is a published figure but for `within`, at each grid point `where`."""
+        """The mean of the arm's metric equals a published figure within the margin, at each grid point `where`."""
         if not is_number(published) or not math.isfinite(published):
             raise SuiteError(f"published must be a number in the unit of trials.csv, got {published!r}")
-        figure = float(published)
         return cls(
             kind="matches",
             arm=arm,
             than="published",
             margin=within,
             metric=metric,
-            published=figure,
+            published=float(published),
             at=at,
             where=where,
         )
@@ -111,7 +168,7 @@ class Claim:
 
     @classmethod
     def best_tuned(
-        cls, arm: str, *, than: str, by: float = 0.0, metric: str = "test_accuracy", over: str = "lr", **where: Any
+        cls, arm: str, *, than: str, by: float = 0.0, metric: str = DEFAULT_METRIC, over: str = "lr", **where: Any
     ) -> "Claim":
         """At its own best value of the axis `over` the arm's test metric is better, by more than `by`.
 
@@ -121,7 +178,7 @@ class Claim:
 
     @classmethod
     def trend(
-        cls, arm: str, *, than: str, along: str, by: float = 0.0, metric: str = "test_accuracy", **where: Any
+        cls, arm: str, *, than: str, along: str, by: float = 0.0, metric: str = DEFAULT_METRIC, **where: Any
     ) -> "Claim":
         """The lead of the arm grows along an axis, by more than `by` for each doubling of its value."""
         return cls(kind="trend", arm=arm, than=than, margin=by, metric=metric, along=along, where=where)
@@ -140,13 +197,13 @@ class Claim:
         against: Mapping[str, Any],
         at_least: float = 0.5,
         within: float = 0.005,
-        metric: str = "test_accuracy",
+        metric: str = DEFAULT_METRIC,
         **where: Any,
     ) -> "Claim":
         """The arm recovers more than the share `at_least` of what `lost_by` loses against one big batch.
 
         `against` is where the big batch stands: `against={"norm": "batch", "world_size": 1}`; an arm that it doesn't
-        name is that of `lost_by`. Whether the arm equals the big batch but for `within` is told beside it.
+        name is that of `lost_by`. Whether the arm equals the big batch within `within` is reported beside the verdict.
         """
         if not (is_number(within) and 0 < within < math.inf):
             raise SuiteError(f"within must be a number above 0, got {within!r}")
@@ -163,7 +220,7 @@ class Claim:
 
     @classmethod
     def costs(cls, arm: str, *, than: str, at_most: float, **where: Any) -> "Claim":
-        """A step of the arm takes less than `at_most` times as long, at each grid point `where`.
+        """A step of the arm takes at most `at_most` times as long, at each grid point `where`.
 
         Let the arms train one trial at a time (`max_cohort_size=1`): trials that train together are one measurement.
         """
@@ -173,21 +230,21 @@ class Claim:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; True and False are none."""
+    """Whether a value is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _given(value: Any, otherwise: Any) -> Any:
-    return otherwise if value is None else value
+def _or_empty(against: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The grid point, or an empty one where none was given."""
+    return {} if against is None else against
 
 
-def _by_or_factor(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The margin, as a difference or a factor; where the other arm stands; and the grid points that are left."""
-    where = dict(given)
-    by, factor, against = (where.pop(name, None) for name in ("by", "by_factor", "against"))
-    if by is not None and factor is not None:
-        raise SuiteError(f"give either by or by_factor, got by={by!r} and by_factor={factor!r}")
-    if factor is not None and not (is_number(factor) and 1 <= factor < math.inf):
-        raise SuiteError(f"by_factor must be a number, 1 or more, got {factor!r}")
-    margin = math.log(factor) if factor is not None else _given(by, 0.0)
-    return {"margin": margin, "is_ratio": factor is not None, "against": _given(against, {}), "where": where}
+def _margin_of(by: float | None, by_factor: float | None) -> float:
+    """The margin as a difference, of logarithms where it is given as a factor."""
+    if by_factor is None:
+        return 0.0 if by is None else by
+    if by is not None:
+        raise SuiteError(f"give either by or by_factor, got by={by!r} and by_factor={by_factor!r}")
+    if not (is_number(by_factor) and 1 <= by_factor < math.inf):
+        raise SuiteError(f"by_factor must be a number, 1 or more, got {by_factor!r}")
+    return math.log(by_factor)

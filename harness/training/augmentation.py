@@ -1,15 +1,16 @@
-"""What is made of training examples before a model learns from them: mirrored, moved, or given a wrong label.
+"""What is done to training examples before a model sees them: images cropped and mirrored, labels made wrong.
 
-All of it is a function of the seed and the example (moves also of the epoch), whatever the arm, the batch or the place
-in it. To add an augmentation: an entry in AUGMENTS, and what it does in `moved`.
+All of it is a function of the seed and the example (augmentation also of the epoch), whatever the arm, the batch or the
+position in it. To add an augmentation: one entry in AUGMENTATIONS.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from harness.ensemble.device import to_device
@@ -19,73 +20,90 @@ from harness.spec.trial import Trial
 
 PAD = 4  # pixels of zeros on each side of an image before it is cropped to its size: He et al. 2016, section 4.2
 
-AUGMENTATIONS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "flip": ("flip",),
-    "crop": ("crop",),
-    "flip+crop": ("flip", "crop"),
-}
-
 
 @dataclass(frozen=True, slots=True)
-class CropFlip:
-    """How every training example is seen by each model in one epoch."""
+class Augmentation:
+    """A random change of training images: P numbers are drawn for each image in each epoch, and then applied."""
 
-    top: Int[Tensor, "M N"]  # where in the padded image the crop begins
-    left: Int[Tensor, "M N"]
-    flip: Bool[Tensor, "M N"]
-
-    def select(self, picked: Int[Tensor, "M B"]) -> "CropFlip":
-        """Those of some of the examples."""
-        return CropFlip(self.top.gather(1, picked), self.left.gather(1, picked), self.flip.gather(1, picked))
+    draw: Callable[[int, int, int], Int[Tensor, "P N"]]  # seed, epoch, number of examples -> their numbers
+    apply: Callable[[Float[Tensor, "B M C H W"], Int[Tensor, "P M B"]], Float[Tensor, "B M C H W"]]
 
 
-def check_augment(trial: Trial, inputs: tuple[int, ...]) -> None:
-    """SuiteError where the augmentation is unknown, or the examples are no images."""
-    if lookup(AUGMENTATIONS, trial.augment, "augment") and len(inputs) != 3:
-        raise SuiteError(f"augment={trial.augment!r} needs images (channels, height, width), got examples of {inputs}")
+def _draw_crop_flip(seed: int, epoch: int, examples: int, *, crop: bool, flip: bool) -> Int[Tensor, "3 N"]:
+    """Where in the padded image the crop begins (top, left), and whether it is mirrored."""
+    numbers = torch.tensor([PAD, PAD, 0]).unsqueeze(1).repeat(1, examples)
+    if crop:
+        numbers[:2] = torch.randint(0, 2 * PAD + 1, (2, examples), generator=generator(seed, "crop", epoch))
+    if flip:
+        numbers[2] = torch.randint(0, 2, (examples,), generator=generator(seed, "flip", epoch))
+    return numbers
 
 
-def draw_crop_flip(kind: str, seeds: Sequence[int], examples: int, epoch: int, device: torch.device) -> CropFlip | None:
-    """The moves of all examples in this epoch, the same for all models of one seed; None where none is moved."""
-    steps = AUGMENTATIONS[kind]
-    if not steps:
-        return None
-    rows = {seed: row for row, seed in enumerate(dict.fromkeys(seeds))}
-    drawn = to_device(torch.stack([_draw_for_seed(steps, seed, examples, epoch) for seed in rows], 1), device)
-    top, left, flip = drawn[:, to_device(torch.tensor([rows[seed] for seed in seeds]), device)]
-    return CropFlip(top, left, flip == 1)
-
-
-def _draw_for_seed(steps: tuple[str, ...], seed: int, examples: int, epoch: int) -> Int[Tensor, "3 N"]:
-    moves = torch.tensor([PAD, PAD, 0]).unsqueeze(1).repeat(1, examples)
-    if "crop" in steps:
-        moves[:2] = torch.randint(0, 2 * PAD + 1, (2, examples), generator=generator(seed, "crop", epoch))
-    if "flip" in steps:
-        moves[2] = torch.randint(0, 2, (examples,), generator=generator(seed, "flip", epoch))
-    return moves
-
-
-def apply_augmentation(x: Float[Tensor, "B M C H W"], crop_flip: CropFlip) -> Float[Tensor, "B M C H W"]:
-    """Each image padded by zeros and cropped to its size, from its own corner, and mirrored left to right or not."""
+def crop_flip(x: Float[Tensor, "B M C H W"], numbers: Int[Tensor, "3 M B"]) -> Float[Tensor, "B M C H W"]:
+    """Each image padded by zeros, cropped to its size from its own corner, and mirrored left to right or not."""
     batch, models, channels, height, width = x.shape
 
-    def along(size: int) -> Tensor:
+    def arange(size: int) -> Tensor:
         return torch.arange(size, device=x.device)
 
-    flip = crop_flip.flip.T.unsqueeze(2)
-    rows = crop_flip.top.T.unsqueeze(2) + along(height)
-    columns = crop_flip.left.T.unsqueeze(2) + torch.where(flip, width - 1 - along(width), along(width))
+    # "3 M B" -> three times "B M 1"
+    top, left, flip = numbers.mT.unsqueeze(3).unbind()
+    # The pixels of the padded image that make up the crop: rows "B M H", columns "B M W"
+    rows = top + arange(height)
+    columns = left + torch.where(flip == 1, width - 1 - arange(width), arange(width))
+    # "B*M C H+2PAD W+2PAD"
     padded = F.pad(x, (PAD, PAD, PAD, PAD)).flatten(0, 1)
-    image, channel = along(batch * models).view(-1, 1, 1, 1), along(channels).view(-1, 1, 1)
+    image, channel = arange(batch * models).view(-1, 1, 1, 1), arange(channels).view(-1, 1, 1)
     return padded[image, channel, rows.reshape(-1, 1, height, 1), columns.reshape(-1, 1, 1, width)].view_as(x)
 
 
-def noisy_labels(y: Int[Tensor, "N"], classes: int, trials: Sequence[Trial]) -> Tensor:
-    """The training labels of each model, "M N": a share of them wrong, each drawn from all other classes alike.
+AUGMENTATIONS: dict[str, Augmentation | None] = {
+    "none": None,
+    "flip": Augmentation(partial(_draw_crop_flip, crop=False, flip=True), crop_flip),
+    "crop": Augmentation(partial(_draw_crop_flip, crop=True, flip=False), crop_flip),
+    "flip+crop": Augmentation(partial(_draw_crop_flip, crop=True, flip=True), crop_flip),
+}
 
-    Of two shares with one seed, the smaller has its wrong labels in common with the larger. Where no trial has any
-    label noise, the labels are what they were, "N".
+
+def check_augment(trial: Trial, input_shape: tuple[int, ...]) -> None:
+    """SuiteError where the augmentation is unknown, or the examples are no images."""
+    if lookup(AUGMENTATIONS, trial.augment, "augment") is not None and len(input_shape) != 3:
+        raise SuiteError(
+            f"augment={trial.augment!r} needs images (channels, height, width), got examples of {input_shape}"
+        )
+
+
+def draw_augmentation(
+    name: str, seeds: Sequence[int], examples: int, epoch: int, device: torch.device
+) -> Int[Tensor, "P M N"] | None:
+    """The numbers for all examples in an epoch, the same for all models of one seed; None without augmentation."""
+    augmentation = AUGMENTATIONS[name]
+    if augmentation is None:
+        return None
+    # "P S N", a row for each seed S
+    drawn = torch.stack([augmentation.draw(seed, epoch, examples) for seed in dict.fromkeys(seeds)], 1)
+    return to_device(drawn, device)[:, rows_of_seeds(seeds, device)]
+
+
+def apply_augmentation(
+    name: str, x: Float[Tensor, "B M ..."], numbers: Int[Tensor, "P M B"] | None
+) -> Float[Tensor, "B M ..."]:
+    """Each model's examples with the numbers that were drawn for them."""
+    augmentation = AUGMENTATIONS[name]
+    return x if augmentation is None or numbers is None else augmentation.apply(x, numbers)
+
+
+def rows_of_seeds(seeds: Sequence[int], device: torch.device) -> Int[Tensor, "M"]:
+    """For each model the position of its seed among the different seeds: what is drawn for a seed is drawn once."""
+    rows = {seed: row for row, seed in enumerate(dict.fromkeys(seeds))}
+    return to_device(torch.tensor([rows[seed] for seed in seeds]), device)
+
+
+def noisy_labels(y: Int[Tensor, "N"], classes: int, trials: Sequence[Trial]) -> Tensor:
+    """The training labels of each model, "M N": a share of them wrong, each drawn uniformly from all other classes.
+
+    With one seed, the labels that a smaller share makes wrong are among those of a larger one. Where no trial has label
+    noise, these are the labels as they were, "N".
     """
     if not any(trial.label_noise for trial in trials):
         return y
@@ -93,15 +111,15 @@ def noisy_labels(y: Int[Tensor, "N"], classes: int, trials: Sequence[Trial]) -> 
 
 
 def gather_labels(y: Tensor, indices: Int[Tensor, "M B"]) -> Int[Tensor, "M B"]:
-    """The labels of each model's examples, out of labels "N" that all share or "M N" of their own."""
+    """The labels of each model's examples, out of labels "N" that all models share or "M N", each model's own."""
     return y.gather(1, indices) if y.ndim == 2 else y[indices]
 
 
 def _with_noise(y: Int[Tensor, "N"], classes: int, trial: Trial) -> Int[Tensor, "N"]:
     rng = generator(trial.seed, "label_noise")
     order = torch.randperm(len(y), generator=rng)
-    further = torch.randint(1, classes, (len(y),), generator=rng)
+    offset = torch.randint(1, classes, (len(y),), generator=rng)
     wrong = order[: round(trial.label_noise * len(y))]
     noisy = y.cpu().clone()
-    noisy[wrong] = (noisy[wrong] + further[wrong]) % classes
+    noisy[wrong] = (noisy[wrong] + offset[wrong]) % classes
     return noisy.to(y.device)

@@ -1,4 +1,4 @@
-"""The weights that validated best, kept while training goes on."""
+"""The models as they were where they validated best, kept while training goes on."""
 
 from dataclasses import replace
 
@@ -8,23 +8,27 @@ from harness.training.state import TrainState
 
 
 def keep_best(state: TrainState) -> TrainState:
-    """The program at its first step, told to keep each model as it was where its validation accuracy was highest."""
-    kept = {name: tensor.detach().clone() for name, tensor in state.state.items()}
-    return replace(state, best={**kept, "step": torch.zeros_like(state.fail_step)})
+    """The state with room for the best of each model: so far, that is the model at step 0."""
+    copies = {name: tensor.detach().clone() for name, tensor in state.model_state.items()}
+    return replace(state, best={**copies, "step": torch.zeros_like(state.fail_step)})
 
 
 @torch.no_grad()
-def update_best(state: TrainState, eval_index: int) -> None:
-    """Keep the models that have just validated better than at all marks before; of equals the first stays.
+def update_best(state: TrainState, eval_step: int) -> None:
+    """Keep the models whose validation accuracy is higher than at all evaluations before; the first of equals stays.
 
-    What is best is read from the curve, so that an evaluation that is done again changes nothing. Whatever happens, the
-    weights at step 0 are there to keep.
+    What is best is read from the curve, so that an evaluation that is done again after a restart changes nothing.
     """
-    if not state.best or eval_index == 0:
+    row = state.eval_steps.index(eval_step)
+    if not state.best or row == 0:
         return
+    # "E M"
     accuracy = state.curves["val.accuracy"]
-    better = accuracy[eval_index] > accuracy[:eval_index].nan_to_num(nan=-1.0).amax(0)
-    for name, tensor in state.state.items():
-        kept = state.best[name]
-        kept.copy_(torch.where(better[(..., *[None] * (kept.ndim - 1))], tensor, kept))
-    state.best["step"].masked_fill_(better, state.eval_steps[eval_index])
+    # "M"; a missing accuracy is lower than any
+    is_better = accuracy[row] > accuracy[:row].nan_to_num(nan=-1.0).amax(0)
+    for name, tensor in state.model_state.items():
+        best = state.best[name]
+        # "M" -> "M 1 ..."
+        mask = is_better.view(-1, *[1] * (best.ndim - 1))
+        best.copy_(torch.where(mask, tensor, best))
+    state.best["step"].masked_fill_(is_better, eval_step)

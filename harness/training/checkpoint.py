@@ -27,7 +27,7 @@ DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "fl
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where a cohort stood: which and under what conditions (`about`), and its tensors."""
+    """Tensors, and what they are: of a cohort in training, its id, its environment and the steps done."""
 
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
@@ -49,8 +49,8 @@ def dump(snapshot: Snapshot) -> bytes:
 def load(path: Path) -> Snapshot:
     """The snapshot at `path`; DamageError where a bit of it is not what was written."""
     data = memoryview(read_bytes(path, max_bytes=MAX_BYTES))
-    body, seal = data[:-32], data[-32:]
-    if body[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != seal:
+    body, checksum = data[:-32], data[-32:]
+    if body[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != checksum:
         raise DamageError(f"{path} is damaged, or no snapshot: its checksum does not hold")
     try:
         start = len(MAGIC) + 8
@@ -79,8 +79,8 @@ def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:
 
 
 def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snapshot | None, list[str]]:
-    """The newest whole snapshot of a cohort from the same conditions, and why others are not used."""
-    found, refused = [], []
+    """The newest whole snapshot of a cohort from the same environment, and why others are not used."""
+    snapshots, refused = [], []
     for path in _generations(folder, cohort):
         try:
             snapshot = load(path)
@@ -89,12 +89,12 @@ def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snap
         except DamageError as error:
             refused.append(str(error))
             continue
-        differing = [name for name, value in metadata.items() if snapshot.metadata.get(name) != value]
-        if differing:
-            refused.append(f"{path} was written under another {', '.join(differing)}")
+        different = [name for name, value in metadata.items() if snapshot.metadata.get(name) != value]
+        if different:
+            refused.append(f"{path} was written with a different {', '.join(different)}")
         else:
-            found.append(snapshot)
-    return max(found, key=lambda snapshot: snapshot.metadata["step"], default=None), refused
+            snapshots.append(snapshot)
+    return max(snapshots, key=lambda snapshot: snapshot.metadata["step"], default=None), refused
 
 
 def save(folder: Path, cohort: str, snapshot: Snapshot) -> None:

@@ -1,14 +1,15 @@
-"""Steps replayed: on a GPU, what a step computes is recorded once and then started as a whole, without Python.
+"""CUDA graphs: on a GPU, a training step is captured once and then replayed as a whole, without Python.
 
-Small models leave a GPU waiting for the next kernel. A recorded step (a CUDA graph) repeats its kernels on the same
-memory, and all that Python put into them stays as it was; so whatever differs from step to step is written into tensors
-of the recording before it is started: see now.py. All steps but those that warm up, which are taken back, are replays:
-a run that is resumed computes what it would have computed.
+Small models leave a GPU waiting for the next kernel. A captured step repeats its kernels on the same memory, and every
+number that Python put into them stays as it was; so what differs from step to step is copied into static buffers before
+each replay: see step_inputs.py. All steps but those that warm up, which are undone, are replays: a run that is resumed
+computes what it would have computed.
 """
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,35 +17,35 @@ from torch import Tensor
 from harness.training.state import TrainState
 from harness.training.step_inputs import StepInputs
 
-WARM_UP = 3  # steps before a recording, as torch asks for: libraries allocate and choose kernels at first
+WARM_UP = 3  # steps before a capture, as torch asks for: libraries allocate and choose kernels at first
 
-StepFn = Callable[[StepInputs], Tensor]  # takes a step, and returns the models' losses "M"
-CapturedStep = tuple[Callable[[], None], Tensor]  # does the recorded work again; where its result is then
+StepFn = Callable[[StepInputs], Tensor]  # updates every model, and returns their losses "M"
+CapturedStep = tuple[Callable[[], None], Tensor]  # replays the captured kernels; where their result then is
 
 
-def cuda_graph(work: Callable[[], Tensor]) -> CapturedStep:
-    """The work as a CUDA graph, after warming up on a stream of its own; RuntimeError where it waits for the device."""
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream())
+def cuda_graph(step: Callable[[], Tensor]) -> CapturedStep:
+    """The step as a CUDA graph, warmed up on a side stream; RuntimeError where it waits for the device."""
+    side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side_stream.wait_stream(torch.cuda.current_stream())
     try:
-        with torch.cuda.stream(aside):
+        with torch.cuda.stream(side_stream):
             for _ in range(WARM_UP - 1):
-                work()
-            with _no_waiting():
-                work()
-    finally:  # also where the work raised: what it started before that is still to be taken back
-        torch.cuda.current_stream().wait_stream(aside)
+                step()
+            with _raise_on_sync():
+                step()
+    finally:  # also where the step raised: what it started before that has still to be undone
+        torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        result = work()
+        result = step()
     return graph.replay, result
 
 
 @contextmanager
-def _no_waiting() -> Iterator[None]:
-    """Let raise whatever waits for the device: in a recording it would leave torch's allocator in pieces."""
+def _raise_on_sync() -> Iterator[None]:
+    """Let whatever waits for the device raise: during a capture it would break torch's allocator."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls this a prototype, which doesn't see all
+        warnings.simplefilter("ignore")  # torch calls this mode a prototype, which doesn't see everything
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -52,67 +53,57 @@ def _no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-CAPTURES: dict[str, Callable[[Callable[[], Tensor]], CapturedStep]] = {"cuda": cuda_graph}  # type of a device -> how
+CAPTURES: dict[str, Callable[[Callable[[], Tensor]], CapturedStep]] = {"cuda": cuda_graph}  # device type -> capture
 
 
-def maybe_capture(state: TrainState, step_fn: StepFn) -> StepFn:
-    """The steps of the program as they are, or replayed where its device can; says in its notes what stands against it.
+@dataclass(frozen=True, slots=True)
+class GraphedStep:
+    """A captured step; its losses hold until the next call."""
 
-    Models of a suite's own may do what can't be recorded, such as reading a number of the device; that is seen as they
-    are recorded.
+    static_inputs: StepInputs
+    replay: Callable[[], None]
+    losses: Tensor
+
+    def __call__(self, inputs: StepInputs) -> Tensor:
+        """Take a step with these inputs."""
+        self.static_inputs.copy_(inputs)
+        self.replay()
+        return self.losses
+
+
+def maybe_capture(state: TrainState, step_fn: StepFn, inputs: StepInputs) -> tuple[StepFn, str]:
+    """The step captured where the device can, else as it is; and a note for the user where something prevents it.
+
+    `inputs` may be those of any step: whatever the capture changes in the state is undone. A suite's own models may do
+    what can't be captured, such as reading a number from the device; that shows only as they are captured.
     """
-    recorder = CAPTURES.get(state.fail_step.device.type)
-    if recorder is None:
-        return step_fn
+    capture = CAPTURES.get(state.fail_step.device.type)
+    if capture is None:
+        return step_fn, ""
     if reason := state.ensemble.backend.capture_blocker():
-        state.notes.append(fallback_note(state, reason))
-        return step_fn
-    return GraphedStep(state, step_fn, recorder)
+        return step_fn, fallback_note(state, reason)
+    static_inputs = inputs.as_static_buffers(state.loss_buffer)
+
+    def step() -> Tensor:
+        state.ensemble.backend.release_buffers()  # a probe may release them; those allocated now are the graph's
+        return step_fn(static_inputs)
+
+    before = {name: tensor.detach().clone() for name, tensor in state.model_state.items()}
+    note = ""
+    try:
+        step_fn = GraphedStep(static_inputs, *capture(step))
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        note = fallback_note(state, " ".join(str(error).split())[:200])
+    with torch.no_grad():
+        for name, tensor in state.model_state.items():
+            tensor.copy_(before[name])
+    return step_fn, note
 
 
 def fallback_note(state: TrainState, reason: str) -> str:
+    """What a user is told of models that train without a CUDA graph."""
     trial = state.trials[0]
-    what = f"model {trial.model!r} with norm {trial.norm!r}"
-    return f"{what} is trained kernel by kernel, which is slower than replaying whole steps: {reason}"
-
-
-class GraphedStep:
-    """The steps of a program, recorded at the first call and replayed at each."""
-
-    def __init__(
-        self, state: TrainState, step_fn: StepFn, recorder: Callable[[Callable[[], Tensor]], CapturedStep]
-    ) -> None:
-        self.state, self.step_fn, self.capture = state, step_fn, recorder
-        self.static_inputs: StepInputs | None = None  # what the recording reads
-        self.captured: CapturedStep | None = None
-
-    def __call__(self, now: StepInputs) -> Tensor:
-        """Take a step; the losses, which hold until the next."""
-        if self.static_inputs is None:
-            self.static_inputs = now.as_static_buffers(self.state.loss_buffer)
-            self._capture(self.static_inputs)
-        if self.captured is None:
-            return self.step_fn(now)
-        assert self.static_inputs is not None
-        self.static_inputs.copy_(now)
-        replay, losses = self.captured
-        replay()
-        return losses
-
-    def _capture(self, held: StepInputs) -> None:
-        """Record a step and take back what it did."""
-        state = {name: tensor.detach().clone() for name, tensor in self.state.state.items()}
-
-        def work() -> Tensor:
-            self.state.ensemble.backend.release_buffers()  # a probe may let them go; what is allocated here is kept
-            return self.step_fn(held)
-
-        try:
-            self.captured = self.capture(work)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            self.state.notes.append(fallback_note(self.state, " ".join(str(error).split())[:200]))
-        with torch.no_grad():
-            for name, tensor in self.state.state.items():
-                tensor.copy_(state[name])
+    model = f"model {trial.model!r} with norm {trial.norm!r}"
+    return f"{model} is trained kernel by kernel, which is slower than replaying whole steps: {reason}"

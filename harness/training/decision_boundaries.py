@@ -1,4 +1,4 @@
-"""What trained models say all over the plane, where the data have two dimensions: for a report to draw."""
+"""The classes that trained models predict all over the plane, where the data have two dimensions: for a report."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,39 +12,40 @@ from harness.spec.trial import Trial
 from harness.training.state import TrainState
 
 POINTS = 96  # along each side
-BEYOND = 0.1  # of the data's extent, on each side of them
-UNKNOWN = 255  # the class where an output is not finite
+MARGIN = 0.1  # of the data's extent, on each side of them
+NOT_FINITE = 255  # the class where an output is not finite
 
 
 @torch.no_grad()
 def decision_boundaries(state: TrainState) -> Iterator[tuple[Trial, bytes]]:
-    """Each trial with an .npz: `x` and `y` along the sides, `classes`, the class at each [y, x], UNKNOWN where none.
+    """Each trial with an .npz: `x` and `y` along the sides, and `classes`, the predicted class at each [y, x].
 
-    Nothing where the data have not two dimensions, or more classes than a byte can tell apart, or where what a model
-    says of a point depends on the points beside it.
+    Nothing where the data have not two dimensions, or more classes than a byte can tell apart, or where a prediction
+    depends on the other points in the batch.
     """
     dataset = state.dataset
-    if dataset.input_shape != (2,) or dataset.classes > UNKNOWN or not state.trials[0].norm_track_running_stats:
+    if dataset.input_shape != (2,) or dataset.classes > NOT_FINITE or not state.trials[0].norm_track_running_stats:
         return
-    state.write_back()
-    x, y = sides(dataset)
+    x, y = _sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     examples = torch.from_numpy(points).to(state.data["train"][0])
+    batches = examples.tensor_split(-(-len(points) // state.eval_batch_size))
     with state.ensemble.eval_mode():
-        out = [
-            state.ensemble(some, shared=True)
-            for some in examples.tensor_split(-(-len(points) // state.eval_batch_size))
-        ]
-    best = torch.cat([some.max(1).indices.masked_fill(~some.isfinite().all(1), UNKNOWN) for some in out], dim=1)
-    for trial, classes in zip(state.trials, best.cpu().numpy().astype(np.uint8), strict=False):
-        sink = BytesIO()
-        np.savez_compressed(sink, x=x, y=y, classes=classes.reshape(POINTS, POINTS))
-        yield trial, sink.getvalue()
+        # Each "M K N"
+        outputs = [state.ensemble(batch, shared=True) for batch in batches]
+    # "M N"
+    predicted = torch.cat(
+        [output.max(1).indices.masked_fill(~output.isfinite().all(1), NOT_FINITE) for output in outputs], dim=1
+    )
+    for trial, classes in zip(state.trials, predicted.cpu().numpy().astype(np.uint8), strict=False):
+        file = BytesIO()
+        np.savez_compressed(file, x=x, y=y, classes=classes.reshape(POINTS, POINTS))
+        yield trial, file.getvalue()
 
 
-def sides(dataset: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _sides(dataset: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Evenly spaced values of both features, as far as the training examples reach and a little beyond."""
     low, high = dataset.x["train"].min(axis=0), dataset.x["train"].max(axis=0)
-    room = BEYOND * (high - low)
-    x, y = (np.linspace(a, b, POINTS, dtype=np.float32) for a, b in zip(low - room, high + room, strict=True))
+    margin = MARGIN * (high - low)
+    x, y = (np.linspace(a, b, POINTS, dtype=np.float32) for a, b in zip(low - margin, high + margin, strict=True))
     return x, y

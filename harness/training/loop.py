@@ -1,223 +1,205 @@
-"""The training loop: the only one there is."""
+"""The training loop: the only one there is. It trains a whole cohort of M models at once."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from harness.ensemble.bn_statistics import EVAL_STATISTICS, edges
 from harness.ensemble.device import to_device
-from harness.ensemble.distributed import sync_buffers
-from harness.ensemble.ensemble import Ensemble
 from harness.ensemble.optim import clip_grad_norm, lr_factor, update
-from harness.nn.losses import cross_entropy, per_example_loss
+from harness.nn.losses import cross_entropy
 from harness.probes.context import Batch
 from harness.rng import generator, sub_seed
-from harness.training.augmentation import apply_augmentation, draw_crop_flip, gather_labels
+from harness.training.augmentation import apply_augmentation, draw_augmentation, gather_labels, rows_of_seeds
 from harness.training.best_checkpoint import update_best
 from harness.training.cuda_graphs import StepFn, maybe_capture
+from harness.training.evaluation import evaluate, record_failures
 from harness.training.probing import as_single_process, measure
-from harness.training.pruning import drop_diverged
+from harness.training.pruning import ActiveSubset, all_models, drop_diverged, scatter_into
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches, StepInputs
 
 
-def train(state: TrainState, done: int = 0) -> Iterator[tuple[int, str]]:
-    """Train on from `done` steps; after each piece of work tell the steps done and what it was.
+@dataclass(frozen=True, slots=True)
+class TrainEvent:
+    """A piece of work that training has done."""
 
-    That is "train", "eval" or "probe". Between two pieces the program can be saved: its tensors and the number of steps
-    are all there is to know, for what is measured again writes the same row again.
+    step: int  # updates done so far
+    kind: str  # "train", "eval" or "probe"
+    active: ActiveSubset = field(repr=False)  # the models that still train
+    note: str = ""  # what a user should know of how they train
+
+
+def train(state: TrainState, done: int = 0) -> Iterator[TrainEvent]:
+    """Train on from `done` steps, and yield after each update, evaluation and probing.
+
+    `state` has all models, and `event.active` those that still train. At any event, `scatter_into(state, event.active)`
+    brings the tensors of `state` up to date; with the number of steps they are a whole checkpoint, because a row of a
+    curve that is measured again comes out the same. After the last event `state` is up to date already.
     """
-    seen: EpochBatches | None = None
-    begin = True
-    marks = frozenset(state.eval_steps)
-    state.active.clear()
-    active = drop_diverged(state, state, [mark for mark in state.eval_steps if mark < done])
-    probed = frozenset(state.probe_steps)
+    eval_steps, probe_steps = frozenset(state.eval_steps), frozenset(state.probe_steps)
+    active = drop_diverged(state, all_models(state), [step for step in state.eval_steps if step < done])
+    step_fn: StepFn | None = None  # one update of the active models; made anew where fewer of them go on
     for step in range(done, state.steps + 1):
-        if step in probed:
-            _probe(active, step)
-            yield step, "probe"
-        if step in marks:
-            _evaluate(active, step)
-            state.write_back()
-            update_best(state, _eval_index(state, step))
-            yield step, "eval"
-            smaller = drop_diverged(state, active, [step])
-            begin, active = begin or smaller is not active, smaller
+        if step in probe_steps:
+            _probe(active.state, step)
+            yield TrainEvent(step, "probe", active)
+        if step in eval_steps:
+            evaluate(active.state, step)
+            scatter_into(state, active)
+            update_best(state, step)
+            yield TrainEvent(step, "eval", active)
+            remaining = drop_diverged(state, active, [step])
+            if remaining is not active:
+                active, step_fn = remaining, None
         if step == state.steps:
             return
         epoch, batch = divmod(step, state.steps_per_epoch)
-        if begin:
-            advance = maybe_capture(active, partial(_update, active))
-        if batch == 0 or begin:
-            seen, begin = _shuffle(active, epoch), False
-        _train_step(active, advance, _step_inputs(active, step, seen))
-        yield step + 1, "train"
+        if step_fn is None or batch == 0:
+            epoch_batches = _shuffle(active.state, epoch)
+        inputs = _step_inputs(active.state, step, epoch_batches)
+        note = ""
+        if step_fn is None:
+            step_fn, note = maybe_capture(active.state, partial(_update, active.state), inputs)
+        _train_step(active.state, step_fn, inputs)
+        yield TrainEvent(step + 1, "train", active, note)
 
 
 def _shuffle(state: TrainState, epoch: int) -> EpochBatches | None:
-    """The examples as drawn for this epoch; None where each batch is all of them as they are: it needs no copies."""
-    first, examples, device = state.trials[0], state.dataset.size("train"), state.fail_step.device
-    if first.batch_size == examples and first.augment == "none":
+    """The training examples as drawn for this epoch; None where a batch is all of them as they are."""
+    trial, examples, device = state.trials[0], state.dataset.size("train"), state.fail_step.device
+    if trial.batch_size == examples and trial.augment == "none":
         return None
-    seeds = [trial.seed for trial in state.trials]
-    seeds += seeds[-1:] * (state.ensemble.size - len(seeds))
-    rows = {seed: row for row, seed in enumerate(dict.fromkeys(seeds))}
-    orders = torch.stack([torch.randperm(examples, generator=generator(seed, "order", epoch)) for seed in rows])
-    order = to_device(orders, device)[to_device(torch.tensor([rows[seed] for seed in seeds]), device)]
-    return EpochBatches(order, draw_crop_flip(first.augment, seeds, examples, epoch, device))
+    seeds = [trial.seed for trial in state.padded_trials]
+    # "S N", a row for each seed S -> "M N"
+    orders = [torch.randperm(examples, generator=generator(seed, "order", epoch)) for seed in dict.fromkeys(seeds)]
+    indices = to_device(torch.stack(orders), device)[rows_of_seeds(seeds, device)]
+    # "P M N", drawn for example 0, 1, ... -> "P M N", in the order of the indices
+    augmentation = draw_augmentation(trial.augment, seeds, examples, epoch, device)
+    if augmentation is not None:
+        augmentation = augmentation.gather(2, indices.expand(len(augmentation), -1, -1))
+    return EpochBatches(indices, augmentation)
 
 
-def _step_inputs(
-    state: TrainState, step: int, epoch_batches: EpochBatches | None, parts: int | None = None
-) -> StepInputs:
-    """What the next step is told, its batch in parts; `parts` in the place of the trial's own number of them."""
-    first = state.trials[0]
-    cut: tuple[EpochBatches, ...] = ()
+def _step_inputs(state: TrainState, step: int, epoch_batches: EpochBatches | None) -> StepInputs:
+    """The inputs of the update after `step`."""
+    trial = state.trials[0]
+    micro_batches: list[EpochBatches] = []
     if epoch_batches is not None:
-        low = step % state.steps_per_epoch * first.batch_size
-        picked = epoch_batches.indices[:, low : low + first.batch_size]
-        pieces = picked.tensor_split(parts or first.accumulation_steps, 1)
-        cut = tuple(epoch_batches.select(state.dist.local_chunk(piece, 1)) for piece in pieces)
-    return StepInputs(step, cut, lr_factor(first, step, state.steps), state.optimizer.corrections(step))
+        batch = _select_batch(state, step, epoch_batches)
+        micro_batches = [_local_part(state, batch, part) for part in range(trial.accumulation_steps)]
+    factor, corrections = lr_factor(trial, step, state.steps), state.optimizer.corrections(step)
+    return StepInputs(step, tuple(micro_batches), factor, corrections)
+
+
+def _select_batch(state: TrainState, step: int, epoch_batches: EpochBatches) -> EpochBatches:
+    """The batch of the update after `step`."""
+    start = step % state.steps_per_epoch * state.trials[0].batch_size
+    stop = start + state.trials[0].batch_size
+    return epoch_batches.map(lambda tensor: tensor[..., start:stop])
+
+
+def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatches:
+    """This rank's chunk of one of the micro-batches that a batch is split into."""
+    accumulation_steps = state.trials[0].accumulation_steps
+    micro_batch = batch.map(lambda tensor: tensor.tensor_split(accumulation_steps, -1)[part])
+    return micro_batch.map(lambda tensor: state.dist.local_chunk(tensor, -1))
 
 
 def _train_step(state: TrainState, step_fn: StepFn, inputs: StepInputs) -> None:
-    """One update of every model."""
+    """Update every model, and keep the losses."""
     state.loss_buffer[inputs.step % LOSS_BUFFER_STEPS] = step_fn(inputs)
     done = inputs.step + 1
     if done % LOSS_BUFFER_STEPS == 0 or done == state.eval_steps[_eval_index(state, done)]:
-        _gather_losses(state, done)
+        _flush_loss_buffer(state, done)
 
 
 def _update(state: TrainState, inputs: StepInputs) -> Float[Tensor, "M"]:
-    """One update of every model, and the losses before it, by nothing but `now` and tensors: it may be recorded."""
+    """Update every model, and return the losses before; reads nothing but inputs and tensors: it may be captured."""
     losses, grads = _gradients(state, inputs)
-    scaled = {kind: of.scale_lr(inputs.lr_factor) for kind, of in state.param_groups.items()}
+    if state.max_grad_norms is not None:
+        grads = clip_grad_norm(grads, state.max_grad_norms)
+    groups = {key: group.scale_lr(inputs.lr_factor) for key, group in state.param_groups.items()}
     weights = state.ensemble.weights
-    settings = {name: scaled[weight.ndim, name in state.norm_params] for name, weight in weights.items()}
-    grads = grads if state.max_grad_norms is None else clip_grad_norm(grads, state.max_grad_norms)
+    settings = {name: groups[weight.ndim, name in state.norm_params] for name, weight in weights.items()}
     update(state.optimizer, weights, grads, state.optimizer_state, settings, inputs.corrections)
     return losses
 
 
 def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
-    """The models' mean losses over a batch and their gradients, gathered over the parts that it is cut into.
+    """The models' mean losses over a batch and their gradients, accumulated over its micro-batches.
 
     On several ranks the losses are those of this rank's examples; the mean over the ranks is that over the batch.
     """
-    first, stack, parts = state.trials[0], state.ensemble, state.trials[0].accumulation_steps
-    _seed_noise(state, inputs.step)
+    trial, ensemble = state.trials[0], state.ensemble
+    _seed_dropout(state, inputs.step)
     losses, grads = None, None
-    for part in range(parts):
-        x, y, shared = _batch(state, inputs, part, parts)
-        stack.count_batches(inputs.step * parts + part)
-        head = partial(cross_entropy, y=y, batch_size=first.batch_size / state.dist.world_size)
-        more, grads = stack.gradients(x, shared=shared, loss_fn=head, accumulate_into=grads, final=part + 1 == parts)
-        losses = more if losses is None else losses + more
+    for part in range(trial.accumulation_steps):
+        batch = _micro_batch(state, inputs, part)
+        ensemble.count_batches(inputs.step * trial.accumulation_steps + part)
+        loss_fn = partial(cross_entropy, y=batch.y, batch_size=trial.batch_size / state.dist.world_size)
+        is_final = part + 1 == trial.accumulation_steps
+        part_losses, grads = ensemble.gradients(
+            batch.x, shared=batch.shared, loss_fn=loss_fn, accumulate_into=grads, final=is_final
+        )
+        losses = part_losses if losses is None else losses + part_losses
     assert losses is not None
     assert grads is not None
     return losses, grads
 
 
-def _batch(state: TrainState, inputs: StepInputs, part: int, parts: int) -> tuple[Tensor, Tensor, bool]:
-    """The examples "N M ..." and labels "M N" of each model's batch, or what all models share, and whether they do.
+def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
+    """This rank's examples and labels of one of the batch's micro-batches."""
+    if inputs.micro_batches:
+        return _load(state, inputs.micro_batches[part])
+    accumulation_steps, (x, y) = state.trials[0].accumulation_steps, state.data["train"]
+    x, y = x.tensor_split(accumulation_steps)[part], y.tensor_split(accumulation_steps, -1)[part]
+    return Batch(state.dist.local_chunk(x), state.dist.local_chunk(y, -1), shared=True)
 
-    Where a batch goes through the model in parts, one of them; of that, what is this rank's.
-    """
-    (x, y), ranks = state.data["train"], state.dist
-    if not inputs.parts:
-        some_x, some_y = x.tensor_split(parts)[part], y.tensor_split(parts, -1)[part]
-        return ranks.local_chunk(some_x), ranks.local_chunk(some_y, -1), True
-    seen = inputs.parts[part]
-    mine = x[seen.indices.T] if seen.crop_flip is None else apply_augmentation(x[seen.indices.T], seen.crop_flip)
-    return mine, gather_labels(y, seen.indices), False
+
+def _load(state: TrainState, batch: EpochBatches | None) -> Batch:
+    """The examples of a batch, augmented, and their labels; None stands for all training examples as they are."""
+    x, y = state.data["train"]
+    if batch is None:
+        return Batch(x, y, shared=True)
+    # "N ..." -> "B M ..."
+    augmented = apply_augmentation(state.trials[0].augment, x[batch.indices.T], batch.augmentation)
+    return Batch(augmented, gather_labels(y, batch.indices), shared=False)
 
 
 def _probe(state: TrainState, step: int) -> None:
-    """Write a row of the probes' curves: before the update after this step, with the batch of that update at hand."""
+    """Write the row of this step into the probes' curves, with the batch of the update after it at hand."""
     state = as_single_process(state, state.trials[0].accumulation_steps)
-    now = _step_inputs(state, step, _shuffle(state, step // state.steps_per_epoch), parts=1)
-    measure(state, step, Batch(*_batch(state, now, 0, 1)))
+    epoch_batches = _shuffle(state, step // state.steps_per_epoch)
+    next_batch = None if epoch_batches is None else _select_batch(state, step, epoch_batches)
+    measure(state, step, _load(state, next_batch))
 
 
-def _seed_noise(state: TrainState, step: int) -> None:
-    """Make what a model draws in its forward pass (dropout) a function of its cohort, the step and the rank."""
+def _seed_dropout(state: TrainState, step: int) -> None:
+    """Make what the forward pass draws (dropout) a function of the cohort's first seed, the step and the rank."""
     if state.ensemble.is_stochastic:
         rank = state.dist.rank
         torch.manual_seed(sub_seed(state.trials[0].seed, f"noise/{rank}" if rank else "noise", step))
 
 
-def _gather_losses(state: TrainState, done: int) -> None:
-    """Add up the losses since the last time, and remember the first step at which each model's was not finite."""
+def _flush_loss_buffer(state: TrainState, done: int) -> None:
+    """Add the losses since the last time to `batch_loss`, and record where each model's first was not finite."""
     since = max((done - 1) // LOSS_BUFFER_STEPS * LOSS_BUFFER_STEPS, state.eval_steps[_eval_index(state, done) - 1])
+    # "steps M"
     losses = state.loss_buffer[since % LOSS_BUFFER_STEPS : (done - 1) % LOSS_BUFFER_STEPS + 1]
     if state.dist.world_size > 1:
         losses = losses.clone()
         state.dist.all_reduce_sum(losses)
         losses /= state.dist.world_size
     state.batch_loss.add_(losses.sum(0, dtype=state.batch_loss.dtype))
-    failed = ~losses.isfinite()
-    _note_failures(state, failed.any(0), since + 1 + failed.int().argmax(0))
+    is_failed = ~losses.isfinite()
+    record_failures(state, is_failed.any(0), since + 1 + is_failed.int().argmax(0))
 
 
 def _eval_index(state: TrainState, step: int) -> int:
-    """How many evaluations come before this step is done: the number of the next one."""
+    """The index in `eval_steps` of the first evaluation at this step or later."""
     return bisect_left(state.eval_steps, step)
-
-
-def _note_failures(state: TrainState, failed: Bool[Tensor, "M"], step: Int[Tensor, "M"] | int) -> None:
-    """Remember where a model's loss was first not finite; asking for the numbers here would stop the device."""
-    new = failed & (state.fail_step < 0)
-    state.fail_step.copy_(torch.where(new, step, state.fail_step))
-
-
-def _evaluate(state: TrainState, done: int) -> None:
-    """Write a row of the curves: validation and test examples always, training examples at both ends."""
-    mark = _eval_index(state, done)
-    sync_buffers(list(state.ensemble.buffers.values()), state.trials[0].ddp_eval_buffers, state.dist)
-    state.curves["batch.loss"][mark] = state.batch_loss
-    ends = done in (0, state.steps)
-    first, train = state.trials[0], state.data["train"][0]
-    # Statistics that are not at hand are gathered by every rank for itself, all of them the same.
-    stack = state.ensemble if first.eval_statistics == "running" else as_single_process(state).ensemble
-    judged = EVAL_STATISTICS[first.eval_statistics](stack, train, first.batch_size // first.accumulation_steps)
-    for split in ("train", "val", "test") if ends else ("val", "test"):
-        loss, accuracy = _score(state, judged, split)
-        state.curves[f"{split}.loss"][mark] = loss
-        # An output that is not a number has no largest class.
-        state.curves[f"{split}.accuracy"][mark] = accuracy.masked_fill(~loss.isfinite(), torch.nan)
-        if split == "train":
-            _note_failures(state, ~loss.isfinite(), done)
-
-
-def _score(state: TrainState, judged: Ensemble, split: str) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
-    """Mean loss and accuracy of every model in evaluation mode; several ranks take turns with the pieces."""
-    x, y = state.data[split]
-    examples = y.shape[-1]
-    pieces = _pieces(state, examples)
-    loss = torch.zeros_like(state.batch_loss)
-    right = torch.zeros_like(state.fail_step)
-    counted = torch.zeros_like(right[0])
-    with judged.eval_mode():
-        all_pieces = list(zip(x.tensor_split(pieces), y.tensor_split(pieces, -1), strict=True))
-        for some_x, some_y in state.dist.shard(all_pieces):
-            out = judged(some_x, shared=True)
-            loss += per_example_loss(out, some_y).sum(1, dtype=loss.dtype)
-            right += (out.max(1).indices == some_y).sum(1)  # ten times as fast as argmax, which does the same
-            counted += len(some_x)
-    state.dist.all_reduce_sum(loss, right, counted)
-    assert state.dist.world_size == 1 or counted.item() == examples
-    return loss / examples, right.to(loss.dtype) / examples
-
-
-def _pieces(state: TrainState, examples: int) -> int | list[int]:
-    """How many pieces examples are evaluated in, or where they are cut: into batches, where company matters."""
-    first = state.trials[0]
-    if first.eval_statistics == "batch":
-        return edges(examples, first.batch_size // first.accumulation_steps)
-    return -(-examples // state.eval_batch_size)

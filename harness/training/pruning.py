@@ -1,11 +1,11 @@
-"""Training on without the dead: where most models of a cohort have diverged, the others go on as a smaller stack.
+"""Training on without diverged models: where most of a cohort have a loss that is not finite, the others go on alone.
 
-A loss that is no number stays none: such a model has no result to come. Whether to go on smaller is decided at
-evaluations, from what failed before: a run that is resumed decides the same.
+A loss that is not finite stays so: such a model has no result to come. Whether to go on with fewer models is decided at
+evaluations and from `fail_step` alone, so that a run that is resumed decides the same.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,48 +14,70 @@ from harness.ensemble.optim import settings_of
 from harness.training.state import TrainState
 
 
-def drop_diverged(program: TrainState, active: TrainState, eval_steps: Iterable[int]) -> TrainState:
-    """What trains on after the evaluations at these marks, those before being done with."""
-    before = program.active[0][1] if program.active else list(range(program.ensemble.size))
-    rows, fail_steps = before, program.fail_step.tolist()
-    for mark in eval_steps:
-        rows = surviving_rows(rows, fail_steps, mark)
-    if rows == before:
-        return active
-    program.write_back()
-    program.active[:] = [(subset(program, rows), rows)]
-    return program.active[0][0]
+@dataclass(frozen=True, slots=True)
+class ActiveSubset:
+    """The models of a cohort that still train: all of them, or some in tensors of their own."""
+
+    state: TrainState
+    rows: tuple[int, ...]  # where they are among all models
 
 
-def surviving_rows(rows: list[int], fail_steps: Sequence[int], eval_step: int) -> list[int]:
-    """The models that are left of these: where at most half are alive, the dead go, but for a lone one's companion."""
-    alive = [i for i in rows if not 0 <= fail_steps[i] <= eval_step]
+def all_models(state: TrainState) -> ActiveSubset:
+    """Every model of the cohort, in the cohort's own tensors."""
+    return ActiveSubset(state, tuple(range(state.ensemble.size)))
+
+
+def drop_diverged(full: TrainState, active: ActiveSubset, eval_steps: Iterable[int]) -> ActiveSubset:
+    """What trains on after the evaluations at these steps: `active` itself unless most of it has diverged.
+
+    `full` has to be up to date: see `scatter_into`.
+    """
+    rows, fail_steps = active.rows, full.fail_step.tolist()
+    for eval_step in eval_steps:
+        rows = surviving_rows(rows, fail_steps, eval_step)
+    return active if rows == active.rows else ActiveSubset(_select(full, rows), rows)
+
+
+def surviving_rows(rows: Sequence[int], fail_steps: Sequence[int], eval_step: int) -> tuple[int, ...]:
+    """The rows that train on: where at most half are alive, those and as many others as the smallest stack needs."""
+    alive = [row for row in rows if not 0 <= fail_steps[row] <= eval_step]
     if len(rows) <= MIN_STACK or 2 * len(alive) > len(rows):
-        return rows
-    dead = [i for i in rows if i not in alive]
-    return sorted([*alive, *dead[: max(0, MIN_STACK - len(alive))]])
+        return tuple(rows)
+    diverged = [row for row in rows if row not in alive]
+    return tuple(sorted([*alive, *diverged[: max(0, MIN_STACK - len(alive))]]))
 
 
-def subset(state: TrainState, rows: Sequence[int]) -> TrainState:
-    """A program that trains some of the models on, in tensors of its own."""
-    picked = torch.tensor(rows, device=state.fail_step.device)
-    trials = [state.trials[min(i, len(state.trials) - 1)] for i in rows]
-    stack = state.ensemble.select(picked)
-    x, y = state.data["train"]
+@torch.no_grad()
+def scatter_into(full: TrainState, active: ActiveSubset) -> None:
+    """Copy the tensors of the models that still train into those of all models."""
+    if active.state is full:
+        return
+    full_tensors, rows = full.tensors, torch.tensor(active.rows, device=full.fail_step.device)
+    for name, tensor in active.state.tensors.items():
+        model_dim = 1 if name.startswith("curve/") or name == "loss_buffer" else 0
+        full_tensors[name].index_copy_(model_dim, rows, tensor)
+
+
+def _select(full: TrainState, rows: Sequence[int]) -> TrainState:
+    """The state of some of the models, in tensors of its own."""
+    index = torch.tensor(rows, device=full.fail_step.device)
+    trials = tuple(full.padded_trials[row] for row in rows)
+    ensemble = full.ensemble.select(index)
+    x, y = full.data["train"]
     return replace(
-        state,
-        trials=tuple(trials),
-        ensemble=stack,
+        full,
+        trials=trials,
+        ensemble=ensemble,
         optimizer_state={
-            name: {slot: kept[picked] for slot, kept in slots.items()} for name, slots in state.optimizer_state.items()
+            name: {slot: tensor[index] for slot, tensor in slots.items()}
+            for name, slots in full.optimizer_state.items()
         },
-        data={**state.data, "train": (x, y[picked] if y.ndim == 2 else y)},
-        param_groups=settings_of(trials, stack.weights, state.norm_params),
-        max_grad_norms=None if state.max_grad_norms is None else state.max_grad_norms[picked],
-        curves={name: curve[:, picked] for name, curve in state.curves.items()},
-        fail_step=state.fail_step[picked],
-        loss_buffer=state.loss_buffer[:, picked],
-        batch_loss=state.batch_loss[picked],
-        active=[],
-        best={},  # of all models, as `program` keeps it
-    )  # fmt: skip
+        data={**full.data, "train": (x, y[index] if y.ndim == 2 else y)},
+        param_groups=settings_of(trials, ensemble.weights, full.norm_params),
+        max_grad_norms=None if full.max_grad_norms is None else full.max_grad_norms[index],
+        curves={name: curve[:, index] for name, curve in full.curves.items()},
+        fail_step=full.fail_step[index],
+        loss_buffer=full.loss_buffer[:, index],
+        batch_loss=full.batch_loss[index],
+        best={},  # is kept for all models together
+    )

@@ -1,4 +1,4 @@
-"""What a trained cohort comes to, trial by trial: facts and curves as plain numbers, ready for its records."""
+"""The results of a trained cohort, trial by trial: facts and curves as plain numbers, ready for its records."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Curve = dict[str, list[Any]]  # step, value; a value that is not finite is None
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known of one trial after training."""
+    """The result of one trial."""
 
     trial: Trial
     facts: Mapping[str, Any]
@@ -40,13 +40,13 @@ def outcomes(state: TrainState) -> list[Outcome]:
 
 
 def _facts(state: TrainState, i: int, trial: Trial) -> dict[str, Any]:
+    is_synchronised = trial.norm == "sync_batch" and trial.world_size > 1
+    sync_bn = {"sync_bn_impl": resolve_sync_bn_impl(trial)} if is_synchronised else {}
     return {
         "steps": state.steps,
         "steps_per_epoch": state.steps_per_epoch,
         "norm_batch": trial.statistics_batch,
-        **(
-            {"sync_bn_impl": resolve_sync_bn_impl(trial)} if trial.norm == "sync_batch" and trial.world_size > 1 else {}
-        ),
+        **sync_bn,
         "train_examples": state.dataset.size("train"),
         "test_examples": state.dataset.size("test"),
         "classes": state.dataset.classes,
@@ -62,18 +62,18 @@ def _labels(state: TrainState, i: int) -> NDArray[np.int64]:
 
 
 def _entropy(labels: NDArray[np.int64]) -> float:
-    """The cross-entropy of predicting every example by the frequencies of the classes, in nats: the least without x."""
+    """The cross-entropy in nats of predicting the frequencies of the classes for every example: the best without x."""
     shares = np.unique(labels, return_counts=True)[1] / len(labels)
     return float(-(shares * np.log(shares)).sum())
 
 
 def _points(state: TrainState, name: str, curve: Tensor) -> tuple[list[int], list[list[float | None]]]:
     """The steps at which a curve has values, and the values model by model."""
-    marks = list(state.probe_steps if name.startswith(f"{PROBE}.") else state.eval_steps)
+    steps = list(state.probe_steps if name.startswith(f"{PROBE}.") else state.eval_steps)
     if name == "batch.loss":
-        # The mean since the mark before; sums are kept, so that evaluating twice changes nothing.
-        since = curve.new_tensor(marks).diff()
-        curve, marks = curve.diff(dim=0) / since[:, None], marks[1:]
+        # The mean since the evaluation before; the curve has sums, so that evaluating twice changes nothing.
+        counts = curve.new_tensor(steps).diff()
+        curve, steps = curve.diff(dim=0) / counts[:, None], steps[1:]
     elif name.startswith("train."):
-        curve, marks = curve[[0, -1]], [marks[0], marks[-1]]
-    return marks, [[value if math.isfinite(value) else None for value in row] for row in curve.T.tolist()]
+        curve, steps = curve[[0, -1]], [steps[0], steps[-1]]
+    return steps, [[value if math.isfinite(value) else None for value in row] for row in curve.T.tolist()]

@@ -1,60 +1,56 @@
-"""What a step of training is told: all that makes it another than the step before it."""
+"""The inputs of one training step: all that differs from step to step.
 
-from collections.abc import Iterator
+On a GPU a step is captured once and replayed (see cuda_graphs.py), so whatever differs has to come to it in tensors.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from harness.training.augmentation import CropFlip
-
 
 @dataclass(frozen=True, slots=True)
 class EpochBatches:
-    """Training examples as each model sees them, the same for all models of one seed."""
+    """Training examples in the order in which each model sees them, the same for all models of one seed."""
 
-    indices: Int[Tensor, "M N"]  # which they are, in their order
-    crop_flip: CropFlip | None
+    indices: Int[Tensor, "M N"]
+    augmentation: Int[Tensor, "P M N"] | None  # the numbers that were drawn for each: see augmentation.py
 
-    def select(self, picked: Int[Tensor, "M B"]) -> "EpochBatches":
-        """Some of all examples of an epoch."""
-        return EpochBatches(picked, None if self.crop_flip is None else self.crop_flip.select(picked))
+    def map(self, function: Callable[[Tensor], Tensor]) -> "EpochBatches":
+        """A function of every tensor; it has to treat the examples, which are the last dimension, alike."""
+        return EpochBatches(function(self.indices), None if self.augmentation is None else function(self.augmentation))
 
     @property
-    def tensors(self) -> Iterator[Tensor]:
-        """All that it holds."""
-        yield self.indices
-        if self.crop_flip is not None:
-            yield from (self.crop_flip.top, self.crop_flip.left, self.crop_flip.flip)
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every tensor."""
+        return (self.indices,) if self.augmentation is None else (self.indices, self.augmentation)
 
 
 @dataclass(frozen=True, slots=True)
 class StepInputs:
-    """What one step is told, by numbers or, where it is recorded, by tensors that hold one number each."""
+    """What a step is given besides the state: numbers, or static buffers that hold one number each."""
 
     step: int
-    parts: tuple[EpochBatches, ...]  # of the batch, which go through the models one after the other; none: all examples
-    lr_factor: float | Tensor  # on the learning rate
-    corrections: tuple[float | Tensor, ...]  # see optim.py
+    micro_batches: tuple[EpochBatches, ...]  # whose gradients are accumulated; empty: the batch is all examples
+    lr_factor: float | Tensor
+    corrections: tuple[float | Tensor, ...]  # the optimizer's, such as Adam's bias corrections
 
     def as_static_buffers(self, like: Tensor) -> "StepInputs":
-        """The same in tensors of its own, numbers in the type of `like`."""
-        parts = []
-        for seen in self.parts:
-            picked, *moves = (tensor.clone() for tensor in seen.tensors)
-            parts.append(EpochBatches(picked, CropFlip(*moves) if moves else None))
+        """The same in tensors of their own, numbers in the type of `like`."""
+        micro_batches = tuple(batch.map(torch.clone) for batch in self.micro_batches)
         factor, *corrections = (torch.as_tensor(number).to(like, copy=True) for number in self._numbers)
-        return replace(self, parts=tuple(parts), lr_factor=factor, corrections=tuple(corrections))
+        return replace(self, micro_batches=micro_batches, lr_factor=factor, corrections=tuple(corrections))
 
-    def copy_(self, now: "StepInputs") -> None:
-        """Hold what another step is told."""
-        for mine, seen in zip(self.parts, now.parts, strict=True):
-            for tensor, new in zip(mine.tensors, seen.tensors, strict=True):
-                tensor.copy_(new)
-        for held, number in zip(self._numbers, now._numbers, strict=True):
-            assert isinstance(held, Tensor)
-            held.fill_(number)
+    def copy_(self, inputs: "StepInputs") -> None:
+        """Overwrite the static buffers with the inputs of another step."""
+        for buffers, batch in zip(self.micro_batches, inputs.micro_batches, strict=True):
+            for buffer, tensor in zip(buffers.tensors, batch.tensors, strict=True):
+                buffer.copy_(tensor)
+        for number_buffer, number in zip(self._numbers, inputs._numbers, strict=True):
+            assert isinstance(number_buffer, Tensor)
+            number_buffer.fill_(number)
 
     @property
     def _numbers(self) -> tuple[float | Tensor, ...]:

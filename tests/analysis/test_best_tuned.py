@@ -73,6 +73,6 @@ def test_of_one_seed_nothing_is_chosen_and_the_sentence_says_no_more(tmp_path):
     verdict = verdict_on(results)
     assert verdict.word == "descriptive"
     assert verdict.sentence.startswith(
-        "At the lr that the other seeds choose, test accuracy is unknown with batch and none;"
+        "With the learning rate chosen on the other seeds, test accuracy is unknown with batch and none;"
     )
     assert "end of" not in verdict.sentence

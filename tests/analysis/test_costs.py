@@ -11,7 +11,7 @@ from harness import Claim
 from harness.analysis.verdicts import verdicts
 from harness.errors import SuiteError
 from harness.reporting.figures.costs import step_costs
-from harness.reporting.tables import COMPARED, comparisons_table
+from harness.reporting.tables import COMPARISON_COLUMNS, comparisons_table
 from tests.support.manifests import declared
 from tests.support.simulated import simulate
 
@@ -54,8 +54,10 @@ def test_the_interval_is_that_of_a_paired_t_test_on_logarithms(tmp_path):
 
 
 def test_a_table_sorts_ratios_as_it_shows_them(tmp_path):
-    found = [judged(timed(tmp_path, 2.0, times)).comparisons[0] for times in (1.2, 3.0)]
-    shown = [dict(zip(COMPARED, row, strict=True)) for row in comparisons_table("costs", "Costs", found).rows]
+    compared = [judged(timed(tmp_path, 2.0, times)).comparisons[0] for times in (1.2, 3.0)]
+    shown = [
+        dict(zip(COMPARISON_COLUMNS, row, strict=True)) for row in comparisons_table("costs", "Costs", compared).rows
+    ]
     for column in ("mean", "difference or ratio", "95 % interval"):
         text, key = zip(*(row[column] for row in shown), strict=True)
         assert [float(k) for k in key] == pytest.approx([float(t.split()[0]) for t in text], rel=0.01), column
@@ -63,7 +65,7 @@ def test_a_table_sorts_ratios_as_it_shows_them(tmp_path):
 
 def test_the_sentence_says_how_many_times_as_long_and_how_long(tmp_path):
     verdict = judged(timed(tmp_path, 2.0, noise=0.0005))
-    assert verdict.statement == "a step of batch takes less than 2 times as long as one of none"
+    assert verdict.statement == "a step of batch takes at most 2 times as long as one of none"
     assert "a step takes 1.5 times as long with batch as with none (3 against 2 ms)" in verdict.sentence.lower()
     assert "95 % interval 1.5 to 1.5" in verdict.sentence
 
@@ -103,7 +105,7 @@ def test_the_label_of_the_times_is_not_cut_off_beside_the_names_of_many_axes(tmp
     manifest = replace(results.manifest, axes={**results.manifest.axes, "model": [model], "batch_size": [size]})
     trials = results.trials.assign(model=model, batch_size=size)
     (picture,) = step_costs(replace(results, manifest=manifest, trials=trials))
-    (label,) = (text for text in picture.figure.findobj(Text) if "in times of" in text.get_text())
+    (label,) = (text for text in picture.figure.findobj(Text) if "relative to" in text.get_text())
     extent, figure = label.get_window_extent(), picture.figure.bbox
     assert figure.x0 <= extent.x0
     assert extent.x1 <= figure.x1

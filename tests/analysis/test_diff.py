@@ -1,4 +1,4 @@
-"""Two results of one suite: noise is told from change, and bits from both."""
+"""Two results of one suite: changes are told apart from noise, and from other bits."""
 
 from dataclasses import replace
 
@@ -30,46 +30,46 @@ def with_luck(made, seed, better=0.0):
 
 
 def test_equal_results_have_changed_in_nothing(tmp_path):
-    found = diff(results(tmp_path), results(tmp_path))
-    assert found.same_bits == {"batch": (33, 33), "none": (33, 33)}
-    assert (found.matched, found.only_before, found.only_after, found.without_result) == (66, 0, 0, 0)
-    assert not any(found.conditions.values())
-    assert [c.point for c in found.comparisons] == ["norm batch, over all points", "norm none, over all points"]
+    changes = diff(results(tmp_path), results(tmp_path))
+    assert changes.same_bits == {"batch": (33, 33), "none": (33, 33)}
+    assert (changes.matched, changes.only_before, changes.only_after, changes.without_result) == (66, 0, 0, 0)
+    assert not any(changes.conditions.values())
+    assert [c.point for c in changes.comparisons] == ["norm batch, over all points", "norm none, over all points"]
 
 
 def test_other_bits_are_no_change_beyond_noise(tmp_path):
-    found = diff(results(tmp_path), results(tmp_path, seed=5))
-    assert found.conditions["bits"] == "66 trials of 66"
-    assert found.conditions["changed"] == ""
+    changes = diff(results(tmp_path), results(tmp_path, seed=5))
+    assert changes.conditions["bits"] == "66 trials of 66"
+    assert changes.conditions["changed"] == ""
 
 
-def test_a_change_beyond_noise_is_found_where_it_is_and_turns_the_verdict(tmp_path):
-    found = diff(results(tmp_path), results(tmp_path, seed=5, better=0.05))
-    points = [c.point for c in found.beyond_noise]
+def test_a_change_beyond_noise_is_found_where_it_is_and_changes_the_verdict(tmp_path):
+    changes = diff(results(tmp_path), results(tmp_path, seed=5, better=0.05))
+    points = [c.point for c in changes.beyond_noise]
     assert points == ["norm batch, over all points", "norm batch, lr 0.1"]
-    (turned,) = found.verdicts
-    assert turned[1:] == ("refuted", "supported")
-    assert turned[0] in found.conditions["verdicts"]
-    (at_point,) = (c for c in found.beyond_noise if c.point == "norm batch, lr 0.1")
+    (verdict,) = changes.verdicts
+    assert verdict[1:] == ("refuted", "supported")
+    assert verdict[0] in changes.conditions["verdicts"]
+    (at_point,) = (c for c in changes.beyond_noise if c.point == "norm batch, lr 0.1")
     assert at_point.estimate == pytest.approx(0.05, abs=0.005)
     assert (at_point.n, at_point.family, at_point.arm) == (SEEDS, 6, "after")
 
 
-def test_a_verdict_that_noise_turns_is_told_and_is_no_change_beyond_noise(tmp_path):
+def test_a_verdict_that_noise_changes_is_listed_and_is_no_change_beyond_noise(tmp_path):
     before, after = (results(tmp_path, seed, better=0.018) for seed in (0, 2))
-    found = diff(before, after)
-    assert len(found.verdicts) == 1
-    assert (found.beyond_noise, found.conditions["changed"]) == ([], "")
-    assert found.conditions["verdicts"]
+    changes = diff(before, after)
+    assert len(changes.verdicts) == 1
+    assert (changes.beyond_noise, changes.conditions["changed"]) == ([], "")
+    assert changes.conditions["verdicts"]
 
 
 def test_points_at_which_nothing_changed_take_no_part_in_the_correction(tmp_path):
     before = results(tmp_path)
     moved = (before.trials["norm"] == "batch") & (before.trials["lr"] == 0.1)
     after = replace(before, trials=before.trials.assign(test_accuracy=before.trials["test_accuracy"] + 0.05 * moved))
-    found = diff(before, after)
-    assert {c.point: c.family for c in found.comparisons if "all points" not in c.point} == {"norm batch, lr 0.1": 1}
-    assert found.same_bits == {"batch": (22, 33), "none": (33, 33)}
+    changes = diff(before, after)
+    assert {c.point: c.family for c in changes.comparisons if "all points" not in c.point} == {"norm batch, lr 0.1": 1}
+    assert changes.same_bits == {"batch": (22, 33), "none": (33, 33)}
 
 
 def test_trials_are_matched_by_their_settings_where_only_the_source_of_their_code_differs(tmp_path):
@@ -84,8 +84,8 @@ def test_a_curve_that_differs_in_one_value_is_other_bits(tmp_path):
     before = results(tmp_path)
     curves = before.curves.copy()
     curves.loc[5, "value"] = np.nextafter(curves.loc[5, "value"], 2)
-    found = diff(before, replace(before, curves=curves))
-    assert found.conditions["bits"] == "1 trial of 66"
+    changes = diff(before, replace(before, curves=curves))
+    assert changes.conditions["bits"] == "1 trial of 66"
     mixed = before.curves.sample(frac=1, random_state=2)
     assert not diff(before, replace(before, curves=mixed)).conditions["bits"]
 
@@ -94,24 +94,24 @@ def test_trials_that_fail_now_are_scored_and_named_and_their_share_is_tested(tmp
     before = results(tmp_path)
     fails = (before.trials["norm"] == "none") & (before.trials["lr"] == 0.1)
     after = replace(before, trials=before.trials.assign(status=before.trials["status"].mask(fails, "nonfinite")))
-    found = diff(before, after)
-    assert found.statuses[0] == ("norm none, lr 0.1, seed 0", "ok", "nonfinite")
-    assert len(found.statuses) == SEEDS
-    (at_point,) = (c for c in found.beyond_noise if c.point == "norm none, lr 0.1")
+    changes = diff(before, after)
+    assert changes.statuses[0] == ("norm none, lr 0.1, seed 0", "ok", "nonfinite")
+    assert len(changes.statuses) == SEEDS
+    (at_point,) = (c for c in changes.beyond_noise if c.point == "norm none, lr 0.1")
     assert at_point.failures_p_adjusted < 0.05
     assert at_point.estimate == pytest.approx(-0.8, abs=0.02)
 
 
-def test_a_trial_without_a_result_is_left_out_and_counted(tmp_path):
+def test_a_trial_without_a_result_is_excluded_and_counted(tmp_path):
     before = results(tmp_path)
     gone = before.trials["seed"] == 3
     after = replace(before, trials=before.trials.assign(status=before.trials["status"].mask(gone, "crashed")))
-    found = diff(before, after)
-    assert found.without_result == 6
-    assert {c.n for c in found.comparisons} == {SEEDS - 1}
+    changes = diff(before, after)
+    assert changes.without_result == 6
+    assert {c.n for c in changes.comparisons} == {SEEDS - 1}
 
 
-def test_what_trials_were_made_with_is_told_where_it_differs(tmp_path):
+def test_what_trials_were_made_with_is_listed_where_it_differs(tmp_path):
     before = results(tmp_path)
     after = replace(before, telemetry=before.telemetry.assign(torch="2.14.0"))
     assert diff(before, after).made_with == {"torch": ("2.13.0", "2.14.0")}
@@ -120,18 +120,18 @@ def test_what_trials_were_made_with_is_told_where_it_differs(tmp_path):
 def test_claims_that_one_suite_alone_makes_are_counted(tmp_path):
     before = results(tmp_path)
     other = replace(before.manifest.claims[0].claim, margin=0.03)
-    found = diff(before, replace(before, manifest=replace(before.manifest, claims=declared(other))))
-    assert (found.claims_apart, found.verdicts) == (2, [])
+    changes = diff(before, replace(before, manifest=replace(before.manifest, claims=declared(other))))
+    assert (changes.claims_apart, changes.verdicts) == (2, [])
 
 
 def test_few_seeds_change_nothing_beyond_noise(tmp_path):
     few = [replace(r, trials=r.trials[r.trials["seed"] < 4]) for r in (results(tmp_path), results(tmp_path, 5, 0.3))]
-    found = diff(*few)
-    assert found.beyond_noise == []
-    assert all(np.isnan(c.p_adjusted) for c in found.comparisons)
+    changes = diff(*few)
+    assert changes.beyond_noise == []
+    assert all(np.isnan(c.p_adjusted) for c in changes.comparisons)
 
 
 def test_noise_is_taken_for_change_in_5_percent_of_pairs_of_results_at_most(tmp_path):
     made = results(tmp_path)
     pairs = [diff(*(with_luck(made, 2 * i + j) for j in (0, 1))) for i in range(20)]
-    assert sum(bool(found.beyond_noise) for found in pairs) <= 20 * 0.1 + 3  # two families, 5 % each
+    assert sum(bool(changes.beyond_noise) for changes in pairs) <= 20 * 0.1 + 3  # two families, 5 % each

@@ -117,16 +117,16 @@ WORLDS = {
 }
 
 
-def words_found(folder, world, suites, seed=2):
+def verdict_words(folder, world, suites, seed=2):
     """The verdict in each of so many simulated suites."""
     results = simulate(folder, world.axes, claims=[world.claim], **world.settings)
-    rng, found = np.random.default_rng(seed), []
+    rng, words = np.random.default_rng(seed), []
     trials = results.trials.assign(status="ok")
     for _ in range(suites):
         drawn = trials.assign(**world.draw(trials, rng))
         (verdict,) = verdicts(replace(results, trials=drawn), rng)
-        found.append(verdict.word)
-    return found
+        words.append(verdict.word)
+    return words
 
 
 def at_most(rate, suites):
@@ -140,10 +140,10 @@ LONG = [pytest.param(name, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(36
 
 @pytest.mark.parametrize(("name", "suites"), [*QUICK, *LONG])
 def test_what_is_not_so_is_claimed_in_5_percent_of_suites_at_most(tmp_path, name, suites):
-    found = words_found(tmp_path, WORLDS[name], suites)
-    wrong = sum(word in WORLDS[name].wrong for word in found)
+    words = verdict_words(tmp_path, WORLDS[name], suites)
+    wrong = sum(word in WORLDS[name].wrong for word in words)
     print(f"{name}: {wrong} of {suites} suites have a wrong verdict")
-    assert "descriptive" not in found
+    assert "descriptive" not in words
     assert wrong <= at_most(0.05, suites)
 
 
@@ -155,10 +155,10 @@ def test_a_true_lead_is_found(tmp_path, suites, least):
     def leading(rows, rng):
         return {"test_accuracy": noisy(rows, rng) + 1.5 * LEAD * (rows["norm"] == "batch")}
 
-    found = words_found(tmp_path, World(Claim.better("batch", than="none"), PLAIN, leading), suites)
-    print(f"power: {found.count('supported')} of {suites}")
-    assert found.count("supported") >= least
-    assert found.count("refuted") == 0
+    words = verdict_words(tmp_path, World(Claim.better("batch", than="none"), PLAIN, leading), suites)
+    print(f"power: {words.count('supported')} of {suites}")
+    assert words.count("supported") >= least
+    assert words.count("refuted") == 0
 
 
 def covered(intervals, truth):
@@ -167,8 +167,8 @@ def covered(intervals, truth):
 
 def test_the_interval_of_a_ratio_of_step_times_covers_the_truth_at_the_nominal_rate():
     draws = np.exp(np.random.default_rng(3).normal(0, 0.05, (2, 2000, 10)))
-    found = [stats.step_ratio(1.3 * ours, theirs) for ours, theirs in zip(*draws, strict=True)]
-    assert covered(found, 1.3) == pytest.approx(0.95, abs=0.016)
+    intervals = [stats.step_ratio(1.3 * ours, theirs) for ours, theirs in zip(*draws, strict=True)]
+    assert covered(intervals, 1.3) == pytest.approx(0.95, abs=0.016)
 
 
 def test_the_wilson_interval_covers_the_truth_at_the_nominal_rate():
@@ -181,7 +181,7 @@ def test_the_interval_of_the_share_recovered_covers_the_truth_at_the_nominal_rat
     rng = np.random.default_rng(3)
     local, sync, big = (level + rng.normal(0, 0.004, (200, n)) for level in (0.90, 0.92, 0.94))
     rows = list(zip(local, sync, big, strict=True))
-    found = [stats.recovered_fraction(*row, rng, stats.expanded_percentiles(n)) for row in rows]
-    assert covered(found, 0.5) == pytest.approx(0.95, abs=0.045)
+    intervals = [stats.recovered_fraction(*row, rng, stats.expanded_percentiles(n)) for row in rows]
+    assert covered(intervals, 0.5) == pytest.approx(0.95, abs=0.045)
     plain = [stats.recovered_fraction(*row, rng) for row in rows]
     assert covered(plain, 0.5) < 0.92  # why percentiles are expanded

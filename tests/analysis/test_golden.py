@@ -16,12 +16,12 @@ CASES = {
 
 
 def case(name):
-    found = CASES[name]
+    golden = CASES[name]
     inputs = {
         key: np.array(value, dtype=float) if isinstance(value, list) and not isinstance(value[0], str) else value
-        for key, value in found["inputs"].items()
+        for key, value in golden["inputs"].items()
     }
-    return inputs, found["expected"], found["tolerance"]["default"]
+    return inputs, golden["expected"], golden["tolerance"]["default"]
 
 
 def rng():
@@ -67,13 +67,13 @@ def test_the_reference_test_of_two_times():
     assert p == pytest.approx(expected["scipy_logrank"][1], abs=close)
 
 
-@pytest.mark.parametrize(("arm", "place"), [("bn", 0), ("no_bn", 1)])
-def test_the_range_of_learning_rates_and_the_sensitivity_to_them(arm, place):
+@pytest.mark.parametrize(("arm", "column"), [("bn", 0), ("no_bn", 1)])
+def test_the_range_of_learning_rates_and_the_sensitivity_to_them(arm, column):
     given, expected, close = case("lr_range_and_sensitivity")
-    found = stats.usable_range(given["lr"], given[f"acc_{arm}"], given["threshold"])
-    assert found.decades == pytest.approx(expected["width_decades"][place], abs=close)
+    usable = stats.usable_range(given["lr"], given[f"acc_{arm}"], given["threshold"])
+    assert usable.decades == pytest.approx(expected["width_decades"][column], abs=close)
     sensitivity = stats.lr_sensitivity(given[f"loss_{arm}"], given["loss_at_init"])
-    assert sensitivity == pytest.approx(expected["lr_sensitivity_mean"][place], abs=close)
+    assert sensitivity == pytest.approx(expected["lr_sensitivity_mean"][column], abs=close)
 
 
 def test_equivalence_the_recovered_fraction_and_the_cost_of_a_step():

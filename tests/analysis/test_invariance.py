@@ -21,13 +21,13 @@ FEW = settings(max_examples=4, deadline=None)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """For each kind results of its world, all having trained."""
-    found = {}
+    worlds = {}
     for name in NAMES:
         world = WORLDS[name]
         results = simulate(tmp_path_factory.mktemp("made"), world.axes, claims=[world.claim])
         rows = results.trials.assign(status="ok")
-        found[name] = replace(results, trials=rows.assign(**world.draw(rows, np.random.default_rng(4))))
-    return found
+        worlds[name] = replace(results, trials=rows.assign(**world.draw(rows, np.random.default_rng(4))))
+    return worlds
 
 
 def judged(results, claim=None):
@@ -63,21 +63,21 @@ def test_what_a_seed_brings_to_all_of_its_trials_cancels(made, name, shifts):
 def test_neither_the_names_of_seeds_nor_the_order_of_rows_matter(made, name, order, shuffled):
     trials = made[name].trials
     renamed = trials.assign(seed=np.array(order)[trials["seed"]]).sample(frac=1, random_state=shuffled)
-    found, expected = (judged(replace(made[name], trials=rows)) for rows in (renamed, trials))
+    changed, expected = (judged(replace(made[name], trials=rows)) for rows in (renamed, trials))
     exact = [NUMBERS.index(column) for column in ("estimate", "p", "equivalence_p", "n")]
-    by_point = [sorted(numbers(verdict)[:, exact].tolist(), key=repr) for verdict in (found, expected)]
+    by_point = [sorted(numbers(verdict)[:, exact].tolist(), key=repr) for verdict in (changed, expected)]
     np.testing.assert_allclose(*by_point, atol=1e-9)
     # A bootstrap draws other resamples of seeds that have other names; all else is the same to the last digits.
-    np.testing.assert_allclose(np.sort(numbers(found)[:, 1]), np.sort(numbers(expected)[:, 1]), atol=0.02)
+    np.testing.assert_allclose(np.sort(numbers(changed)[:, 1]), np.sort(numbers(expected)[:, 1]), atol=0.02)
 
 
 @pytest.mark.parametrize("name", ["better", "trend"])
 @given(scale=st.floats(0.1, 1.1))
 @FEW
 def test_differences_grow_with_the_scale_of_the_scores_and_p_does_not_change(made, name, scale):
-    found, plain = judged(with_scores(made[name], lambda values, _: values * scale)), judged(made[name])
-    np.testing.assert_allclose(numbers(found)[:, :3], numbers(plain)[:, :3] * scale, atol=1e-9)
-    np.testing.assert_allclose(numbers(found)[:, 3], numbers(plain)[:, 3])
+    changed, plain = judged(with_scores(made[name], lambda values, _: values * scale)), judged(made[name])
+    np.testing.assert_allclose(numbers(changed)[:, :3], numbers(plain)[:, :3] * scale, atol=1e-9)
+    np.testing.assert_allclose(numbers(changed)[:, 3], numbers(plain)[:, 3])
 
 
 @given(seed=st.integers(0, 2**32 - 1), lead=st.floats(-0.02, 0.02))

@@ -144,15 +144,15 @@ def test_half_a_grid_says_how_much_of_it_there_is(tmp_path):
 def test_comparisons_over_lrs_are_corrected_for_their_number(tmp_path):
     results = simulate(tmp_path, AXES)
     trials = with_accuracy(results, lambda norm, lr, seed: 0.9 + 0.01 * (norm == "batch") * (seed > 0))
-    found = compared(results, trials)
-    assert all(c.p_adjusted == pytest.approx(min(1, 3 * c.p)) for c in found)
-    assert {c.family for c in found} == {3}
+    comparisons = compared(results, trials)
+    assert all(c.p_adjusted == pytest.approx(min(1, 3 * c.p)) for c in comparisons)
+    assert {c.family for c in comparisons} == {3}
 
 
 def test_a_range_whose_end_was_not_seen_is_a_bound():
     lrs, accuracy = np.array([0.01, 0.1, 1.0]), np.array([0.5, 0.95, 0.96])
-    found = stats.usable_range(lrs, accuracy, 0.9)
-    assert (found.low_seen, found.high_seen) == (True, False)
+    usable = stats.usable_range(lrs, accuracy, 0.9)
+    assert (usable.low_seen, usable.high_seen) == (True, False)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.floats(-3, 3), st.floats(0.1, 10))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis.verdicts import check, comparisons_of
+from harness.analysis.validation import check, comparisons_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
 from tests.support.manifests import a_manifest

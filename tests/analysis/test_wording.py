@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.analysis import formatting
 from harness.reporting.figures.verdict import estimates
 from harness.spec.claim import Claim
 from tests.support.simulated import simulate
@@ -49,8 +50,8 @@ def test_against_a_published_figure_seeds_are_counted_and_no_pairs(tmp_path, see
     verdict = judged(tmp_path, {"norm": NORMS, "seed": range(seeds)}, claim, lambda row: 0.9 + 0.001 * row["seed"])
     assert said in verdict.sentence
     assert "pair" not in verdict.sentence
-    (picture,) = estimates([verdict])
-    assert f"n = {seeds} seeds;" in picture.caption
+    (figure,) = estimates(simulate(tmp_path, {"norm": NORMS, "seed": range(seeds)}), [verdict])
+    assert f"n = {seeds} seeds;" in figure.caption
 
 
 def test_arms_are_written_alike_in_the_claim_and_in_what_is_said_of_it(tmp_path):
@@ -61,3 +62,30 @@ def test_arms_are_written_alike_in_the_claim_and_in_what_is_said_of_it(tmp_path)
     verdict = verdict_on(results)
     assert verdict.statement == "true has a higher test accuracy than false"
     assert "with true than with false" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("arm", "compare", "words"),
+    [
+        ("batch", "norm", "with batch"),
+        ("none", "norm", "without norm"),
+        ("none at world size 1", "norm", "without norm at world size 1"),
+        ("batch at world size 1", "norm", "with batch at world size 1"),
+        ("0.1", "lr", "with lr 0.1"),
+        ("true", "decay_norms", "with decay norms true"),
+        ("not set", "max_grad_norm", "with max grad norm not set"),
+    ],
+)
+def test_an_arm_reads_as_english_after_a_count(arm, compare, words):
+    assert formatting.with_arm(arm, compare) == words
+
+
+def test_a_p_is_called_the_smallest_only_where_no_smaller_one_is_possible(tmp_path):
+    axes, claim = {"norm": NORMS, "seed": range(SEEDS)}, Claim.better("batch", than="none")
+    one_alike = judged(tmp_path, axes, claim, lambda row: 0.8 + 0.01 * row["seed"] * (row["norm"] == "batch"))
+    assert "p = 0.0078." in one_alike.sentence
+    leads = [0.02, 0.03, 0.01, 0.04, 0.05, 0.02, 0.03, 0.06, 0.01]
+    clear = judged(tmp_path, axes, claim, lambda row: 0.8 + leads[row["seed"]] * (row["norm"] == "batch"))
+    assert f"p = 0.0039 (the smallest that {SEEDS} pairs can give)" in clear.sentence
+    mixed = judged(tmp_path, axes, claim, lambda row: 0.8 + (leads[row["seed"]] - 0.015) * (row["norm"] == "batch"))
+    assert "the smallest" not in mixed.sentence

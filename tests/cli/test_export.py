@@ -12,7 +12,7 @@ import torch
 
 import harness as package
 from harness.cli import main
-from harness.cli.options import FORMATS
+from harness.cli.options import FORMAT_NAMES
 from harness.export.formats import FORMATS as WRITERS
 from harness.storage.records import ResultsDir, read_record
 from harness.training.checkpoint import Snapshot, dump, load
@@ -36,8 +36,11 @@ def kept(tmp_path_factory):
     (folder / "keeping.py").write_text(KEEPING)
     ran = subprocess.run(
         [sys.executable, "-m", "harness", "run", "keeping", "--progress", "none"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr
     return folder
 
@@ -71,7 +74,7 @@ def one_line(said, code):
 
 
 def test_the_formats_of_the_command_line_are_those_that_there_are():
-    assert tuple(WRITERS) == FORMATS
+    assert tuple(WRITERS) == FORMAT_NAMES
 
 
 def test_every_trial_leaves_two_models_whether_it_trained_or_not(kept):
@@ -102,7 +105,7 @@ def test_the_best_model_is_the_one_that_the_table_names(kept, command):
         assert found["accuracy"] == curve["value"][curve["step"].index(row.best_step)]
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMAT_NAMES)
 def test_a_model_leaves_in_every_format(kept, command, form):
     pytest.importorskip({"onnx": "onnx", "safetensors": "safetensors"}.get(form, "torch"), reason="the extra `export`")
     key = trials(kept, norm="batch", lr=0.1)["key"].iloc[0]

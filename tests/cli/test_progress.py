@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli import progress
 from harness.cli.progress import Count, Tally, display, duration
-from harness.execution.scheduler import Event
+from harness.execution.executors.base import Event
 from harness.spec.trial import Trial
 
 TRIALS = [
@@ -30,7 +30,7 @@ def tally(*events):
 
 def test_a_tally_counts_work_and_failures_by_arm():
     made = tally(Event(keys=BATCH[:2], done=0.5), Event(keys=BATCH[2:], done=1.0, failed=BATCH[2:4]))
-    assert made.arms() == {"batch": Count(4.0, 3, 5, 2), "none": Count(0.0, 0, 5, 0)}
+    assert made.by_arm() == {"batch": Count(4.0, 3, 5, 2), "none": Count(0.0, 0, 5, 0)}
 
 
 def test_lines_in_a_pipe_are_at_least_ten_seconds_apart(capsys, monkeypatch):
@@ -62,9 +62,13 @@ def test_a_terminal_has_a_bar_for_each_arm_with_its_failures(tmp_path):
     )
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", "tiny"], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs,
+        [sys.executable, "-m", "harness", "run", "tiny"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "160"},
-    )  # fmt: skip
+    )
     os.close(theirs)
     said = b""
     while True:

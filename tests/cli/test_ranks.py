@@ -50,7 +50,7 @@ def ranks_of(pid: int) -> list[int]:
     return sorted(
         child
         for child, (_, command) in children(pid).items()
-        if "execution.ranks" in command and "launch" not in command
+        if "execution.rank_worker" in command and "launch" not in command
     )
 
 
@@ -186,6 +186,11 @@ def test_under_torchrun_the_time_budget_stops_what_each_process_trains_by_itself
 def torchrun(harness, size, *words, suite="tiny"):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
     return subprocess.run(
-        [*command, "-m", "harness", "run", suite, *words], cwd=harness.folder, capture_output=True, text=True,
-        timeout=240, check=False, env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
-    )  # fmt: skip
+        [*command, "-m", "harness", "run", suite, *words],
+        cwd=harness.folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.doctor import _here
+from harness.cli.verbs.doctor import system_findings
 
 FIELDS = 'dataset="digits", model="mlp-16", norm=["batch", "none"], lr=0.1, batch_size=100, seed=[0, 1], steps=5'
 
@@ -78,7 +78,7 @@ WRONG_SUITES = [  # changes, exit code, what the line says
     ('"lr": log_grid(1, 0.1, per_decade=3)', 2, "log_grid needs"),
 ]
 
-FOR_THE_SURVEY = [  # what only torch knows
+FOR_THE_PREFLIGHT = [  # what only torch knows
     ('"norm": "btach"', 2, "did you mean 'batch'"),
     ('"model": "mlpp-16"', 2, "did you mean 'mlp'"),
     ('"model": "mlp-16x"', 2, "mlp-64x8"),
@@ -99,16 +99,16 @@ FOR_THE_SURVEY = [  # what only torch knows
 
 @pytest.mark.parametrize(("changes", "code", "word"), WRONG_SUITES)
 def test_a_wrong_suite_is_refused_in_one_line_before_any_process_is_started(command, changes, code, word, monkeypatch):
-    monkeypatch.setattr("harness.cli.run.run_preflight", lambda *_, **__: pytest.fail("a worker was asked"))
+    monkeypatch.setattr("harness.execution.executors.scheduler.pool_of", lambda *_: pytest.fail("a worker was started"))
     write(command.folder, changes)
     assert_refused(command("run", "wrong"), code, word)
     assert not list(command.folder.glob("results/*/*")), "something was written"
 
 
-@pytest.mark.parametrize(("changes", "code", "word"), FOR_THE_SURVEY)
+@pytest.mark.parametrize(("changes", "code", "word"), FOR_THE_PREFLIGHT)
 def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, changes, code, word):
     write(command.folder, changes)
-    assert_refused(command("run", "wrong"), code, word)
+    assert_refused(command("run", "wrong", "--executor", "in-process"), code, word)
     assert not list(command.folder.glob("results/*/records/*"))
 
 
@@ -126,9 +126,8 @@ def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, ch
         (("run", "right", "--workers", "many"), 2, "got 'many'"),
         (("run", "right", "--device", "cudda"), 2, "unknown device 'cudda'"),
         (("run", "right", "--device", "cuda:77"), 4, "not on this machine"),
-        (("run", "right", "--executor", "slurm"), 4, "not there yet"),
-        (("run", "right", "--executor", "dask"), 4, "not there yet"),
-        (("run", "right", "--executor", "kubernetes"), 2, "invalid choice"),
+        (("run", "right", "--executor", "slurm"), 2, "invalid choice"),
+        (("run", "right", "--executor", "kubernetes"), 2, "choose from 'local', 'in-process'"),
         (("run", "right", "--retry", "ok"), 2, "got 'ok'"),
         (("run", "right", "--time-budget", "soon"), 2, "got 'soon'"),
         (("run", "right", "--time-budget", "0s"), 2, "got '0s'"),
@@ -183,10 +182,10 @@ def test_a_file_that_is_no_suite_is_refused_in_one_line(command, text, word):
     ("own", "word"),
     [
         ("def net(): raise ValueError('no such size')", "model 'net' with norm 'none' can't be trained: ValueError"),
-        ("def data(): return torch.rand(60, 2).numpy(), numpy.arange(60) % 3", "dataset 'data' is another each time"),
+        ("def data(): return torch.rand(60, 2).numpy(), numpy.arange(60) % 3", "dataset 'data' is not deterministic"),
         (
             "def data(): return numpy.ones((60, 2)), torch.randint(3, (60,)).numpy()",
-            "dataset 'data' is another each time",
+            "dataset 'data' is not deterministic",
         ),
         ("def data(): sys.exit(3)", "dataset 'data' can't be loaded: SystemExit: 3"),
         ("def net(inputs, classes, norm): sys.exit(3)", "model 'net' with norm 'none' can't be trained: SystemExit: 3"),
@@ -198,7 +197,7 @@ def test_code_of_the_suites_own_that_fails_or_draws_without_a_seed_is_named(comm
     text = f"import numpy, sys, torch\nfrom harness import Suite\n{own}\n"
     text += f"suite = Suite({settings}, lr=0.1, batch_size=10, steps=1)\n"
     (command.folder / "wrong.py").write_text(text, "utf-8")
-    assert_refused(command("run", "wrong"), 2, word)
+    assert_refused(command("run", "wrong", "--executor", "in-process"), 2, word)
 
 
 def test_a_suite_whose_name_no_table_could_hold_is_refused_in_one_line(command):
@@ -209,7 +208,7 @@ def test_a_suite_whose_name_no_table_could_hold_is_refused_in_one_line(command):
 
 def test_doctor_says_that_a_file_is_no_place_for_results(command):
     (command.folder / "taken").touch()
-    assert {what: found for what, found, _ in _here(Path("taken"))}["results"].endswith("can't be written")
+    assert {what: found for what, found, _ in system_findings(Path("taken"))}["results"].endswith("can't be written")
 
 
 def test_help_and_version_say_what_there_is(capsys):

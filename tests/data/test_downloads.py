@@ -14,7 +14,7 @@ import pytest
 from harness.data import downloads
 from harness.data.datasets import load_dataset
 from harness.data.downloads import SOURCES
-from harness.data.image_formats import read_cifar, read_idx, scaled
+from harness.data.image_formats import read_cifar, read_idx, standardise_images
 from harness.errors import DamageError, MachineError, SuiteError
 from harness.execution.environment import inspect
 
@@ -93,7 +93,7 @@ def test_a_damaged_cifar_file_is_refused_in_a_line(tmp_path, content):
 def test_pixels_are_standardised_by_those_of_the_training_images():
     train, test = (RNG.integers(0, 256, (n, 3, 5, 4), dtype=np.uint8) for n in (6, 2))
     train[:, 1] = 9  # no deviation at all
-    found, others = scaled(train, test)
+    found, others = standardise_images(train, test)
     assert found.dtype == np.float32
     for c in (0, 2):
         np.testing.assert_allclose(
@@ -178,7 +178,7 @@ def test_where_the_files_are_missing_images_come_from_openml(home, monkeypatch):
 
     monkeypatch.setattr(downloads, "fetch_openml", fetch)
     monkeypatch.setattr(downloads, "CIFAR_TRAIN", 100)
-    monkeypatch.setattr(downloads, "scaled", lambda *parts: [part.astype(np.float32) for part in parts])
+    monkeypatch.setattr(downloads, "standardise_images", lambda *parts: [part.astype(np.float32) for part in parts])
     dataset = load_dataset("cifar10", Path(), {})
     assert (asked["data_id"], asked["data_home"]) == (40927, str(home))
     assert dataset.size("test") == 30

@@ -232,7 +232,7 @@ def test_statistics_in_evaluation_are_of_as_many_examples_as_in_training_where_a
             eval_statistics=statistics,
         )
         program = init_state([trial], noise(), CPU, {})
-        assert next(train(program)) == (0, "eval")
+        assert next(train(program)).kind == "eval"
         found.append(program.curves["val.loss"][0])
     assert torch.equal(*found)
 
@@ -258,7 +258,7 @@ def test_what_is_judged_moves_no_bit_of_what_is_learnt():
         program = init_state(trials, noise(), CPU, {})
         for _ in train(program):
             pass
-        found.append((program.state, program.curves["test.loss"][-1]))
+        found.append((program.model_state, program.curves["test.loss"][-1]))
     (running, its_loss), *others = found
     for state, loss in others:
         assert all(torch.equal(tensor, state[name]) for name, tensor in running.items())

@@ -12,7 +12,7 @@ from harness.nn.surgery import SYNC_BATCH_NORMS, convert_from_sync_bn
 from tests.support import rank_processes
 from tests.support.rank_processes import trial_of
 
-OWN = ("buffer/", "rank", "recent")
+OWN = ("buffer/", "rank", "loss_buffer")
 
 
 def learn(ranks, trial, dtype="float64", until=None, saved=None, done=0):
@@ -29,7 +29,7 @@ def alone(trial, dtype="float64"):
 def assert_same_result(found, expected, tolerance, but=()):
     tensors, (facts, curves) = found
     for name, value in expected[0].items():
-        if not name.startswith(("recent", *but)):
+        if not name.startswith(("loss_buffer", *but)):
             torch.testing.assert_close(
                 tensors[name], value, rtol=tolerance, atol=tolerance, equal_nan=True, msg=lambda text, n=name: n + text
             )

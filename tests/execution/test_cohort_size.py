@@ -9,26 +9,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli.run import _has_unassigned
 from harness.ensemble.backends import BACKENDS
-from harness.execution import cohort_size
-from harness.execution import preflight as surveying
-from harness.execution.cohort_size import fitting, step_time, tune_cohort_size
+from harness.execution import cohort_size, preflight
+from harness.execution.cohort_size import models_that_fit, step_time, tune_cohort_size
 from harness.execution.messages import CohortEstimate
+from harness.execution.run_plan import has_unassigned
 from harness.training.state import init_state
 from tests.training.test_loop import BASE, CPU, DIGITS
 
 
 def test_cohorts_are_measured_as_long_as_one_is_to_be_cut():
     todo = SimpleNamespace(trials=[BASE, replace(BASE, seed=1)])
-    assert _has_unassigned(todo, None)
-    assert _has_unassigned(todo, {"cohorts": [[BASE.key]]})
-    assert not _has_unassigned(todo, {"cohorts": [[BASE.key], [replace(BASE, seed=1).key, "another"]]})
+    assert has_unassigned(todo, None)
+    assert has_unassigned(todo, SimpleNamespace(cohorts=[[BASE.key]]))
+    assert not has_unassigned(todo, SimpleNamespace(cohorts=[[BASE.key], [replace(BASE, seed=1).key, "another"]]))
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**9))
 def test_as_many_models_as_memory_has_room_for_and_at_least_one(free, each):
-    found = fitting(free, each)
+    found = models_that_fit(free, each)
     assert 1 <= found <= cohort_size.MAX_ON_GPU
     assert found == 1 or found * each <= cohort_size.MEMORY_SHARE * free
 
@@ -46,8 +45,8 @@ def test_a_cohort_is_as_large_as_a_model_gains_from(most, launch):
     assert found in tried
     assert max(tried) <= most
     fastest = min(map(pace, list(tried)))
-    assert pace(found) <= fastest * cohort_size.GAIN
-    assert launch < 1e9 or found * cohort_size.GAIN >= most
+    assert pace(found) <= fastest * cohort_size.MIN_SPEEDUP
+    assert launch < 1e9 or found * cohort_size.MIN_SPEEDUP >= most
     assert launch > 0 or found == min(cohort_size.FIRST_SIZE, most)
 
 
@@ -73,13 +72,13 @@ def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, backend, w
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 10**9, 8 * 10**9))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     stack = SimpleNamespace(backend=BACKENDS[backend], weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
-    each = cohort_size.KEPT_TIMES * 10**6 + cohort_size.WEIGHTS_TIMES * 4000 + 8 * 987
-    expected = fitting(3 * 10**9 // share, each) if share else 1
-    assert surveying._max_cohort_size(stack, DIGITS, 10**6, "cuda", workers) == expected
-    assert surveying._max_cohort_size(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.max_cohort_on_cpu(10**6)
+    each = cohort_size.ACTIVATION_COPIES * 10**6 + cohort_size.WEIGHT_COPIES * 4000 + 8 * 987
+    expected = models_that_fit(3 * 10**9 // share, each) if share else 1
+    assert preflight.max_size_on_device(stack, DIGITS, 10**6, "cuda", workers) == expected
+    assert preflight.max_size_on_device(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.max_cohort_on_cpu(10**6)
 
 
-def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
+def test_the_preflight_tries_sizes_with_the_trials_that_there_are(monkeypatch):
     tried = []
 
     def on_a_cpu(some, dataset, device, own):
@@ -87,13 +86,13 @@ def test_the_survey_tries_sizes_with_the_trials_that_there_are(monkeypatch):
         tried.append(len(some))
         return init_state(some, dataset, CPU, own)
 
-    monkeypatch.setattr(surveying, "init_state", on_a_cpu)
-    monkeypatch.setattr(surveying, "configure", lambda trial, device: None)
+    monkeypatch.setattr(preflight, "init_state", on_a_cpu)
+    monkeypatch.setattr(preflight, "configure", lambda trial, device: None)
     suite = SimpleNamespace(suite=SimpleNamespace(functions={}))
     trials = [replace(BASE, seed=seed) for seed in range(5)]
     for at_once, found in ((100, 5), (3, 3), (1, 1)):
         kind = CohortEstimate(max_cohort_size=at_once, work=1.0)
-        assert surveying._tuned_size(trials, kind, suite, DIGITS) == found
+        assert preflight.tuned_size(trials, kind, suite, DIGITS) == found
     assert tried == [5, 3]
     asked = [replace(trial, max_cohort_size=2) for trial in trials]
-    assert surveying._tuned_size(asked, CohortEstimate(max_cohort_size=2, work=1.0), suite, DIGITS) == 2
+    assert preflight.tuned_size(asked, CohortEstimate(max_cohort_size=2, work=1.0), suite, DIGITS) == 2

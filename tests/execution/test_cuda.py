@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.execution.cuda import Built, judge
-from harness.execution.gpus import parse
+from harness.execution.environment import TorchBuild, cuda_findings
+from harness.execution.gpus import parse_nvidia_smi
 from tests.execution.test_gpus import SAID
 
-HERE = Built(cuda="13.0", targets=("sm_75", "sm_80", "sm_90"), devices=4, nccl="2.27.5")
+HERE = TorchBuild(cuda="13.0", targets=("sm_75", "sm_80", "sm_90"), devices=4, nccl="2.27.5")
 NONE = replace(HERE, devices=0, targets=(), nccl=None)
 
 
@@ -24,7 +24,7 @@ NONE = replace(HERE, devices=0, targets=(), nccl=None)
     ],
 )
 def test_doctor_says_what_is_missing_to_train_on_gpus(said, built, found, remedy):
-    (what, state, cure), *_ = judge(parse(said), built)
+    (what, state, cure), *_ = cuda_findings(parse_nvidia_smi(said), built)
     assert what == "cuda"
     assert re.search(found, state)
     assert (cure == "") == (remedy == "")
@@ -32,15 +32,16 @@ def test_doctor_says_what_is_missing_to_train_on_gpus(said, built, found, remedy
 
 
 def test_doctor_lists_every_gpu_and_those_that_torch_has_no_kernels_for():
-    found = {what: (state, remedy) for what, state, remedy in judge(parse(SAID), HERE)}
-    assert found["gpu 0"] == (
-        "NVIDIA L4, 22.0 of 22.5 GiB free, capability 8.9, driver 580.95.05", ""
-    )  # fmt: skip
+    found = {what: (state, remedy) for what, state, remedy in cuda_findings(parse_nvidia_smi(SAID), HERE)}
+    assert found["gpu 0"] == ("NVIDIA L4, 22.0 of 22.5 GiB free, capability 8.9, driver 580.95.05", "")
     assert "MIG" in found["gpu 1"][0]
 
     assert "sm_75, sm_80, sm_90 alone" in found["gpu 2"][1]
     assert found["nccl"] == ("2.27.5", "")
-    assert "several GPUs need it" in {w: r for w, _, r in judge(parse(SAID), replace(HERE, nccl=None))}["nccl"]
+    assert (
+        "several GPUs need it"
+        in {w: r for w, _, r in cuda_findings(parse_nvidia_smi(SAID), replace(HERE, nccl=None))}["nccl"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,6 @@ def test_doctor_lists_every_gpu_and_those_that_torch_has_no_kernels_for():
     ],
 )
 def test_kernels_run_on_their_generation_and_compiled_ones_on_later(targets, capability, runs):
-    gpu = replace(parse(SAID)[0], capability=capability)
-    remedies = {what: remedy for what, _, remedy in judge([gpu], replace(HERE, targets=targets))}
+    gpu = replace(parse_nvidia_smi(SAID)[0], capability=capability)
+    remedies = {what: remedy for what, _, remedy in cuda_findings([gpu], replace(HERE, targets=targets))}
     assert (remedies["gpu 0"] == "") == runs

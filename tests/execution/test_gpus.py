@@ -1,7 +1,6 @@
 """Which worker sees which GPU, and what the driver says of them: all without a GPU."""
 
 import os
-from argparse import Namespace
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,14 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli.run import gpus_for, workers_for
 from harness.errors import MachineError, SuiteError
-from harness.execution import pool
-from harness.execution import preflight as surveying
-from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, names, parse
+from harness.execution import pool, preflight
+from harness.execution.executors.pool import PoolExecutor
+from harness.execution.executors.scheduler import request
+from harness.execution.gpus import VISIBLE, Gpu, ask_driver, least_used, parse_nvidia_smi, visible_names
 from harness.execution.messages import InspectRequest
 from harness.execution.pool import pool_of
-from harness.execution.scheduler import request
 from tests.training.test_loop import BASE
 
 
@@ -33,7 +31,7 @@ from tests.training.test_loop import BASE
     ],
 )
 def test_each_gpu_has_the_name_by_which_a_process_sees_it_alone(device, count, visible, expected):
-    assert names(device, count, {} if visible is None else {VISIBLE: visible}) == expected
+    assert visible_names(device, count, {} if visible is None else {VISIBLE: visible}) == expected
 
 
 @given(st.integers(1, 5), st.integers(1, 17), st.data())
@@ -73,27 +71,27 @@ def test_a_worker_sees_its_gpu_before_it_loads_torch(monkeypatch):
     monkeypatch.setenv(VISIBLE, "as it was")
     monkeypatch.setattr("harness.execution.worker.serve", lambda pipe: seen.append(os.environ[VISIBLE]))
     seen = []
-    pool._run(None, "1")
-    pool._run(None, None)
+    pool._serve(None, "1")
+    pool._serve(None, None)
     assert seen == ["1", "1"]
 
 
 @pytest.mark.parametrize(
-    ("asked", "workers", "gpus", "told", "count"),
+    ("asked", "workers", "gpus", "names", "count"),
     [
-        ("auto", "auto", 2, ("0", "1"), 2),
+        ("auto", None, 2, ("0", "1"), 2),
         ("cuda", 6, 2, ("0", "1"), 6),
-        ("cuda:1", "auto", 2, ("1",), 1),
-        ("auto", "auto", 1, ("0",), 1),
+        ("cuda:1", None, 2, ("1",), 1),
+        ("auto", None, 1, ("0",), 1),
     ],
 )
-def test_auto_is_one_worker_for_each_gpu(monkeypatch, asked, workers, gpus, told, count):
+def test_auto_is_one_worker_for_each_gpu(monkeypatch, asked, workers, gpus, names, count):
     monkeypatch.delenv(VISIBLE, raising=False)
-    options = Namespace(device=asked, workers=workers)
-    seen = SimpleNamespace(device="cuda", machine={"gpus": gpus})
-    assert gpus_for(options, seen) == told
-    assert workers_for(options, seen) == count
-    assert gpus_for(options, SimpleNamespace(device="cpu", machine={})) == ()
+    executor = PoolExecutor(workers=workers, device=asked, stop=lambda: False)
+    result = SimpleNamespace(device="cuda", machine={"gpus": gpus})
+    assert executor.gpus(result) == names
+    assert executor.worker_count(result) == count
+    assert executor.gpus(SimpleNamespace(device="cpu", machine={})) == ()
 
 
 def test_a_worker_from_the_ground_up_sees_what_it_was_told():
@@ -104,11 +102,11 @@ def test_a_worker_from_the_ground_up_sees_what_it_was_told():
 
 def test_a_trial_doesnt_say_which_gpu_it_trains_on(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert surveying.resolve_device("cuda:1") == surveying.resolve_device("cuda") == "cuda"
+    assert preflight.resolve_device("cuda:1") == preflight.resolve_device("cuda") == "cuda"
     with pytest.raises(SuiteError, match="write device='cuda' for 'cuda:1', and choose by --device"):
-        surveying._check_settings(replace(BASE, device="cuda:1"))
+        preflight.check_settings(replace(BASE, device="cuda:1"))
     with pytest.raises(MachineError, match="it has 2 of cuda"):
-        surveying.resolve_device("cuda:2")
+        preflight.resolve_device("cuda:2")
 
 
 SAID = """NVIDIA L4, 580.95.05, 8.9, 23034, 22563, Disabled
@@ -120,14 +118,14 @@ NVIDIA GeForce GTX 1080, 470.1, 6.1, 8119, 7000, [N/A]
 
 def test_what_the_driver_says_is_read_and_what_it_doesnt_know_is_missing():
     large = Gpu(name="NVIDIA L4", driver="580.95.05", capability=(8, 9), memory=23034, free=22563, mig=False)
-    found = parse(SAID)
+    found = parse_nvidia_smi(SAID)
     assert found[0] == large
     assert found[1].mig
     assert found[-1] == replace(
         large, name="NVIDIA GeForce GTX 1080", driver="470.1", capability=(6, 1), memory=8119, free=7000
     )
-    assert parse("") == parse("No devices were found\n") == []
-    (unknown,) = parse("GPU, 1.0, [Not Supported], [N/A], [N/A], [N/A]")
+    assert parse_nvidia_smi("") == parse_nvidia_smi("No devices were found\n") == []
+    (unknown,) = parse_nvidia_smi("GPU, 1.0, [Not Supported], [N/A], [N/A], [N/A]")
     assert (unknown.capability, unknown.memory, unknown.free, unknown.mig) == (None, None, None, False)
 
 

@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from harness.execution import pool as pools
-from harness.execution.scheduler import execute
+from harness.execution.executors.scheduler import execute
+from harness.execution.messages import TrainRequest
 from harness.spec.cohorts import Cohort
 from harness.spec.trial import Trial
 from harness.storage.records import ResultsDir, read_record
@@ -25,8 +26,10 @@ def test_a_rank_that_hangs_ends_its_attempt_and_the_trial_is_trained_again(tmp_p
     trial = Trial(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=3000, world_size=2, device="cpu")
     stopped, notes = [], []
     with pools.ranks_of(2, lambda: False) as pool:
-        about = {"suite": tmp_path / "s.py", "root": tmp_path, "telemetry": {"code_hash": "x"}}
-        for event in execute(pool, [Cohort((trial,))], stopping=lambda: False, **about):
+        job = TrainRequest(
+            suite=tmp_path / "s.py", cohort=Cohort((trial,)), root=tmp_path, telemetry={"code_hash": "x"}
+        )
+        for event in execute(pool, [job], lambda: False):
             notes.append(event.note)
             if not stopped and event.keys:
                 stopped = ranks_of(os.getpid())

@@ -1,4 +1,4 @@
-"""Workers and their supervisor: what is answered, what dies, what is tried again, and who is to blame."""
+"""Workers and their supervisor: what is answered, what dies, what is tried again, and which trial fails."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,6 +6,9 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import MachineError, SuiteError
+from harness.execution.executors.base import Event
+from harness.execution.executors.retries import MAX_ATTEMPTS, follow_up
+from harness.execution.executors.scheduler import has_room, request
 from harness.execution.messages import (
     Failed,
     Finished,
@@ -18,7 +21,6 @@ from harness.execution.messages import (
     UserErrorReply,
 )
 from harness.execution.pool import Pool, Worker, pool_of
-from harness.execution.scheduler import MAX_ATTEMPTS, _handle_answer, _has_room, request
 from harness.spec.cohorts import MAX_COHORT, Cohort
 from harness.spec.trial import Trial
 from harness.storage.records import ResultsDir, read_record
@@ -35,22 +37,19 @@ def never():
     return False
 
 
-def job(trials, tmp_path, attempt=1):
-    return TrainRequest(
-        suite=tmp_path / "s.py", cohort=Cohort(trials), root=tmp_path, telemetry={"torch": "x"}, attempt=attempt
-    )
+def job(trials, tmp_path):
+    return TrainRequest(suite=tmp_path / "s.py", cohort=Cohort(trials), root=tmp_path, telemetry={"torch": "x"})
 
 
 def drive(tmp_path, answer_of):
     """Run the retry rules over made-up answers; how often each trial was trained, and the events."""
-    from collections import deque
-
-    waiting, tried, events = deque([(Cohort(TRIALS), 1)]), Counter(), []
+    waiting, tried, events = [job(TRIALS, tmp_path)], Counter(), []
     while waiting:
-        cohort, attempt = waiting.popleft()
-        tried.update(trial.key for trial in cohort.trials)
-        todo = job(cohort.trials, tmp_path, attempt)
-        events += list(_handle_answer(todo, answer_of(cohort.trials), waiting))
+        train_request = waiting.pop(0)
+        tried.update(trial.key for trial in train_request.cohort.trials)
+        event, again = follow_up(train_request, answer_of(train_request.cohort.trials))
+        events.append(event)
+        waiting = again + waiting
     return tried, events
 
 
@@ -60,7 +59,7 @@ DEATH = Failed(outcome="crashed", error="the worker was killed", details="", is_
 
 
 @pytest.mark.parametrize("failure", [CRASH, DEATH, replace(CRASH, outcome="oom")], ids=["raised", "killed", "oom"])
-def test_the_trial_to_blame_is_found_and_all_others_have_results(tmp_path, failure):
+def test_the_trial_that_fails_is_found_and_all_others_have_results(tmp_path, failure):
     tried, events = drive(tmp_path, lambda trials: failure if BAD in trials else Finished(failed=()))
     ended = [key for event in events if event.done == 1 for key in event.keys]
     assert sorted(ended) == sorted(trial.key for trial in TRIALS)
@@ -90,17 +89,18 @@ def test_a_cohort_is_tried_whole_a_few_times_before_it_is_cut(tmp_path):
     assert sizes == [len(TRIALS)] * MAX_ATTEMPTS + [5, 6]
 
 
-def test_what_no_trial_is_to_blame_for_ends_the_run(tmp_path):
+def test_an_error_that_no_trial_has_caused_ends_the_run(tmp_path):
     with pytest.raises(MachineError, match="disk full"):
         drive(tmp_path, lambda trials: UserErrorReply(error_type="MachineError", error="disk full"))
     assert not ResultsDir(tmp_path).records.exists()
 
 
 def test_progress_never_looks_like_an_end(tmp_path):
-    (event,) = _handle_answer(job(TRIALS, tmp_path), Progress(done=1.0, failed=("k",)), [])
+    event, again = follow_up(job(TRIALS, tmp_path), Progress(done=1.0, failed=("k",)))
     assert event.done < 1
     assert event.failed == ("k",)
-    assert list(_handle_answer(job(TRIALS, tmp_path), Stopped(), [])) == []
+    assert again == []
+    assert follow_up(job(TRIALS, tmp_path), Stopped()) == (Event(), [])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_cohort_waits_for_as_many_cores_as_it_has_threads(tmp_path, size, runn
     busy = Pool(size, lambda: pytest.fail("no worker is needed"))
     for threads in running:
         busy.workers.append(Worker(None, None, job((replace(BASE, threads=threads),), tmp_path)))
-    assert _has_room(busy, Cohort((replace(BASE, threads=asked),))) == room
+    assert has_room(busy, Cohort((replace(BASE, threads=asked),))) == room
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def pool():
         yield made
 
 
-def test_a_survey_answers_from_a_worker(pool, tmp_path):
+def test_a_preflight_answers_from_a_worker(pool, tmp_path):
     (tmp_path / "s.py").write_text(SUITE)
     seen = request(pool, PreflightRequest(suite=tmp_path / "s.py", device="auto", measure=True), never)
     assert isinstance(seen, PreflightResult)
@@ -137,7 +137,7 @@ def test_a_survey_answers_from_a_worker(pool, tmp_path):
     assert (kind.max_cohort_size, kind.note) == (MAX_COHORT, "")
 
 
-def test_a_survey_says_which_models_train_in_a_slower_way_and_why(pool, tmp_path):
+def test_a_preflight_says_which_models_train_in_a_slower_way_and_why(pool, tmp_path):
     own = """
 from torch import flatten, nn
 class Net(nn.Module):

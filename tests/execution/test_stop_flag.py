@@ -15,7 +15,7 @@ from harness.execution.stop_flag import RunAborted, StopFlag
 HEAVY = '''
 import os, signal
 from harness.execution.stop_flag import stopping
-from harness.execution.messages import Inspect
+from harness.execution.messages import InspectRequest
 from harness.execution.pool import Pool, pool_of
 
 terminate = Pool._terminate
@@ -28,8 +28,8 @@ def interrupted(pool, worker):
 Pool._terminate = interrupted
 if __name__ == "__main__":
     with stopping(None) as stop, pool_of(2) as pool:
-        pool.give(Inspect())
-        pool.give(Inspect())
+        pool.submit(InspectRequest())
+        pool.submit(InspectRequest())
         while pool.busy:
             list(pool.events(0.2))
         os.kill(os.getpid(), signal.SIGINT)
@@ -100,6 +100,6 @@ def test_ctrl_c_in_a_command_that_only_reads_is_one_line(monkeypatch, capsys):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.status.status", interrupted)
+    monkeypatch.setattr("harness.cli.verbs.status.status", interrupted)
     assert main(["status", "suites/circles"]) == 130
     assert capsys.readouterr().err == "harness: stopped by Ctrl-C\n"

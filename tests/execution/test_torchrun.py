@@ -17,9 +17,11 @@ CAUSES = [
 ]
 
 
-@pytest.mark.parametrize(("told", "kind", "again"), CAUSES)
+@pytest.mark.parametrize(("told", "kind", "is_retryable"), CAUSES)
 @pytest.mark.parametrize("lines", [0, 1000])
-def test_the_first_rank_that_says_why_it_ends_is_heard_however_much_is_written_afterwards(told, kind, again, lines):
+def test_the_first_rank_that_says_why_it_ends_is_heard_however_much_is_written_afterwards(
+    told, kind, is_retryable, lines
+):
     first, later = (f"{EXIT_MARKER}{json.dumps(words)}" for words in (told, ["crashed", "another"]))
     program = f"print({first!r}); print({later!r}); print('banner of a rank\\n' * {lines})"
     launched = Launched([sys.executable, "-c", program], tempfile.TemporaryFile())  # noqa: SIM115 (as long as it lives)
@@ -28,7 +30,7 @@ def test_the_first_rank_that_says_why_it_ends_is_heard_however_much_is_written_a
     found = launched.cause()
     assert isinstance(found, kind)
     assert found.error == told[1]
-    assert getattr(found, "is_retryable", None) == again
+    assert getattr(found, "is_retryable", None) == is_retryable
 
 
 def test_a_run_that_is_halted_while_ranks_start_leaves_none_of_them(monkeypatch):

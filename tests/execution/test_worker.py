@@ -2,11 +2,14 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
-from harness.execution.messages import Failed
+from harness.execution.messages import Failed, Finished, TrainRequest
 from harness.execution.pool import Pool, Worker
-from harness.execution.worker import _pass_on, failed
+from harness.execution.worker import do_job, failed
+from harness.spec.cohorts import make_cohorts
+from harness.spec.loader import load_suite
 
 
 def test_a_worker_whose_gpu_is_past_use_does_no_other_job():
@@ -29,12 +32,31 @@ def test_a_worker_whose_gpu_is_past_use_does_no_other_job():
     assert ended == [lost]
 
 
-def test_the_user_hears_of_what_is_not_deterministic_and_of_no_other_warning():
-    heard = []
-    pipe = SimpleNamespace(send=heard.append)
-    _pass_on(
-        pipe, UserWarning("max_pool2d does not have a deterministic implementation, but you turned it on. You can")
-    )
-    _pass_on(pipe, DeprecationWarning("this will go"), DeprecationWarning, "model.py", 3)
-    (told,) = heard
-    assert told.note == "max_pool2d does not have a deterministic implementation, but you turned it on"
+SUITE = """
+import warnings
+from torch import nn
+from harness import Suite
+
+class Net(nn.Sequential):
+    def forward(self, x):
+        warnings.warn("max_pool2d does not have a deterministic implementation, but you turned it on. You can")
+        warnings.warn("this will go", DeprecationWarning)
+        return super().forward(x)
+
+def net(classes):
+    return Net(nn.Flatten(), nn.Linear(64, classes))
+
+suite = Suite(dataset="digits", model=net, lr=0.1, batch_size=100, steps=2, max_cohort_size=1)
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_user_hears_of_what_is_not_deterministic_and_of_no_other_warning(tmp_path):
+    (tmp_path / "s.py").write_text(SUITE, "utf-8")
+    (cohort,) = make_cohorts(load_suite(tmp_path / "s.py").trials(device="cpu"))
+    job = TrainRequest(suite=tmp_path / "s.py", cohort=cohort, root=tmp_path, telemetry={"code_hash": "x"})
+    *progress, answer = do_job(job, lambda: False)
+    assert isinstance(answer, Finished)
+    assert {message.note for message in progress} == {
+        "max_pool2d does not have a deterministic implementation, but you turned it on"
+    }

@@ -39,21 +39,21 @@ COMBINATIONS = [
 X = torch.from_numpy(DIGITS.x["test"][:7])
 
 
-def trained(own=None, **changes):
-    program = keep_best(init_state([replace(BASE, **changes)], DIGITS, CPU, own or {}))
-    for _ in train(program):
+def trained(factories=None, **changes):
+    state = keep_best(init_state([replace(BASE, **changes)], DIGITS, CPU, factories or {}))
+    for _ in train(state):
         pass
-    return next(model for _, which, model in trained_models(program, own or {}) if which == "last")
+    return next(model for _, which, model in trained_models(state, factories or {}) if which == "last")
 
 
-def outputs(model, own=None):
+def outputs(model, factories=None):
     with torch.no_grad():
-        return build_trained(model.metadata, {n: t.clone() for n, t in state_of(model).items()}, own or {})(X)
+        return build_trained(model.metadata, {n: t.clone() for n, t in state_of(model).items()}, factories or {})(X)
 
 
-def written(folder, model, form, own=None):
+def written(folder, model, form, factories=None):
     pytest.importorskip(NEEDS.get(form, "torch"), reason=f"{form} needs the extra `export`")
-    (folder / form).write_bytes(export(model, form, own or {}))
+    (folder / form).write_bytes(export(model, form, factories or {}))
     return folder / form
 
 
@@ -203,16 +203,16 @@ def net(inputs):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_model_of_a_suites_own_leaves_in_every_form(tmp_path, form):
-    own = {"net": net}
-    model = trained(own, model="net", source="d1e5")
-    path = written(tmp_path, model, form, own)
+    factories = {"net": net}
+    model = trained(factories, model="net", source="d1e5")
+    path = written(tmp_path, model, form, factories)
     with torch.no_grad():
         if form in ("checkpoint", "state_dict", "safetensors"):
-            assert torch.equal(harness.load_model(path, factories=own)(X), outputs(model, own))
+            assert torch.equal(harness.load_model(path, factories=factories)(X), outputs(model, factories))
             with pytest.raises(ModelError, match="'net' is a function of its suite"):
                 harness.load_model(path)
         else:
-            torch.testing.assert_close(read_back(path, form)(X), outputs(model, own), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(read_back(path, form)(X), outputs(model, factories), rtol=1e-4, atol=1e-5)
 
 
 def test_a_device_that_is_none_or_is_not_there_is_named(tmp_path):

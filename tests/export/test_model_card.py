@@ -1,7 +1,6 @@
 """What leaves a cohort: the plain module of each trial, with what its optimizer needs to go on."""
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from harness.training.checkpoint import Snapshot, dump
 from harness.training.loop import train
 from harness.training.state import init_state
 from tests.support.pairs import fits
+from tests.support.stopping import train_until
 
 CPU = torch.device("cpu")
 DIGITS = load_dataset("digits", Path(), {})
@@ -30,18 +30,18 @@ BASE = Trial(
 )
 
 
-def program_of(trials):
+def make_state(trials):
     return keep_best(init_state(trials, DIGITS, CPU, {}))
 
 
-def finish(program, done=0):
-    for _ in train(program, done):
+def finish(state, done=0):
+    for _ in train(state, done):
         pass
-    return program
+    return state
 
 
-def models_of(program, which="last"):
-    return [model for _, w, model in trained_models(program, {}) if w == which]
+def models_of(state, which="last"):
+    return [model for _, w, model in trained_models(state, {}) if w == which]
 
 
 def module_of(model):
@@ -50,14 +50,14 @@ def module_of(model):
 
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if fits(norm, BASE.model)])
 def test_a_trial_of_a_cohort_is_the_plain_module_it_stands_for(norm):
-    program = finish(program_of([replace(BASE, norm=norm, seed=seed, lr=lr) for seed, lr in [(0, 0.1), (1, 0.3)]]))
-    x = program.data["test"][0][:5]
-    with program.ensemble.eval_mode():
-        fused = program.ensemble(x, shared=True).transpose(1, 2)
-    for i, model in enumerate(models_of(program)):
+    state = finish(make_state([replace(BASE, norm=norm, seed=seed, lr=lr) for seed, lr in [(0, 0.1), (1, 0.3)]]))
+    x = state.data["test"][0][:5]
+    with state.ensemble.eval_mode():
+        fused = state.ensemble(x, shared=True).transpose(1, 2)
+    for i, model in enumerate(models_of(state)):
         module = module_of(model)
         assert not module.training
-        assert module.state_dict().keys() == build(program.trials[i], (1, 8, 8), 10, {}).state_dict().keys()
+        assert module.state_dict().keys() == build(state.trials[i], (1, 8, 8), 10, {}).state_dict().keys()
         torch.testing.assert_close(module(x).detach(), fused[i], rtol=1e-4, atol=1e-5)
 
 
@@ -65,13 +65,13 @@ def test_resumed_at_any_moment_keeps_the_same_models_to_the_byte():
     # Most of them diverge, after which the others train on as a smaller stack.
     lrs = [0.1, 1e30, 1e30, 1e30, 0.2]
     trials = [replace(BASE, norm="batch", seed=seed, momentum=0.9, lr=lr) for seed, lr in enumerate(lrs)]
-    whole = [dump(model) for _, _, model in trained_models(finish(program_of(trials)), {})]
+    whole = [dump(model) for _, _, model in trained_models(finish(make_state(trials)), {})]
     assert len(set(whole)) == 10
-    for moment in range(1, sum(1 for _ in train(program_of(trials)))):
-        stopped = program_of(trials)
-        (*_, (done, _)) = islice(train(stopped), moment)
+    for moment in range(1, sum(1 for _ in train(make_state(trials)))):
+        stopped = make_state(trials)
+        done = train_until(stopped, moment)
         saved = {name: tensor.clone() for name, tensor in stopped.tensors.items()}
-        resumed = program_of(trials)
+        resumed = make_state(trials)
         resumed.restore(saved)
         assert [dump(model) for _, _, model in trained_models(finish(resumed, done), {})] == whole
 
@@ -80,24 +80,24 @@ def test_the_best_model_is_the_first_with_the_highest_validation_accuracy():
     trials = [
         replace(BASE, model="mlp-8", seed=seed, lr=lr) for seed, lr in [(0, 2.0), (1, 1e20), (2, 0.05), (3, 1e-20)]
     ]
-    program, states = program_of(trials), {}
-    for done, work in train(program):
-        if work == "eval":
-            states[done] = {name: tensor.detach().clone() for name, tensor in program.state.items()}
-    accuracies = program.curves["val.accuracy"].nan_to_num(-1.0).T.tolist()
+    state, states = make_state(trials), {}
+    for event in train(state):
+        if event.kind == "eval":
+            states[event.step] = {name: tensor.detach().clone() for name, tensor in state.model_state.items()}
+    accuracies = state.curves["val.accuracy"].nan_to_num(-1.0).T.tolist()
     assert len(set(accuracies[3])) == 1  # a tie
-    for i, (model, seen) in enumerate(zip(models_of(program, "best"), accuracies, strict=True)):
-        step = program.eval_steps[seen.index(max(seen))]
+    for i, (model, seen) in enumerate(zip(models_of(state, "best"), accuracies, strict=True)):
+        step = state.eval_steps[seen.index(max(seen))]
         assert (model.metadata["step"], model.metadata["accuracy"]) == (step, max(seen))
-        assert model.metadata["epoch"] == step / program.steps_per_epoch
+        assert model.metadata["epoch"] == step / state.steps_per_epoch
         for name, tensor in model.tensors.items():
             assert torch.equal(tensor, states[step][name][i]), name
 
 
 def test_a_model_that_never_validates_is_kept_as_it_started():
-    program = program_of([replace(BASE, model="mlp-8", init_scale=1e38, init="normal")])
-    before = {name: tensor.detach().clone() for name, tensor in program.state.items()}
-    (best,) = models_of(finish(program), "best")
+    state = make_state([replace(BASE, model="mlp-8", init_scale=1e38, init="normal")])
+    before = {name: tensor.detach().clone() for name, tensor in state.model_state.items()}
+    (best,) = models_of(finish(state), "best")
     assert (best.metadata["step"], best.metadata["accuracy"]) == (0, None)
     assert all(torch.equal(tensor, before[name][0]) for name, tensor in best.tensors.items())
 
@@ -122,8 +122,8 @@ def test_plain_torch_goes_on_as_the_harness_would_have(optimizer, momentum):
     # A bias before a batch norm has no gradient but rounding errors, of which AdamW and its like make whole steps.
     lr, norm = (0.1, "batch") if optimizer == "sgd" else (0.01, "none")
     trial = replace(BASE, norm=norm, optimizer=optimizer, momentum=momentum, weight_decay=0.01, lr=lr, steps=14)
-    longer = finish(program_of([trial]))
-    (shorter,) = models_of(finish(program_of([replace(trial, steps=7)])))
+    longer = finish(make_state([trial]))
+    (shorter,) = models_of(finish(make_state([replace(trial, steps=7)])))
     module = module_of(shorter)
     torch_optimizer = OPTIMIZERS[optimizer].torch_optimizer(module.parameters(), trial)
     torch_optimizer.load_state_dict(optimizer_state(shorter))
@@ -140,7 +140,7 @@ def test_plain_torch_goes_on_as_the_harness_would_have(optimizer, momentum):
 
 def test_the_learning_rate_goes_on_where_the_schedule_stands():
     trial = replace(BASE, model="mlp-8", schedule="step", decay_every=3, decay_factor=0.1)
-    (last,) = models_of(finish(program_of([trial])))
+    (last,) = models_of(finish(make_state([trial])))
     group = optimizer_state(last)["param_groups"][0]
     assert group["lr"] == pytest.approx(0.1 * 0.1**2)
     assert group["initial_lr"] == 0.1

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from harness.probes import PROBES, curves_of
-from harness.probes.layers import layers_of, seeing_inputs
+from harness.probes import curve_names
+from harness.probes.layers import layers_of, record_inputs
 
 
 class Block(nn.Module):
@@ -51,7 +51,7 @@ def test_finding_layers_leaves_the_model_as_it_is():
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(inplace=True), nn.Linear(5, 3))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     layers_of(model, (4,))
-    with seeing_inputs(model) as seen:
+    with record_inputs(model) as seen:
         model(torch.randn(7, 4))
     assert (seen[0] < 0).any(), "a nonlinearity that overwrites its input is seen before it does"
     assert model.training
@@ -62,7 +62,7 @@ def test_finding_layers_leaves_the_model_as_it_is():
 @pytest.mark.parametrize(("kind", "has"), [(nn.ReLU, ["dead/1"]), (nn.Sigmoid, ["saturated/1"]), (nn.GELU, [])])
 def test_only_what_can_be_lost_has_a_curve(kind, has):
     layers = layers_of(nn.Sequential(nn.Linear(4, 5), kind(), nn.Linear(5, 3)), (4,))
-    found = curves_of([PROBES["activations"]], layers)
+    found = curve_names(["activations"], layers)
     assert [name for name in found if name.partition("/")[0] in ("dead", "saturated")] == has
     assert "activation_mean/1" in found
     assert "activation_mean/2" not in found

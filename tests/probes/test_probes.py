@@ -37,13 +37,13 @@ from tests.support.probes_by_hand import (
 @together
 def test_activations_are_described_as_numpy_does(model, norm, activation, together):
     # Large weights, so that some units are saturated or dead.
-    program, found = probed("activations", together, model=model, norm=norm, activation=activation, init_scale=3.0)
+    state, found = probed("activations", together, model=model, norm=norm, activation=activation, init_scale=3.0)
     kinds = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
     lost = []
     for i, values in enumerate(found):
-        x, _ = fixed_batch(program, i)
+        x, _ = fixed_batch(state, i)
         expected = {}
-        for n, seen in enumerate(inputs_of(plain(program, i), kinds[activation], x), 1):
+        for n, seen in enumerate(inputs_of(plain(state, i), kinds[activation], x), 1):
             every = seen.double().numpy()
             expected |= {f"activation_mean/{n}": every.mean(), f"activation_std/{n}": every.std()}
             expected |= {f"activation_p{p}/{n}": np.percentile(every, p) for p in (15, 50, 85)}
@@ -64,19 +64,19 @@ def test_activations_are_described_as_numpy_does(model, norm, activation, togeth
 @nets
 @together
 def test_the_landscape_is_what_a_walk_along_the_gradient_meets(model, norm, together):
-    program, found = probed("landscape", together, model=model, norm=norm)
+    state, found = probed("landscape", together, model=model, norm=norm)
     for i, values in enumerate(found):
-        x, y = next_batch(program, i)
-        trial = program.trials[i]
+        x, y = next_batch(state, i)
+        trial = state.trials[i]
         lr = trial.lr * lr_factor(trial, STEPS - 1, STEPS)
 
         def at(weights, i=i, x=x, y=y):
-            module = plain(program, i)
+            module = plain(state, i)
             nn.utils.vector_to_parameters(weights, module.parameters())
             loss = F.cross_entropy(module(x), y)
             return loss.item(), torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
 
-        start = nn.utils.parameters_to_vector(plain(program, i).parameters()).detach()
+        start = nn.utils.parameters_to_vector(plain(state, i).parameters()).detach()
         _, g = at(start)
         lengths = lr * np.geomspace(0.5, 4, 7)
         walked = [at(start - length * g) for length in lengths.tolist()]
@@ -98,12 +98,12 @@ def test_the_landscape_is_what_a_walk_along_the_gradient_meets(model, norm, toge
 @pytest.mark.parametrize("momentum", [0.1, "cumulative"])
 @together
 def test_running_statistics_are_held_against_averages_over_the_training_examples(model, momentum, together):
-    program, found = probed("running", together, model=model, norm="batch", norm_momentum=momentum)
-    count = program.dataset.size("train")
-    x, _ = examples(program, torch.randperm(count, generator=generator(0, "recalibrate")))
+    state, found = probed("running", together, model=model, norm="batch", norm_momentum=momentum)
+    count = state.dataset.size("train")
+    x, _ = examples(state, torch.randperm(count, generator=generator(0, "recalibrate")))
     pieces = x.tensor_split(list(range(SIZE, count - 1, SIZE)))
     for i, values in enumerate(found):
-        module = plain(program, i)
+        module = plain(state, i)
         norms = [layer for layer in module if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
         running = [(layer.running_mean.numpy().copy(), layer.running_var.numpy().copy()) for layer in norms]
         seen = [inputs_of(module, type(norms[0]), piece) for piece in pieces]
@@ -121,11 +121,11 @@ def test_running_statistics_are_held_against_averages_over_the_training_examples
 @nets
 @together
 def test_weight_norms_and_effective_rates_are_those_of_the_weights(model, norm, together):
-    program, found = probed("weights", together, model=model, norm=norm)
+    state, found = probed("weights", together, model=model, norm=norm)
     for i, values in enumerate(found):
-        trial = program.trials[i]
+        trial = state.trials[i]
         rate = trial.lr * lr_factor(trial, STEPS - 1, STEPS)
-        sizes = [np.linalg.norm(layer.weight.detach().numpy()) for layer in weighted(plain(program, i))]
+        sizes = [np.linalg.norm(layer.weight.detach().numpy()) for layer in weighted(plain(state, i))]
         expected = {f"weight_norm/{n}": size for n, size in enumerate(sizes, 1)}
         if norm != "none":  # the last layer gives the scores, which nothing normalises
             expected |= {f"effective_lr/{n}": rate / size**2 for n, size in enumerate(sizes[:-1], 1)}
@@ -134,9 +134,9 @@ def test_weight_norms_and_effective_rates_are_those_of_the_weights(model, norm, 
 
 @nets
 def test_doubling_weights_that_have_an_effective_rate_changes_no_output(model, norm):
-    program, found = probed("weights", None, model=model, norm=norm)
-    module = plain(program, 0).double()
-    x, _ = fixed_batch(program, 0)
+    state, found = probed("weights", None, model=model, norm=norm)
+    module = plain(state, 0).double()
+    x, _ = fixed_batch(state, 0)
     for layer in weighted(module):
         layer.bias.data.zero_()
     expected = module(x.double())
@@ -173,11 +173,11 @@ def test_probes_of_mapped_models_are_those_of_each_alone(norm):
     trials = [replace(BASE, model="own_net", norm=norm, probes=every, seed=s, lr=0.1 + s / 10) for s in range(3)]
     found = []
     for cohort in (trials, *[[replace(trial, max_cohort_size=1)] for trial in trials]):
-        program = init_state(cohort, DATA["digits"], CPU, {"own_net": own_net})
-        assert program.ensemble.backend.name == ("vmap" if len(cohort) > 1 else "loop")
-        for _ in train(program):
+        state = init_state(cohort, DATA["digits"], CPU, {"own_net": own_net})
+        assert state.ensemble.backend.name == ("vmap" if len(cohort) > 1 else "loop")
+        for _ in train(state):
             pass
-        found.append({name: curve for name, curve in program.curves.items() if name.startswith("probe.")})
+        found.append({name: curve for name, curve in state.curves.items() if name.startswith("probe.")})
     cohort, *alone = found
     assert "probe.saturated/1" in cohort
     assert ("probe.running_mean_error/1" in cohort) == (norm == "batch")

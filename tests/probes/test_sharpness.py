@@ -14,10 +14,10 @@ from tests.support.probes_by_hand import fixed_batch, plain, probed, together
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "rms"])
 @together
 def test_sharpness_is_the_largest_eigenvalue_of_the_hessian(norm, together):
-    program, found = probed("sharpness", together, dataset="circles", model="mlp-2", norm=norm, activation="tanh")
+    state, found = probed("sharpness", together, dataset="circles", model="mlp-2", norm=norm, activation="tanh")
     for i, values in enumerate(found):
-        module = plain(program, i).double()
-        x, y = fixed_batch(program, i)
+        module = plain(state, i).double()
+        x, y = fixed_batch(state, i)
         shapes = {name: weight.shape for name, weight in module.named_parameters()}
 
         def loss(flat, module=module, shapes=shapes, x=x, y=y):

@@ -11,5 +11,5 @@ BLANK = {"svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "png": b"", "pdf":
 def unwritten_figures(monkeypatch):
     """Figures are drawn and laid out, but not written in three formats: that takes most of the time of a report."""
     monkeypatch.setattr(
-        ReportFigure, "files", lambda picture: {f"{picture.name}.{kind}": data for kind, data in BLANK.items()}
+        ReportFigure, "files", lambda figure: {f"{figure.name}.{kind}": data for kind, data in BLANK.items()}
     )

@@ -8,7 +8,7 @@ import pytest
 
 from harness.analysis.diff import diff
 from harness.reporting.report import write_report
-from harness.reporting.tables import MOST_ROWS
+from harness.reporting.tables import MAX_TABLE_ROWS
 from harness.spec.claim import Claim
 from tests.reporting.test_report import on_disk
 from tests.support.simulated import simulate
@@ -98,7 +98,7 @@ def test_a_report_of_ten_thousand_trials_is_whole_and_of_a_size_to_open(tmp_path
     page = write_report(results)
     text = page.read_text("utf-8")
     assert "All 10 000 trials have a result." in text
-    assert f"These are the first {MOST_ROWS}; {10_000 - MOST_ROWS} more" in text
+    assert f"These are the first {MAX_TABLE_ROWS}; {10_000 - MAX_TABLE_ROWS} more" in text
     assert text.count("<article") == 2
     assert page.stat().st_size < 4 * 2**20
 
@@ -123,7 +123,7 @@ def test_an_arm_at_which_the_axis_is_not_set_is_compared_like_any_other(tmp_path
     assert set(table["n"]) == {7}
     assert {*table["arm"], *table["than"]} == {"1", "not set"}
     assert "1 has a higher test accuracy than not set" in page.read_text("utf-8")
-    assert page.read_text("utf-8").count("not set 0 of") > 1
+    assert page.read_text("utf-8").count("0 of 21 with max grad norm not set") > 1
     found = diff(results, results)
     assert found.same_bits == {"not set": (21, 21), "1": (21, 21)}
     assert [c.n for c in found.comparisons] == [7, 7]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.verdicts import check
+from harness.analysis.validation import check
 from harness.spec.loader import load_suite
 from harness.spec.manifest import describe
 

@@ -10,7 +10,7 @@ from harness.ensemble.optim import OPTIMIZERS
 from harness.nn.models import build
 from harness.rng import generator
 from harness.spec.trial import Trial
-from harness.training.augmentation import draw_crop_flip, noisy_labels
+from harness.training.augmentation import draw_augmentation, noisy_labels
 from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import TrainState, init_state
@@ -24,10 +24,10 @@ BASE = Trial(
 
 
 def run(trials: list[Trial], data: Dataset = DATA) -> TrainState:
-    program = init_state(trials, data, CPU, {})
-    for _ in train(program):
+    state = init_state(trials, data, CPU, {})
+    for _ in train(state):
         pass
-    return program
+    return state
 
 
 def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[float]]:
@@ -68,26 +68,26 @@ def groups(model: nn.Module, trial: Trial) -> list[dict]:
 
 def seen(x: torch.Tensor, some: torch.Tensor, trial: Trial, epoch: int) -> torch.Tensor:
     """The images as they are seen in an epoch, one by one."""
-    moves = draw_crop_flip(trial.augment, [trial.seed], len(x), epoch, CPU)
-    if moves is None:
+    numbers = draw_augmentation(trial.augment, [trial.seed], len(x), epoch, CPU)
+    if numbers is None:
         return x[some]
     images = []
     for i in some.tolist():
-        top, left = moves.top[0, i].item(), moves.left[0, i].item()
+        top, left, flip = numbers[:, 0, i].tolist()
         image = np.pad(x[i].numpy(), ((0, 0), (4, 4), (4, 4)))[:, top : top + x.shape[2], left : left + x.shape[3]]
-        images.append(torch.from_numpy(image[:, :, ::-1].copy() if moves.flip[0, i] else image))
+        images.append(torch.from_numpy(image[:, :, ::-1].copy() if flip else image))
     return torch.stack(images)
 
 
-def assert_equals_alone(program: TrainState, trials: list[Trial], data: Dataset = DATA) -> None:
+def assert_equals_alone(state: TrainState, trials: list[Trial], data: Dataset = DATA) -> None:
     for i, trial in enumerate(trials):
         model, losses = train_alone(trial, data)
-        fused = {**program.ensemble.weights, **program.ensemble.buffers}
+        fused = {**state.ensemble.weights, **state.ensemble.buffers}
         for name, tensor in model.state_dict().items():
             torch.testing.assert_close(fused[name][i].detach(), tensor, rtol=1e-8, atol=1e-10)
-        assert program.batch_loss[i].item() == pytest.approx(sum(losses), rel=1e-9)
-        labels = program.data["train"][1]
-        assert_evaluates_alike(outcomes(program)[i].curves, model, data, labels[i] if labels.ndim == 2 else None)
+        assert state.batch_loss[i].item() == pytest.approx(sum(losses), rel=1e-9)
+        labels = state.data["train"][1]
+        assert_evaluates_alike(outcomes(state)[i].curves, model, data, labels[i] if labels.ndim == 2 else None)
 
 
 def assert_evaluates_alike(curves, model: nn.Module, data: Dataset, labels: torch.Tensor | None = None) -> None:

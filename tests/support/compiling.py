@@ -25,10 +25,10 @@ IMAGES = Trial(
 
 
 def trained(trials):
-    program = init_state(trials, load_dataset("digits", Path(), {}), torch.device(sys.argv[2]), {})
-    for _ in train(program):
+    state = init_state(trials, load_dataset("digits", Path(), {}), torch.device(sys.argv[2]), {})
+    for _ in train(state):
         pass
-    return {name: tensor.detach() for name, tensor in program.tensors.items()}, program.ensemble.backend.compiled
+    return {name: tensor.detach() for name, tensor in state.tensors.items()}, state.ensemble.backend.compiled
 
 
 def difference(settings):

@@ -1,4 +1,4 @@
-"""What a probe found in trained models, and what it takes to find the same by hand: plain modules, batches, layers."""
+"""What a probe measured of trained models, and what it takes to measure the same by hand: modules, batches, layers."""
 
 from dataclasses import replace
 from functools import cache
@@ -30,45 +30,45 @@ nets = pytest.mark.parametrize(("model", "norm"), NETS)
 
 @cache
 def probed(probe, together, **changes):
-    """A trained program, and what the probe found after its last step, for each model."""
+    """The state of trained models, and what the probe measured after the last step, for each model."""
     trials = [
         replace(BASE, probes=probe, max_cohort_size=together, seed=s, lr=0.1 + s / 10, **changes) for s in range(3)
     ]
-    program = init_state(trials[: together or 3], DATA[trials[0].dataset], CPU, {})
-    for _ in train(program):
+    state = init_state(trials[: together or 3], DATA[trials[0].dataset], CPU, {})
+    for _ in train(state):
         pass
-    values = {name: curve[-1] for name, curve in program.curves.items() if name.startswith("probe.")}
+    values = {name: curve[-1] for name, curve in state.curves.items() if name.startswith("probe.")}
     assert values
     assert all(torch.isfinite(value).all() for name, value in values.items() if "growth" not in name)
-    found = [{n.removeprefix("probe."): v[i].item() for n, v in values.items()} for i in range(len(program.trials))]
-    return program, found
+    found = [{n.removeprefix("probe."): v[i].item() for n, v in values.items()} for i in range(len(state.trials))]
+    return state, found
 
 
-def plain(program, i):
+def plain(state, i):
     """The model as it was when it was last probed: a plain module in training mode."""
-    model = build(program.trials[i], program.dataset.input_shape, program.dataset.classes, {})
-    state = {**program.ensemble.weights, **program.ensemble.buffers}
-    model.load_state_dict({name: tensor[i].detach() for name, tensor in state.items()})
+    model = build(state.trials[i], state.dataset.input_shape, state.dataset.classes, {})
+    tensors = {**state.ensemble.weights, **state.ensemble.buffers}
+    model.load_state_dict({name: tensor[i].detach() for name, tensor in tensors.items()})
     return model.train()
 
 
-def examples(program, order):
-    x, y = (torch.from_numpy(array["train"]) for array in (program.dataset.x, program.dataset.y))
+def examples(state, order):
+    x, y = (torch.from_numpy(array["train"]) for array in (state.dataset.x, state.dataset.y))
     return x[order], y[order]
 
 
-def fixed_batch(program, i):
+def fixed_batch(state, i):
     """The first examples of an order that depends on the seed alone."""
-    count = program.dataset.size("train")
-    return examples(program, torch.randperm(count, generator=generator(program.trials[i].seed, "probe"))[:SIZE])
+    count = state.dataset.size("train")
+    return examples(state, torch.randperm(count, generator=generator(state.trials[i].seed, "probe"))[:SIZE])
 
 
-def next_batch(program, i):
+def next_batch(state, i):
     """What the update after the last would have learnt from."""
-    count = program.dataset.size("train")
+    count = state.dataset.size("train")
     epoch, number = divmod(STEPS, count // SIZE)
-    order = torch.randperm(count, generator=generator(program.trials[i].seed, "order", epoch))
-    return examples(program, order[number * SIZE : (number + 1) * SIZE])
+    order = torch.randperm(count, generator=generator(state.trials[i].seed, "order", epoch))
+    return examples(state, order[number * SIZE : (number + 1) * SIZE])
 
 
 def weighted(model):

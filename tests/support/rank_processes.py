@@ -45,7 +45,7 @@ class Spare(nn.Sequential):
         return x
 
 
-def program_of(trial: Trial, ranks: DistContext, dtype: str = "float64") -> TrainState:
+def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> TrainState:
     return init_state(
         [replace(trial, precision=dtype)],
         small_images(300, 61, 37, apart=0.5, dtype=dtype),
@@ -59,14 +59,14 @@ def learn(
     trial: Trial, dtype: str, until: int | tuple[int, str] | None, saved: Any, done: int, ranks: DistContext
 ) -> Any:
     """Train a trial, up to a step, or a piece of work after it, where told; all that is then known, and its outcome."""
-    program = program_of(trial, ranks, dtype)
+    state = make_state(trial, ranks, dtype)
     if saved is not None:
-        restore(program, saved)
-    for at, work in train(program, done):
-        if until in (at, (at, work)):
+        restore(state, saved)
+    for event in train(state, done):
+        if until in (event.step, (event.step, event.kind)):
             break
-    found = {name: tensor.detach().cpu().clone() for name, tensor in gather_state(program).items()}
-    (outcome,) = outcomes(program)
+    found = {name: tensor.detach().cpu().clone() for name, tensor in gather_state(state).items()}
+    (outcome,) = outcomes(state)
     return found, (dict(outcome.facts), dict(outcome.curves))
 
 

@@ -21,8 +21,8 @@ def judged(folder, axes, claim, values, **columns):
     """The verdict on the claim where test accuracy is values(row), other columns likewise, all having trained."""
     results = simulate(folder, axes, claims=[claim])
     trials = results.trials.assign(status="ok")
-    for column, of in {"test_accuracy": values, **columns}.items():
-        trials[column] = [of(row) for row in trials.to_dict("records")]
+    for column, value_in in {"test_accuracy": values, **columns}.items():
+        trials[column] = [value_in(row) for row in trials.to_dict("records")]
     return verdict_on(replace(results, trials=trials))
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.loop import train
+from harness.training.pruning import scatter_into
 from harness.training.results import outcomes
 from harness.training.state import init_state
 from tests.training.test_loop import BASE, CPU, DIGITS
@@ -20,8 +21,8 @@ COHORTS = [
 ]
 
 
-def results(program):
-    return [(outcome.facts, outcome.curves) for outcome in outcomes(program)]
+def results(state):
+    return [(outcome.facts, outcome.curves) for outcome in outcomes(state)]
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,9 @@ def undisturbed():
     """What each cohort comes to when it trains to its end at once."""
     found = []
     for trials in COHORTS:
-        program = init_state(trials, DIGITS, CPU, {})
-        assert len(list(train(program))) > 10
-        found.append(results(program))
+        state = init_state(trials, DIGITS, CPU, {})
+        assert len(list(train(state))) > 10
+        found.append(results(state))
     return found
 
 
@@ -42,27 +43,28 @@ def test_neither_order_nor_workers_nor_interruptions_move_a_bit(tmp_path_factory
     path = tmp_path_factory.mktemp("snapshots") / "snapshot"
     running = {}
     waiting = data.draw(st.permutations(range(len(COHORTS))))
-    ended = {}
+    ended = {}  # number of a cohort -> its results
     while waiting or running:
         if waiting and (not running or data.draw(st.booleans(), label="start another")):
             number = waiting.pop()
-            program = init_state(COHORTS[number], DIGITS, CPU, {})
-            running[number] = program, train(program)
+            state = init_state(COHORTS[number], DIGITS, CPU, {})
+            running[number] = state, train(state)
         number = data.draw(st.sampled_from(sorted(running)), label="whose turn")
-        program, pieces = running[number]
-        for _ in range(data.draw(st.integers(1, 9), label="pieces")):
-            done, _ = next(pieces, (None, None))
-            if done is None:
-                ended[number] = results(program)
+        state, events = running[number]
+        for _ in range(data.draw(st.integers(1, 9), label="events")):
+            event = next(events, None)
+            if event is None:
+                ended[number] = results(state)
                 del running[number]
                 break
         else:
             if data.draw(st.booleans(), label="kill and resume"):
-                path.write_bytes(dump(Snapshot({"step": done}, program.tensors)))
+                scatter_into(state, event.active)
+                path.write_bytes(dump(Snapshot({"step": event.step}, state.tensors)))
                 torch.manual_seed(data.draw(st.integers(0, 9)))
                 resumed = init_state(COHORTS[number], DIGITS, CPU, {})
                 resumed.restore(load(path).tensors)
-                running[number] = resumed, train(resumed, done)
+                running[number] = resumed, train(resumed, event.step)
     assert [ended[number] for number in range(len(COHORTS))] == undisturbed
 
 
@@ -74,7 +76,7 @@ def test_at_a_batch_of_whole_vectors_neighbours_move_no_bit(norm, size, data):
     here = data.draw(st.integers(0, size - 1))
     pair = init_state([trials[here], trials[(here + 1) % size]], DIGITS, CPU, {})
     many = init_state(trials, DIGITS, CPU, {})
-    for program in (pair, many):
-        for _ in train(program):
+    for state in (pair, many):
+        for _ in train(state):
             pass
     assert results(many)[here] == results(pair)[0]

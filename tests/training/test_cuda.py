@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,10 @@ import torch
 from harness.ensemble.device import configure
 from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.cuda_graphs import CAPTURES
-from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import init_state
-from tests.training.test_cuda_graphs import OPTIONS, Reading, cohort
+from tests.support.stopping import train_until
+from tests.training.test_cuda_graphs import OPTIONS, Reading, cohort, finish_with_notes
 from tests.training.test_loop import CPU, DIGITS, assert_bit_equal, finish
 from tests.training.test_options import SINGLE
 
@@ -38,14 +37,14 @@ def _as_found():
     torch.utils.deterministic.fill_uninitialized_memory = True
 
 
-def prepared(trials, device=GPU, own=None):
+def prepared(trials, device=GPU, factories=None):
     trials = [replace(trial, device=device.type) for trial in trials]
     configure(trials[0], device)
-    return init_state(trials, DIGITS, device, own or {})
+    return init_state(trials, DIGITS, device, factories or {})
 
 
-def curves(program):
-    return {name: curve.cpu() for name, curve in program.curves.items()}
+def curves(state):
+    return {name: curve.cpu() for name, curve in state.curves.items()}
 
 
 def assert_close(found, expected, tolerance):
@@ -77,8 +76,8 @@ def test_together_models_learn_what_each_learns_alone(model, norm):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_replayed_steps_equal_taken_ones_to_the_bit(monkeypatch, options):
-    replayed = finish(prepared(cohort(**options)))
-    assert not replayed.notes
+    replayed, notes = finish_with_notes(prepared(cohort(**options)))
+    assert notes == []
 
     def taken(work):
         result = work()
@@ -99,7 +98,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, options):
     assert_bit_equal(finish(prepared(trials)), whole)
     for moment in (2, 7, 12):
         stopped = prepared(trials)
-        (*_, (done, _)) = islice(train(stopped), moment)
+        done = train_until(stopped, moment)
         (tmp_path / "snapshot").write_bytes(dump(Snapshot({"step": done}, stopped.tensors)))
         resumed = prepared(trials)
         resumed.restore(load(tmp_path / "snapshot").tensors)
@@ -134,16 +133,15 @@ def test_single_precision_is_whole_unless_tf32_is_asked_for():
 
 def test_a_model_that_reads_the_device_is_trained_as_it_is_and_the_gpu_goes_on():
     trials = cohort(model="own")[::2]
-    found = finish(prepared(trials, own={"own": Reading}))
-    (note,) = found.notes
+    found, (note,) = finish_with_notes(prepared(trials, factories={"own": Reading}))
     assert "kernel by kernel" in note
-    assert_close(curves(found), curves(finish(prepared(trials, CPU, own={"own": Reading}))), 1e-3)
-    assert not finish(prepared(cohort())).notes
+    assert_close(curves(found), curves(finish(prepared(trials, CPU, factories={"own": Reading}))), 1e-3)
+    assert finish_with_notes(prepared(cohort()))[1] == []
 
 
 def test_thousands_of_models_train_as_one_program():
     trials = [replace(SINGLE, model="mlp-8", norm="batch", seed=i % 7, lr=0.1 + i / 1e4, steps=8) for i in range(2000)]
-    program = finish(prepared(trials))
-    assert program.ensemble.size == 2000
-    assert program.curves["train.loss"][-1].isfinite().all()
-    torch.testing.assert_close(program.curves["train.loss"][0, 0], program.curves["train.loss"][0, 7])
+    state = finish(prepared(trials))
+    assert state.ensemble.size == 2000
+    assert state.curves["train.loss"][-1].isfinite().all()
+    torch.testing.assert_close(state.curves["train.loss"][0, 0], state.curves["train.loss"][0, 7])

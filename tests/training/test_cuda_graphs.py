@@ -15,7 +15,9 @@ from harness.training.checkpoint import Snapshot, dump, load
 from harness.training.cuda_graphs import CAPTURES, cuda_graph, maybe_capture
 from harness.training.loop import train
 from harness.training.state import init_state
+from harness.training.step_inputs import StepInputs
 from tests.support.pairs import fits
+from tests.support.stopping import train_until
 from tests.support.tape import Tape, on_tape
 from tests.training.test_loop import CPU, DIGITS, assert_bit_equal, finish
 from tests.training.test_options import SINGLE
@@ -43,8 +45,14 @@ def cohort(**settings):
     ]
 
 
-def trained(trials, own=None):
-    return finish(init_state(trials, DIGITS, CPU, own or {}))
+def finish_with_notes(state):
+    """The state trained to its end, and what a user is told on the way."""
+    notes = [event.note for event in train(state) if event.note]
+    return state, notes
+
+
+def trained(trials, factories=None):
+    return finish_with_notes(init_state(trials, DIGITS, CPU, factories or {}))
 
 
 @pytest.fixture
@@ -62,10 +70,10 @@ def tape(monkeypatch):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_replayed_steps_equal_plain_ones_to_the_bit(monkeypatch, options):
-    plain = trained(cohort(**options))
+    plain, _ = trained(cohort(**options))
     monkeypatch.setitem(CAPTURES, "cpu", on_tape)
-    replayed = trained(cohort(**options))
-    assert not replayed.notes
+    replayed, notes = trained(cohort(**options))
+    assert notes == []
     assert_bit_equal(replayed, plain)
 
 
@@ -75,16 +83,16 @@ def test_every_norm_is_replayed_as_it_trains(monkeypatch, norm, model):
     if not fits(norm, model):
         pytest.skip("it can't have this norm")
     trials = [replace(trial, lr=0.1, steps=2, norm_groups=2) for trial in cohort(model=model, norm=norm)[:2]]
-    plain = trained(trials)
+    plain, _ = trained(trials)
     monkeypatch.setitem(CAPTURES, "cpu", on_tape)
-    replayed = trained(trials)
-    assert not replayed.notes
+    replayed, notes = trained(trials)
+    assert notes == []
     assert_bit_equal(replayed, plain)
 
 
 def test_a_step_is_recorded_once_and_again_where_the_others_go_on_alone(tape):
-    program = trained(cohort())
-    assert [rows for _, rows in program.active] == [[0, 2]]
+    *_, last = train(init_state(cohort(), DIGITS, CPU, {}))
+    assert last.active.rows == (0, 2)
     assert len(tape) == 2
 
 
@@ -100,13 +108,13 @@ def test_a_recording_owns_the_memory_that_it_writes_to(monkeypatch):
         return tape.replay, result
 
     monkeypatch.setitem(CAPTURES, "cpu", record)
-    program = init_state(cohort()[:2], DIGITS, CPU, {})
-    *_, last = islice(train(program), 3)
-    assert last == (2, "train")
+    state = init_state(cohort()[:2], DIGITS, CPU, {})
+    *_, last = islice(train(state), 3)
+    assert (last.step, last.kind) == (2, "train")
     owned = {
         tensor.data_ptr() for *_, made in tapes[0].calls for tensor in tree_leaves(made) if torch.is_tensor(tensor)
     }
-    layers = [step for step in program.ensemble.backend.kernels.steps if not isinstance(step, Activation)]
+    layers = [step for step in state.ensemble.backend.kernels.steps if not isinstance(step, Activation)]
     assert layers
     assert all(layer.out.data_ptr() in owned for layer in layers)
     makes = [kernel for kernel, *_ in tapes[0].calls if "empty" in str(kernel)]
@@ -116,10 +124,10 @@ def test_a_recording_owns_the_memory_that_it_writes_to(monkeypatch):
 @pytest.mark.usefixtures("tape")
 def test_resumed_replays_equal_uninterrupted_ones_to_the_bit(tmp_path):
     trials = cohort(optimizer="adamw", **SCHEDULED)
-    whole = trained(trials)
+    whole, _ = trained(trials)
     for moment in (2, 9):
         stopped = init_state(trials, DIGITS, CPU, {})
-        (*_, (done, _)) = islice(train(stopped), moment)
+        done = train_until(stopped, moment)
         (tmp_path / "snapshot").write_bytes(dump(Snapshot({"step": done}, stopped.tensors)))
         resumed = init_state(trials, DIGITS, CPU, {})
         resumed.restore(load(tmp_path / "snapshot").tensors)
@@ -162,10 +170,10 @@ class Counting(Own):
 
 def test_a_model_that_is_mapped_is_replayed_too(monkeypatch):
     trials = cohort(model="own")[::2]
-    plain = trained(trials, {"own": Own})
+    plain, _ = trained(trials, {"own": Own})
     monkeypatch.setitem(CAPTURES, "cpu", on_tape)
-    replayed = trained(trials, {"own": Own})
-    assert (replayed.ensemble.backend.name, replayed.notes) == ("vmap", [])
+    replayed, notes = trained(trials, {"own": Own})
+    assert (replayed.ensemble.backend.name, notes) == ("vmap", [])
     assert_bit_equal(replayed, plain)
 
 
@@ -179,10 +187,9 @@ def test_a_model_that_is_mapped_is_replayed_too(monkeypatch):
 )
 def test_what_can_t_be_recorded_is_trained_as_it_is_and_says_why(monkeypatch, model, why):
     trials = cohort(model="own", momentum=0.5)[::2]
-    plain = trained(trials, {"own": model})
+    plain, _ = trained(trials, {"own": model})
     monkeypatch.setitem(CAPTURES, "cpu", on_tape)
-    found = trained(trials, {"own": model})
-    (note,) = found.notes
+    found, (note,) = trained(trials, {"own": model})
     assert "kernel by kernel" in note
     assert why in note
     assert_bit_equal(found, plain)
@@ -254,10 +261,10 @@ def test_what_was_started_aside_is_waited_for_also_where_the_work_raises(cuda):
 
 
 def test_on_a_cpu_steps_are_taken_as_they_are():
-    program = init_state(cohort(), DIGITS, CPU, {})
+    state = init_state(cohort(), DIGITS, CPU, {})
 
-    def advance(now):
-        return now
+    def step_fn(inputs):
+        return inputs
 
-    assert maybe_capture(program, advance) is advance
-    assert program.notes == []
+    inputs = StepInputs(step=0, micro_batches=(), lr_factor=1.0, corrections=())
+    assert maybe_capture(state, step_fn, inputs) == (step_fn, "")

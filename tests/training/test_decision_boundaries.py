@@ -14,7 +14,7 @@ from harness.export.evaluate import as_taken
 from harness.export.model_card import build_trained, state_of, trained_models
 from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
-from harness.training.decision_boundaries import POINTS, UNKNOWN, decision_boundaries
+from harness.training.decision_boundaries import NOT_FINITE, POINTS, decision_boundaries
 from harness.training.loop import train
 from harness.training.state import init_state
 
@@ -24,10 +24,10 @@ LRS = [0.3, 1e30, 0.1]  # the one in the middle diverges
 
 
 def trained(trials, dataset=CIRCLES):
-    program = keep_best(init_state(trials, dataset, torch.device("cpu"), {}))
-    for _ in train(program):
+    state = keep_best(init_state(trials, dataset, torch.device("cpu"), {}))
+    for _ in train(state):
         pass
-    return program
+    return state
 
 
 def arrays(data):
@@ -38,9 +38,9 @@ def arrays(data):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_plane_holds_what_the_plain_module_says_at_each_point(precision):
     trials = [replace(BASE, lr=lr, precision=precision) for lr in LRS]
-    program = trained(trials)
-    last = {trial: model for trial, which, model in trained_models(program, {}) if which == "last"}
-    found = {trial: arrays(data) for trial, data in decision_boundaries(program)}
+    state = trained(trials)
+    last = {trial: model for trial, which, model in trained_models(state, {}) if which == "last"}
+    found = {trial: arrays(data) for trial, data in decision_boundaries(state)}
     assert list(found) == trials
     for trial, plane in found.items():
         net = build_trained(last[trial].metadata, state_of(last[trial]), {}).eval()
@@ -49,9 +49,9 @@ def test_a_plane_holds_what_the_plain_module_says_at_each_point(precision):
                 point = as_taken(net, torch.tensor([[plane["x"][column], plane["y"][row]]]))
                 with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
                     out = net(point)[0]
-            said = int(out.argmax()) if out.isfinite().all() else UNKNOWN
+            said = int(out.argmax()) if out.isfinite().all() else NOT_FINITE
             assert plane["classes"][row, column] == said
-    assert (found[trials[1]]["classes"] == UNKNOWN).all()
+    assert (found[trials[1]]["classes"] == NOT_FINITE).all()
     assert len(np.unique(found[trials[0]]["classes"])) == 2
 
 

@@ -1,7 +1,6 @@
 """The loop: resumed equals uninterrupted at every step, and what is recorded is what happened."""
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from harness.training.pruning import surviving_rows
 from harness.training.results import outcomes
 from harness.training.state import eval_steps_of, init_state
 from tests.support.pairs import fits
+from tests.support.stopping import train_until
 
 CPU = torch.device("cpu")
 DIGITS = load_dataset("digits", Path(), {})
@@ -24,14 +24,14 @@ BASE = Trial(
 )
 
 
-def program_of(trials):
+def make_state(trials):
     return init_state(trials, DIGITS, CPU, {})
 
 
-def finish(program, done=0):
-    for _ in train(program, done):
+def finish(state, done=0):
+    for _ in train(state, done):
         pass
-    return program
+    return state
 
 
 def assert_bit_equal(one, two):
@@ -45,14 +45,14 @@ def test_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path, norm, o
     options = {"norm": norm, "optimizer": optimizer, "momentum": 0.9 * (optimizer == "sgd"), "schedule": "cosine"}
     lrs = [0.1, 1e20, 0.2, 1e20, 1e19]  # most of them diverge, so that the others go on alone
     trials = [replace(BASE, seed=seed, lr=lr, **options) for seed, lr in enumerate(lrs)]
-    whole = finish(program_of(trials))
-    moments = sum(1 for _ in train(program_of(trials)))
+    whole = finish(make_state(trials))
+    moments = sum(1 for _ in train(make_state(trials)))
     for moment in range(1, moments):
-        stopped = program_of(trials)
-        (*_, (done, _)) = islice(train(stopped), moment)
+        stopped = make_state(trials)
+        done = train_until(stopped, moment)
         save(tmp_path, "c", Snapshot({"step": done}, stopped.tensors))
         snapshot, _ = newest(tmp_path, "c", {})
-        resumed = program_of(trials)
+        resumed = make_state(trials)
         resumed.restore(snapshot.tensors)
         assert_bit_equal(finish(resumed, snapshot.metadata["step"]), whole)
         for path in tmp_path.iterdir():
@@ -62,11 +62,11 @@ def test_resumed_at_any_moment_equals_uninterrupted_to_the_bit(tmp_path, norm, o
 
 def test_the_same_thing_twice_gives_the_same_bits():
     trials = [replace(BASE, norm="batch", seed=seed) for seed in (3, 4, 5)]
-    assert_bit_equal(finish(program_of(trials)), finish(program_of(trials)))
+    assert_bit_equal(finish(make_state(trials)), finish(make_state(trials)))
 
 
 def test_curves_have_a_point_at_the_start_at_the_cadence_and_at_the_end():
-    (found,) = outcomes(finish(program_of([BASE])))
+    (found,) = outcomes(finish(make_state([BASE])))
     assert found.curves["val.loss"]["step"] == found.curves["test.accuracy"]["step"] == [0, 4, 8, 11]
     assert found.curves["train.loss"]["step"] == [0, 11]
     assert found.curves["batch.loss"]["step"] == [4, 8, 11]
@@ -75,12 +75,12 @@ def test_curves_have_a_point_at_the_start_at_the_cadence_and_at_the_end():
 
 def test_epochs_are_counted_in_full_batches():
     trial = replace(BASE, steps=None, epochs=2)
-    (found,) = outcomes(finish(program_of([trial])))
+    (found,) = outcomes(finish(make_state([trial])))
     assert (found.facts["steps_per_epoch"], found.facts["steps"]) == (987 // 300, 2 * (987 // 300))
 
 
 def test_facts_say_what_was_trained():
-    (found,) = outcomes(finish(program_of([replace(BASE, norm="batch")])))
+    (found,) = outcomes(finish(make_state([replace(BASE, norm="batch")])))
     assert found.facts["norm_batch"] == 300
     assert found.facts["parameters"] == 64 * 8 + 8 + 8 + 8 + 8 * 10 + 10
     assert (found.facts["train_examples"], found.facts["test_examples"], found.facts["classes"]) == (987, 540, 10)
@@ -90,18 +90,18 @@ def test_facts_say_what_was_trained():
 def test_every_norm_trains_a_cnn():
     for norm in filter(lambda norm: fits(norm, "cnn"), NORMS):
         trial = replace(BASE, model="cnn-8-8", norm=norm, lr=0.1, steps=30, optimizer="sgd", momentum=0.9)
-        (found,) = outcomes(finish(program_of([trial])))
+        (found,) = outcomes(finish(make_state([trial])))
         losses = found.curves["train.loss"]["value"]
         assert losses[-1] < losses[0], norm
 
 
 def test_where_most_have_diverged_the_others_go_on_as_a_smaller_stack_and_learn_the_same():
     trials = [replace(BASE, seed=seed, lr=lr, steps=16) for seed, lr in enumerate([1e20, 0.1, 1e20, 1e20, 0.2, 1e20])]
-    program = program_of(trials)
-    together = outcomes(finish(program))
-    ((part, rows),) = program.active
-    assert (rows, part.ensemble.size) == ([1, 4], 2)
-    apart = outcomes(finish(program_of([trials[1], trials[4]])))
+    state = make_state(trials)
+    *_, last = train(state)
+    together = outcomes(state)
+    assert (last.active.rows, last.active.state.ensemble.size) == ((1, 4), 2)
+    apart = outcomes(finish(make_state([trials[1], trials[4]])))
     for ours, theirs in zip((together[1], together[4]), apart, strict=True):
         assert ours.facts == theirs.facts
         for name, curve in theirs.curves.items():
@@ -123,7 +123,7 @@ def test_where_most_have_diverged_the_others_go_on_as_a_smaller_stack_and_learn_
     ],
 )
 def test_the_dead_go_at_an_evaluation_where_at_most_half_of_those_before_are_alive(fail_steps, expected):
-    rows = list(range(len(fail_steps)))
+    rows = range(len(fail_steps))
     for mark in (0, 4, 10):
         rows = surviving_rows(rows, fail_steps, mark)
-    assert rows == expected
+    assert list(rows) == expected

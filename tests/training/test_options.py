@@ -1,7 +1,6 @@
 """What a trial may be told besides its model: precision, clipping, weight decay, augmentation, label noise."""
 
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,13 +15,20 @@ from harness.errors import SuiteError
 from harness.nn.layers import ResidualScale
 from harness.nn.models import build
 from harness.nn.norms import NORMS, norm_parameters
-from harness.training.augmentation import AUGMENTATIONS, PAD, apply_augmentation, draw_crop_flip, noisy_labels
+from harness.training.augmentation import (
+    AUGMENTATIONS,
+    PAD,
+    Augmentation,
+    apply_augmentation,
+    draw_augmentation,
+    noisy_labels,
+)
 from harness.training.checkpoint import Snapshot, dump, load
-from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import init_state
 from tests.support.alone import BASE, CPU, DATA, assert_equals_alone, run
 from tests.support.pairs import SMALL, fits
+from tests.support.stopping import train_until
 from tests.training.test_loop import DIGITS, assert_bit_equal, finish
 
 ADAMW = {"optimizer": "adamw", "norm": "group"}  # a bias before batch norm has a gradient of nothing but rounding
@@ -47,12 +53,12 @@ SINGLE = replace(BASE, dataset="digits", batch_size=100, steps=12)  # in numbers
 )  # fmt: skip
 def test_with_any_option_a_trial_in_a_cohort_learns_what_it_learns_alone(options, model):
     trials = [replace(BASE, model=model, **{"norm": "batch", **changes}) for changes in options]
-    program = run(trials)
-    assert_equals_alone(program, trials)
+    state = run(trials)
+    assert_equals_alone(state, trials)
     told = ("max_grad_norm", "decay_norms", "label_noise", "augment")
     usual = {name: getattr(BASE, name) for name in told}
     without = run([replace(trial, **usual) for trial in trials])
-    weights = [found.ensemble.weights for found in (program, without)]
+    weights = [found.ensemble.weights for found in (state, without)]
     assert not all(torch.allclose(weights[0][name][0], weights[1][name][0]) for name in weights[0]), "no difference"
 
 
@@ -76,7 +82,7 @@ def test_resumed_with_every_option_equals_uninterrupted(tmp_path, precision, mod
     options = {"precision": precision, "max_grad_norm": 0.5, "label_noise": 0.1, "augment": "flip+crop"}
     trials = [replace(SINGLE, model=model, norm="batch", seed=seed, **options) for seed in range(2)]
     whole, stopped = finish(init_state(trials, DIGITS, CPU, {})), init_state(trials, DIGITS, CPU, {})
-    (*_, (done, _)) = islice(train(stopped), 6)
+    done = train_until(stopped, 6)
     (tmp_path / "snapshot").write_bytes(dump(Snapshot({"step": done}, stopped.tensors)))
     resumed = init_state(trials, DIGITS, CPU, {})
     resumed.restore(load(tmp_path / "snapshot").tensors)
@@ -143,10 +149,10 @@ def test_wrong_labels_are_drawn_from_all_other_classes_alike():
 
 def test_labels_are_noisy_in_training_alone_and_the_same_for_all_arms():
     arms = [replace(SINGLE, norm=norm, model="mlp-8", label_noise=0.3, seed=5) for norm in ("batch", "none")]
-    programs = [init_state([arm], DIGITS, CPU, {}) for arm in arms]
-    assert torch.equal(*(program.data["train"][1] for program in programs))
+    states = [init_state([arm], DIGITS, CPU, {}) for arm in arms]
+    assert torch.equal(*(state.data["train"][1] for state in states))
     for split in ("val", "test"):
-        assert np.array_equal(programs[0].data[split][1].numpy(), DIGITS.y[split])
+        assert np.array_equal(states[0].data[split][1].numpy(), DIGITS.y[split])
 
 
 @pytest.mark.usefixtures("double_precision")
@@ -160,24 +166,44 @@ def test_a_memory_of_noise_shows_in_the_score_of_the_training_examples():
 @given(st.integers(0, 2 * PAD), st.integers(0, 2 * PAD), st.booleans())
 def test_an_image_is_padded_cropped_and_mirrored(top, left, flip):
     x = torch.arange(2 * 3 * 2 * 6 * 5, dtype=torch.float32).view(2, 3, 2, 6, 5)
-    moves = draw_crop_flip("flip+crop", [0, 1, 2], 2, 0, CPU)
-    moves.top[1, 0], moves.left[1, 0], moves.flip[1, 0] = top, left, flip
-    found = apply_augmentation(x, moves)[0, 1].numpy()
+    numbers = draw_augmentation("flip+crop", [0, 1, 2], 2, 0, CPU)
+    numbers[:, 1, 0] = torch.tensor([top, left, flip])
+    found = apply_augmentation("flip+crop", x, numbers)[0, 1].numpy()
     expected = np.pad(x[0, 1].numpy(), ((0, 0), (PAD, PAD), (PAD, PAD)))[:, top : top + 6, left : left + 5]
     np.testing.assert_array_equal(found, expected[:, :, ::-1] if flip else expected)
 
 
-def test_moves_are_a_function_of_seed_epoch_and_example():
-    one, two = (draw_crop_flip("flip+crop", seeds, 50, 3, CPU) for seeds in ([4, 7], [7, 9, 4]))
-    for name in ("top", "left", "flip"):
-        assert torch.equal(getattr(one, name)[0], getattr(two, name)[2])
-        assert not torch.equal(getattr(one, name)[0], getattr(one, name)[1])
-        assert not torch.equal(getattr(one, name), getattr(draw_crop_flip("flip+crop", [4, 7], 50, 4, CPU), name))
-    flipped = draw_crop_flip("flip", [4, 7], 50, 3, CPU)
-    assert torch.equal(flipped.flip, one.flip)
-    assert set(flipped.top.flatten().tolist()) == {PAD}
-    assert set(one.top.flatten().tolist()) == set(range(2 * PAD + 1))
-    assert draw_crop_flip("none", [4, 7], 50, 3, CPU) is None
+def test_what_is_drawn_for_an_augmentation_is_a_function_of_seed_epoch_and_example():
+    one, two = (draw_augmentation("flip+crop", seeds, 50, 3, CPU) for seeds in ([4, 7], [7, 9, 4]))
+    next_epoch = draw_augmentation("flip+crop", [4, 7], 50, 4, CPU)
+    for number in range(3):  # top, left, flip
+        assert torch.equal(one[number, 0], two[number, 2])
+        assert not torch.equal(one[number, 0], one[number, 1])
+        assert not torch.equal(one[number], next_epoch[number])
+    flipped = draw_augmentation("flip", [4, 7], 50, 3, CPU)
+    assert torch.equal(flipped[2], one[2])
+    assert set(flipped[0].flatten().tolist()) == {PAD}
+    assert set(one[0].flatten().tolist()) == set(range(2 * PAD + 1))
+    assert draw_augmentation("none", [4, 7], 50, 3, CPU) is None
+
+
+@pytest.mark.usefixtures("double_precision")
+def test_an_augmentation_is_an_entry_and_nothing_else(monkeypatch):
+    def draw(seed, epoch, examples):
+        return (torch.arange(examples) + seed + epoch).unsqueeze(0) % 2
+
+    def negate(x, numbers):
+        assert numbers.shape == (1, x.shape[1], x.shape[0])
+        return torch.where(numbers[0].T[..., None, None, None] == 1, -x, x)
+
+    monkeypatch.setitem(AUGMENTATIONS, "negative", Augmentation(draw, negate))
+    trials = [replace(BASE, augment="negative", accumulation_steps=2, seed=seed) for seed in range(3)]
+    together, without = run(trials), run([replace(trial, augment="none") for trial in trials])
+    for i, trial in enumerate(trials):
+        alone = run([trial]).ensemble.weights
+        for name, weight in together.ensemble.weights.items():
+            torch.testing.assert_close(weight[i], alone[name][0])
+            assert not torch.allclose(weight[i], without.ensemble.weights[name][i]), name
 
 
 @pytest.mark.parametrize("augment", [name for name in AUGMENTATIONS if name != "none"])
@@ -209,10 +235,10 @@ def test_bfloat16_is_what_torch_autocast_makes_of_the_model_alone(norm, model):
     if not fits(norm, model):
         pytest.skip("it can't have this norm")
     trials = [replace(SINGLE, model=model, norm=norm, precision="bfloat16", steps=3, seed=seed) for seed in range(2)]
-    program = init_state(trials, DIGITS, CPU, {})
-    assert program.ensemble.backend.name == "stacked"
+    state = init_state(trials, DIGITS, CPU, {})
+    assert state.ensemble.backend.name == "stacked"
     x, y = (torch.from_numpy(arrays["train"][:100]) for arrays in (DIGITS.x, DIGITS.y))
-    out, grads = program.ensemble.gradients(x, shared=True, loss_fn=lambda out: (out.clone(), torch.ones_like(out)))
+    out, grads = state.ensemble.gradients(x, shared=True, loss_fn=lambda out: (out.clone(), torch.ones_like(out)))
     assert out.dtype is torch.float32
     for i, trial in enumerate(trials):
         alone = build(trial, DIGITS.input_shape, 10, {}).train()
@@ -226,9 +252,9 @@ def test_bfloat16_is_what_torch_autocast_makes_of_the_model_alone(norm, model):
         for name, weight in alone.named_parameters():
             scale = weight.grad.abs().max().item() + 0.01 * len(y)
             torch.testing.assert_close(grads[name][i], weight.grad, rtol=0, atol=0.1 * scale)
-    finish(program)
-    assert all(weight.dtype is torch.float32 for weight in program.ensemble.weights.values())
-    assert (program.batch_loss / 3 < 3.0).all()
+    finish(state)
+    assert all(weight.dtype is torch.float32 for weight in state.ensemble.weights.values())
+    assert (state.batch_loss / 3 < 3.0).all()
 
 
 def test_a_model_that_is_mapped_is_trained_in_bfloat16_too():
@@ -242,6 +268,6 @@ def test_a_model_that_is_mapped_is_trained_in_bfloat16_too():
             return self.inner(x.flatten(1)) * self.scale
 
     trials = [replace(SINGLE, model="own", precision="bfloat16", seed=seed) for seed in range(3)]
-    program = finish(init_state(trials, DIGITS, CPU, {"own": Own}))
-    assert program.ensemble.backend.name == "vmap"
-    assert program.curves["train.loss"][-1].max() < program.curves["train.loss"][0].min()
+    state = finish(init_state(trials, DIGITS, CPU, {"own": Own}))
+    assert state.ensemble.backend.name == "vmap"
+    assert state.curves["train.loss"][-1].max() < state.curves["train.loss"][0].min()

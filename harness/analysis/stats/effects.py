@@ -2,17 +2,15 @@
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
+from harness.analysis.stats.arrays import FloatArray
 from harness.analysis.stats.paired import RESAMPLES, Interval, mean_interval
-
-Array = NDArray[np.float64]
 
 
 def recovered_fraction(
-    local: Array,
-    sync: Array,
-    joint: Array,
+    local: FloatArray,
+    sync: FloatArray,
+    joint: FloatArray,
     rng: np.random.Generator,
     percentiles: tuple[float, float] = (2.5, 97.5),
 ) -> Interval:
@@ -34,19 +32,19 @@ def recovered_fraction(
     return Interval(estimate, float(low), float(high))
 
 
-def step_ratio(ours: Array, theirs: Array) -> Interval:
+def step_ratio(ours: FloatArray, theirs: FloatArray) -> Interval:
     """The geometric mean of ours / theirs over interleaved blocks, with its t interval on the log scale."""
     estimate, low, high = np.exp(mean_interval(np.log(ours) - np.log(theirs)))
     return Interval(float(estimate), float(low), float(high))
 
 
-def slopes(x: Array, y: Array) -> Array:
+def slopes(x: FloatArray, y: FloatArray) -> FloatArray:
     """Per seed the least-squares slope of y[seed, x] against x."""
     centred = x - x.mean()
     return np.asarray(y @ centred / (centred @ centred))
 
 
-def page_trend(y: Array) -> float:
+def page_trend(y: FloatArray) -> float:
     """The one-sided p of Page's (1963) test that y[seed, x] rises along x; NaN for fewer than 3 x or 2 seeds."""
     if len(y) < 2 or y.shape[1] < 3:
         return float("nan")

@@ -7,7 +7,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from harness.analysis.stats.arrays import FloatArray
 
 ALPHA = 0.05
 MOST_EXACT = 20  # pairs: half a million sign patterns; above that they are drawn
@@ -23,7 +23,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_interval(differences: Array) -> Interval:
+def mean_interval(differences: FloatArray) -> Interval:
     """The mean with its t interval; equal values give that value three times, fewer than two give no ends."""
     n = len(differences)
     if n < 2:
@@ -44,7 +44,7 @@ def expanded_percentiles(n: int) -> tuple[float, float]:
     return 100 * tail, 100 * (1 - tail)
 
 
-def sign_flip_p(differences: Array, rng: np.random.Generator) -> float:
+def sign_flip_p(differences: FloatArray, rng: np.random.Generator) -> float:
     """The two-sided p of "the differences are symmetric about 0": exact for up to 20, by random signs above."""
     n = len(differences)
     if n == 0:
@@ -60,7 +60,7 @@ def sign_flip_p(differences: Array, rng: np.random.Generator) -> float:
     return float(np.mean(_reaches(sums, differences)))
 
 
-def _reaches(sums: Array, differences: Array) -> NDArray[np.bool_]:
+def _reaches(sums: FloatArray, differences: FloatArray) -> NDArray[np.bool_]:
     """Which sums are as far from 0 as the observed one; ties count although their last bits differ."""
     tie = 1e-12 * np.abs(differences).sum()
     return np.asarray(np.abs(sums) >= abs(differences.sum()) - tie)
@@ -76,7 +76,7 @@ def seeds_needed(comparisons: int = 1) -> int:
     return math.ceil(1 + math.log2(max(comparisons, 1) / ALPHA))
 
 
-def equivalence_p(differences: Array, margin: float) -> float:
+def equivalence_p(differences: FloatArray, margin: float) -> float:
     """The p of two one-sided t tests: small where the mean lies within +-margin (Schuirmann 1987)."""
     n = len(differences)
     if n < 2:
@@ -88,7 +88,7 @@ def equivalence_p(differences: Array, margin: float) -> float:
     return float(scipy.stats.t.sf(distance / error, n - 1))
 
 
-def holm(p_values: Array) -> Array:
+def holm(p_values: FloatArray) -> FloatArray:
     """The p values adjusted for their number (Holm 1979); NaN, a test that could not be made, counts as 1.
 
     By hand, because that of statsmodels collects garbage in every call, which takes 0.2 s in a process of this size.

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from harness.analysis.stats.arrays import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class UsableRange:
     high_seen: bool
 
 
-def usable_range(lrs: Array, accuracy: Array, target: float) -> UsableRange:
+def usable_range(lrs: FloatArray, accuracy: FloatArray, target: float) -> UsableRange:
     """The edges and the length of {lr: accuracy >= target}, accuracy interpolated linearly over log10 lr.
 
     A length whose edge was not seen is a lower bound. A missing accuracy is an error: score failures first.

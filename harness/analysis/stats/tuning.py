@@ -9,15 +9,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.stats.arrays import FloatArray
 from harness.analysis.stats.paired import RESAMPLES, Interval, expanded_percentiles
-
-Array = NDArray[np.float64]
 
 LOWEST = -1e300  # a missing score in a sum: finite, so that what is not drawn counts as 0
 BAND_RESAMPLES = 1_999  # of curves that are looked at; numbers get RESAMPLES
 
 
-def lr_sensitivity(losses: Array, initial_loss: float) -> float:
+def lr_sensitivity(losses: FloatArray, initial_loss: float) -> float:
     """How much loss a random lr of the grid costs against the best: E[min(l, l0) - l*] (Wortsman et al. 2023).
 
     A missing loss, a run that diverged, counts as the loss at initialisation.
@@ -26,20 +25,22 @@ def lr_sensitivity(losses: Array, initial_loss: float) -> float:
     return float(np.mean(capped) - np.min(capped))
 
 
-def chosen_lrs(validation: Array) -> NDArray[np.intp]:
+def chosen_lrs(validation: FloatArray) -> NDArray[np.intp]:
     """Per seed the index of the lr that the other seeds would choose; a missing score never wins."""
     if len(validation) < 2:
-        raise ValueError("an lr is chosen by the other seeds, of which there are none")
+        raise ValueError("an lr is chosen on the other seeds, and there is only one seed")
     known = np.where(np.isnan(validation), -np.inf, validation)
     return np.array([np.argmax(np.delete(known, seed, axis=0).mean(axis=0)) for seed in range(len(known))])
 
 
-def cross_fitted(validation: Array, test: Array) -> Array:
+def cross_fitted(validation: FloatArray, test: FloatArray) -> FloatArray:
     """Per seed its test score at the lr that the other seeds would choose."""
     return test[np.arange(len(test)), chosen_lrs(validation)]
 
 
-def tuned_difference(ours: tuple[Array, Array], theirs: tuple[Array, Array], rng: np.random.Generator) -> Interval:
+def tuned_difference(
+    ours: tuple[FloatArray, FloatArray], theirs: tuple[FloatArray, FloatArray], rng: np.random.Generator
+) -> Interval:
     """The mean cross-fitted difference with its bootstrap interval over seeds; each side is (validation, test).
 
     Each resample chooses the lr of both sides again.
@@ -54,7 +55,7 @@ def tuned_difference(ours: tuple[Array, Array], theirs: tuple[Array, Array], rng
     return Interval(estimate, float(low), float(high))
 
 
-def _refitted(validation: Array, test: Array, counts: NDArray[np.int64]) -> Array:
+def _refitted(validation: FloatArray, test: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
     """Per resample, which holds each seed `counts` times, the mean cross-fitted score."""
     score = np.zeros(len(counts))
     for seed, scores in enumerate(test):
@@ -62,8 +63,8 @@ def _refitted(validation: Array, test: Array, counts: NDArray[np.int64]) -> Arra
     return np.asarray(score / len(test))
 
 
-def _votes(validation: Array, counts: NDArray[np.int64], seed: int) -> Array:
-    """[resample, lr]: what the other seeds say of each lr; a seed that is alone in a resample speaks for itself."""
+def _votes(validation: FloatArray, counts: NDArray[np.int64], seed: int) -> FloatArray:
+    """[resample, lr]: the summed validation scores of the other seeds; a seed that is alone counts itself."""
     others = counts.copy()
     others[:, seed] = np.where(counts[:, seed] == len(validation), counts[:, seed], 0)
     return np.asarray(
@@ -71,29 +72,31 @@ def _votes(validation: Array, counts: NDArray[np.int64], seed: int) -> Array:
     )  # whole numbers are slow
 
 
-def best_of_k(validation: Array, test: Array) -> Array:
+def best_of_k(validation: FloatArray, test: FloatArray) -> FloatArray:
     """[seed, k - 1]: the expected test score of the best of k learning rates drawn from the grid, for k from 1 up.
 
     The best is the one that the other seeds' validation scores favour; draws are without replacement, so that the last
     column is the cross-fitted score (after Dodge et al. 2019, "Show your work", equation 1).
     """
     if len(validation) < 2:
-        raise ValueError("an lr is chosen by the other seeds, of which there are none")
+        raise ValueError("an lr is chosen on the other seeds, and there is only one seed")
     known = np.where(np.isnan(validation), -np.inf, validation)
     chance = _chance_of_best(test.shape[1])
-    # Ties go to the lower lr, as in `chosen_lrs`: the order is that of falling scores, turned around.
+    # Ties go to the lower lr, as in `chosen_lrs`: sort by falling score, then reverse.
     orders = [
         np.argsort(-np.delete(known, seed, axis=0).mean(axis=0), kind="stable")[::-1] for seed in range(len(known))
     ]
     return np.array([chance @ scores[order] for scores, order in zip(test, orders, strict=True)])
 
 
-def _chance_of_best(n: int) -> Array:
+def _chance_of_best(n: int) -> FloatArray:
     """[k - 1, rank]: how likely the candidate of this rank, 0 the worst of n, is the best of k draws."""
     return np.array([[math.comb(rank, k - 1) / math.comb(n, k) for rank in range(n)] for k in range(1, n + 1)])
 
 
-def best_of_k_band(validation: Array, test: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+def best_of_k_band(
+    validation: FloatArray, test: FloatArray, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Over k from 1 up the mean of `best_of_k` over seeds, and the ends of its 95 % bootstrap band over seeds.
 
     Pointwise; NaN for fewer than three seeds. Each resample of seeds chooses again.

@@ -1,20 +1,20 @@
-"""Every picture of the report: results in, figures out. To add one: a function, and its entry in FIGURES."""
+"""Every figure of the report, from results. To add one: a function, and its entry in FIGURES."""
 
 from collections.abc import Callable, Iterator
 
 from harness.reporting.figures.batches import over_batch_size
-from harness.reporting.figures.boundaries import decision_boundaries
+from harness.reporting.figures.boundaries import boundary_maps
 from harness.reporting.figures.costs import step_costs
 from harness.reporting.figures.curves import learning_curves, time_to_target
 from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
 from harness.reporting.figures.frame import MAX_POINTS, ReportFigure, points_left_out
 from harness.reporting.figures.maps import lr_and_batch_size
-from harness.reporting.figures.probes import activation_percentiles, landscape, probes_by_layer
+from harness.reporting.figures.probes import activation_percentiles, landscape_bands, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
 from harness.reporting.figures.recovered import recovered
 from harness.reporting.figures.tasks import task_profile
-from harness.reporting.figures.tuning import best_of_k
+from harness.reporting.figures.tuning import best_of_k_curve
 from harness.storage.tables import Results
 
 __all__ = ["FIGURES", "MAX_POINTS", "ReportFigure", "figures", "points_left_out"]
@@ -22,7 +22,7 @@ __all__ = ["FIGURES", "MAX_POINTS", "ReportFigure", "figures", "points_left_out"
 FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields nothing where it has no data
     effect_at_each_point,
     usable_ranges,
-    best_of_k,
+    best_of_k_curve,
     task_profile,
     over_batch_size,
     lr_and_batch_size,
@@ -32,13 +32,13 @@ FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields no
     learning_curves,
     activation_percentiles,
     probes_by_layer,
-    landscape,
+    landscape_bands,
     failure_map,
     data_scatter,
-    decision_boundaries,
+    boundary_maps,
 ]
 
 
 def figures(results: Results) -> list[ReportFigure]:
-    """All pictures that these results allow, in the order of the page."""
-    return [picture for draw in FIGURES for picture in draw(results)]
+    """All figures that these results allow, in the order of the page."""
+    return [figure for draw in FIGURES for figure in draw(results)]

@@ -6,92 +6,80 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
-from harness.analysis.claims import slopes as trend_comparisons
+from harness.analysis.claims.trend import compare_slopes
 from harness.analysis.comparison import Comparison, adjusted
-from harness.analysis.metrics import FAILED, score_words
+from harness.analysis.metrics import FAILED
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
 from harness.reporting.figures.curves import telling_lrs
-from harness.reporting.figures.frame import (
-    ReportFigure,
-    baseline_arm,
-    canvas,
-    chance,
-    color_of,
-    counted,
-    label_text,
-    legend,
-    line_of,
-    over_lr,
-    points_of,
-    seeds,
-    setting,
-)
+from harness.reporting.figures.drawing import canvas, chance, chance_line
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.style import GREY, label_text
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
-METRIC = "test_accuracy"
-MOST_LRS = 2  # that get a picture; the map has all of them
+MAX_LRS = 2  # that get a figure; the map has all of them
 
 
 def over_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Error of every seed over the batch size, and below it the gap between arms with a slope for each seed."""
-    manifest = results.manifest
-    if not has_batch_sizes(manifest):
+    if not has_batch_sizes(results.manifest):
         return
-    than = baseline_arm(manifest)
-    for suffix, where, trials in _points(results):
-        gaps = {arm: _gaps(trials, manifest, arm, than) for arm in pairing.arms(manifest) if arm != than}
-        if pairing.score_units(trials, METRIC)["score"].isna().all():
+    for data in _slices(results):
+        if pairing.score_units(data.trials, "test_accuracy")["score"].isna().all():
             continue
-        with canvas(5.4) as figure:
+        baseline = data.baseline
+        with canvas(5.4, data.compare) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-            _errors(top, trials, manifest)
-            said = [_gap(bottom, gap, arm, manifest) for arm, gap in gaps.items() if not gap.empty]
-            _log_sizes(bottom, pairing.values(manifest, "batch_size"))
-            bottom.axhline(0, lw=0.8, color="#808080")
-            bottom.set_ylabel(f"points against {label_text(than)}")
-            legend(figure, [top], manifest.compare)
-        name = f"batch_size{suffix}"
-        yield ReportFigure(
-            name=name,
-            title="How does it depend on the batch size?" + (f" ({where})" if where else ""),
-            figure=figure,
+            _draw_errors(top, data)
+            mean_slopes = _slopes_in_words([_draw_gap(bottom, data, arm) for arm in data.arms if arm != baseline])
+            _log_sizes(bottom, pairing.values(data.manifest, "batch_size"))
+            bottom.axhline(0, lw=0.8, color=GREY)
+            bottom.set_ylabel(f"points against {label_text(baseline)}")
+        yield report_figure(
+            data,
+            figure,
+            name="batch_size",
+            title="How does it depend on the batch size?",
             caption=(
                 f"Above, the test error: every seed is a dot, a failed one a cross, the line is their mean. Below, the "
-                f"paired difference in accuracy from {formatting.value(than)}: dots are means, thin lines the "
-                f"least-squares "
-                f"slope of each seed with results at all sizes. {_listed(said)}{_rule(manifest)}{seeds(trials)} "
-                f"{counted(trials, manifest)} {score_words(METRIC)} {setting(results)}"
-            ),
-            alt=(
-                f"Two stacked panels over batch size: test error by arm, and the gap to {formatting.value(than)}. "
-                f"{_listed(said) or 'No pairs to compare yet.'}"
+                f"paired difference in accuracy from {formatting.value(baseline)}: dots are means, thin lines the "
+                f"least-squares slope of each seed with results at all sizes. {mean_slopes}{_lr_rule(data.manifest)}"
             ).strip(),
-            comparisons=_slopes(trials, manifest, name),
+            alt=(
+                f"Two stacked panels over batch size: test error by arm, and the gap to {formatting.value(baseline)}. "
+                f"{mean_slopes or 'No pairs to compare yet.'}"
+            ).strip(),
+            metric="test_accuracy",
+            comparisons=_slope_comparisons(data, f"batch_size{data.suffix}"),
         )
 
 
-def _slopes(trials: pd.DataFrame, manifest: Manifest, name: str) -> tuple[Comparison, ...]:
+def _slope_comparisons(data: ResultSlice, name: str) -> tuple[Comparison, ...]:
     """The slopes that the caption gives, as rows of comparisons.csv."""
-    than, rng = baseline_arm(manifest), np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
-    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in pairing.arms(manifest) if arm != than]
-    found = [comparison for claim in claims for comparison in trend_comparisons(claim, trials, manifest, rng)]
-    return tuple(replace(comparison, shown_in=name) for comparison in adjusted(found))
+    than, rng = data.baseline, np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
+    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in data.arms if arm != than]
+    family = [comparison for claim in claims for comparison in compare_slopes(claim, data.trials, data.manifest, rng)]
+    return tuple(replace(comparison, shown_in=name) for comparison in adjusted(family))
 
 
-def _points(results: Results) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def _slices(results: Results) -> Iterator[ResultSlice]:
     """The grid points but for the batch size, each at a few learning rates where these are an axis."""
     if not over_lr(results.manifest):
         yield from points_of(results, "batch_size")
         return
-    for suffix, where, trials in points_of(results, "batch_size", "lr"):
-        for number, lr in enumerate(telling_lrs(trials, results.manifest, MOST_LRS), start=1):
-            at = ", ".join(filter(None, [formatting.point({"lr": lr}), where]))
-            yield f"{suffix}_{number}", at, trials[trials["lr"] == lr]
+    for data in points_of(results, "batch_size", "lr"):
+        for number, lr in enumerate(telling_lrs(data, MAX_LRS), start=1):
+            yield replace(
+                data,
+                trials=data.trials[data.trials["lr"] == lr],
+                point=", ".join(filter(None, [formatting.point({"lr": lr}), data.point])),
+                suffix=f"{data.suffix}_{number}",
+            )
 
 
 def has_batch_sizes(manifest: Manifest) -> bool:
@@ -99,73 +87,70 @@ def has_batch_sizes(manifest: Manifest) -> bool:
     return "batch_size" in manifest.axes and manifest.compare != "batch_size"
 
 
-def _listed(said: Sequence[str]) -> str:
-    return f"Mean slope: {formatting.listing(said)}. " if said else ""
+def _slopes_in_words(mean_slopes: Sequence[str]) -> str:
+    known = [slope for slope in mean_slopes if slope]
+    return f"Mean slope: {formatting.listing(known)}. " if known else ""
 
 
-def _rule(manifest: Manifest) -> str:
+def _lr_rule(manifest: Manifest) -> str:
     """How the learning rate goes with the batch size: a comparison of batch sizes means nothing without."""
     if "lr" in manifest.following:
-        return "The learning rate follows the batch size, by a rule of the suite. "
-    return (
-        ""
-        if "lr" in manifest.axes
-        else f"The learning rate is {formatting.value(manifest.settings.get('lr'))} at all. "
+        return "The learning rate follows the batch size, by a rule of the manifest."
+    return "" if "lr" in manifest.axes else f"The learning rate is {formatting.value(manifest.settings.get('lr'))}."
+
+
+def score_in_points(data: ResultSlice, arm: Any, *axes: str) -> "pd.Series[float]":
+    """The test accuracy of an arm in percentage points, by axes and seed; differences of two arms are then paired."""
+    scored = pairing.score_units(data.trials[data.trials[data.compare] == arm], "test_accuracy")
+    return 100 * scored.set_index([*axes, "seed"])["score"]
+
+
+def _draw_errors(axes: Axes, data: ResultSlice) -> None:
+    scored = pairing.score_units(data.trials, "test_accuracy").dropna(subset=["score"])
+    size, arm_index = scored["batch_size"].astype("float64"), scored[data.compare].map(data.arms.index)
+    scored = scored.assign(
+        error=100 * (1 - scored["score"]),
+        x=size * 2 ** (0.12 * (arm_index - (len(data.arms) - 1) / 2)),  # side by side: neither arm hides the other
+        has_failed=scored["status"].isin(FAILED),
     )
-
-
-def _gaps(trials: pd.DataFrame, manifest: Manifest, arm: Any, than: Any) -> pd.DataFrame:
-    """Paired differences in points: a row for each seed, a column for each batch size."""
-    pairs = pairing.metric_pairs(trials, manifest, arm, than, METRIC)
-    found = {
-        int(pair.ours.units["batch_size"].iloc[0]): pd.Series(100 * pair.differences, index=pair.ours.units.index)
-        for pair in pairs
-        if len(pair.differences)
-    }
-    return pd.DataFrame(found).sort_index(axis=1)
-
-
-def _errors(axes: Axes, trials: pd.DataFrame, manifest: Manifest) -> None:
-    arms = pairing.arms(manifest)
-    scored = pairing.score_units(trials, METRIC).dropna(subset=["score"])
-    scored = scored.assign(error=100 * (1 - scored["score"]))
-    for index, arm in enumerate(arms):
-        mine = scored[scored[manifest.compare] == arm].sort_values("batch_size")
-        if mine.empty:
-            continue
-        beside = 2 ** (0.12 * (index - (len(arms) - 1) / 2))  # arms side by side: neither hides the other
-        failed = mine["status"].isin(FAILED)
-        for rows, mark, size in ((mine[~failed], "o", 3.2), (mine[failed], "x", 4.5)):
-            x = rows["batch_size"].astype("float64") * beside
-            axes.plot(x, rows["error"], mark, ms=size, mew=float(mark == "x"), alpha=0.6, color=color_of(arm, arms))
-        mean = mine.groupby("batch_size")["error"].mean()
-        axes.plot(mean.index.astype("float64"), mean, lw=1.6, label=label_text(arm), **line_of(arm, arms))
-    worst = 100 * (1 - chance(trials))
+    look = {"hue": data.compare, "hue_order": data.arms, "palette": data.palette, "alpha": 0.6, "linewidth": 0}
+    marks = {"style": "has_failed", "markers": {False: "o", True: "X"}, "size": "has_failed"}
+    sns.scatterplot(scored, x="x", y="error", **look, **marks, sizes={False: 11, True: 20}, legend=False, ax=axes)
+    for arm, rows in data.by_arm(scored):
+        mean = rows.groupby("batch_size")["error"].mean()
+        axes.plot(mean.index.astype("float64"), mean, lw=1.6, label=label_text(arm), **data.line(arm))
+    worst = 100 * (1 - chance(data.trials))
     if scored["error"].max() > 0.9 * worst:  # else it would only squeeze what there is to see
-        axes.axhline(worst, ls=":", lw=1, color="#808080")
+        chance_line(axes, worst)
     axes.set_ylabel("test error in %")
 
 
-def _gap(axes: Axes, gaps: pd.DataFrame, arm: Any, manifest: Manifest) -> str:
-    """Draw the gap of one arm; its mean slope in words."""
-    tint, whole = color_of(arm, pairing.arms(manifest)), gaps.dropna()
+def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
+    """Draw the gap of one arm; its mean slope in words, empty where there are no pairs."""
+    ours, theirs = (score_in_points(data, name, "batch_size") for name in (arm, data.baseline))
+    gaps, color = (ours - theirs).dropna().unstack("batch_size").sort_index(axis=1), data.palette[arm]
     sizes = gaps.columns.to_numpy("float64")
-    for size in sizes:
-        values = gaps[size]
-        mean, low, high = mean_interval(values.dropna().to_numpy("float64"))
-        axes.plot([size], [mean], "o", ms=5.5, color=tint)
-        if values.notna().sum() >= seeds_needed():
-            axes.plot([size, size], [low, high], lw=1.6, color=tint)
-    if len(sizes) < 2 or whole.empty:
+    for size, (_, differences) in zip(sizes, gaps.items(), strict=True):
+        mean, low, high = mean_interval(differences.dropna().to_numpy("float64"))
+        axes.plot([size], [mean], "o", ms=5.5, color=color)
+        if differences.notna().sum() >= seeds_needed():
+            axes.plot([size, size], [low, high], lw=1.6, color=color)
+    complete = gaps.dropna()
+    if gaps.empty:
+        return ""
+    if len(sizes) < 2 or complete.empty:
         return f"{formatting.value(arm)} unknown"
-    x, y = np.log2(sizes), whole.to_numpy("float64")
-    steep = slopes(x, y)
-    for slope, level in zip(steep, y.mean(axis=1), strict=True):
-        axes.plot(sizes, level + slope * (x - x.mean()), lw=0.7, alpha=0.45, color=tint)
-    mean, low, high = mean_interval(steep)
-    enough = len(steep) >= seeds_needed()
-    ends = f" (95 % t interval {formatting.number(low)} to {formatting.number(high)})" if enough else " (descriptive)"
-    return f"{formatting.value(arm)} {formatting.number(mean)} points for each doubling{ends}"
+    x, y = np.log2(sizes), complete.to_numpy("float64")
+    slope_of_seed = slopes(x, y)
+    for slope, level in zip(slope_of_seed, y.mean(axis=1), strict=True):
+        axes.plot(sizes, level + slope * (x - x.mean()), lw=0.7, alpha=0.45, color=color)
+    mean, low, high = mean_interval(slope_of_seed)
+    interval = f" (95 % t interval {formatting.number(low)} to {formatting.number(high)})"
+    is_enough = len(slope_of_seed) >= seeds_needed()
+    return (
+        f"{formatting.value(arm)} {formatting.number(mean)} points for each doubling"
+        f"{interval if is_enough else ' (descriptive)'}"
+    )
 
 
 def _log_sizes(axes: Axes, sizes: Sequence[int]) -> None:

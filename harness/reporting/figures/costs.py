@@ -3,74 +3,81 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from harness.analysis import formatting, pairing
+from harness.analysis.claims.costs import cost_pairs
 from harness.analysis.stats import mean_interval
-from harness.reporting.figures.frame import (
-    ReportFigure,
-    canvas,
-    color_of,
-    counted,
-    label_text,
-    plain_numbers,
-    setting,
-    shared_xlabel,
-)
+from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
+from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
+from harness.reporting.figures.style import label_text
 from harness.spec.claim import Claim
 from harness.storage.tables import Results
 
-ROW = 0.42  # inches
+ROW_HEIGHT = 0.42  # inches
 
 
 def step_costs(results: Results) -> Iterator[ReportFigure]:
-    """One picture for each claim on costs: a row for each grid point, on a log axis with a line at 1."""
-    for number, declared in enumerate(results.manifest.claims, start=1):
-        claim = declared.claim
-        if claim.kind != "costs":
+    """One figure for each claim on costs: a row for each grid point, on a log axis with a line at 1."""
+    for number, claim in claims_of(results, "costs"):
+        data = ResultSlice(results=results, trials=pairing.matching(results.trials, claim.where))
+        points = [pairs for pairs in cost_pairs(results, data.trials, claim.arm, claim.than) if len(pairs.differences)]
+        if not points:
             continue
-        here = pairing.matching(results.trials, claim.where)
-        found = [pairs for pairs in pairing.cost_pairs(results, here, claim.arm, claim.than) if len(pairs.differences)]
-        if found:
-            yield _picture(results, claim, f"costs_{number}", found)
-
-
-def _picture(results: Results, claim: Claim, name: str, found: list[pairing.Pairs]) -> ReportFigure:
-    arms, said = pairing.arms(results.manifest), []
-    with canvas(1.5 + ROW * len(found)) as figure:
-        axes = figure.subplots()
-        axes.axvline(1, color="black", lw=1)
-        axes.axvline(claim.margin, color="#777777", lw=1, ls=(0, (4, 2)))
-        for row, pairs in enumerate(found):
-            ratios, (mean, low, high) = np.exp(-pairs.differences), mean_interval(pairs.differences)
-            axes.plot(ratios, np.full(len(ratios), row), "o", ms=4, mew=0, alpha=0.5, color=color_of(claim.arm, arms))
-            if not np.isnan(low):
-                axes.plot(np.exp([-low, -high]), [row, row], color="black", lw=1.4, solid_capstyle="butt")
-            axes.plot([np.exp(-mean)], [row], "D", ms=5, color="black")
-            where = f"at {formatting.point(pairs.point)} " if pairs.point else ""
-            said.append(f"{where}{formatting.number(float(np.exp(-mean)))} times (n = {len(ratios)})")
-        axes.set_yticks(range(len(found)), [label_text(formatting.point(pairs.point)) for pairs in found])
-        axes.set_ylim(len(found) - 0.5, -0.5)
-        axes.set_xscale("log")
-        plain_numbers(axes.xaxis)
-        axes.xaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 3, 5, 7)))
-        axes.xaxis.set_minor_formatter(axes.xaxis.get_major_formatter())
-        axes.tick_params(axis="x", which="minor", labelsize=7)
-        shared_xlabel(
-            figure, f"time of a step with {label_text(claim.arm)}, in times of that with {label_text(claim.than)}"
+        with canvas(1.5 + ROW_HEIGHT * len(points)) as figure:
+            _draw_ratios(figure.subplots(), points, claim, data.palette[claim.arm])
+            baseline = f"{data.compare}={label_text(claim.than)}"
+            shared_xlabel(figure, f"step time with {label_text(claim.arm)} relative to {baseline}")
+        pairs_at = [str(n) for n in sorted({len(pairs.differences) for pairs in points})]
+        yield report_figure(
+            data,
+            figure,
+            name=f"costs_{number}",
+            title=f"What does a step cost with {formatting.value(claim.arm)}?",
+            caption=(
+                "Each dot is the ratio of the step times of two trials with one seed; diamonds are geometric means, "
+                f"bars their 95 % t intervals over the logarithms. Solid line: equal; dashed: the claim's "
+                f"{formatting.number(claim.margin)} times. Trials that trained together are one measurement."
+            ),
+            alt=(
+                f"Step time with {formatting.value(claim.arm)} relative to {formatting.value(claim.than)}: "
+                f"{'; '.join(map(_ratio_in_words, points))}."
+            ),
+            sample=f"n = {formatting.listing(pairs_at)} pairs of equal seed, {UNTESTED}.",
         )
-    return ReportFigure(
-        name=name,
-        title=f"What does a step cost with {formatting.value(claim.arm)}?",
-        figure=figure,
-        caption=(
-            "Each dot is the ratio of the times of a step in two trials with one seed; diamonds are geometric means, "
-            f"bars their 95 % t intervals over the logarithms. Solid line: equal; dashed: the claim's "
-            f"{formatting.number(claim.margin)} times. Trials that trained together are one measurement. "
-            f"{counted(results.trials, results.manifest)} {setting(results)}"
-        ),
-        alt=(
-            f"A step with {formatting.value(claim.arm)} takes, in times of one with {formatting.value(claim.than)}: "
-            f"{'; '.join(said)}."
-        ),
+
+
+def _draw_ratios(axes: Axes, points: list[pairing.Pairs], claim: Claim, color: str) -> None:
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", lw=1)
+    axes.axvline(claim.margin, color="#777777", lw=1, ls=(0, (4, 2)))
+    rows = pd.DataFrame(
+        [(row, ratio) for row, pairs in enumerate(points) for ratio in np.exp(-pairs.differences)],
+        columns=["row", "ratio"],
     )
+    ratios = {"data": rows, "x": "ratio", "y": "row", "orient": "h", "ax": axes}
+    sns.stripplot(**ratios, jitter=False, size=4, alpha=0.5, color=color, zorder=2)
+    # On a log axis seaborn takes means and intervals of the logarithms.
+    sns.pointplot(
+        **ratios, errorbar=_t_interval, linestyle="none", color="black", marker="D", markersize=5, err_kws={"lw": 1.4}
+    )
+    axes.set_yticks(range(len(points)), [label_text(formatting.point(pairs.point)) for pairs in points])
+    axes.set(xlabel="", ylabel="", ylim=(len(points) - 0.5, -0.5))
+    plain_numbers(axes.xaxis)
+    axes.xaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 3, 5, 7)))
+    axes.xaxis.set_minor_formatter(axes.xaxis.get_major_formatter())
+    axes.tick_params(axis="x", which="minor", labelsize=7)
+
+
+def _t_interval(values: "pd.Series[float]") -> tuple[float, float]:
+    _, low, high = mean_interval(np.asarray(values, dtype=np.float64))
+    return low, high
+
+
+def _ratio_in_words(pairs: pairing.Pairs) -> str:
+    where = f"at {formatting.point(pairs.point)} " if pairs.point else ""
+    mean = float(np.exp(-pairs.differences.mean()))
+    return f"{where}{formatting.number(mean)} times (n = {len(pairs.differences)})"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,148 +10,131 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import FAILED, FINISHED, score_words
+from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import restricted_times, survival
-from harness.reporting.figures.frame import (
-    ReportFigure,
-    canvas,
-    chance,
-    color_of,
-    counted,
-    label_text,
-    legend,
-    line_of,
-    plain_numbers,
-    points_of,
-    seeds,
-    setting,
-)
-from harness.spec.manifest import Manifest
+from harness.reporting.figures.drawing import canvas, chance, chance_line, lines_per_trial, plain_numbers
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, claims_of, points_of, report_figure
+from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
 
-PANELS = (("batch", "loss", "training loss"), ("test", "accuracy", "test accuracy"))
-MOST_LRS = 4
-HIGHEST = 5  # times the initial loss
+DRAWN_CURVES = (("batch", "loss", "training loss"), ("test", "accuracy", "test accuracy"))  # split, metric, label
+MAX_LR_COLUMNS = 4
+MAX_LOSS = 5  # times the initial loss
 
 
 def learning_curves(results: Results) -> Iterator[ReportFigure]:
     """Loss and accuracy over training, a column for each of a few learning rates, or one where these are the arms."""
     if results.curves.empty:
         return
-    for suffix, where, trials in points_of(results, "lr"):
-        arms_are_lrs = results.manifest.compare == "lr"
-        lrs = pairing.arms(results.manifest) if arms_are_lrs else telling_lrs(trials, results.manifest)
-        columns = list(dict.fromkeys(["key", "lr", "seed", results.manifest.compare]))
-        curves = results.curves.merge(trials[columns], on="key")
+    for data in points_of(results, "lr"):
+        arms_are_lrs = data.compare == "lr"
+        lrs = data.arms if arms_are_lrs else telling_lrs(data)
+        data = replace(data, trials=data.trials[data.trials["lr"].isin(lrs)])
+        curves = curves_with_arms(data, results.curves)
         if not lrs or curves.empty:
             continue
-        with canvas(4.7) as figure:
-            groups = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in lrs}
-            panels = figure.subplots(2, len(groups), sharex=True, sharey="row", squeeze=False)
-            for row, (split, metric, label) in enumerate(PANELS):
-                these = curves[(curves["split"] == split) & (curves["metric"] == metric)]
-                for column, group in enumerate(groups.values()):
-                    _panel(panels[row][column], these[these["lr"].isin(group)], results.manifest)
-                panels[row][0].set_ylabel(label)
-            highest = HIGHEST * float(trials["initial_loss"].max())  # a diverging loss would flatten all others
-            _label(panels, list(groups), chance(trials), highest)
-            legend(figure, panels.flat, results.manifest.compare)
+        with canvas(4.7, data.compare) as figure:
+            columns = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in lrs}
+            panels = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
+            for row, (split, metric, label) in zip(panels, DRAWN_CURVES, strict=True):
+                rows = curves[(curves["split"] == split) & (curves["metric"] == metric)]
+                for axes, column in zip(row, columns.values(), strict=True):
+                    _draw_curves(axes, rows[rows["lr"].isin(column)], data)
+                row[0].set_ylabel(label)
+            _finish_axes(panels, list(columns), data.trials)
         at = formatting.listing(formatting.value(lr) for lr in lrs)
-        shown = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
-        yield ReportFigure(
-            name=f"curves{suffix}",
-            title="How does training go?" + (f" ({where})" if where else ""),
-            figure=figure,
+        choice = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
+        yield report_figure(
+            data,
+            figure,
+            name="curves",
+            title="How does training go?",
             caption=(
-                f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. {shown}"
-                f"Training loss is a mean of the batches since the last point, cut off above {HIGHEST} times the "
-                f"initial loss. {seeds(trials)} "
-                f"{counted(trials[trials['lr'].isin(lrs)], results.manifest)} {setting(results)}"
+                f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. {choice}"
+                f"Training loss is a mean of the batches since the last point, cut off above {MAX_LOSS} times the "
+                f"initial loss."
             ),
             alt=f"Learning curves by arm at lr {at}: training loss above, test accuracy below, a line per seed.",
         )
 
 
-def telling_lrs(trials: pd.DataFrame, manifest: Manifest, most: int = MOST_LRS) -> list[float]:
+def curves_with_arms(data: ResultSlice, curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves of the trials of a figure, with their arms."""
+    columns = list(dict.fromkeys(["key", "lr", "seed", data.compare]))
+    return curves.merge(data.trials[columns], on="key")
+
+
+def telling_lrs(data: ResultSlice, at_most: int = MAX_LR_COLUMNS) -> list[float]:
     """Those that a claim names, the best of each arm by mean validation accuracy, the highest and the lowest."""
-    ended = trials[trials["status"].isin(FINISHED)]
+    ended = data.trials[data.trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
     scored = pairing.score_units(ended, "val_accuracy")
-    mean = scored.groupby([manifest.compare, "lr"], sort=False)["score"].mean().dropna()
-    best = [mean[arm].idxmax() for arm in pairing.arms(manifest) if arm in mean.index.get_level_values(0)]
-    named = [lr for declared in manifest.claims for lr in np.atleast_1d(declared.claim.where.get("lr", []))]
-    telling = [*named[:1], *best, ended["lr"].max(), ended["lr"].min(), *named[1:]]
-    return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:most])
+    mean = scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
+    best = [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
+    claims = [declared.claim for declared in data.manifest.claims]
+    claimed = [lr for claim in claims for lr in np.atleast_1d(claim.where.get("lr", []))]
+    telling = [*claimed[:1], *best, ended["lr"].max(), ended["lr"].min(), *claimed[1:]]
+    return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:at_most])
 
 
-def _panel(axes: Axes, curves: pd.DataFrame, manifest: Manifest) -> None:
-    arms = pairing.arms(manifest)
-    for arm in arms:
-        mine = curves[curves[manifest.compare] == arm]
-        for _, own in mine.groupby("key", sort=False):
-            axes.plot(own["step"], own["value"], lw=0.6, alpha=0.35, color=color_of(arm, arms))
+def _draw_curves(axes: Axes, curves: pd.DataFrame, data: ResultSlice) -> None:
+    lines_per_trial(axes, curves, "step", data)
+    for arm, rows in data.by_arm(curves):
         # Where a seed has no value any more, a mean over the others would flatter.
-        mean = mine.pivot(index="step", columns="key", values="value").mean(axis=1, skipna=False)
-        axes.plot(mean.index, mean, lw=1.8, label=label_text(arm), **line_of(arm, arms))
+        mean = rows.pivot(index="step", columns="key", values="value").mean(axis=1, skipna=False)
+        axes.plot(mean.index, mean, lw=1.8, label=label_text(arm), **data.line(arm))
 
 
-def _label(panels: Any, titles: list[str], guess: float, highest: float) -> None:
-    for column, title in enumerate(titles):
-        panels[0][column].set_title(title)
-        panels[0][column].set_yscale("log")
-        plain_numbers(panels[0][column].yaxis)
-        _, top = panels[0][column].get_ylim()
-        panels[0][column].set_ylim(top=min(top, highest))
-        panels[1][column].axhline(guess, ls=":", lw=1, color="#808080")
-        panels[1][column].set_xlabel("step")
+def _finish_axes(panels: Any, titles: list[str], trials: pd.DataFrame) -> None:
+    for loss, accuracy, title in zip(*panels, titles, strict=True):
+        loss.set_title(title)
+        loss.set_yscale("log")
+        plain_numbers(loss.yaxis)
+        # A diverging loss would flatten all others.
+        loss.set_ylim(top=min(loss.get_ylim()[1], MAX_LOSS * float(trials["initial_loss"].max())))
+        chance_line(accuracy, chance(trials))
+        accuracy.set_xlabel("step")
 
 
 def time_to_target(results: Results) -> Iterator[ReportFigure]:
     """The share of seeds that have reached the target by each step, at the points of the claims `sooner`."""
-    manifest = results.manifest
-    sooner = [declared.claim for declared in manifest.claims if declared.claim.kind == "sooner"]
-    for number, claim in enumerate(sooner, start=1):
+    for number, (_, claim) in enumerate(claims_of(results, "sooner"), start=1):
         trials = pairing.matching(results.trials, claim.where)
-        trials = trials[trials["status"].isin(FINISHED)]
-        points = list(pairing.by_point(trials, pairing.axes(manifest)))
-        shown = points[:MOST_LRS]
-        if trials.empty:
+        data = ResultSlice(results=results, trials=trials[trials["status"].isin(FINISHED)])
+        points = list(pairing.by_point(data.trials, pairing.axes(data.manifest)))
+        if data.trials.empty:
             continue
-        left_out = f"Shown: {len(shown)} of {len(points)} grid points. " if len(points) > len(shown) else ""
-        with canvas(3.1) as figure:
+        shown, target = points[:MAX_LR_COLUMNS], data.manifest.target_accuracy or math.nan
+        with canvas(3.1, data.compare) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
-                _reached(axes, rows, manifest)
-                axes.set(title=label_text(formatting.point(point)), xlabel="step")
+                _draw_share_at_target(axes, rows, data)
+                axes.set(title=label_text(formatting.point(point)), xlabel="step", ylim=(-0.03, 1.03))
             panels[0].set_ylabel("share of seeds at the target")
-            legend(figure, panels, manifest.compare)
-        yield ReportFigure(
+        yield report_figure(
+            data,
+            figure,
             name=f"time_to_target_{number}",
             title="How soon does it get there?",
-            figure=figure,
             caption=(
-                f"The share of seeds whose validation accuracy has reached "
-                f"{formatting.percent(manifest.target_accuracy or math.nan)}, "
-                f"over training (Kaplan-Meier; a tick at the budget marks seeds that never did, counted as the whole "
-                f"budget). {left_out}{seeds(trials)} {counted(trials, manifest)} {score_words('steps_to_target')} "
-                f"{setting(results)}"
+                f"The share of seeds whose validation accuracy has reached {formatting.percent(target)}, over "
+                f"training (Kaplan-Meier; a tick at the budget marks seeds that never did, which count as the whole "
+                f"budget)."
             ),
             alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
+            shown=(len(shown), len(points), "grid points"),
+            metric="steps_to_target",
         )
 
 
-def _reached(axes: Axes, trials: pd.DataFrame, manifest: Manifest) -> None:
-    arms = pairing.arms(manifest)
-    for arm in arms:
-        mine = trials[trials[manifest.compare] == arm]
-        if mine.empty:
-            continue
-        budget = float(mine["steps"].astype("float64").max())
-        times = mine["steps_to_target"].astype("float64").mask(mine["status"].isin(FAILED)).to_numpy()
+def _draw_share_at_target(axes: Axes, trials: pd.DataFrame, data: ResultSlice) -> None:
+    for arm, rows in data.by_arm(trials):
+        budget = float(rows["steps"].astype("float64").max())
+        reached = rows["steps_to_target"].mask(rows["status"].isin(FAILED))
+        times = np.asarray(reached.astype("float64"), dtype=np.float64)
         at, missing = survival(restricted_times(times, np.full(len(times), budget)), ~np.isnan(times))
         steps, share = np.array([0.0, *at, budget]), 1 - np.array([1.0, *missing, missing[-1]])
-        axes.step(steps, share, where="post", lw=1.6, label=label_text(arm), **line_of(arm, arms))
+        axes.step(steps, share, where="post", lw=1.6, label=label_text(arm), **data.line(arm))
         if np.isnan(times).any():
-            axes.plot([budget], [share[-1]], "|", ms=9, mew=1.6, color=color_of(arm, arms))
-    axes.set_ylim(-0.03, 1.03)
+            axes.plot([budget], [share[-1]], "|", ms=9, mew=1.6, color=data.palette[arm])

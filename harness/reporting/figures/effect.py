@@ -1,259 +1,261 @@
 """Does it help, and where? Accuracy above, paired differences below, over the learning rates or the grid points."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare
-from harness.analysis.metrics import FAILED, FINISHED, score_words, smallest_effect
+from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
-from harness.reporting.figures.frame import (
-    MAX_LABEL_LENGTH,
-    ReportFigure,
-    baseline_arm,
-    canvas,
-    chance,
-    color_of,
-    counted,
-    label_text,
-    legend,
-    line_of,
-    log_lr,
-    over_lr,
-    plain_numbers,
-    points_of,
-    setting,
-)
+from harness.reporting.figures.drawing import canvas, chance, chance_line, log_lr, plain_numbers
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.style import GREY, MAX_LABEL_LENGTH, label_text
 from harness.spec.claim import is_number
-from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
-METRIC = "test_accuracy"
-MOST_NAMED = 8  # grid points in an alternative text
+MAX_NAMED_IN_ALT = 8  # grid points
 FAR = 20  # margins: differences beyond that leave no room for the margin's band on a linear axis
 ENOUGH_SEEDS = 20  # for the interval of a mean over seeds of which some failed
 USUAL = "usual point"
-MEAN = {"ls": "", "marker": "D", "ms": 5, "mfc": "none"}  # how means look that no line joins
-MOST_UPRIGHT = 8  # grid points whose names fit below an axis
+MEAN_MARKER = {"ls": "", "marker": "D", "ms": 5, "mfc": "none"}  # how means look that no line joins
+MAX_UPRIGHT = 8  # grid points whose names fit below an axis
+
+Positions = Mapping[str, float]  # of grid points on the x axis, by their names
 
 
 def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
-    """One picture for each grid point but for lr, or one over all points where lr is no axis."""
-    rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
+    """One figure for each grid point but for lr, or one over all points where lr is no axis."""
     if not results.trials["status"].isin(FINISHED).any():
         return
-    if over_lr(results.manifest):
-        for suffix, where, trials in points_of(results, "lr"):
-            yield _picture(results, trials, f"effect{suffix}", where, rng)
-    else:
-        yield _picture(results, results.trials, "effect", "", rng)
+    rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
+    at_lr = over_lr(results.manifest)
+    everything = ResultSlice.whole(results)
+    for data in points_of(results, "lr") if at_lr else [everything]:
+        pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials)
+        family = adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])
+        comparisons = [replace(comparison, shown_in=f"effect{data.suffix}") for comparison in family]
+        positions = _positions(data)
+        usual = {} if at_lr else _usual_point(data, positions)
+        with canvas(5.4, data.compare) as figure:
+            top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
+            _draw_accuracies(top, data, positions)
+            _draw_differences(bottom, pairs, comparisons, data, positions)
+            if at_lr:
+                log_lr(bottom, pairing.values(data.manifest, "lr"))
+            else:
+                _name_points(bottom, data, positions, usual)
+        yield report_figure(
+            data,
+            figure,
+            name="effect",
+            title=f"Does it help at this {'learning rate' if at_lr else 'grid point'}?",
+            caption=f"{_effect_caption(data, comparisons, margin)}{_naming(usual)}",
+            alt=_alt(data, comparisons),
+            sample=_tests(comparisons),
+            metric="test_accuracy",
+            comparisons=tuple(comparisons),
+        )
 
 
-def _picture(results: Results, trials: pd.DataFrame, name: str, where: str, rng: np.random.Generator) -> ReportFigure:
-    manifest, than = results.manifest, baseline_arm(results.manifest)
-    margin = smallest_effect(trials)
-    pairs = [
-        pair
-        for arm in pairing.arms(manifest)
-        if arm != than
-        for pair in pairing.metric_pairs(trials, manifest, arm, than, METRIC)
+def _pairs_with_baseline(data: ResultSlice) -> list[pairing.Pairs]:
+    """The pairs of every other arm with the baseline, at each grid point."""
+    return [
+        pairs
+        for arm in data.arms
+        if arm != data.baseline
+        for pairs in pairing.metric_pairs(data.trials, data.manifest, arm, data.baseline, "test_accuracy")
     ]
-    found = [replace(c, shown_in=name) for c in adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])]
-    at_lr, places = over_lr(manifest), _places(trials, manifest)
-    usual = {} if at_lr else _usual(trials, places, manifest)
-    with canvas(5.4) as figure:
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-        _accuracies(top, trials, manifest, places)
-        _differences(bottom, list(zip(pairs, found, strict=True)), manifest, places, margin)
-        legend(figure, [top], manifest.compare)
-        if at_lr:
-            log_lr(bottom, pairing.values(manifest, "lr"))
-        else:
-            _name_places(bottom, trials, places, manifest, usual)
-    subject = "learning rate" if at_lr else "grid point"
-    return ReportFigure(
-        name=name,
-        title=f"Does it help at this {subject}?" + (f" ({where})" if where else ""),
-        figure=figure,
-        caption=_caption(results, trials, found, margin, than) + _naming(usual),
-        alt=_alt(found, than),
-        comparisons=tuple(found),
-    )
 
 
-def _places(trials: pd.DataFrame, manifest: Manifest) -> dict[str, float]:
+def _positions(data: ResultSlice) -> Positions:
     """Where on the x axis each grid point stands: at its lr, or in a row."""
-    if over_lr(manifest):
-        return {formatting.value(lr): lr for lr in pairing.values(manifest, "lr")}
-    return {
-        formatting.point(point): float(i)
-        for i, (point, _) in enumerate(pairing.by_point(trials, pairing.axes(manifest)))
-    }
+    if over_lr(data.manifest):
+        return {formatting.value(lr): lr for lr in pairing.values(data.manifest, "lr")}
+    points = pairing.by_point(data.trials, pairing.axes(data.manifest))
+    return {formatting.point(point): float(i) for i, (point, _) in enumerate(points)}
 
 
-def _place(point: pairing.Point, places: dict[str, float], manifest: Manifest) -> float:
-    return places[formatting.value(point["lr"]) if over_lr(manifest) else formatting.point(point)]
+def _position(point: pairing.Point, positions: Positions, data: ResultSlice) -> float:
+    return positions[formatting.value(point["lr"]) if over_lr(data.manifest) else formatting.point(point)]
 
 
-def _name_places(
-    axes: Axes, trials: pd.DataFrame, places: dict[str, float], manifest: Manifest, usual: pairing.Point
-) -> None:
+def _name_points(axes: Axes, data: ResultSlice, positions: Positions, usual: pairing.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
-    over = pairing.axes(manifest)
-    name = over[0].replace("_", " ") if len(over) == 1 else ""
-    names = [place.removeprefix(f"{name} ") for place in places]
+    over = pairing.axes(data.manifest)
+    axis = over[0].replace("_", " ") if len(over) == 1 else ""
+    names = [name.removeprefix(f"{axis} ") for name in positions]
     if usual:
-        points = [point for point, _ in pairing.by_point(trials, over)]
-        apart = [{axis: value for axis, value in point.items() if value != usual[axis]} for point in points]
-        names = [formatting.point(point) or USUAL for point in apart]
-    labels = [label_text(place) for place in names]
-    crowded = len(places) > MOST_UPRIGHT or not name
-    axes.set_xticks(range(len(places)), labels, rotation=35 if crowded else 0, ha="right" if crowded else "center")
-    axes.set_xlabel(name)
+        points = [point for point, _ in pairing.by_point(data.trials, over)]
+        unusual = [{axis: value for axis, value in point.items() if value != usual[axis]} for point in points]
+        names = [formatting.point(point) or USUAL for point in unusual]
+    labels = [label_text(name) for name in names]
+    is_crowded = len(positions) > MAX_UPRIGHT or not axis
+    axes.set_xticks(
+        range(len(labels)), labels, rotation=35 if is_crowded else 0, ha="right" if is_crowded else "center"
+    )
+    axes.set_xlabel(axis)
 
 
-def _usual(trials: pd.DataFrame, places: dict[str, float], manifest: Manifest) -> pairing.Point:
+def _usual_point(data: ResultSlice, positions: Positions) -> pairing.Point:
     """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
-    if max(map(len, places)) <= MAX_LABEL_LENGTH:
+    if max(map(len, positions)) <= MAX_LABEL_LENGTH:
         return {}
-    points = [point for point, _ in pairing.by_point(trials, pairing.axes(manifest))]
-    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(manifest)}
+    points = [point for point, _ in pairing.by_point(data.trials, pairing.axes(data.manifest))]
+    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(data.manifest)}
 
 
-def _shifted(place: float, index: int, count: int, places: dict[str, float], manifest: Manifest) -> float:
+def _side_by_side(position: float, index: int, count: int, positions: Positions, data: ResultSlice) -> float:
     """Arms side by side between one grid point and the next: neither hides the other."""
-    offset = (index - (count - 1) / 2) / max(count, 2)
-    if not over_lr(manifest):
-        return place + 0.6 * offset
-    apart = float(np.diff(np.log10(sorted(places.values()))).min(initial=0.5))
-    return float(place * 10 ** (0.6 * apart * offset))
+    offset = 0.6 * (index - (count - 1) / 2) / max(count, 2)
+    if not over_lr(data.manifest):
+        return position + offset
+    gap = float(np.diff(np.log10(sorted(positions.values()))).min(initial=0.5))
+    return float(position * 10 ** (gap * offset))
 
 
-def _in_order(manifest: Manifest) -> bool:
+def _is_ordered(data: ResultSlice) -> bool:
     """Whether a line from one grid point to the next means something: where they differ by one number."""
-    over = ["lr"] if over_lr(manifest) else pairing.axes(manifest)
-    return len(over) == 1 and all(map(is_number, pairing.values(manifest, over[0])))
+    over = ["lr"] if over_lr(data.manifest) else pairing.axes(data.manifest)
+    return len(over) == 1 and all(map(is_number, pairing.values(data.manifest, over[0])))
 
 
-def _accuracies(axes: Axes, trials: pd.DataFrame, manifest: Manifest, places: dict[str, float]) -> None:
-    arms, joined = pairing.arms(manifest), _in_order(manifest)
-    scored = pairing.score_units(trials, METRIC)
-    for index, arm in enumerate(arms):
-        means = []
-        for point, rows in pairing.by_point(scored[scored[manifest.compare] == arm], pairing.axes(manifest)):
-            place = _place(point, places, manifest)
-            x = _shifted(place, index, len(arms), places, manifest)
+def _draw_accuracies(axes: Axes, data: ResultSlice, positions: Positions) -> None:
+    is_ordered = _is_ordered(data)
+    scored = pairing.score_units(data.trials, "test_accuracy")
+    for arm, rows_of_arm in data.by_arm(scored):
+        color, means = data.palette[arm], []
+        for point, rows in pairing.by_point(rows_of_arm, pairing.axes(data.manifest)):
+            position = _position(point, positions, data)
+            x = _side_by_side(position, data.arms.index(arm), len(data.arms), positions, data)
             trained = rows[~rows["status"].isin(FAILED)]
             failed = len(rows) - len(trained)
-            axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color_of(arm, arms))
+            axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color)
             # A rug under the line of chance: one tick per failed run, none hidden behind another.
             rug = chance(rows) - 0.03 - min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
-            axes.plot([x] * failed, rug, "_", ms=5, color=color_of(arm, arms))
-            means.append((place if joined else x, rows["score"].mean()))
-        if means:
-            look = line_of(arm, arms) if joined else {"color": color_of(arm, arms), **MEAN}
-            axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=label_text(arm), **look)
+            axes.plot([x] * failed, rug, "_", ms=5, color=color)
+            means.append((position if is_ordered else x, rows["score"].mean()))
+        look = data.line(arm) if is_ordered else {"color": color, **MEAN_MARKER}
+        axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=label_text(arm), **look)
     for guess, rows in scored.groupby(1 / scored["classes"].astype("float64")):
         if rows["score"].min() < 2 * guess:  # else it would only squeeze what there is to see
-            axes.axhline(guess, ls=":", lw=1, color="#808080")
+            chance_line(axes, guess)
     axes.set_ylabel("test accuracy")
 
 
-def _differences(
+def _draw_differences(
     axes: Axes,
-    found: Sequence[tuple[pairing.Pairs, Comparison]],
-    manifest: Manifest,
-    places: dict[str, float],
-    margin: float,
+    pairs: Sequence[pairing.Pairs],
+    comparisons: Sequence[Comparison],
+    data: ResultSlice,
+    positions: Positions,
 ) -> None:
-    arms = pairing.arms(manifest)
-    others = [arm for arm in arms if arm != baseline_arm(manifest)]
+    others = [arm for arm in data.arms if arm != data.baseline]
+    margin = smallest_effect(data.trials)
     axes.axhspan(-100 * margin, 100 * margin, color="#d9d9d9", alpha=0.6, lw=0)
-    axes.axhline(0, lw=0.8, color="#808080")
-    for pairs, comparison in found:
-        x = _shifted(_place(pairs.point, places, manifest), others.index(pairs.arm), len(others), places, manifest)
-        y, tint = 100 * comparison.estimate, color_of(pairs.arm, arms)
+    axes.axhline(0, lw=0.8, color=GREY)
+    for pair, comparison in zip(pairs, comparisons, strict=True):
+        position = _position(pair.point, positions, data)
+        x = _side_by_side(position, others.index(pair.arm), len(others), positions, data)
+        color = data.palette[pair.arm]
         if comparison.n >= comparison.seeds_needed:
             style = ":" if _is_doubtful(comparison) else "-"
-            axes.plot([x, x], [100 * comparison.low, 100 * comparison.high], lw=1.4, ls=style, color=tint)
+            axes.plot([x, x], [100 * comparison.low, 100 * comparison.high], lw=1.4, ls=style, color=color)
         else:
-            axes.plot([x] * comparison.n, 100 * pairs.differences, ".", ms=3, color=tint)
-        decided = comparison.p_adjusted < ALPHA
-        axes.plot([x], [y], "o", ms=5.5, mec=tint, mfc=tint if decided else "white", mew=1.4)
-    if _is_far([comparison for _, comparison in found], margin):
+            axes.plot([x] * comparison.n, 100 * pair.differences, ".", ms=3, color=color)
+        face = color if comparison.p_adjusted < ALPHA else "white"
+        axes.plot([x], [100 * comparison.estimate], "o", ms=5.5, mec=color, mfc=face, mew=1.4)
+    if _is_far(comparisons, margin):
         axes.set_yscale("symlog", linthresh=200 * margin, linscale=0.7)
         axes.yaxis.set_minor_locator(NullLocator())
         plain_numbers(axes.yaxis)
-    axes.set_ylabel(f"points against {label_text(baseline_arm(manifest))}")
+    axes.set_ylabel(f"points against {label_text(data.baseline)}")
 
 
-def _is_far(found: Sequence[Comparison], margin: float) -> bool:
+def _is_far(comparisons: Sequence[Comparison], margin: float) -> bool:
     """Whether differences are so large that the margin could not be seen beside them."""
-    ends = [abs(end) for c in found for end in (c.estimate, c.low, c.high)]
+    ends = [abs(end) for c in comparisons for end in (c.estimate, c.low, c.high)]
     return any(end > FAR * margin for end in ends)
 
 
 def _is_doubtful(comparison: Comparison) -> bool:
     """Whether some seeds failed and some did not, and there are too few for the interval of their mean."""
-    partly = (
-        0 < comparison.arm_failed < comparison.arm_finished or 0 < comparison.than_failed < comparison.than_finished
+    counts = (
+        (comparison.arm_failed, comparison.arm_finished),
+        (comparison.than_failed, comparison.than_finished),
     )
-    return partly and comparison.n < ENOUGH_SEEDS
+    return comparison.n < ENOUGH_SEEDS and any(0 < failed < finished for failed, finished in counts)
 
 
-def _caption(results: Results, trials: pd.DataFrame, found: list[Comparison], margin: float, than: Any) -> str:
-    n = [comparison.n for comparison in found if comparison.n]
-    seeds = f"n = {min(n)}" + (f" to {max(n)}" if max(n) > min(n) else "") + " pairs of equal seed" if n else "no pairs"
-    tested = [comparison for comparison in found if comparison.n >= comparison.seeds_needed]
-    test = (
-        f"Bars are 95 % paired t intervals; a filled marker means p < .05 in the sign-flip test after Holm over "
-        f"{formatting.count(len(found), 'comparison')}. "
-        if tested
-        else ""
+def _effect_caption(data: ResultSlice, comparisons: Sequence[Comparison], margin: float) -> str:
+    scale = (
+        f", linear up to {_points_in_words(2 * margin)} and logarithmic beyond" if _is_far(comparisons, margin) else ""
     )
-    if len(tested) < len(found):
-        test += "Where there are too few seeds for a test it is descriptive: dots for the pairs, no interval, no p. "
-    if any(map(_is_doubtful, tested)):
-        test += (
-            f"A dotted bar stands where some seeds failed and others did not: with fewer than {ENOUGH_SEEDS} no "
-            f"interval of such a mean can be relied on, the failure rates can. "
-        )
-    scale = f", linear up to {200 * margin:.2g} points and logarithmic beyond" if _is_far(found, margin) else ""
-    mean = "line" if _in_order(results.manifest) else "diamond"
+    mean = "line" if _is_ordered(data) else "diamond"
     return (
         f"Above, every seed is a dot, a failed one a tick below the dotted line of chance, and the {mean} is their "
-        f"mean; below, the paired difference from {formatting.value(than)} ({seeds}{scale}). {test}The grey "
-        f"band is the "
-        f"margin of {100 * margin:.2g} points. "
-        f"{counted(trials, results.manifest)} {score_words(METRIC)} {setting(results)}"
+        f"mean; below, the paired difference from {formatting.value(data.baseline)} "
+        f"({_pair_counts(comparisons)}{scale}). The grey band is the margin of {_points_in_words(margin)}."
     )
+
+
+def _pair_counts(comparisons: Sequence[Comparison]) -> str:
+    n = [comparison.n for comparison in comparisons if comparison.n]
+    if not n:
+        return "no pairs"
+    return f"n = {min(n)}{f' to {max(n)}' if max(n) > min(n) else ''} pairs of equal seed"
+
+
+def _points_in_words(difference: float) -> str:
+    number = f"{100 * difference:.2g}"
+    return f"{number} point{'' if number == '1' else 's'}"
+
+
+def _tests(comparisons: Sequence[Comparison]) -> str:
+    """What bars and markers stand for, as sentences."""
+    tested = [comparison for comparison in comparisons if comparison.n >= comparison.seeds_needed]
+    sentences = []
+    if tested:
+        family = formatting.count(len(comparisons), "comparison")
+        sentences.append(
+            "Bars are 95 % paired t intervals; a filled marker means p < .05 in the sign-flip test after Holm over "
+            f"{family}."
+        )
+    if len(tested) < len(comparisons):
+        sentences.append(
+            "Where there are too few seeds for a test it is descriptive: dots for the pairs, no interval, no p."
+        )
+    if any(map(_is_doubtful, tested)):
+        sentences.append(
+            "A dotted bar stands where some seeds failed and others did not: with fewer than "
+            f"{ENOUGH_SEEDS} seeds such intervals are unreliable; use the failure rates."
+        )
+    return " ".join(sentences)
 
 
 def _naming(usual: pairing.Point) -> str:
     return f" A grid point is named by what differs from the {USUAL}: {formatting.point(usual)}." if usual else ""
 
 
-def _alt(found: list[Comparison], than: Any) -> str:
-    named = [
-        f"{word} are {_named([c for c in found if c.p_adjusted < ALPHA and c.estimate * sign > 0])}"
-        for word, sign in (("better", 1), ("worse", -1))
-    ]
+def _alt(data: ResultSlice, comparisons: Sequence[Comparison]) -> str:
+    decided = [comparison for comparison in comparisons if comparison.p_adjusted < ALPHA]
+    better, worse = ([c for c in decided if c.estimate * sign > 0] for sign in (1, -1))
+    outcome = (
+        f"{_arms_in_words(better)} better and {_arms_in_words(worse)} worse" if decided else "no arm is better or worse"
+    )
     return (
-        f"Two stacked panels: test accuracy of every seed by arm, and paired differences from "
-        f"{formatting.value(than)}. "
-        f"After correction, {' and '.join(named)}."
+        "Two stacked panels: test accuracy of every seed by arm, and paired differences from "
+        f"{formatting.value(data.baseline)}. After correction, {outcome}."
     )
 
 
-def _named(found: list[Comparison]) -> str:
-    """Which arms, and at which grid points."""
-    some = [f"{c.arm} at {c.point}" if c.point else c.arm for c in found[:MOST_NAMED]]
-    more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
-    return formatting.listing([*some, *more]) if found else "no arms"
+def _arms_in_words(comparisons: Sequence[Comparison]) -> str:
+    """Which arms, and at which grid points, with their verb."""
+    names = [f"{c.arm} at {c.point}" if c.point else c.arm for c in comparisons[:MAX_NAMED_IN_ALT]]
+    if len(comparisons) > MAX_NAMED_IN_ALT:
+        names.append(f"{len(comparisons) - MAX_NAMED_IN_ALT} more")
+    return f"{formatting.listing(names or ['no arm'])} {'is' if len(names) < 2 else 'are'}"

@@ -5,150 +5,136 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from numpy.typing import NDArray
+from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import score_words
-from harness.reporting.figures.batches import has_batch_sizes
-from harness.reporting.figures.frame import (
-    ReportFigure,
-    baseline_arm,
-    canvas,
-    counted,
-    label_text,
-    over_lr,
-    points_of,
-    seeds,
-    setting,
-)
+from harness.reporting.figures.batches import has_batch_sizes, score_in_points
+from harness.reporting.figures.drawing import canvas
+from harness.reporting.figures.frame import ReportFigure, over_lr, points_of, report_figure
+from harness.reporting.figures.style import label_text
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
-METRIC = "test_accuracy"
-MOST_ARMS = 4  # beside each other
-MOST_NUMBERS = 14  # cells beside each other, of all maps together, that have room for one
-VALUES, GAPS = "cividis", "PuOr"  # colour-blind safe: one from low to high, one with a middle
+AXES = ("batch_size", "lr")
+MAX_MAPS = 4  # arms beside each other
+MAX_NUMBERS = 14  # cells beside each other, of all maps together, that have room for one
+LEVEL_COLORS, GAP_COLORS = "cividis", "PuOr"  # colour-blind safe: one from low to high, one with a middle
+MAX_TICKS = 4  # learning rates named below a map
 
-Array = NDArray[np.float64]
-Cells = tuple[Sequence[int], Sequence[float]]  # batch sizes, learning rates
+Maps = Mapping[Any, pd.DataFrame]  # arm -> a row for each batch size, a column for each learning rate
 
 
 def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr and batch size: a map for each arm, and below it one of its difference."""
-    manifest = results.manifest
-    if not (over_lr(manifest) and has_batch_sizes(manifest)):
+    if not (over_lr(results.manifest) and has_batch_sizes(results.manifest)):
         return
-    cells = sorted(pairing.values(manifest, "batch_size")), sorted(pairing.values(manifest, "lr"))
-    than, arms = baseline_arm(manifest), pairing.arms(manifest)[:MOST_ARMS]
-    for suffix, where, trials in points_of(results, "lr", "batch_size"):
-        levels = {arm: _levels(trials, manifest, arm, cells) for arm in arms}
-        gaps = {arm: _gaps(trials, manifest, (arm, than), cells) for arm in arms if arm != than}
-        if all(np.isnan(level).all() for level in levels.values()):
+    for data in points_of(results, "lr", "batch_size"):
+        arms = data.arms[:MAX_MAPS]
+        scores = {arm: score_in_points(data, arm, *AXES) for arm in {*arms, data.baseline}}
+        levels = {arm: _as_map(scores[arm], data.manifest) for arm in arms}
+        gaps = {
+            arm: _as_map(scores[arm] - scores[data.baseline], data.manifest) for arm in arms if arm != data.baseline
+        }
+        if all(level.isna().all(axis=None) for level in levels.values()):
             continue
-        with canvas(1.5 + (2 if gaps else 1) * (0.5 + 0.32 * len(cells[0]))) as figure:
-            panels = figure.subplots(2 if gaps else 1, len(arms), sharex=True, sharey=True, squeeze=False)
-            places = [dict(zip(arms, row, strict=True)) for row in panels]
-            _maps(places[0], levels, (VALUES, _scale(levels.values())), "mean test accuracy in %")
+        rows = 2 if gaps else 1
+        with canvas(1.5 + rows * (0.5 + 0.32 * len(levels[arms[0]]))) as figure:
+            panels = figure.subplots(rows, len(arms), sharex=True, sharey=True, squeeze=False)
+            panels_of = [dict(zip(arms, row, strict=True)) for row in panels]
+            _draw_maps(figure, panels_of[0], levels, LEVEL_COLORS, _full_norm(levels), "mean test accuracy in %")
             if gaps:
-                _maps(places[1], gaps, (GAPS, _both_ways(gaps.values())), f"points against {label_text(than)}")
-            _name_cells(panels, cells)
-            for arm, axes in places[0].items():
+                label = f"points against {label_text(data.baseline)}"
+                _draw_maps(figure, panels_of[1], gaps, GAP_COLORS, _symmetric_norm(gaps), label)
+            _label_axes(panels, levels[arms[0]])
+            for arm, axes in panels_of[0].items():
                 axes.set_title(label_text(arm))
-        left_out = len(pairing.arms(manifest)) - len(arms)
-        shown = f"Shown: {len(arms)} of {len(arms) + left_out} arms. " if left_out else ""
-        yield ReportFigure(
-            name=f"lr_and_batch_size{suffix}",
-            title="At which learning rates and batch sizes?" + (f" ({where})" if where else ""),
-            figure=figure,
+        yield report_figure(
+            data,
+            figure,
+            name="lr_and_batch_size",
+            title="At which learning rates and batch sizes?",
             caption=(
                 f"Above, the mean test accuracy of each arm in %; below, the mean paired difference from "
-                f"{formatting.value(than)} in points. A cell without a result is crossed out. {shown}{seeds(trials)} "
-                f"{counted(trials, manifest)} {score_words(METRIC)} {setting(results)}"
+                f"{formatting.value(data.baseline)} in points. A cell without a result is crossed out."
             ),
             alt=(
-                f"Heat maps over learning rate and batch size. Mean test accuracy: {formatting.listing(_said(levels))}."
+                "Heat maps over learning rate and batch size. Mean test accuracy: "
+                f"{formatting.listing(_ranges_in_words(levels))}."
             ),
+            shown=(len(arms), len(data.arms), "arms"),
+            metric="test_accuracy",
         )
 
 
-def _levels(trials: pd.DataFrame, manifest: Manifest, arm: Any, cells: Cells) -> Array:
-    """Mean accuracy in %, failures scored by policy: [batch size, lr], NaN where there is no result."""
-    scored = pairing.score_units(trials[trials[manifest.compare] == arm], METRIC)
-    return _table(100 * scored.groupby(["batch_size", "lr"])["score"].mean(), cells)
+def _as_map(scores: "pd.Series[float]", manifest: Manifest) -> pd.DataFrame:
+    """The means over seeds, with NaN where there is no result."""
+    sizes, lrs = (sorted(pairing.values(manifest, axis)) for axis in AXES)
+    return scores.groupby(list(AXES)).mean().unstack("lr").reindex(index=sizes, columns=lrs)
 
 
-def _gaps(trials: pd.DataFrame, manifest: Manifest, of: tuple[Any, Any], cells: Cells) -> Array:
-    pairs = pairing.metric_pairs(trials, manifest, *of, METRIC)
-    means = {
-        tuple(pair.ours.units[["batch_size", "lr"]].iloc[0]): 100 * pair.differences.mean()
-        for pair in pairs
-        if len(pair.differences)
-    }
-    return _table(means, cells)
+def _full_norm(maps: Maps) -> Normalize:
+    cells = np.concatenate([level.to_numpy().ravel() for level in maps.values()])
+    return Normalize(float(np.nanmin(cells)), float(np.nanmax(cells)))
 
 
-def _table(of: Any, cells: Cells) -> Array:
-    return np.array([[of.get((size, lr), np.nan) for lr in cells[1]] for size in cells[0]], dtype="float64")
-
-
-def _scale(levels: Any) -> Normalize:
-    every = np.concatenate([level.ravel() for level in levels])
-    return Normalize(float(np.nanmin(every)), float(np.nanmax(every)))
-
-
-def _both_ways(gaps: Any) -> Normalize:
+def _symmetric_norm(maps: Maps) -> Normalize:
     """As far below 0 as above: the middle of the colours is no difference."""
-    furthest = max((float(np.nanmax(np.abs(gap), initial=0.1)) for gap in gaps), default=0.1)
+    furthest = max(float(np.nanmax(np.abs(gap.to_numpy()), initial=0.1)) for gap in maps.values())
     return Normalize(-furthest, furthest)
 
 
-def _maps(places: Mapping[Any, Axes], levels: Mapping[Any, Array], look: tuple[str, Normalize], label: str) -> None:
+def _draw_maps(
+    figure: Figure, panels: Mapping[Any, Axes], maps: Maps, colors: str, norm: Normalize, label: str
+) -> None:
     """The maps of one row on one scale; the panels of arms that have none stay empty."""
-    image = None
-    for arm, axes in places.items():
+    for arm, axes in panels.items():
         axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        if arm not in levels:
+        if arm not in maps:
             axes.set_visible(False)
             continue
-        image = axes.imshow(levels[arm], cmap=look[0], norm=look[1], aspect="auto", origin="lower")
-        for y, x in np.ndindex(levels[arm].shape):
-            level = float(levels[arm][y, x])
-            if np.isnan(level):
-                axes.plot([x], [y], "x", ms=5, mew=0.8, color="#767676")
-            elif len(places) * levels[arm].shape[1] <= MOST_NUMBERS:
-                _write(axes, (x, y), level, image.to_rgba(levels[arm][y, x]))
-    if image is not None:
-        figure = image.get_figure()
-        assert figure is not None
-        figure.colorbar(image, ax=list(places.values()), label=label, aspect=12)
+        values = maps[arm]
+        has_numbers = len(panels) * values.shape[1] <= MAX_NUMBERS
+        numbers = values.map(lambda level: f"{level:z.0f}".replace("-", formatting.MINUS))
+        sns.heatmap(
+            values,
+            cmap=colors,
+            norm=norm,
+            annot=numbers if has_numbers else None,
+            fmt="",
+            annot_kws={"size": 7},
+            cbar=False,
+            xticklabels=False,
+            yticklabels=False,
+            ax=axes,
+        )
+        axes.invert_yaxis()
+        axes.set(xlabel="", ylabel="")
+        y, x = np.nonzero(values.isna().to_numpy())
+        if len(x):
+            axes.plot(x + 0.5, y + 0.5, "x", ms=5, mew=0.8, color="#767676")
+    figure.colorbar(ScalarMappable(norm, colors), ax=list(panels.values()), label=label, aspect=12)
 
 
-def _write(axes: Axes, at: tuple[int, int], level: float, tint: Any) -> None:
-    """The number of a cell, dark or light as its ground asks for."""
-    light = float(np.dot(tint[:3], (0.299, 0.587, 0.114))) < 0.5
-    text = f"{level:z.0f}".replace("-", formatting.MINUS)
-    axes.text(*at, text, size=7, ha="center", va="center", color="#ffffff" if light else "#000000")
-
-
-def _name_cells(panels: Any, cells: Cells) -> None:
-    sizes, lrs = cells
-    every = -(-len(lrs) // 4)
+def _label_axes(panels: Any, cells: pd.DataFrame) -> None:
+    every = -(-len(cells.columns) // MAX_TICKS)
     for row in panels:
-        row[0].set_yticks(range(len(sizes)), [formatting.value(size) for size in sizes])
+        row[0].set_yticks(np.arange(len(cells)) + 0.5, [formatting.value(size) for size in cells.index], rotation=0)
         row[0].set_ylabel("batch size")
     for column in panels.T:
         lowest = [axes for axes in column if axes.get_visible()][-1]
-        lowest.set_xticks(range(0, len(lrs), every), [formatting.value(lr) for lr in lrs[::every]])
+        positions = np.arange(0, len(cells.columns), every) + 0.5
+        lowest.set_xticks(positions, [formatting.value(lr) for lr in cells.columns[::every]])
         lowest.tick_params(labelbottom=True)
         lowest.set_xlabel("learning rate")
 
 
-def _said(levels: Mapping[Any, Array]) -> list[str]:
+def _ranges_in_words(maps: Maps) -> Sequence[str]:
     return [
         f"{formatting.value(arm)} {np.nanmin(level):.1f} to {np.nanmax(level):.1f} %"
-        for arm, level in levels.items()
-        if not np.isnan(level).all()
+        for arm, level in maps.items()
+        if not level.isna().all(axis=None)
     ]

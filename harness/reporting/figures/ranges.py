@@ -8,110 +8,106 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import FAILED, FINISHED, score_words
+from harness.analysis.lr_ranges import range_units
+from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import UsableRange, usable_range
-from harness.reporting.figures.frame import (
-    ReportFigure,
-    canvas,
-    color_of,
-    counted,
-    label_text,
-    legend,
-    line_of,
-    log_lr,
-    over_lr,
-    points_of,
-    seeds,
-    setting,
-)
-from harness.spec.manifest import Manifest
+from harness.reporting.figures.drawing import canvas, log_lr
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.style import GREY, label_text
 from harness.storage.tables import Results
 
-MOST_ROWS = 24  # of the map of failures: arms at grid points
-GREYS = dict(zip(FAILED, ("#2b2b2b", "#a3a3a3"), strict=True))  # how a trial failed; colours are for arms
+MAX_MAP_ROWS = 24  # of the map of failures: arms at grid points
+MAX_FAILED_IN_ALT = 12
+GREY_OF_FAILURE = dict(zip(FAILED, ("#2b2b2b", "#a3a3a3"), strict=True))  # colours are for arms
+CELL = 0.9  # width of the bar of a cell of the map; cells are 1 apart
 
 
 def usable_ranges(results: Results) -> Iterator[ReportFigure]:
     """Mean accuracy over lr with a bracket for each arm; below, the edges of each seed."""
-    manifest = results.manifest
-    if not over_lr(manifest) or manifest.target_accuracy is None:
+    target = results.manifest.target_accuracy
+    if not over_lr(results.manifest) or target is None:
         return
-    for suffix, where, trials in points_of(results, "lr"):
-        units = pairing.range_units(trials, manifest)
+    for data in points_of(results, "lr"):
+        units = range_units(data.trials, data.manifest)
         if units["score"].isna().all():
             continue
-        arms = pairing.arms(manifest)
-        with canvas(3.4 + 0.12 * len(arms) + max(1.2, 0.07 * len(arms) * units["seed"].nunique())) as figure:
-            ratios = [0.12 * len(arms), 2.4, max(1.2, 0.07 * len(arms) * units["seed"].nunique())]
-            strip, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=ratios)
-            brackets = _brackets(strip, _mean_curves(middle, trials, manifest), arms)
-            _dumbbells(bottom, units, manifest)
-            log_lr(bottom, pairing.values(manifest, "lr"))
-            legend(figure, [middle], manifest.compare)
-        yield ReportFigure(
-            name=f"lr_range{suffix}",
-            title="How wide is the usable range of learning rates?" + (f" ({where})" if where else ""),
-            figure=figure,
+        arms = len(data.arms)
+        heights = [0.12 * arms, 2.4, max(1.2, 0.07 * arms * units["seed"].nunique())]
+        with canvas(1.0 + sum(heights), data.compare) as figure:
+            strip, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=heights)
+            ranges = _draw_means(middle, data, target)
+            _draw_brackets(strip, ranges, data)
+            _draw_dumbbells(bottom, units, data)
+            log_lr(bottom, pairing.values(data.manifest, "lr"))
+        yield report_figure(
+            data,
+            figure,
+            name="lr_range",
+            title="How wide is the usable range of learning rates?",
             caption=(
                 f"In the middle, the mean test accuracy of each arm; above it, a bracket spans where that reaches "
-                f"{formatting.percent(manifest.target_accuracy)} (dashed), by linear interpolation over log "
-                f"lr. Below, the "
-                f"same for every seed: an open end lies beyond the learning rates tried, so that the range is a lower "
-                f"bound, and a cross marks a seed that no learning rate brings to the target. {seeds(trials)} "
-                f"{counted(trials, manifest)} {score_words('test_accuracy')} {setting(results)}"
+                f"{formatting.percent(target)} (dashed), by linear interpolation over log lr. Below, the same for "
+                f"every seed; open circle: the range continues past the grid and is a lower bound; cross: no learning "
+                f"rate brings the seed to the target."
             ),
-            alt=f"Accuracy over learning rate by arm, with the usable ranges: {formatting.listing(brackets)}.",
+            alt=(
+                "Accuracy over learning rate by arm, with the usable ranges: "
+                f"{formatting.listing(_range_in_words(arm, ranges[arm]) for arm in ranges)}."
+            ),
+            metric="test_accuracy",
         )
 
 
-def _mean_curves(axes: Axes, trials: pd.DataFrame, manifest: Manifest) -> dict[Any, UsableRange]:
+def _draw_means(axes: Axes, data: ResultSlice, target: float) -> dict[Any, UsableRange]:
     """Draw each arm's mean; the range over which it reaches the target."""
-    arms, target, found = pairing.arms(manifest), manifest.target_accuracy, {}
-    assert target is not None, "without a target there is no picture of ranges"
-    scored = pairing.score_units(trials, "test_accuracy").dropna(subset=["score"])
-    for arm in arms:
-        mean = scored[scored[manifest.compare] == arm].groupby("lr")["score"].mean()
-        if mean.empty:
-            continue
+    ranges = {}
+    scored = pairing.score_units(data.trials, "test_accuracy").dropna(subset=["score"])
+    for arm, rows in data.by_arm(scored):
+        mean = rows.groupby("lr")["score"].mean()
         lrs, accuracy = mean.index.to_numpy("float64"), mean.to_numpy("float64")
-        axes.plot(lrs, accuracy, marker="o", ms=3.5, lw=1.6, label=label_text(arm), **line_of(arm, arms))
-        found[arm] = usable_range(lrs, accuracy, target)
-    axes.axhline(target, ls="--", lw=1, color="#808080")
+        axes.plot(lrs, accuracy, marker="o", ms=3.5, lw=1.6, label=label_text(arm), **data.line(arm))
+        ranges[arm] = usable_range(lrs, accuracy, target)
+    axes.axhline(target, ls="--", lw=1, color=GREY)
     axes.set_ylabel("mean test accuracy")
-    return found
+    return ranges
 
 
-def _brackets(axes: Axes, found: dict[Any, UsableRange], arms: list[Any]) -> list[str]:
-    """Draw the range of each arm's mean, one above the other; the same in words."""
-    said = []
-    for index, (arm, its) in enumerate(found.items()):
-        if np.isnan(its.low):
-            said.append(f"{formatting.value(arm)} reaches the target nowhere")
+def _draw_brackets(axes: Axes, ranges: dict[Any, UsableRange], data: ResultSlice) -> None:
+    """The range of each arm's mean, one above the other."""
+    for y, (arm, usable) in enumerate(ranges.items()):
+        if np.isnan(usable.low):
             continue
-        tint, y = color_of(arm, arms), -index
-        axes.plot([its.low, its.high], [y, y], lw=2, color=tint)
-        for edge, seen, beyond in ((its.low, its.low_seen, "<"), (its.high, its.high_seen, ">")):
-            axes.plot([edge], [y], "|" if seen else beyond, ms=7 if seen else 5, mew=2 if seen else 1, color=tint)
-        bound = "" if its.low_seen and its.high_seen else "at least "
-        said.append(f"{formatting.value(arm)} {bound}{its.decades:.2f} decades")
-    axes.set_ylim(0.6 - len(arms), 0.6)
+        axes.plot([usable.low, usable.high], [-y, -y], lw=2, color=data.palette[arm])
+        for edge, is_seen, beyond in (
+            (usable.low, usable.low_seen, "<"),
+            (usable.high, usable.high_seen, ">"),
+        ):
+            look: Any = {"marker": "|", "ms": 7, "mew": 2} if is_seen else {"marker": beyond, "ms": 5, "mew": 1}
+            axes.plot([edge], [-y], color=data.palette[arm], **look)
+    axes.set_ylim(0.6 - len(data.arms), 0.6)
     axes.axis("off")
-    return said
 
 
-def _dumbbells(axes: Axes, units: pd.DataFrame, manifest: Manifest) -> None:
-    arms, compare = pairing.arms(manifest), manifest.compare
+def _range_in_words(arm: Any, usable: UsableRange) -> str:
+    if np.isnan(usable.low):
+        return f"{formatting.value(arm)} reaches the target nowhere"
+    bound = "" if usable.low_seen and usable.high_seen else "at least "
+    return f"{formatting.value(arm)} {bound}{usable.decades:.2f} decades"
+
+
+def _draw_dumbbells(axes: Axes, units: pd.DataFrame, data: ResultSlice) -> None:
+    """The range of each seed, arms below each other; an open end lies at an edge of the grid."""
     names = sorted(units["seed"].unique())
+    middle, apart = (len(data.arms) - 1) / 2, 0.7 / max(2, len(data.arms))
     for _, unit in units.dropna(subset=["score"]).iterrows():
-        index = arms.index(unit[compare])
-        y = names.index(unit["seed"]) + 0.7 * (index - (len(arms) - 1) / 2) / max(2, len(arms))
-        tint = color_of(unit[compare], arms)
+        arm = unit[data.compare]
+        y, color = names.index(unit["seed"]) + apart * (data.arms.index(arm) - middle), data.palette[arm]
         if np.isnan(unit["low"]):
-            axes.plot([0.012], [y], "x", ms=4, mew=1.2, color=tint, transform=axes.get_yaxis_transform())
+            axes.plot([0.012], [y], "x", ms=4, mew=1.2, color=color, transform=axes.get_yaxis_transform())
             continue
-        axes.plot([unit["low"], unit["high"]], [y, y], lw=1.2, color=tint)
-        for edge, seen in ((unit["low"], unit["low_seen"]), (unit["high"], unit["high_seen"])):
-            axes.plot([edge], [y], "o", ms=3.6, mec=tint, mfc=tint if seen else "white")
+        axes.plot([unit["low"], unit["high"]], [y, y], lw=1.2, color=color)
+        for edge in ("low", "high"):
+            axes.plot([unit[edge]], [y], "o", ms=3.6, mec=color, mfc=color if unit[f"{edge}_seen"] else "white")
     axes.set_yticks(range(len(names)), [str(seed) for seed in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
@@ -120,67 +116,70 @@ def _dumbbells(axes: Axes, units: pd.DataFrame, manifest: Manifest) -> None:
 
 def failure_map(results: Results) -> Iterator[ReportFigure]:
     """Arms at grid points by learning rates: how many of the trials that ended failed to train, and how."""
-    manifest = results.manifest
     trials = results.trials[results.trials["status"].isin(FINISHED)]
-    if not over_lr(manifest) or trials.empty:
+    data = ResultSlice(results=results, trials=trials)
+    if not over_lr(data.manifest) or trials.empty:
         return
     rows = [
-        (", ".join(filter(None, [formatting.value(arm), formatting.point(point)])), here[here[manifest.compare] == arm])
-        for point, here in pairing.by_point(trials, pairing.axes(manifest, "lr"))
-        for arm in pairing.arms(manifest)
+        (", ".join(filter(None, [formatting.value(arm), formatting.point(point)])), at[at[data.compare] == arm])
+        for point, at in pairing.by_point(trials, pairing.axes(data.manifest, "lr"))
+        for arm in data.arms
     ]
-    shown, lrs = rows[:MOST_ROWS], pairing.values(manifest, "lr")
+    shown, lrs = rows[:MAX_MAP_ROWS], pairing.values(data.manifest, "lr")
+    is_crowded = len(lrs) > 10
     with canvas(1.4 + 0.42 * len(shown)) as figure:
         axes = figure.subplots()
-        for y, (_, mine) in enumerate(shown):
+        for y, (_, trials_of_row) in enumerate(shown):
             for x, lr in enumerate(lrs):
-                _cell(axes, (x, y), mine.loc[mine["lr"] == lr, "status"], 8 if len(lrs) <= 10 else 6.5)
-        axes.set_xticks(range(len(lrs)), [formatting.value(lr) for lr in lrs], rotation=0 if len(lrs) <= 10 else 45)
+                statuses = trials_of_row.loc[trials_of_row["lr"] == lr, "status"]
+                _draw_cell(axes, x, y, statuses, 6.5 if is_crowded else 8)
+        axes.set_xticks(range(len(lrs)), [formatting.value(lr) for lr in lrs], rotation=45 if is_crowded else 0)
         axes.set_yticks(range(len(shown)), [label_text(name) for name, _ in shown])
         axes.set(xlim=(-0.55, len(lrs) - 0.45), ylim=(len(shown) - 0.45, -0.55), xlabel="learning rate")
-        axes.set_ylabel(label_text(manifest.compare))
+        axes.set_ylabel(label_text(data.compare.replace("_", " ")))
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        for status, grey in GREYS.items():
+        for status, grey in GREY_OF_FAILURE.items():
             axes.bar(0, 0, color=grey, label=status.replace("_", " "))
-        legend(figure, [axes])
-    left_out = f"Shown: {len(shown)} of {len(rows)} rows, all are in trials.csv. " if len(rows) > len(shown) else ""
-    yield ReportFigure(
+    yield report_figure(
+        data,
+        figure,
         name="failures",
         title="Where does training fail?",
-        figure=figure,
         caption=(
-            f"Trials that failed to train, of those that ended: nonfinite, the loss became infinite or NaN; no better "
-            f"than init, the training loss ended no lower than it began. A bar as wide as its cell: all of them. "
-            f"{left_out}{seeds(trials)} {counted(trials, manifest)} {setting(results)}"
+            "Trials that failed to train, of those that ended: nonfinite, the loss became infinite or NaN; no better "
+            "than init, the training loss ended no lower than it began. A bar as wide as its cell: all of them."
         ),
-        alt=_alt(rows),
+        alt=_alt_of_map(rows),
+        shown=(len(shown), len(rows), "rows, all are in trials.csv"),
     )
 
 
-def _cell(axes: Axes, at: tuple[int, int], statuses: "pd.Series[str]", size: float) -> None:
+def _draw_cell(axes: Axes, x: int, y: int, statuses: "pd.Series[str]", size: float) -> None:
     """How many failed, in figures, and below it a bar of their share by how they failed."""
     if statuses.empty:
         return
-    x, y = at
-    axes.barh(y + 0.2, 0.9, height=0.26, left=x - 0.45, color="#e9e9e9")
-    left, failed = x - 0.45, 0
-    for status, grey in GREYS.items():
+    axes.barh(y + 0.2, CELL, height=0.26, left=x - CELL / 2, color="#e9e9e9")
+    left, failed = x - CELL / 2, 0
+    for status, grey in GREY_OF_FAILURE.items():
         count = int((statuses == status).sum())
-        width = 0.9 * count / len(statuses)
+        width = CELL * count / len(statuses)
         axes.barh(y + 0.2, width, height=0.26, left=left, color=grey)
         left, failed = left + width, failed + count
     weight, ink = ("bold", "#000000") if failed else ("normal", "#767676")
     axes.text(x, y - 0.14, f"{failed}/{len(statuses)}", ha="center", va="center", size=size, weight=weight, color=ink)
 
 
-def _alt(rows: list[tuple[str, pd.DataFrame]]) -> str:
-    worst = [
+def _alt_of_map(rows: list[tuple[str, pd.DataFrame]]) -> str:
+    failed = [
         f"{name} at lr {formatting.value(lr)}"
-        for name, mine in rows
-        for lr, here in mine.groupby("lr")
-        if here["status"].isin(FAILED).all()
+        for name, trials in rows
+        for lr, trials_at_lr in trials.groupby("lr")
+        if trials_at_lr["status"].isin(FAILED).all()
     ]
-    more = f" and {len(worst) - 12} more" if len(worst) > 12 else ""
-    return f"Map of failures by arm and learning rate. All seeds fail for: {formatting.listing(worst[:12])}{more}."
+    if not failed:
+        return "Map of failures by arm and learning rate. Nowhere do all seeds fail."
+    more = f" and {len(failed) - MAX_FAILED_IN_ALT} more" if len(failed) > MAX_FAILED_IN_ALT else ""
+    listed = formatting.listing(failed[:MAX_FAILED_IN_ALT])
+    return f"Map of failures by arm and learning rate. All seeds fail for: {listed}{more}."

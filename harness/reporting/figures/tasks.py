@@ -8,103 +8,91 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import score_words
-from harness.analysis.stats import cross_fitted, iqm, mean_ranks, normalised, performance_profile
-from harness.reporting.figures.frame import (
-    ReportFigure,
-    canvas,
-    color_of,
-    counted,
-    label_text,
-    legend,
-    line_of,
-    over_lr,
-    points_of,
-)
+from harness.analysis.stats import iqm, mean_ranks, normalised, performance_profile
+from harness.reporting.figures.drawing import canvas
+from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.style import label_text
+from harness.reporting.figures.tuning import scores_by_lr, tuned_scores
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
-METRIC = "test_accuracy"
-FEWEST = 3  # tasks: a share of fewer says nothing
+MIN_TASKS = 3  # a share of fewer says nothing
 THRESHOLDS = np.linspace(0, 1, 101)
-
-Array = NDArray[np.float64]
 
 
 def task_profile(results: Results) -> Iterator[ReportFigure]:
     """The share of data sets on which an arm's normalised accuracy exceeds each level (Agarwal et al. 2021)."""
     manifest = results.manifest
-    if manifest.compare == "dataset" or len(pairing.values(manifest, "dataset")) < FEWEST:
+    if manifest.compare == "dataset" or len(pairing.values(manifest, "dataset")) < MIN_TASKS:
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
-    for suffix, where, trials in points_of(results, "dataset", *(["lr"] if over_lr(manifest) else [])):
-        scores = _scores(trials, manifest)
+    for data in points_of(results, "dataset", *(["lr"] if over_lr(manifest) else [])):
+        scores = _scores_by_task(data)
         tasks = len(next(iter(scores.values()))) if scores else 0
-        if tasks < FEWEST:
+        if tasks < MIN_TASKS:
             continue
-        arms = pairing.arms(manifest)
-        with canvas(3.0) as figure:
+        with canvas(3.0, data.compare) as figure:
             axes = figure.subplots()
-            for arm, of in scores.items():
-                share, low, high = performance_profile(of, THRESHOLDS, rng)
-                axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=color_of(arm, arms))
-                axes.step(THRESHOLDS, share, where="post", lw=1.6, label=label_text(arm), **line_of(arm, arms))
+            for arm, scores_of_arm in scores.items():
+                share, low, high = performance_profile(scores_of_arm, THRESHOLDS, rng)
+                axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=data.palette[arm])
+                axes.step(THRESHOLDS, share, where="post", lw=1.6, label=label_text(arm), **data.line(arm))
             axes.set(xlabel="normalised test accuracy, above", ylabel="share of tasks", ylim=(-0.03, 1.03))
-            legend(figure, [axes], manifest.compare)
-        chosen = ", each at the learning rate that validation on the other seeds chooses" if over_lr(manifest) else ""
-        yield ReportFigure(
-            name=f"tasks{suffix}",
-            title="How do the arms do over all tasks?" + (f" ({where})" if where else ""),
-            figure=figure,
+        tuned = ", with the learning rate chosen on the other seeds" if over_lr(manifest) else ""
+        yield report_figure(
+            data,
+            figure,
+            name="tasks",
+            title="How do the arms do over all tasks?",
             caption=(
                 f"The share of {formatting.count(tasks, 'task')} on which the mean over seeds of (accuracy - chance) / "
-                f"(1 - chance) exceeds each level{chosen}; bands are 95 % bootstrap intervals over seeds within each "
-                f"task, and say nothing of other tasks. {_summary(scores)} Tasks that an arm lacks are left out of "
-                f"all. No test is made here. {counted(trials, manifest)} {score_words(METRIC)}"
+                f"(1 - chance) exceeds each level{tuned}; bands are 95 % bootstrap intervals over seeds within each "
+                f"task, and say nothing of other tasks. {_iqm_and_ranks(scores)} Tasks that an arm lacks are left out "
+                f"of all."
             ),
-            alt=f"Falling step curves by arm of the share of tasks over normalised accuracy. {_summary(scores)}",
+            alt=f"Falling step curves by arm of the share of tasks over normalised accuracy. {_iqm_and_ranks(scores)}",
+            sample=f"n = {formatting.count(tasks, 'task')}, {UNTESTED}.",
+            metric="test_accuracy",
         )
 
 
-def _scores(trials: pd.DataFrame, manifest: Manifest) -> dict[Any, Array]:
+def _scores_by_task(data: ResultSlice) -> dict[Any, NDArray[np.float64]]:
     """Per arm its normalised scores [task, seed], NaN where a seed has none; of the tasks that all arms have."""
-    found = {
-        arm: {task: _task(mine, manifest) for (task,), mine in of.groupby(["dataset"], sort=False)}
-        for arm in pairing.arms(manifest)
-        if not (of := trials[trials[manifest.compare] == arm]).empty
+    by_task = {
+        arm: {task: _task_scores(trials, data.manifest) for (task,), trials in rows.groupby(["dataset"], sort=False)}
+        for arm, rows in data.by_arm(data.trials)
     }
-    known = {arm: {task for task, scores in tasks.items() if len(scores)} for arm, tasks in found.items()}
-    shared = [t for t in pairing.values(manifest, "dataset") if all(t in tasks for tasks in known.values())]
-    return {arm: _stacked([tasks[task] for task in shared]) for arm, tasks in found.items()} if shared else {}
+    shared = [
+        task
+        for task in pairing.values(data.manifest, "dataset")
+        if all(len(tasks.get(task, ())) for tasks in by_task.values())
+    ]
+    return {arm: _padded([tasks[task] for task in shared]) for arm, tasks in by_task.items()} if shared else {}
 
 
-def _task(trials: pd.DataFrame, manifest: Manifest) -> Array:
+def _task_scores(trials: pd.DataFrame, manifest: Manifest) -> NDArray[np.float64]:
     """The normalised score of each seed at one task."""
     guess = (1 / trials["classes"].astype("float64")).min()
     if not over_lr(manifest):
-        scored = pairing.score_units(trials, METRIC)["score"].dropna().to_numpy("float64")
+        scored = pairing.score_units(trials, "test_accuracy")["score"].dropna().to_numpy("float64")
         return normalised(scored, np.full(len(scored), guess))
-    validation, test = (
-        pairing.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").to_numpy("float64")
-        for metric in ("val_accuracy", METRIC)
-    )
-    whole = ~(np.isnan(validation) | np.isnan(test)).any(axis=1)
-    if whole.sum() < 2:
+    scores = scores_by_lr(trials)
+    if len(scores[1]) < 2:
         return np.empty(0)
-    scored = cross_fitted(validation[whole], test[whole])
-    return normalised(scored, np.full(len(scored), guess))
+    tuned = np.asarray(tuned_scores(scores), dtype=np.float64)
+    return normalised(tuned, np.full(len(tuned), guess))
 
 
-def _stacked(scores: list[Array]) -> Array:
+def _padded(scores: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     longest = max(map(len, scores))
-    return np.array([np.pad(of, (0, longest - len(of)), constant_values=np.nan) for of in scores])
+    return np.array([np.pad(row, (0, longest - len(row)), constant_values=np.nan) for row in scores])
 
 
-def _summary(scores: Mapping[Any, Array]) -> str:
-    means = {arm: np.nanmean(of, axis=1) for arm, of in scores.items()}
+def _iqm_and_ranks(scores: Mapping[Any, NDArray[np.float64]]) -> str:
+    means = {arm: np.nanmean(scores_of_arm, axis=1) for arm, scores_of_arm in scores.items()}
     ranks = mean_ranks(np.stack(list(means.values()), axis=1))
-    said = [
+    parts = [
         f"{formatting.value(arm)} {iqm(mean):.2f} and {rank:.1f}"
         for (arm, mean), rank in zip(means.items(), ranks, strict=True)
     ]
-    return f"Interquartile mean and mean rank: {formatting.listing(said)}."
+    return f"Interquartile mean and mean rank: {formatting.listing(parts)}."

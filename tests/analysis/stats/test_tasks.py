@@ -13,11 +13,11 @@ def rng():
 
 
 def test_tasks_are_the_unit_however_many_seeds_one_has():
-    found = stats.iqm_interval(SCORES, rng())
-    assert found.estimate == pytest.approx(np.mean([0.3, 0.6, 0.6]))  # the middle of five task means
-    assert found.low <= found.estimate <= found.high
+    interval = stats.iqm_interval(SCORES, rng())
+    assert interval.estimate == pytest.approx(np.mean([0.3, 0.6, 0.6]))  # the middle of five task means
+    assert interval.low <= interval.estimate <= interval.high
     doubled = np.hstack([SCORES, SCORES])
-    assert stats.iqm_interval(doubled, rng()).estimate == pytest.approx(found.estimate)
+    assert stats.iqm_interval(doubled, rng()).estimate == pytest.approx(interval.estimate)
 
 
 def test_a_profile_is_the_share_of_tasks_above_each_threshold():

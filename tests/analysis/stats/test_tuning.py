@@ -18,11 +18,11 @@ def grids(seed=3, seeds=SEEDS, lrs=LRS):
 
 def test_the_expected_best_of_k_is_the_mean_over_all_ways_to_draw_k():
     validation, test = grids()
-    found = stats.best_of_k(validation, test)
+    expected_best = stats.best_of_k(validation, test)
     for seed, k in itertools.product(range(SEEDS), range(1, LRS + 1)):
         others = np.delete(validation, seed, axis=0).mean(axis=0)
         tried = [max(draw, key=lambda lr: others[lr]) for draw in itertools.combinations(range(LRS), k)]
-        assert found[seed, k - 1] == pytest.approx(np.mean([test[seed, lr] for lr in tried]))
+        assert expected_best[seed, k - 1] == pytest.approx(np.mean([test[seed, lr] for lr in tried]))
 
 
 def test_the_best_of_the_whole_grid_is_the_cross_fitted_score():
@@ -70,8 +70,8 @@ def test_no_copy_of_a_seed_in_a_resample_chooses_its_own_lr():
     rng, nothing, middles = np.random.default_rng(5), np.zeros((SEEDS, 10)), []
     for _ in range(60):
         scores = rng.normal(0.8, 0.02, (SEEDS, 10))  # validation is the test: whoever chooses its own is flattered
-        found = stats.tuned_difference((scores, scores), (nothing, nothing), rng)
-        middles.append((found.low + found.high) / 2)
+        interval = stats.tuned_difference((scores, scores), (nothing, nothing), rng)
+        middles.append((interval.low + interval.high) / 2)
     assert np.mean(middles) == pytest.approx(0.8, abs=0.004)
 
 
@@ -83,6 +83,6 @@ def test_the_interval_of_a_tuned_difference_covers_the_truth_at_the_nominal_rate
     for _ in range(100):
         luck = rng.normal(0, 0.01, (n, 1))
         sides = [truth + luck + rng.normal(0, 0.01, (2, n, LRS)) + better for better in (0.02, 0.0)]
-        found = stats.tuned_difference(tuple(sides[0]), tuple(sides[1]), rng)
-        inside.append(found.low <= 0.02 <= found.high)
+        interval = stats.tuned_difference(tuple(sides[0]), tuple(sides[1]), rng)
+        inside.append(interval.low <= 0.02 <= interval.high)
     assert 0.88 <= np.mean(inside) <= 0.99

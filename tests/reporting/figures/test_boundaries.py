@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import DamageError
-from harness.reporting.figures.boundaries import UNKNOWN, decision_boundaries
+from harness.reporting.figures.boundaries import NO_CLASS, boundary_maps
 from harness.reporting.staleness import digest_of
 from tests.support.manifests import a_manifest
 from tests.support.simulated import simulate
@@ -18,7 +18,7 @@ HEIGHT, WIDTH = 7, 9
 def plane(path, **changes):
     classes = np.zeros((HEIGHT, WIDTH), np.uint8)
     classes[2, 4:] = 1
-    classes[5, 0] = UNKNOWN
+    classes[5, 0] = NO_CLASS
     sides = {"x": np.linspace(-1, 1, WIDTH, dtype=np.float32), "y": np.linspace(-2, 2, HEIGHT, dtype=np.float32)}
     np.savez_compressed(path, **{**sides, "classes": classes, **changes})
 
@@ -37,18 +37,18 @@ def results(tmp_path):
 
 
 def test_each_arm_has_a_row_and_telling_learning_rates_and_the_ends_a_column(results):
-    (picture,) = decision_boundaries(results)
-    maps = [axes for axes in picture.figure.axes if axes.images]
+    (drawn,) = boundary_maps(results)
+    maps = [axes for axes in drawn.figure.axes if axes.images]
     assert len(maps) == 2 * 4
     assert [axes.get_title().partition("\n")[0] for axes in maps[:4]] == ["lr 0.01", "lr 0.1", "lr 0.3", "lr 3"]
     assert [maps[0].get_ylabel(), maps[4].get_ylabel()] == ["batch", "none"]
-    assert "n = 1, seed 3" in picture.caption
-    assert "none at lr 3 nonfinite" in picture.alt
+    assert "n = 1, seed 3" in drawn.caption
+    assert "none at lr 3 nonfinite" in drawn.alt
 
 
 def test_a_point_has_the_colour_of_its_class_and_none_is_white(results):
-    (picture,) = decision_boundaries(results)
-    (image,) = picture.figure.axes[0].images
+    (drawn,) = boundary_maps(results)
+    (image,) = drawn.figure.axes[0].images
     shown = image.get_array()
     assert shown.shape == (HEIGHT, WIDTH, 3)
     assert tuple(image.get_extent()) == (-1, 1, -2, 2)
@@ -57,8 +57,8 @@ def test_a_point_has_the_colour_of_its_class_and_none_is_white(results):
     assert (shown[2, 4] == shown[2, 8]).all()
 
 
-def test_without_planes_there_is_no_picture(tmp_path):
-    assert list(decision_boundaries(simulate(tmp_path, AXES))) == []
+def test_without_planes_there_is_no_figure(tmp_path):
+    assert list(boundary_maps(simulate(tmp_path, AXES))) == []
 
 
 def test_a_report_is_made_again_when_a_plane_changes(results):
@@ -82,11 +82,11 @@ def test_a_file_that_holds_anything_else_is_refused(results, changes):
     for path in (results.folder / "data" / "planes").iterdir():
         plane(path, **changes)
     with pytest.raises(DamageError, match="remove it"):
-        list(decision_boundaries(results))
+        list(boundary_maps(results))
 
 
 def test_where_learning_rates_are_no_axis_there_is_one_column(results):
     trials = results.trials[results.trials["lr"] == 0.1]
     manifest = replace(results.manifest, axes={"norm": ["batch", "none"], "seed": [3, 5]})
-    (picture,) = decision_boundaries(replace(results, trials=trials, manifest=manifest))
-    assert len([axes for axes in picture.figure.axes if axes.images]) == 2
+    (drawn,) = boundary_maps(replace(results, trials=trials, manifest=manifest))
+    assert len([axes for axes in drawn.figure.axes if axes.images]) == 2

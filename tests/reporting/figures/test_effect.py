@@ -1,4 +1,4 @@
-"""The picture of effects, for those who can't see it."""
+"""The figure of effects, for those who can't see it."""
 
 from dataclasses import replace
 
@@ -10,20 +10,20 @@ from tests.support.simulated import simulate
 ACCURACY = {"layer": 0.5, "batch": 0.9, "none": 0.7}
 
 
-def test_the_picture_in_words_names_the_arms_that_differ_also_where_there_is_one_grid_point(tmp_path):
+def test_the_figure_in_words_names_the_arms_that_differ_also_where_there_is_one_grid_point(tmp_path):
     results = simulate(tmp_path, {"norm": list(ACCURACY), "seed": range(10)})
     luck = results.trials["seed"] / 1000
     trials = results.trials.assign(status="ok", test_accuracy=results.trials["norm"].map(ACCURACY) + luck)
-    (picture,) = effect_at_each_point(replace(results, trials=trials))
-    assert picture.alt.endswith("differences from none. After correction, better are batch and worse are layer.")
+    (drawn,) = effect_at_each_point(replace(results, trials=trials))
+    assert drawn.alt.endswith("differences from none. After correction, batch is better and layer is worse.")
 
 
 def test_a_failed_trial_stands_below_the_chance_of_its_own_data_set(tmp_path):
     classes = {"digits": 10, "circles": 2}
     results = simulate(tmp_path, {"norm": ["batch", "none"], "dataset": list(classes), "seed": range(7)})
     trials = results.trials.assign(status="no_better_than_init", classes=results.trials["dataset"].map(classes))
-    (picture,) = effect_at_each_point(replace(results, trials=trials))
-    top, _ = picture.figure.axes
+    (drawn,) = effect_at_each_point(replace(results, trials=trials))
+    top, _ = drawn.figure.axes
     ticks = [line.get_ydata().max() for line in top.get_lines() if line.get_marker() == "_"]
     assert sorted(ticks) == pytest.approx([0.07, 0.07, 0.47, 0.47])
     assert {line.get_ydata()[0] for line in top.get_lines() if line.get_linestyle() == ":"} == {0.1, 0.5}
@@ -33,11 +33,11 @@ def test_points_of_many_axes_are_named_by_what_sets_them_apart(tmp_path):
     axes = {"norm": ["batch", "none"], "init": ["he", "xavier"], "optimizer": ["sgd", "adamw"], "batch_size": [8, 256]}
     results = simulate(tmp_path, {**axes, "schedule": ["constant", "cosine"], "seed": range(7)})
     away = (results.trials[["init", "optimizer", "batch_size", "schedule"]] != ["he", "sgd", 8, "constant"]).sum(axis=1)
-    (picture,) = effect_at_each_point(replace(results, trials=results.trials[away <= 1]))
-    labels = [label.get_text() for label in picture.figure.axes[1].get_xticklabels()]
+    (drawn,) = effect_at_each_point(replace(results, trials=results.trials[away <= 1]))
+    labels = [label.get_text() for label in drawn.figure.axes[1].get_xticklabels()]
     apart = ["usual point", "init xavier", "optimizer adamw", "batch size 256", "schedule cosine"]
     assert sorted(labels) == sorted(apart)
-    assert "usual point: init he, optimizer sgd, batch size 8, schedule constant." in picture.caption
+    assert "usual point: init he, optimizer sgd, batch size 8, schedule constant." in drawn.caption
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_points_of_many_axes_are_named_by_what_sets_them_apart(tmp_path):
     ],
 )
 def test_a_line_joins_grid_points_only_where_they_lie_along_one_number(tmp_path, axes, joined):
-    (picture,) = effect_at_each_point(simulate(tmp_path, {"norm": ["batch", "none"], **axes, "seed": range(7)}))
-    means = [line for line in picture.figure.axes[0].get_lines() if line.get_label() in ("batch", "none")]
+    (drawn,) = effect_at_each_point(simulate(tmp_path, {"norm": ["batch", "none"], **axes, "seed": range(7)}))
+    means = [line for line in drawn.figure.axes[0].get_lines() if line.get_label() in ("batch", "none")]
     assert len(means) == 2
     assert all((line.get_linestyle() != "None") == joined for line in means)
-    assert ("the line is their mean" in picture.caption) == joined
-    assert ("the diamond is their mean" in picture.caption) != joined
+    assert ("the line is their mean" in drawn.caption) == joined
+    assert ("the diamond is their mean" in drawn.caption) != joined

@@ -1,4 +1,4 @@
-"""What probes measured, in pictures."""
+"""What probes measured, in figures."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.reporting.figures.probes import BY_LAYER, activation_percentiles, landscape, probes_by_layer
+from harness.reporting.figures.probes import BY_LAYER, activation_percentiles, landscape_bands, probes_by_layer
 from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.03, 0.1], "seed": [0, 1, 2]}
@@ -49,40 +49,40 @@ def drawn_lines(axes, label):
 
 def test_what_was_not_probed_is_not_drawn(tmp_path):
     results = simulate(tmp_path, AXES)
-    assert [*activation_percentiles(results), *probes_by_layer(results), *landscape(results)] == []
+    assert [*activation_percentiles(results), *probes_by_layer(results), *landscape_bands(results)] == []
 
 
-def test_every_quantity_of_layers_has_its_picture_at_three_steps(results):
-    pictures = {picture.name: picture for picture in probes_by_layer(results)}
-    assert set(pictures) == set(BY_LAYER)
-    titles = [axes.get_title() for axes in pictures["gradient_norm"].figure.axes]
+def test_every_quantity_of_layers_has_its_figure_at_three_steps(results):
+    drawn_figures = {drawn.name: drawn for drawn in probes_by_layer(results)}
+    assert set(drawn_figures) == set(BY_LAYER)
+    titles = [axes.get_title() for axes in drawn_figures["gradient_norm"].figure.axes]
     assert titles == ["step 0", "step 80", "step 120"]
 
 
 def test_a_profile_shows_the_mean_over_seeds_of_each_layer(results):
-    (picture,) = (picture for picture in probes_by_layer(results) if picture.name == "dead")
-    (line,) = drawn_lines(picture.figure.axes[1], "none")
+    (drawn,) = (drawn for drawn in probes_by_layer(results) if drawn.name == "dead")
+    (line,) = drawn_lines(drawn.figure.axes[1], "none")
     expected = [np.mean([law("dead", layer, 80, seed) for seed in AXES["seed"]]) for layer in range(1, LAYERS + 1)]
     np.testing.assert_allclose(line.get_ydata(), expected)
     np.testing.assert_array_equal(line.get_xdata(), range(1, LAYERS + 1))
 
 
 def test_trials_of_one_learning_rate_are_shown_which_is_named(results):
-    for picture in [*activation_percentiles(results), *landscape(results)]:
-        assert "(lr 0.1)" in picture.title
-        assert "n = 3 seeds" in picture.caption
-        assert "of 3" in picture.caption  # trials of that learning rate, not of all
+    for drawn in [*activation_percentiles(results), *landscape_bands(results)]:
+        assert "(lr 0.1)" in drawn.title
+        assert "n = 3 seeds" in drawn.caption
+        assert "of 3" in drawn.caption  # trials of that learning rate, not of all
 
 
 def test_activations_are_shown_for_the_first_a_middle_and_the_last_layer(results):
-    (picture,) = activation_percentiles(results)
-    assert [axes.get_ylabel() for axes in picture.figure.axes[::2]] == ["layer 1", "layer 3", "layer 5"]
-    assert [axes.get_title() for axes in picture.figure.axes[:2]] == ["batch", "none"]
+    (drawn,) = activation_percentiles(results)
+    assert [axes.get_ylabel() for axes in drawn.figure.axes[::2]] == ["layer 1", "layer 3", "layer 5"]
+    assert [axes.get_title() for axes in drawn.figure.axes[:2]] == ["batch", "none"]
 
 
 def test_the_band_of_the_landscape_reaches_from_the_smallest_to_the_largest(results):
-    (picture,) = landscape(results)
-    for axes, (low, high) in zip(picture.figure.axes, ((1, 2), (3, 4)), strict=True):
+    (drawn,) = landscape_bands(results)
+    for axes, (low, high) in zip(drawn.figure.axes, ((1, 2), (3, 4)), strict=True):
         (top,) = drawn_lines(axes, "batch")
         bottom = axes.get_lines()[0]
         np.testing.assert_allclose(bottom.get_ydata(), np.add(STEPS, low))
@@ -93,4 +93,4 @@ def test_values_that_are_missing_or_zero_are_drawn_too(tmp_path):
     results = probed(tmp_path)
     values = results.curves["value"].mask(results.curves["step"] == 40, np.nan).mask(results.curves["step"] == 80, 0.0)
     odd = replace(results, curves=results.curves.assign(value=values))
-    assert len([*activation_percentiles(odd), *probes_by_layer(odd), *landscape(odd)]) == len(BY_LAYER) + 2
+    assert len([*activation_percentiles(odd), *probes_by_layer(odd), *landscape_bands(odd)]) == len(BY_LAYER) + 2

@@ -1,4 +1,4 @@
-"""The picture of the time to a target: it says of a failed trial what the verdict says."""
+"""The figure of the time to a target: it says of a failed trial what the verdict says."""
 
 from harness.reporting.figures.curves import time_to_target
 from harness.spec.claim import Claim
@@ -11,8 +11,8 @@ def test_a_trial_that_reached_the_target_and_then_failed_has_not_arrived(tmp_pat
     results.trials["steps_to_target"] = 40
     results.trials["status"] = "ok"
     results.trials.loc[(results.trials["norm"] == "batch") & (results.trials["seed"] < 2), "status"] = "nonfinite"
-    (picture,) = time_to_target(results)
-    (axes,) = picture.figure.axes
+    (drawn,) = time_to_target(results)
+    (axes,) = drawn.figure.axes
     shares = {line.get_label(): line.get_ydata()[-1] for line in axes.get_lines()}
     assert (shares["batch"], shares["none"]) == (0.75, 1.0)
-    assert "A trial that failed to train counts as the whole budget of steps." in picture.caption
+    assert "A trial that failed to train counts as the whole budget of steps." in drawn.caption

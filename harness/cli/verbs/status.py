@@ -21,27 +21,27 @@ def status(options: argparse.Namespace) -> int:
     """Print how far a suite is; the exit code."""
     suite = load_suite(options.suite)
     _, manifest, table = refresh(suite, options.results)
-    chosen = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only))
-    rows = table[table["key"].isin({trial.key for trial in chosen})]
+    selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only))
+    rows = table[table["key"].isin({trial.key for trial in selected})]
     counts = pd.crosstab(rows[suite.suite.compare].astype(str), rows["status"])
     counts = counts.reindex(columns=[name for name in ORDER if name in counts.columns])
-    have = int(rows["status"].isin(FINISHED).sum())
+    n_finished = int(rows["status"].isin(FINISHED).sum())
     without = rows[rows["status"].isin(NO_RESULT)]
     if options.json:
-        print(json.dumps(_as_json(suite.name, rows, counts, have)))
+        print(json.dumps(_counts_as_json(suite.name, rows, counts, n_finished)))
         return 0
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
         print(f"{key} {name}: python -m harness show {key}")
-    print(f"{have} of {len(rows)} trials have a result; {_next(str(suite.path), rows)}")
+    print(f"{n_finished} of {len(rows)} trials have a result; {_next(str(suite.path), rows)}")
     return 0
 
 
-def _as_json(name: str, rows: pd.DataFrame, counts: pd.DataFrame, have: int) -> dict[str, Any]:
+def _counts_as_json(name: str, rows: pd.DataFrame, counts: pd.DataFrame, n_finished: int) -> dict[str, Any]:
     return {
         "suite": name,
         "trials": len(rows),
-        "with_result": have,
+        "with_result": n_finished,
         "by_status": {str(key): int(count) for key, count in rows["status"].value_counts().items()},
         "by_arm": {str(arm): {str(s): int(n) for s, n in row.items()} for arm, row in counts.iterrows()},
         "without_result": rows.loc[rows["status"].isin(NO_RESULT), ["key", "status"]].to_dict("records"),

@@ -12,18 +12,17 @@ from pathlib import Path
 from rich.table import Table
 
 from harness.cli.console import Console
-from harness.execution.messages import InspectRequest, InspectResult
+from harness.execution.executors.scheduler import request
+from harness.execution.messages import Finding, InspectRequest, InspectResult
 from harness.execution.pool import pool_of
-from harness.execution.scheduler import request
 from harness.execution.stop_flag import stopping
 
-Finding = tuple[str, str, str]  # what, what was found, remedy where something is missing
 ENOUGH_DISK = 2**30  # bytes
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print what was found; the exit code is 4 where trials can't be trained at all."""
-    findings = [*_here(options.results), *_packages()]
+    """Print what this machine has; the exit code is 4 where trials can't be trained at all."""
+    findings = [*system_findings(options.results), *_package_findings()]
     with stopping(None) as stop, pool_of(1) as pool:
         answer = request(pool, InspectRequest(), stop)
     if answer is None:
@@ -34,34 +33,30 @@ def doctor(options: argparse.Namespace) -> int:
     for finding in findings:
         table.add_row(*finding)
     Console().print(table)
-    missing = [what for what, _, remedy in findings if remedy]
-    said = f"to look at: {', '.join(missing)}" if missing else "all is well"
-    print(f"{said}; try it with: python -m harness run suites/circles")
+    problems = [name for name, _, remedy in findings if remedy]
+    conclusion = f"problems: {', '.join(problems)}" if problems else "all is well"
+    print(f"{conclusion}; try it with: python -m harness run suites/circles")
     return 0
 
 
-def _here(results: Path) -> Iterator[Finding]:
+def system_findings(results: Path) -> Iterator[Finding]:
+    """Python, cores, disk, the results folder and a browser."""
     yield "python", sys.version.split()[0], "" if sys.version_info >= (3, 11) else "use Python 3.11 or later"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield "cores", str(cores), ""
     folder = next(path for path in [results.absolute(), *results.absolute().parents] if path.exists())
     free = shutil.disk_usage(folder).free
-    yield (
-        "disk",
-        f"{free / 2**30:.1f} GiB free for {results}",
-        "" if free > ENOUGH_DISK else "make room, or give --results",
-    )
-    writable = folder.is_dir() and os.access(folder, os.W_OK)
-    yield (
-        "results",
-        f"{results} can be written" if writable else f"{folder} can't be written",
-        "" if writable else "give --results",
-    )
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    yield "browser", found or "no Chromium (only tests of the report's page need it)", ""
+    remedy = "" if free > ENOUGH_DISK else "make room, or give --results"
+    yield "disk", f"{free / 2**30:.1f} GiB free for {results}", remedy
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        yield "results", f"{results} can be written", ""
+    else:
+        yield "results", f"{folder} can't be written", "give --results"
+    browsers = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    yield "browser", next(browsers, "no Chromium (only tests of the report's page need it)"), ""
 
 
-def _packages() -> Iterator[Finding]:
+def _package_findings() -> Iterator[Finding]:
     for requirement in requires("harness") or []:
         if "extra ==" in requirement:
             continue

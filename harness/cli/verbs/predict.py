@@ -1,4 +1,4 @@
-"""`predict`: what a trained model says of examples."""
+"""`predict`: a trained model applied to examples."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from rich.table import Table
 from torch import Tensor
 
 from harness.cli.console import Console
-from harness.cli.export import functions_of
+from harness.cli.suite_functions import suite_functions
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import confusion, loss_and_accuracy, read_examples, scores
 from harness.export.load import load_with_facts
@@ -20,14 +20,15 @@ MOST_CONFUSED = 10
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Write a row for each example; say how right they are, where labels tell; the exit code."""
-    own = functions_of(options)
-    model, facts = load_with_facts(options.model, resolve_device(options.device), options.allow_pickle, own)
-    params = facts["init_params"]
-    examples = read_examples(options.data, tuple(params["inputs"]), params["classes"], own)
+    """Write a row for each example; print accuracy and confusion where there are labels; the exit code."""
+    functions = suite_functions(options)
+    model, card = load_with_facts(options.model, resolve_device(options.device), options.allow_pickle, functions)
+    params = card["init_params"]
+    examples = read_examples(options.data, tuple(params["inputs"]), params["classes"], functions)
     out = scores(model, examples.x, params["classes"])
-    likely, named = out.double().softmax(1).max(1)
-    table = pd.DataFrame({"example": np.arange(len(out)), "prediction": named.numpy(), "probability": likely.numpy()})
+    probability, prediction = out.double().softmax(1).max(1)
+    columns = {"example": np.arange(len(out)), "prediction": prediction.numpy(), "probability": probability.numpy()}
+    table = pd.DataFrame(columns)
     if examples.y is not None:
         table["label"] = examples.y.numpy()
     write_atomically(options.output, csv_bytes(table))
@@ -47,8 +48,9 @@ def _print_confusion(counts: Tensor) -> None:
             table.add_row(str(label), *(str(count) if count else "" for count in row))
     else:
         table = Table("label", "predicted", "examples", title="mistaken most often")
-        wrong = counts.clone().fill_diagonal_(0).flatten()
-        for count, place in zip(*(found.tolist() for found in wrong.topk(MOST_CONFUSED)), strict=True):
+        mistakes = counts.clone().fill_diagonal_(0).flatten()
+        top = mistakes.topk(MOST_CONFUSED)
+        for count, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
             if count:
-                table.add_row(*map(str, (*divmod(place, len(counts)), count)))
+                table.add_row(*map(str, (*divmod(index, len(counts)), count)))
     Console().print(table)

@@ -1,0 +1,106 @@
+"""The pairs of trials that a claim compares, at each of its grid points."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis import formatting, pairing
+from harness.analysis.comparison import Comparison, compare
+from harness.analysis.curve_metrics import with_curve
+from harness.analysis.metrics import METRICS
+from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
+from harness.storage.tables import Results
+
+
+def other_arm(claim: Claim, manifest: Manifest) -> tuple[Any, dict[str, Any]]:
+    """The arm that a claim compares with at another grid point, and the axes in which that point differs."""
+    other_point = dict(claim.against)
+    return other_point.pop(manifest.compare, claim.than), other_point
+
+
+def other_arm_words(claim: Claim, manifest: Manifest) -> str:
+    """The other arm in words, with its grid point where it is another: "batch at world size 1"."""
+    than, other_point = other_arm(claim, manifest)
+    return f"{formatting.value(than)} at {formatting.point(other_point)}" if other_point else formatting.value(than)
+
+
+def claim_units(
+    claim: Claim, results: Results, columns: Mapping[str, "pd.Series[Any]"] | None = None
+) -> tuple[pd.DataFrame, str]:
+    """The trials of both arms, each at its own grid points, with a score; the name of the metric.
+
+    `columns` are further columns of the units, with the index of the trials.
+    """
+    trials, metric = with_curve(results, claim.metric, claim.at)
+    than, other_point = other_arm(claim, results.manifest)
+    arms = trials[results.manifest.compare]
+    at_ours, at_theirs = (
+        trials.index.isin(pairing.matching(trials, where).index)
+        for where in (claim.where, {**claim.where, **other_point})
+    )
+    kept = trials[((arms == claim.arm) & at_ours) | ((arms == than) & at_theirs)]
+    units = pairing.pairing_columns(pairing.score_units(kept, metric), results.manifest)
+    units = units.assign(**dict(columns or {}))
+    if claim.is_ratio:
+        positive = units["score"].where(units["score"] > 0)
+        units, metric = units.assign(score=np.log(positive)), f"{metric} as a ratio"
+    return units, metric
+
+
+def claim_pairs(
+    claim: Claim,
+    results: Results,
+    *,
+    is_swapped: bool = False,
+    columns: Mapping[str, "pd.Series[Any]"] | None = None,
+) -> list[pairing.Pairs]:
+    """The pairs at each grid point of the claim; swapped, they are those of the other arm against this one."""
+    units, metric = claim_units(claim, results, columns)
+    than, other_point = other_arm(claim, results.manifest)
+    points = pairing.pairs_of(
+        units,
+        results.manifest,
+        pairing.axes(results.manifest),
+        arm=claim.arm,
+        than=than,
+        metric=metric,
+        against=other_point,
+    )
+    return [pairs.swapped() for pairs in points] if is_swapped else points
+
+
+def is_larger_positive(claim: Claim) -> bool:
+    """Whether a difference is positive where the arm has more of the metric; else it has less, which is better."""
+    return claim.is_ratio or METRICS[claim.metric].sign > 0
+
+
+def with_other_arm_words(
+    comparison: Comparison, claim: Claim, results: Results, *, is_swapped: bool = False
+) -> Comparison:
+    """The comparison with the other arm named together with its grid point."""
+    if not claim.against:
+        return comparison
+    words = other_arm_words(claim, results.manifest)
+    return replace(comparison, arm=words) if is_swapped else replace(comparison, than=words)
+
+
+def compare_with_margin(
+    claim: Claim, results: Results, rng: np.random.Generator, *, is_swapped: bool = False
+) -> list[Comparison]:
+    """The comparison at each grid point, tested against the margin of the claim."""
+    return [
+        with_other_arm_words(
+            compare(pairs, margin=claim.margin, null=claim.margin, rng=rng), claim, results, is_swapped=is_swapped
+        )
+        for pairs in claim_pairs(claim, results, is_swapped=is_swapped)
+    ]
+
+
+def compare_equivalence(pairs: pairing.Pairs, margin: float, rng: np.random.Generator) -> Comparison:
+    """The comparison for equality: its sign-flip test is against the nearer end of the margin."""
+    nearer_end = float(np.copysign(margin, pairs.differences.sum()))
+    return compare(pairs, margin=margin, null=nearer_end, rng=rng)

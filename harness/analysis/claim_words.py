@@ -1,0 +1,56 @@
+"""The parts that statements of claims are made of: arms, margins and grid points in words."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from harness.analysis import formatting
+from harness.analysis.claim_pairs import other_arm_words
+from harness.analysis.curve_metrics import with_at
+from harness.analysis.metrics import METRICS
+from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimWords:
+    """A claim in parts; `where` and `by_more` begin with a comma and may be empty."""
+
+    arm: str
+    than: str  # with its grid point, where it is another than that of the arm
+    metric: str
+    better: str  # "higher", "lower", "sooner"
+    margin: str  # with its unit
+    by_more: str  # ", by more than 5.0 points"; empty where the margin is 0
+    where: str  # ", at lr 0.1 and 0.3"
+
+
+def claim_words(claim: Claim, manifest: Manifest, unit: formatting.Unit | None = None) -> ClaimWords:
+    """The parts of a claim; the unit of its margin is that of the metric if no other is given."""
+    metric = METRICS[with_at(claim.metric, claim.at)]
+    margin = formatting.amount(claim.margin, unit or margin_unit(claim))
+    return ClaimWords(
+        arm=formatting.value(claim.arm),
+        than=other_arm_words(claim, manifest),
+        metric=metric.words,
+        better=metric.better,
+        margin=margin,
+        by_more=f", by more than {margin}" if claim.margin else "",
+        where="".join(f", at {formatting.axis(name)} {_values(wanted)}" for name, wanted in claim.where.items()),
+    )
+
+
+def margin_unit(claim: Claim) -> formatting.Unit:
+    """The unit of the metric, or of its ratios."""
+    name = with_at(claim.metric, claim.at)
+    return METRICS[f"{name} as a ratio" if claim.is_ratio else name].unit
+
+
+def target_words(manifest: Manifest) -> str:
+    """The accuracy that the suite wants reached: "90.0 %"."""
+    return formatting.percent(manifest.target_accuracy or math.nan)
+
+
+def _values(wanted: Any) -> str:
+    values = wanted if isinstance(wanted, list | tuple) else [wanted]
+    return formatting.listing(formatting.value(value) for value in values)

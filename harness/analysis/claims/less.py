@@ -1,0 +1,36 @@
+"""`less`: the arm has less of a metric, whether that is good or not, by more than a margin or a factor."""
+
+import numpy as np
+
+from harness.analysis.claim_checks import check_against, check_metric
+from harness.analysis.claim_kind import ClaimKind
+from harness.analysis.claim_pairs import compare_with_margin, is_larger_positive
+from harness.analysis.claim_words import claim_words
+from harness.analysis.comparison import Comparison
+from harness.analysis.judging import judge_superiority
+from harness.spec.claim import Claim
+from harness.spec.manifest import Manifest
+from harness.storage.tables import Results
+
+
+def check_less(claim: Claim, manifest: Manifest) -> None:
+    check_metric(claim, manifest)
+    check_against(claim, manifest)
+
+
+def compare_less(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+    """The other arm comes first unless less of the metric is better: a positive difference has to mean less."""
+    return compare_with_margin(claim, results, rng, is_swapped=is_larger_positive(claim))
+
+
+def less_statement(claim: Claim, manifest: Manifest) -> str:
+    words = claim_words(claim, manifest)
+    return f"{words.arm} has a lower {words.metric} than {words.than}{words.by_more}{words.where}"
+
+
+LESS = ClaimKind(
+    check=check_less,
+    compare=compare_less,
+    judge=judge_superiority,
+    statement=less_statement,
+)

@@ -1,0 +1,47 @@
+"""Over which learning rates each arm and seed trains, and how much the choice of one matters."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.metrics import scores
+from harness.analysis.pairing import axes, by_point, score_units
+from harness.analysis.stats import UsableRange, lr_sensitivity, usable_range
+from harness.spec.manifest import Manifest
+
+
+def range_units(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """One row per arm, seed and grid point: the usable lr range, its decades being the score.
+
+    A seed has a score once all its learning rates have results: half a grid would look like a short range.
+    """
+    over = [*axes(manifest, "lr"), manifest.compare, "seed"]
+    target = manifest.target_accuracy
+    assert target is not None, "a claim on a range is refused where the suite has no target"
+    units = score_units(trials, "test_accuracy")
+    return pd.DataFrame([{**point, **_range_of_seed(rows, target)} for point, rows in by_point(units, over)])
+
+
+def _range_of_seed(rows: pd.DataFrame, target: float) -> dict[str, Any]:
+    if rows["score"].isna().any():
+        usable = UsableRange(np.nan, np.nan, np.nan, low_seen=True, high_seen=True)
+    else:
+        usable = usable_range(rows["lr"].to_numpy("float64"), rows["score"].to_numpy("float64"), target)
+    return {
+        **{name: int(rows[name].sum()) for name in ("failed", "finished", "trials")},
+        "score": usable.decades,
+        "low": usable.low,
+        "high": usable.high,
+        "low_seen": usable.low_seen,
+        "high_seen": usable.high_seen,
+        "sensitivity": _sensitivity(rows),
+    }
+
+
+def _sensitivity(rows: pd.DataFrame) -> float:
+    """The LR sensitivity in test loss of one seed; NaN until all its learning rates have results."""
+    losses = scores(rows, "test_loss")
+    if losses.isna().any():
+        return float("nan")
+    return lr_sensitivity(np.asarray(losses, dtype=np.float64), rows["initial_loss"].mean())

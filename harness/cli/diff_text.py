@@ -1,0 +1,46 @@
+"""What `compare` prints of two results: what changed, and a conclusion."""
+
+from harness.analysis import formatting, wording
+from harness.analysis.diff import ResultsDiff
+
+MOST_STATUS_CHANGES = 10
+
+
+def diff_lines(difference: ResultsDiff) -> list[str]:
+    """A line for each thing that differs, between a line that counts and one that concludes."""
+    n_same, n_both = (sum(column) for column in zip((0, 0), *difference.same_bits.values(), strict=True))
+    by_arm = ", ".join(f"{arm} {same} of {count}" for arm, (same, count) in difference.same_bits.items())
+    matched = formatting.count(difference.matched, "trial")
+    lines = [f"{difference.name}: {matched} in both, {n_same} of {n_both} the same to the bit ({by_arm})"]
+    if difference.only_before or difference.only_after:
+        only_before = formatting.count(difference.only_before, "trial")
+        lines.append(f"  only before: {only_before}; only after: {difference.only_after}")
+    if difference.without_result:
+        lines.append(
+            f"  left out, without a result in one of both: {formatting.count(difference.without_result, 'trial')}"
+        )
+    lines += [f"  {name.replace('_', ' ')}: {old}, then {new}" for name, (old, new) in difference.made_with.items()]
+    lines += [f"  {trial}: {old}, then {new}" for trial, old, new in difference.statuses[:MOST_STATUS_CHANGES]]
+    if len(difference.statuses) > MOST_STATUS_CHANGES:
+        lines.append(f"  ... and {len(difference.statuses) - MOST_STATUS_CHANGES} more trials that ended otherwise")
+    shown = [c for c in difference.comparisons if c.point.endswith("over all points") or c in difference.beyond_noise]
+    lines += [f"  {wording.finding(c, equivalence=False)}" for c in shown]
+    lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in difference.verdicts]
+    if difference.claims_apart:
+        lines.append(f"  left out, made by one of both suites: {formatting.count(difference.claims_apart, 'claim')}")
+    return [*lines, f"  {conclusion(difference)}"]
+
+
+def conclusion(difference: ResultsDiff) -> str:
+    """What the two results differ in, in one sentence."""
+    if difference.conditions["changed"]:
+        return f"CHANGED beyond noise: {difference.conditions['changed']}"
+    if difference.verdicts:  # near its limits, noise can turn a verdict too
+        return f"no score changed beyond noise, but {formatting.count(len(difference.verdicts), 'verdict')} turned"
+    if not difference.conditions["bits"]:
+        return "nothing changed"
+    untested = [c for c in difference.comparisons if c.n < c.seeds_needed]
+    if untested:
+        most = max(c.seeds_needed for c in untested)
+        return f"no verdict changed; too few seeds to test {len(untested)} differences, {most} would do"
+    return "nothing changed beyond noise"

@@ -1,0 +1,62 @@
+"""`compare`: what changed beyond noise between two results of the same suites."""
+
+import argparse
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.diff import ResultsDiff, diff
+from harness.cli.diff_text import diff_lines
+from harness.cli.fail_if import close_gate, parse_fail_if
+from harness.errors import UsageError
+from harness.storage.tables import read_results
+
+COMPARE_CONDITIONS = ("changed", "verdicts", "bits")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Print what changed from the results in one folder to those in the other; the exit code."""
+    asked = parse_fail_if(options.fail_if, COMPARE_CONDITIONS)
+    folders = _folders(options.before, options.after)
+    differences = [diff(read_results(before), read_results(after)) for before, after in folders]
+    if unmatched := [difference.name for difference in differences if not difference.matched]:
+        names = ", ".join(unmatched)
+        raise UsageError(f"{names}: no trial has the same settings in both; compare results of one suite")
+    if options.json:
+        print(json.dumps([_diff_as_json(difference) for difference in differences], allow_nan=False))
+    else:
+        for difference in differences:
+            print("\n".join(diff_lines(difference)))
+    cases = {name: "; ".join(filter(None, (d.conditions[name] for d in differences))) for name in COMPARE_CONDITIONS}
+    close_gate(asked, cases)
+    return 0
+
+
+def _folders(before: Path, after: Path) -> list[tuple[Path, Path]]:
+    """Two folders of one suite, or those of the suites that both folders have."""
+    for folder in (before, after):
+        if not folder.is_dir():
+            raise UsageError(f"no folder {folder}; name two folders of results, such as results/lr_sweep")
+    if all((folder / "suite.json").exists() for folder in (before, after)):
+        return [(before, after)]
+    names = [{path.parent.name for path in folder.glob("*/suite.json")} for folder in (before, after)]
+    if not (both := sorted(names[0] & names[1])):
+        raise UsageError(f"{before} and {after} hold no results of the same suite; name two folders with a suite.json")
+    return [(before / name, after / name) for name in both]
+
+
+def _diff_as_json(difference: ResultsDiff) -> dict[str, Any]:
+    beyond_noise = [asdict(comparison) for comparison in difference.beyond_noise]
+    values = {**asdict(difference), "beyond_noise": beyond_noise, "changed": difference.conditions["changed"]}
+    return {name: _json_value(value) for name, value in values.items()}
+
+
+def _json_value(value: Any) -> Any:
+    """The value as JSON has it: a number that is missing is null."""
+    if isinstance(value, dict):
+        return {name: _json_value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

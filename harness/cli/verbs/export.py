@@ -1,0 +1,60 @@
+"""`export`: the trained model of a trial, in a form that others can read."""
+
+import argparse
+from pathlib import Path
+
+from harness.cli.find_record import find_record
+from harness.cli.suite_functions import suite_functions
+from harness.errors import DamageError, HarnessError, ModelError, UsageError
+from harness.export import formats
+from harness.export.model_card import check
+from harness.io import write_atomically
+from harness.storage.records import ResultsDir, read_manifest
+from harness.training.checkpoint import Snapshot, load
+
+READERS = {  # format -> what reads it
+    "checkpoint": "harness.load_checkpoint({!r})",
+    "state_dict": "torch.load({!r}, weights_only=True)",
+    "module": "harness.load_model({!r}, allow_pickle=True)",
+    "safetensors": "safetensors.torch.load_file({!r})",
+    "onnx": "an ONNX runtime",
+    "torch-export": "torch.export.load({!r})",
+}
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the file and say what it holds; the exit code."""
+    record = find_record(options.results, options.trial)
+    results_dir, key, which = ResultsDir(record.parent.parent), record.stem, options.which
+    path = results_dir.model(key, which)
+    model = _load(path, key, results_dir)
+    try:
+        check(model.metadata)
+        if (model.metadata["key"], model.metadata["which"]) != (key, which):
+            raise DamageError("is not the model that its name says; remove it, and `run` trains it again")
+        data = formats.export(model, options.format, suite_functions(options))
+    except HarnessError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except Exception as error:
+        line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ModelError(f"{path} cannot be exported as {options.format}: {line}") from error
+    write_atomically(options.output, data)
+    metadata, reader = model.metadata, READERS[options.format].format(str(options.output))
+    accuracy = "none" if metadata["accuracy"] is None else f"{metadata['accuracy']:.4f}"
+    state = f"step {metadata['step']}, epoch {metadata['epoch']:.3g}, validation accuracy {accuracy}"
+    print(f"{options.output}: the {which} model of {key} ({state}), {len(data)} bytes; read it with: {reader}")
+    return 0
+
+
+def _load(path: Path, key: str, results_dir: ResultsDir) -> Snapshot:
+    try:
+        return load(path)
+    except FileNotFoundError as error:
+        manifest = read_manifest(results_dir)
+        suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
+        raise UsageError(
+            f"no weights of {key} were kept: set save_models=True in its suite and run it again, "
+            f"which trains what lacks them: python -m harness run {suite}"
+        ) from error
+    except DamageError as error:
+        raise DamageError(f"{error}; remove it, and `run` trains it again") from error

@@ -1,0 +1,76 @@
+"""`plan`: what would run and why, how long it may take, how many seeds a verdict needs. Trains nothing."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.analysis import formatting, pairing
+from harness.analysis.stats import seeds_needed
+from harness.analysis.validation import comparisons_of
+from harness.cli.progress import duration
+from harness.execution.executors.pool import PoolExecutor
+from harness.execution.messages import PreflightResult
+from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request
+from harness.execution.runner import load_and_check
+from harness.execution.stop_flag import stopping
+from harness.spec.claim import Claim
+from harness.spec.cohorts import longest_first, shape
+from harness.spec.manifest import Manifest, describe
+from harness.spec.selection import parse_only
+from harness.storage.records import ResultsDir, read_manifest
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print the plan; the exit code."""
+    (suite,) = load_and_check([options.suite])
+    manifest = describe(suite, list(suite.trials(device="cpu")))
+    results_dir = ResultsDir(options.results / suite.name)
+    run_options = RunOptions(only=parse_only(options.only), device=options.device, workers=options.workers)
+    print(suite.question)
+    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in manifest.axes.items()) or "no axis"
+    print(f"{manifest.trials} trials: {axes}; compared: {suite.suite.compare}")
+    _print_seeds(suite.suite.claims, manifest)
+    earlier = read_manifest(results_dir)
+    request = preflight_request(suite, results_dir, run_options, earlier, plan=None)
+    with stopping(None) as stop:
+        executor = PoolExecutor(workers=options.workers, device=options.device, stop=stop)
+        preflight = executor.preflight(replace(request, data_dir=None, measure=True))
+    if preflight is None:
+        return stop.exit_code
+    run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
+    _print_work(run_plan, preflight, executor.worker_count(preflight), f"python -m harness run {suite.path}")
+    return 0
+
+
+def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, command: str) -> None:
+    if not run_plan.pending:
+        count = len(run_plan.selected)
+        print(f"nothing to train: all {count} selected trials have ended; {command} writes the report")
+        return
+    sizes = sorted(len(cohort.trials) for cohort in run_plan.pending)
+    size_range = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+    cohorts = f"{formatting.count(len(sizes), 'cohort')} of {size_range}"
+    print(f"{run_plan.results} trials have a result; {sum(sizes)} would train, in {cohorts}")
+    for note in dict.fromkeys(estimate.note for estimate in preflight.estimates.values() if estimate.note):
+        print(note)
+    time = duration(_estimated_seconds(run_plan, preflight, workers))
+    hands = formatting.count(min(workers, len(sizes)), "worker")
+    print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {command}")
+
+
+def _estimated_seconds(run_plan: RunPlan, preflight: PreflightResult, workers: int) -> float:
+    """When the last of the workers is done, each taking the next cohort as it gets free."""
+    estimates, ends = preflight.estimates, [0.0] * workers
+    for cohort in longest_first(run_plan.pending, {key: estimate.work for key, estimate in estimates.items()}):
+        ends[ends.index(min(ends))] += estimates[shape(cohort.trials[0])].seconds * len(cohort.trials)
+    return max(ends)
+
+
+def _print_seeds(claims: Sequence[Claim], manifest: Manifest) -> None:
+    seeds = len(pairing.values(manifest, "seed"))
+    for number, claim in enumerate(claims, start=1):
+        points = comparisons_of(claim, manifest)
+        needed = seeds_needed(points)
+        answer = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
+        compared = formatting.count(points, "comparison")
+        print(f"claim {number} ({claim.kind}) needs {needed} seeds for {compared}, has {seeds}: {answer}")

@@ -1,0 +1,74 @@
+"""`run`: train what is missing, then write the report."""
+
+import argparse
+import sys
+from contextlib import closing
+
+from harness.cli.progress import show_progress
+from harness.cli.summary import print_summary
+from harness.errors import DamageError, EmptySelection, MachineError
+from harness.execution.executors import open_executor
+from harness.execution.executors.base import Executor
+from harness.execution.run_plan import RunOptions
+from harness.execution.runner import load_and_check, run_suite
+from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stopping
+from harness.execution.torchrun import torchrun_process
+from harness.reporting.update import update_overview
+from harness.spec.loader import SuiteFile
+from harness.spec.selection import parse_only
+
+STOPPED = (TEMPORARY, INTERRUPTED)
+WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train what has no result yet, suite by suite, and write tables and reports; the exit code."""
+    process = torchrun_process()
+    if process is not None and process.rank > 0:  # the first of torchrun's processes reads the options for all
+        from harness.execution.rank_worker import serve_as_rank
+
+        serve_as_rank()
+        return 0
+    suites = load_and_check(options.suites)
+    run_options = _run_options(options)
+    # Bars that are drawn again and again would cover the prompt of a debugger.
+    progress = "plain" if (options.executor, options.progress) == ("in-process", "auto") else options.progress
+    codes: dict[str, int] = {}
+    with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
+        for suite in suites:
+            run_one = _run if len(suites) == 1 else _run_one_of_many
+            codes[suite.name] = run_one(suite, run_options, executor, stop, progress)
+            if codes[suite.name] in STOPPED:
+                return codes[suite.name]
+    reported = [name for name, code in codes.items() if code in (0, 1)]
+    if len(suites) > 1 and len(reported) > 1:
+        print(f"the overview is {update_overview(options.results, reported)}")
+    return min(codes.values(), key=WORST_FIRST.index)
+
+
+def _run_options(options: argparse.Namespace) -> RunOptions:
+    return RunOptions(
+        results=options.results,
+        only=parse_only(options.only),
+        device=options.device,
+        executor=options.executor,
+        workers=options.workers,
+        retry=options.retry,
+        fresh=options.fresh,
+    )
+
+
+def _run(suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag, progress: str) -> int:
+    with closing(run_suite(suite, options, executor, stop)) as events:
+        result = show_progress(events, progress)
+    return print_summary(result, stop)
+
+
+def _run_one_of_many(suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag, progress: str) -> int:
+    """Run a suite; where this machine can't, or nothing of it is selected, say so and leave it to the others."""
+    print(f"{suite.name}: {suite.question}", flush=True)
+    try:
+        return _run(suite, options, executor, stop, progress)
+    except (MachineError, DamageError, EmptySelection) as error:
+        print(f"{suite.name}: {error}", file=sys.stderr)
+        return error.exit_code

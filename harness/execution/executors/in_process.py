@@ -1,0 +1,65 @@
+"""Training in this very process, one cohort after the other: a debugger's breakpoints in a model work."""
+
+import bdb
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import threadpoolctl
+
+from harness.execution.executors.base import Event, by_world_size, skip
+from harness.execution.executors.retries import follow_up
+from harness.execution.executors.scheduler import result_of
+from harness.execution.messages import Answer, Job, PreflightRequest, PreflightResult, Progress, TrainRequest
+from harness.execution.pool import WORKER_ENV
+from harness.execution.stop_flag import INTERRUPTED, RunAborted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InProcessExecutor:
+    """No processes, so no ranks either: trials that need several are skipped."""
+
+    stop: Callable[[], bool]
+
+    def preflight(self, request: PreflightRequest) -> PreflightResult | None:
+        *_, answer = self._do(request)
+        result = result_of(answer)
+        assert isinstance(result, PreflightResult)
+        return None if self.stop() else result
+
+    def execute(self, requests: Sequence[TrainRequest], preflight: PreflightResult) -> Iterator[Event]:
+        del preflight  # it says how many GPUs there are for how many workers
+        for world_size, group in by_world_size(requests):
+            if world_size > 1 and not self.stop():
+                yield from skip(group, f"needs {world_size} ranks, and --executor in-process has one; leave it out")
+                continue
+            waiting = deque(group)
+            while waiting and not self.stop():
+                request = waiting.popleft()
+                for message in self._do(request):
+                    event, again = follow_up(request, message)
+                    waiting.extendleft(reversed(again))
+                    yield event
+
+    def _do(self, job: Job) -> Iterator[Progress | Answer]:
+        """Do a job as a worker does it; who quits the debugger ends the run, and no trial has failed by that."""
+        import torch  # here, so that it is loaded only where something is to train
+
+        from harness.execution.worker import do_job, free_memory
+
+        torch.set_num_threads(1)
+        try:
+            yield from do_job(job, self.stop, passing=(bdb.BdbQuit,))
+        except bdb.BdbQuit as quit_debugger:
+            raise RunAborted("the debugger was quit; the same command goes on", INTERRUPTED) from quit_debugger
+        free_memory()
+
+
+@contextmanager
+def in_process_executor(stop: Callable[[], bool]) -> Iterator[InProcessExecutor]:
+    """An executor in the environment of a worker: one thread for each library, whether it is loaded already or not."""
+    os.environ.update(WORKER_ENV)
+    with threadpoolctl.threadpool_limits(1):
+        yield InProcessExecutor(stop=stop)

@@ -1,0 +1,57 @@
+"""Training in worker processes of this machine: each has one core, or a GPU."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.execution.executors.base import Event, by_world_size
+from harness.execution.executors.scheduler import execute, request_preflight
+from harness.execution.executors.torchrun import torchrun_executor
+from harness.execution.gpus import visible_names
+from harness.execution.messages import PreflightRequest, PreflightResult, TrainRequest
+from harness.execution.pool import pool_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolExecutor:
+    """A pool of workers; trials of several ranks train on ranks that are launched for them."""
+
+    workers: int | None  # None: one for each core, or one for each GPU
+    device: str  # as it was asked for: "cuda:1" is one GPU of several
+    stop: Callable[[], bool]
+
+    def preflight(self, request: PreflightRequest) -> PreflightResult | None:
+        return request_preflight(request, self.stop)
+
+    def execute(self, requests: Sequence[TrainRequest], preflight: PreflightResult) -> Iterator[Event]:
+        for world_size, group in by_world_size(requests):
+            if self.stop():
+                return
+            if world_size > 1:
+                with torchrun_executor(world_size, self.stop) as ranks:
+                    yield from ranks.execute(group, preflight)
+            else:
+                size = min(self.worker_count(preflight), len(group))
+                with pool_of(size, self.gpus(preflight)) as pool:
+                    yield from execute(pool, group, self.stop)
+
+    def worker_count(self, preflight: PreflightResult) -> int:
+        """How many workers train at most."""
+        if self.workers is not None:
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores if preflight.device == "cpu" else max(1, len(self.gpus(preflight)))
+
+    def gpus(self, preflight: PreflightResult) -> tuple[str, ...]:
+        """The GPUs that workers get in turn, by the names that make one visible."""
+        if preflight.device != "cuda":
+            return ()
+        device = self.device if self.device.startswith("cuda") else preflight.device
+        return visible_names(device, preflight.machine.get("gpus", 0), os.environ)
+
+
+@contextmanager
+def pool_executor(workers: int | None, device: str, stop: Callable[[], bool]) -> Iterator[PoolExecutor]:
+    """An executor that starts its processes when it has something for them."""
+    yield PoolExecutor(workers=workers, device=device, stop=stop)

@@ -1,0 +1,108 @@
+"""The options of a run, and its plan: which trials must train, in which cohorts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.execution.messages import CohortEstimate, PreflightRequest
+from harness.spec.cohorts import Cohort, Shape, make_cohorts
+from harness.spec.loader import SuiteFile
+from harness.spec.manifest import Manifest
+from harness.spec.selection import Selection, select
+from harness.spec.trial import Trial
+from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
+from harness.storage.tables import read_outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to run a suite. What its trials are, the suite says."""
+
+    results: Path = Path("results")
+    only: Selection = field(default_factory=dict)  # the values that an axis may have; all trials where it is empty
+    device: str = "auto"
+    executor: str = "local"
+    workers: int | None = None  # None: one for each core, or one for each GPU
+    retry: frozenset[str] = frozenset()  # statuses without a result that are trained again
+    fresh: bool = False  # archive earlier results and train everything again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """Which trials of a suite must train, and in which cohorts."""
+
+    trials: list[Trial]  # of the whole suite
+    selected: list[Trial]
+    cohorts: list[Cohort]  # of the whole suite
+    pending: list[Cohort]  # those that must train
+    results: int  # trials of the suite that have been trained
+    damaged: list[str]  # what is wrong with records that can't be read
+
+
+def require_selection(suite: SuiteFile, only: Selection) -> None:
+    """EmptySelection where no trial can match, on whatever device the suite trains."""
+    select(suite.trials(device="cpu"), {axis: values for axis, values in only.items() if axis not in ("device", "key")})
+
+
+def known_device(device: str, earlier: Manifest | None) -> str | None:
+    """The device that trials name, where it is known without a preflight: with "auto", that of earlier runs."""
+    if device == "cpu":
+        return "cpu"
+    return earlier.device if earlier and device == "auto" else None
+
+
+def find_work(
+    suite: SuiteFile,
+    results_dir: ResultsDir,
+    device: str,
+    options: RunOptions,
+    earlier: Manifest | None,
+    estimates: Mapping[Shape, CohortEstimate] | None = None,
+) -> RunPlan:
+    """Compare the suite with its records. Cohorts that no earlier run has made are as large as `estimates` allow."""
+    trials = list(suite.trials(device=device))
+    selected = select(trials, options.only)
+    outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
+    to_repeat = {*options.retry, "skipped"}
+    ended = {
+        key
+        for key, outcome in outcomes.items()
+        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome)
+    }
+    missing = {trial.key for trial in selected} - ended
+    max_size = {shape: estimate.max_cohort_size for shape, estimate in (estimates or {}).items()}
+    cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
+    return RunPlan(
+        trials=trials,
+        selected=selected,
+        cohorts=cohorts,
+        pending=[cohort for cohort in cohorts if any(trial.key in missing for trial in cohort.trials)],
+        results=sum(outcome == TRAINED for outcome in outcomes.values()),
+        damaged=[str(error) for error in damaged],
+    )
+
+
+def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str) -> bool:
+    """Whether the models that the suite asks for are kept of a trial that has ended."""
+    if not suite.suite.save_models or outcome in NO_RESULT:
+        return True
+    return all(results_dir.model(key, which).is_file() for which in CHECKPOINT_KINDS)
+
+
+def preflight_request(
+    suite: SuiteFile, results_dir: ResultsDir, options: RunOptions, earlier: Manifest | None, plan: RunPlan | None
+) -> PreflightRequest:
+    """What to find out before cohorts can be made; `plan` is what is known without it."""
+    return PreflightRequest(
+        suite=suite.path.resolve(),
+        device=known_device(options.device, earlier) or options.device,
+        data_dir=results_dir.root.resolve() / "data",
+        tune_sizes=plan is None or has_unassigned(plan, earlier),
+        workers=options.workers or 1,
+    )
+
+
+def has_unassigned(plan: RunPlan, earlier: Manifest | None) -> bool:
+    """Whether there are trials that no earlier run has put into a cohort."""
+    assigned = {key for cohort in (earlier.cohorts if earlier else ()) for key in cohort}
+    return not assigned.issuperset(trial.key for trial in plan.trials)

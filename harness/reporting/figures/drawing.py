@@ -1,0 +1,112 @@
+"""What several figures draw: an empty canvas, a legend, axes of learning rates, and seeds beside their means."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from textwrap import fill
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+
+from harness.analysis import formatting
+from harness.reporting.figures.frame import ResultSlice
+from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
+
+LEGEND_LETTERS = 72  # in a row as wide as a figure
+XLABEL_LETTERS = 62  # on a line of the label of an axis
+MAX_LR_LABELS = 7  # learning rates that each have a number below them
+
+
+@contextmanager
+def canvas(height: float, legend_title: str = "") -> Iterator[Figure]:
+    """An empty figure in the style of all; on leaving it gets its legend and its layout, once for all formats."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield figure
+        _add_legend(figure, legend_title)
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+
+
+def _add_legend(figure: Figure, title: str) -> None:
+    """One legend above all panels, where it hides nothing; an arm that stands in several panels is named once."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if handles:
+        per_row = max(1, LEGEND_LETTERS // (8 + max(map(len, handles))))
+        rows = -(-len(handles) // per_row)
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            title=label_text(title.replace("_", " ")),
+            loc="outside upper center",
+            ncols=-(-len(handles) // rows),
+        )
+
+
+def shared_xlabel(figure: Figure, label: str) -> None:
+    """The label of the x axis below all of the figure: names of grid points leave the axes less room than it needs."""
+    figure.supxlabel(fill(label, XLABEL_LETTERS), size="medium")
+
+
+def log_lr(axes: Axes, lrs: list[float]) -> None:
+    """A log axis of learning rates, with a mark at each that was tried."""
+    axes.set_xscale("log")
+    if len(lrs) <= MAX_LR_LABELS:
+        axes.set_xticks(lrs)
+        axes.set_xticks([], minor=True)
+    else:
+        axes.set_xticks(lrs, minor=True)
+        axes.tick_params(axis="x", which="minor", labelbottom=False)
+    plain_numbers(axes.xaxis)
+    axes.set_xlabel("learning rate")
+
+
+class BetweenPowers(LogFormatter):
+    """Labels for the ticks between powers of ten, where an axis is so short that it needs them."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return formatting.number(x) if super().__call__(x, pos) else ""
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Tick labels as 0.01 and 10, not as powers."""
+    axis.set_major_formatter(lambda value, _: formatting.number(value))
+    if axis.get_scale() == "log":
+        axis.set_minor_formatter(BetweenPowers())
+
+
+def lines_per_trial(axes: Axes, curves: pd.DataFrame, x: str, data: ResultSlice) -> None:
+    """A thin line for each trial, in the colour of its arm."""
+    look = {"hue": data.compare, "hue_order": data.arms, "palette": data.palette, "lw": 0.6, "alpha": 0.35}
+    sns.lineplot(curves, x=x, y="value", units="key", estimator=None, legend=False, ax=axes, **look)
+    axes.set(xlabel="", ylabel="")
+
+
+def seeds_over_columns(axes: Axes, scores: pd.DataFrame, colors: Sequence[str]) -> None:
+    """A column of dots for each column of `scores`, a bar for its mean, and a thin grey line for each row, a seed."""
+    scores = scores.set_axis(range(len(colors)), axis="columns").rename_axis(index="seed", columns="x")
+    rows = scores.melt(ignore_index=False, value_name="score").reset_index().dropna()
+    xy = {"data": rows, "x": "x", "y": "score", "ax": axes, "legend": False}
+    sns.lineplot(**xy, units="seed", estimator=None, color="#9a9a9a", lw=0.7, zorder=1)
+    sns.scatterplot(**xy, hue="x", palette=dict(enumerate(colors)), s=13, linewidth=0, alpha=0.7, zorder=2)
+    axes.hlines(scores.mean(), np.subtract(scores.columns, 0.24), np.add(scores.columns, 0.24), colors=colors, lw=2.2)
+    axes.set(xlabel="", ylabel="", xlim=(-0.5, len(colors) - 0.5))
+
+
+def chance_line(axes: Axes, y: float) -> None:
+    """A dotted line where guessing would be."""
+    axes.axhline(y, ls=":", lw=1, color=GREY)
+
+
+def chance(trials: pd.DataFrame) -> float:
+    """The accuracy of guessing, NaN where no trial has a result."""
+    classes = trials["classes"].dropna()
+    return float(1 / classes.iloc[0]) if len(classes) else float("nan")
