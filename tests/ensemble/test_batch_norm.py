@@ -187,10 +187,19 @@ def test_a_cohort_is_judged_with_the_statistics_that_a_model_alone_would_be(
     statistics, model, norm, backend, max_cohort_size
 ):
     base = Trial(
-        dataset="noise", model=model, norm=norm, norm_groups=1, lr=0.05, batch_size=14, steps=5, device="cpu",
-        norm_batch=7 if norm == "ghost_batch" else None, eval_statistics=statistics, norm_momentum="cumulative",
+        dataset="noise",
+        model=model,
+        norm=norm,
+        norm_groups=1,
+        lr=0.05,
+        batch_size=14,
+        steps=5,
+        device="cpu",
+        norm_batch=7 if norm == "ghost_batch" else None,
+        eval_statistics=statistics,
+        norm_momentum="cumulative",
         max_cohort_size=max_cohort_size,
-    )  # fmt: skip
+    )
     dataset = noise()
     trials = [Trial(**{**base.content, "seed": seed}) for seed in range(max_cohort_size or M)]
     program = init_state(trials, dataset, CPU, {"mapped": mapped})
@@ -232,10 +241,20 @@ def test_what_is_judged_moves_no_bit_of_what_is_learnt():
     found = []
     for statistics in EVAL_STATISTICS:
         trials = [
-            Trial(dataset="noise", model="mlp-5x2", norm="batch", lr=0.1, batch_size=14, steps=7, eval_every=2, seed=s,
-                  eval_statistics=statistics, device="cpu")
+            Trial(
+                dataset="noise",
+                model="mlp-5x2",
+                norm="batch",
+                lr=0.1,
+                batch_size=14,
+                steps=7,
+                eval_every=2,
+                seed=s,
+                eval_statistics=statistics,
+                device="cpu",
+            )
             for s in range(M)
-        ]  # fmt: skip
+        ]
         program = init_state(trials, noise(), CPU, {})
         for _ in train(program):
             pass

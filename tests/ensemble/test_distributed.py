@@ -93,8 +93,11 @@ def test_any_number_of_ranks_learns_what_one_process_learns(ranks, options, size
     assert_same_result(found[0], alone(trial), 1e-10)
     for other in found[1:]:
         assert other[1] == found[0][1]
-        assert all(torch.equal(value.nan_to_num(), found[0][0][name].nan_to_num()) for name, value in other[0].items()
-                   if not name.startswith(OWN))  # fmt: skip
+        assert all(
+            torch.equal(value.nan_to_num(), found[0][0][name].nan_to_num())
+            for name, value in other[0].items()
+            if not name.startswith(OWN)
+        )
 
 
 @pytest.mark.parametrize("norm", ["none", "sync_batch"])

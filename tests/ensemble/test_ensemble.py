@@ -36,10 +36,15 @@ def test_a_trial_in_a_cohort_learns_what_it_learns_alone(norm, model):
 
 @pytest.mark.parametrize(
     "options",
-    [{"norm_eps": 0.1}, {"norm_momentum": 0.7}, {"norm_momentum": "cumulative"}, {"norm_affine": False},
-     {"norm_track_running_stats": False}],
+    [
+        {"norm_eps": 0.1},
+        {"norm_momentum": 0.7},
+        {"norm_momentum": "cumulative"},
+        {"norm_affine": False},
+        {"norm_track_running_stats": False},
+    ],
     ids=str,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("model", ["mlp-12-8", "cnn-4-8"])
 def test_each_option_of_batch_norm_does_fused_what_it_does_alone(options, model):
     trials = [replace(BASE, norm="batch", model=model, lr=lr, **options) for lr in (0.1, 0.3)]

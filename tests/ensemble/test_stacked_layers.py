@@ -243,11 +243,15 @@ def tied() -> nn.Module:
         (lambda: nn.Sequential(Own(), nn.Linear(5, 3)), (5,), "vmap", "Own is not among the layers"),
         (tied, (5,), "vmap", "belongs to two layers"),
         (lambda: nn.Sequential(nn.Linear(5, 4), nn.Flatten(), nn.Linear(8, 3)), (2, 5), "vmap", "RuntimeError"),
-        (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding_mode="reflect", padding=1), nn.Flatten()), (1, 5, 4), "vmap",
-         "pads with reflect"),
+        (
+            lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding_mode="reflect", padding=1), nn.Flatten()),
+            (1, 5, 4),
+            "vmap",
+            "pads with reflect",
+        ),
         (Choosing, (5,), "loop", "it can't be mapped: RuntimeError"),
     ],
-)  # fmt: skip
+)
 def test_a_model_takes_the_fastest_backend_that_it_can_and_the_others_say_why_not(make, inputs, backend, reason):
     selected, why = select_backend(several(make), inputs)
     assert selected == backend
