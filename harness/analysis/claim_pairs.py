@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting, pairing
-from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.curve_metrics import with_curve
 from harness.analysis.metrics import METRICS
 from harness.spec.claim import Claim
@@ -94,7 +94,7 @@ def compare_with_margin(
     """The comparison at each grid point, tested against the margin of the claim."""
     return [
         with_other_arm_words(
-            compare(pairs, margin=claim.margin, null=claim.margin, rng=rng), claim, results, is_swapped=is_swapped
+            compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng), claim, results, is_swapped=is_swapped
         )
         for pairs in claim_pairs(claim, results, is_swapped=is_swapped)
     ]
@@ -103,4 +103,4 @@ def compare_with_margin(
 def compare_equivalence(pairs: pairing.Pairs, margin: float, rng: np.random.Generator) -> Comparison:
     """The comparison for equality: its sign-flip test is against the nearer end of the margin."""
     nearer_end = float(np.copysign(margin, pairs.differences.sum()))
-    return compare(pairs, margin=margin, null=nearer_end, rng=rng)
+    return compare_pairs(pairs, margin=margin, null=nearer_end, rng=rng)

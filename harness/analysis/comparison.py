@@ -69,7 +69,7 @@ COMPARISON_FIELDS = [field.name for field in fields(Comparison)]
 P_VALUES = ("p", "equivalence_p", "failures_p", "reference_p")  # columns that are adjusted
 
 
-def compare(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generator) -> Comparison:
+def compare_pairs(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generator) -> Comparison:
     """The comparison of these pairs, before it is adjusted for its family."""
     differences = pairs.differences
     interval = stats.mean_interval(differences)
@@ -151,6 +151,6 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
-def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+def comparisons_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """The comparisons as the frame that comparisons.csv holds."""
     return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COMPARISON_FIELDS)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting, pairing
-from harness.analysis.comparison import Comparison, adjusted, compare
+from harness.analysis.comparison import Comparison, adjusted, compare_pairs
 from harness.analysis.metrics import FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.analysis.verdicts import Verdict, verdicts
@@ -128,7 +128,7 @@ def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> li
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
 
     def tested(pairs: Sequence[pairing.Pairs]) -> list[Comparison]:
-        return adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])
+        return adjusted([compare_pairs(p, margin=margin, null=0.0, rng=rng) for p in pairs])
 
     changed = [
         pairs for pairs in points if pairs.differences.any() or (pairs.ours.failures != pairs.theirs.failures).any()

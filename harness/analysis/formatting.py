@@ -21,7 +21,7 @@ class Unit:
 
 MINUS = "\N{MINUS SIGN}"
 PLAIN = Unit()
-POINTS = Unit("points", 100.0, 1)  # percentage points of accuracy
+ACCURACY_POINTS = Unit("points", 100.0, 1)  # percentage points of accuracy
 STEPS = Unit("steps", 1.0, 0)
 DECADES = Unit("decades", 1.0, 2)
 TIMES = Unit("times", is_ratio=True)
@@ -42,14 +42,14 @@ def number(value: float) -> str:
     return text.replace("-", MINUS)
 
 
-def scaled(value: float, unit: Unit) -> float:
+def to_unit(value: float, unit: Unit) -> float:
     """The amount in its unit."""
     return math.exp(unit.factor * value) if unit.is_ratio else unit.factor * value
 
 
 def format_value(value: float, unit: Unit) -> str:
     """The amount in its unit as text, without the unit's name."""
-    shown = scaled(value, unit)
+    shown = to_unit(value, unit)
     if unit.decimals is None or not math.isfinite(shown):
         return number(shown)
     rounded = round(shown, unit.decimals) + 0.0  # no minus before a zero

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.metrics import scores
+from harness.analysis.metrics import trial_scores
 from harness.analysis.pairing import axes, by_point, score_units
 from harness.analysis.stats import UsableRange, lr_sensitivity, usable_range
 from harness.spec.manifest import Manifest
@@ -41,7 +41,7 @@ def _range_of_seed(rows: pd.DataFrame, target: float) -> dict[str, Any]:
 
 def _sensitivity(rows: pd.DataFrame) -> float:
     """The LR sensitivity in test loss of one seed; NaN until all its learning rates have results."""
-    losses = scores(rows, "test_loss")
+    losses = trial_scores(rows, "test_loss")
     if losses.isna().any():
         return float("nan")
     return lr_sensitivity(np.asarray(losses, dtype=np.float64), rows["initial_loss"].mean())

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting
-from harness.analysis.formatting import DECADES, PLAIN, POINTS, SHARE, STEPS, TIMES, TIMES_LESS, Unit
+from harness.analysis.formatting import ACCURACY_POINTS, DECADES, PLAIN, SHARE, STEPS, TIMES, TIMES_LESS, Unit
 
 FAILED = ("nonfinite", "no_better_than_init")
 FINISHED = ("ok", "below_target", *FAILED)  # statuses that are results; trials with any other have none yet
@@ -57,7 +57,9 @@ class Metric:
 
 
 def _accuracy(split: str) -> Metric:
-    return Metric(f"{split} accuracy", f"{split} accuracy is {{difference}}", POINTS, "higher", "lower", CHANCE, 1)
+    return Metric(
+        f"{split} accuracy", f"{split} accuracy is {{difference}}", ACCURACY_POINTS, "higher", "lower", CHANCE, 1
+    )
 
 
 def _loss(split: str) -> Metric:
@@ -77,7 +79,7 @@ TRIAL_METRICS = {  # column of trials.csv -> what it means
     "generalisation_gap": Metric(
         words="generalisation gap",
         template="training accuracy exceeds test accuracy by an amount that is {difference}",
-        unit=POINTS,
+        unit=ACCURACY_POINTS,
         better="smaller",
         worse="larger",
         policy=UNSCORED,
@@ -176,11 +178,11 @@ def curve_metric(name: str) -> Metric:
     in_layer = f" in layer {layer}" if layer else ""
     words = AT_WORDS[curve["at"]].format(f"{split}{PROBED.get(quantity, quantity.replace('_', ' '))}{in_layer}")
     policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN_WORDS}", lambda trials: trials[name])
-    unit = POINTS if quantity == "accuracy" else PLAIN
+    unit = ACCURACY_POINTS if quantity == "accuracy" else PLAIN
     return Metric(words, f"{words} is {{difference}}", unit, "higher", "lower", policy, 1, is_directed=False)
 
 
-def scores(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
+def trial_scores(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
     """The metric of each trial as a number: failures scored by policy, NaN where there is no result or no value."""
     definition = METRICS[metric]
     value = (trials[metric] if definition.compute is None else definition.compute(trials)).astype("float64")

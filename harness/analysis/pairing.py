@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting
-from harness.analysis.metrics import FAILED, FINISHED, METRICS, scores
+from harness.analysis.metrics import FAILED, FINISHED, METRICS, trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
 from harness.spec.claim import Claim
@@ -81,7 +81,7 @@ def _to_python(value: Any) -> Any:
 def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The trials, each a unit of comparison: its score, whether it failed, whether it has a result."""
     return trials.assign(
-        score=scores(trials, metric),
+        score=trial_scores(trials, metric),
         failed=trials["status"].isin(FAILED).astype(int),
         finished=trials["status"].isin(FINISHED).astype(int),
         trials=1,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import pairing
-from harness.analysis.metrics import scores
+from harness.analysis.metrics import trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
@@ -33,7 +33,7 @@ class Sweep:
 def sweeps(trials: pd.DataFrame, manifest: Manifest, claim: Claim, metrics: Sequence[str]) -> Iterator[Sweep]:
     """The scores of both arms of a claim along its axis, at each grid point without it."""
     units = pairing.pairing_columns(pairing.score_units(trials, metrics[0]), manifest)
-    units = units.assign(**{f"score {i}": scores(trials, metric) for i, metric in enumerate(metrics)})
+    units = units.assign(**{f"score {i}": trial_scores(trials, metric) for i, metric in enumerate(metrics)})
     columns = [f"score {i}" for i in range(len(metrics))]
     for point, at_point in pairing.by_point(units, pairing.axes(manifest, claim.along)):
         of_arms = [at_point[at_point[manifest.compare] == arm] for arm in (claim.arm, claim.than)]

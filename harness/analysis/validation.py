@@ -13,7 +13,7 @@ from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 
 
-def check(claims: Iterable[Claim], manifest: Manifest) -> None:
+def check_claims(claims: Iterable[Claim], manifest: Manifest) -> None:
     """Raise SuiteError for a claim that the suite can't answer, before anything is trained."""
     for number, claim in enumerate(claims, start=1):
         try:

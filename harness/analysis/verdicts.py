@@ -27,7 +27,7 @@ from harness.analysis import pairing
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison, adjusted
 from harness.analysis.judging import DESCRIPTIVE, REFUTED, SUPPORTED, UNDECIDED
-from harness.analysis.validation import check
+from harness.analysis.validation import check_claims
 from harness.analysis.wording import sentence, statement
 from harness.spec.claim import Claim
 from harness.spec.manifest import DeclaredClaim
@@ -50,7 +50,7 @@ def verdicts(results: Results, rng: np.random.Generator) -> list[Verdict]:
     """The verdict on every claim of the suite, in their order."""
     results, judged = pairing.named_arms(results), []
     for number, declared in enumerate(results.manifest.claims, start=1):
-        check([declared.claim], results.manifest)
+        check_claims([declared.claim], results.manifest)
         judged.append(_verdict(declared, f"claim {number}", results, rng))
     return judged
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import seeds_needed
-from harness.analysis.validation import check, comparisons_of
+from harness.analysis.validation import check_claims, comparisons_of
 from harness.cli.progress import duration
 from harness.cli.run import RunPlan, find_work, run_preflight, workers_for
 from harness.execution.messages import CohortEstimate
@@ -21,7 +21,7 @@ def plan(options: argparse.Namespace) -> int:
     """Print the plan; the exit code."""
     suite = load_suite(options.suite)
     manifest = describe(suite, list(suite.trials(device="cpu")))
-    check(suite.suite.claims, manifest)
+    check_claims(suite.suite.claims, manifest)
     place = ResultsDir(options.results / suite.name)
     only = parse_only(options.only)
     print(suite.question)

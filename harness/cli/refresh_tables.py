@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.analysis.metrics import FINISHED
-from harness.analysis.validation import check
+from harness.analysis.validation import check_claims
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
@@ -22,7 +22,7 @@ def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Manifest, pd.Da
         raise UsageError(f"no results of {suite.name} in {folder}; make some with: python -m harness run {suite.path}")
     trials = list(suite.trials(device=manifest.device or "cpu"))
     resolved = describe(suite, trials)
-    check(suite.suite.claims, resolved)
+    check_claims(suite.suite.claims, resolved)
     for error in write_tables(place, trials, suite.suite.target_accuracy):
         print(f"{error}; `run` trains it again", file=sys.stderr)
     table = read_trials(place.root)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.analysis.validation import check
+from harness.analysis.validation import check_claims
 from harness.cli.progress import Tally, display
 from harness.cli.report import page_of_overview
 from harness.cli.summary import end_of_run
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     suites = load_suites(options.suites)
     for suite in suites:
         try:
-            check(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
+            check_claims(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
         except SuiteError as error:
             raise (error if len(suites) == 1 else SuiteError(f"{suite.path}: {error}")) from None
     with stopping(options.time_budget) as stop, nullcontext() if here is None else ranks_of(here[1], stop) as ranks:

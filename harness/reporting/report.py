@@ -39,7 +39,7 @@ def write_report(results: Results) -> Path:
     judged, drawn = verdicts(results, rng), figures(results)
     comparisons = [c for verdict in judged for c in verdict.comparisons]
     comparisons += [c for figure in drawn for c in figure.comparisons]
-    write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.table(comparisons)))
+    write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.comparisons_frame(comparisons)))
     of_verdicts = list(estimates(results, judged))
     images = {name: data for figure in [*filter(None, of_verdicts), *drawn] for name, data in figure.files().items()}
     for name, data in images.items():

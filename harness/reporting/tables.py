@@ -54,7 +54,7 @@ def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest
     return Table(
         name=name,
         label=label,
-        columns=tuple(column.replace("_", " ") for column in columns),
+        columns=tuple(map(formatting.axis, columns)),
         rows=[[_table_cell(value) for value in row] for row in shown.itertuples(index=False)],
         left_out=len(trials) - len(shown),
     )
@@ -76,7 +76,7 @@ def failures_table(failed: pd.DataFrame, manifest: Manifest) -> Table:
                 _table_cell("; ".join(points)),
             ]
         )
-    columns = (manifest.compare.replace("_", " "), "status", "trials", "where (trials)")
+    columns = (formatting.axis(manifest.compare), "status", "trials", "where (trials)")
     return Table(name="failed", label="Trials that failed to train", columns=columns, rows=rows)
 
 
@@ -95,10 +95,10 @@ def _comparison_cells(c: Comparison) -> list[Cell]:
         (f"{c.arm} against {c.than}", ""),
         (METRICS[c.metric].words, ""),
         _table_cell(c.n),
-        _keyed(formatting.format_value(c.arm_mean, unit), formatting.scaled(c.arm_mean, unit)),
-        _keyed(formatting.format_value(c.than_mean, unit), formatting.scaled(c.than_mean, unit)),
-        _keyed(formatting.format_bound(c.estimate, unit, c.bound), formatting.scaled(c.estimate, unit)),
-        _keyed(formatting.span(c.low, c.high, unit), min(formatting.scaled(end, unit) for end in (c.low, c.high))),
+        _keyed(formatting.format_value(c.arm_mean, unit), formatting.to_unit(c.arm_mean, unit)),
+        _keyed(formatting.format_value(c.than_mean, unit), formatting.to_unit(c.than_mean, unit)),
+        _keyed(formatting.format_bound(c.estimate, unit, c.bound), formatting.to_unit(c.estimate, unit)),
+        _keyed(formatting.span(c.low, c.high, unit), min(formatting.to_unit(end, unit) for end in (c.low, c.high))),
         _keyed(formatting.p_value(c.p_adjusted), c.p_adjusted),
         _keyed(formatting.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),
         _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),

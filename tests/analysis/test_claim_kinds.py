@@ -11,7 +11,7 @@ import pytest
 from harness.analysis import claims
 from harness.analysis.claims import KINDS
 from harness.analysis.judging import DESCRIPTIVE, REFUTED, SUPPORTED, UNDECIDED
-from harness.analysis.validation import check
+from harness.analysis.validation import check_claims
 from harness.analysis.verdicts import verdicts
 from harness.analysis.wording import statement
 from harness.errors import SuiteError
@@ -96,9 +96,9 @@ def test_the_verdict_is_right_and_worded_in_every_world(tmp_path, kind, state):
 def test_a_claim_that_the_suite_can_not_answer_is_refused_before_the_run(tmp_path, kind):
     world = WORLDS[kind]
     manifest = simulated(tmp_path, world, world.if_true).manifest
-    check([world.claim], manifest)
+    check_claims([world.claim], manifest)
     with pytest.raises(SuiteError, match=re.escape(world.because)):
-        check([world.unanswerable], manifest)
+        check_claims([world.unanswerable], manifest)
 
 
 def test_no_two_kinds_are_worded_alike(tmp_path):

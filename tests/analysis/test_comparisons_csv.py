@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.comparison import Comparison, table
+from harness.analysis.comparison import Comparison, comparisons_frame
 from harness.analysis.verdicts import verdicts
 from harness.analysis.wording import sentence
 from harness.spec.claim import Claim
@@ -39,7 +39,7 @@ def test_the_sentence_of_a_verdict_can_be_said_again_from_the_table_alone(tmp_pa
     lost = 0.03 * ((results.trials["norm"] == "batch") & (results.trials["world_size"] > 1))
     results = replace(results, trials=results.trials.assign(test_accuracy=results.trials["test_accuracy"] - lost))
     (verdict,) = verdicts(results, np.random.default_rng(0))
-    frame = pd.read_csv(io.BytesIO(csv_bytes(table(verdict.comparisons))))
+    frame = pd.read_csv(io.BytesIO(csv_bytes(comparisons_frame(verdict.comparisons))))
     frame[TEXTS] = frame[TEXTS].fillna("").astype(str)
     again = [Comparison(**row) for row in frame.to_dict("records")]
     judged, beside = ([c for c in again if bool(c.verdict) == is_judged] for is_judged in (True, False))

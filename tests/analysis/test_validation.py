@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis.validation import check, comparisons_of
+from harness.analysis.validation import check_claims, comparisons_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
 from tests.support.manifests import a_manifest
@@ -54,7 +54,7 @@ GRID = a_manifest(
 )
 def test_a_claim_that_the_suite_can_not_answer_is_refused_in_one_line(claim, word):
     with pytest.raises(SuiteError) as refused:
-        check([claim], GRID)
+        check_claims([claim], GRID)
     assert word in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -63,7 +63,7 @@ def test_a_claim_that_the_suite_can_not_answer_is_refused_in_one_line(claim, wor
 def test_what_is_tuned_is_a_number(values):
     manifest = replace(GRID, axes={"norm": NORMS, "max_grad_norm": values, "seed": list(range(SEEDS))})
     with pytest.raises(SuiteError, match="an axis of numbers, got max_grad_norm="):
-        check([Claim.best_tuned("batch", than="none", over="max_grad_norm")], manifest)
+        check_claims([Claim.best_tuned("batch", than="none", over="max_grad_norm")], manifest)
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_a_claim_that_makes_no_sense_is_refused_where_it_is_made(make, word):
     ],
 )
 def test_the_plan_counts_the_comparisons_of_each_kind(claim, comparisons):
-    check([claim], GRID)
+    check_claims([claim], GRID)
     assert comparisons_of(claim, GRID) == comparisons

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.validation import check
+from harness.analysis.validation import check_claims
 from harness.spec.loader import load_suite
 from harness.spec.manifest import describe
 
@@ -17,7 +17,7 @@ def test_a_shipped_suite_asks_a_question_and_claims_what_it_can_answer(path):
     assert suite.question.endswith("?")
     assert suite.suite.claims, "a suite without a claim has no verdict"
     manifest = describe(suite, list(suite.trials(device="cpu")))
-    check(suite.suite.claims, manifest)
+    check_claims(suite.suite.claims, manifest)
     assert len(manifest.axes["seed"]) >= 10
 
 

@@ -12,7 +12,7 @@ from harness.analysis import formatting, pairing, stats
 from harness.analysis.claim_checks import check_along, check_outcome
 from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words
-from harness.analysis.comparison import Comparison, bound_of, compare
+from harness.analysis.comparison import Comparison, bound_of, compare_pairs
 from harness.analysis.judging import judge_superiority
 from harness.analysis.metrics import METRICS
 from harness.analysis.stats.arrays import FloatArray
@@ -36,7 +36,7 @@ def compare_tuned(claim: Claim, results: Results, rng: np.random.Generator) -> l
     """With the interval of a bootstrap that chooses again in each resample."""
     comparisons = []
     for pairs, interval, bound in tuned_pairs(claim, results, rng):
-        comparison = compare(pairs, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng)
         comparisons.append(replace(comparison, low=interval.low, high=interval.high, bound=bound))
     return comparisons
 

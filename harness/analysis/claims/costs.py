@@ -10,7 +10,7 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words
-from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.judging import judge_superiority
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
@@ -21,7 +21,7 @@ def compare_costs(claim: Claim, results: Results, rng: np.random.Generator) -> l
     """On a scale of logarithms, on which cheaper is more."""
     pairs = cost_pairs(results, pairing.matching(results.trials, claim.where), claim.arm, claim.than)
     margin = -math.log(claim.margin)
-    return [compare(p, margin=margin, null=margin, rng=rng) for p in pairs]
+    return [compare_pairs(p, margin=margin, null=margin, rng=rng) for p in pairs]
 
 
 def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> list[pairing.Pairs]:

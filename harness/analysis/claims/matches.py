@@ -21,7 +21,7 @@ from harness.storage.tables import Results
 def check_matches(claim: Claim, manifest: Manifest) -> None:
     check_metric(claim, manifest)
     check_margin(claim)
-    if margin_unit(claim) is formatting.POINTS and not 0 <= published_figure(claim) <= 1:
+    if margin_unit(claim) is formatting.ACCURACY_POINTS and not 0 <= published_figure(claim) <= 1:
         raise SuiteError(f"accuracy is a fraction: published must lie in 0..1, got {claim.published!r}")
 
 

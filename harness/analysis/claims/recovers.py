@@ -11,7 +11,7 @@ from harness.analysis.claim_checks import check_metric, check_other_point
 from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_pairs import claim_pairs, compare_equivalence, with_other_arm_words
 from harness.analysis.claim_words import claim_words
-from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.judging import judge_superiority
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
@@ -74,7 +74,7 @@ def compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) 
     comparisons = []
     for recovery in recoveries(claim, results):
         gain, loss = recovery.local.differences, recovery.lost.differences
-        comparison = compare(recovery.local, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = compare_pairs(recovery.local, margin=claim.margin, null=claim.margin, rng=rng)
         share = stats.recovered_fraction(0 * gain, gain, loss, rng, stats.expanded_percentiles(len(gain)))
         comparisons.append(
             replace(
@@ -93,7 +93,7 @@ def compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) 
 def compare_loss_and_joint(claim: Claim, results: Results, rng: np.random.Generator) -> list[list[Comparison]]:
     """What is lost, and whether the arm equals one big batch."""
     points = recoveries(claim, results)
-    lost = [compare(recovery.lost, margin=0.0, null=0.0, rng=rng) for recovery in points]
+    lost = [compare_pairs(recovery.lost, margin=0.0, null=0.0, rng=rng) for recovery in points]
     joint = [compare_equivalence(recovery.joint, claim.within or 0.0, rng) for recovery in points]
     return [
         [with_other_arm_words(comparison, claim, results, is_swapped=True) for comparison in lost],

@@ -9,7 +9,7 @@ from harness.analysis import formatting, pairing, stats
 from harness.analysis.claim_checks import check_along, check_outcome
 from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words
-from harness.analysis.comparison import Comparison, compare
+from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.judging import judge_superiority
 from harness.analysis.metrics import METRICS
 from harness.analysis.sweeps import sweeps
@@ -40,7 +40,7 @@ def compare_slopes(
     for sweep in sweeps(pairing.matching(trials, claim.where), manifest, claim, [claim.metric]):
         x, (ours,), (theirs,) = np.log2(sweep.x), sweep.ours, sweep.theirs
         pairs = sweep.with_scores(stats.slopes(x, ours), stats.slopes(x, theirs), metric)
-        comparison = compare(pairs, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng)
         comparisons.append(replace(comparison, reference_p=stats.page_trend(sign * (ours - theirs))))
     return comparisons
 

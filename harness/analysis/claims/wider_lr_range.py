@@ -9,7 +9,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import check_lrs, check_outcome, check_target
 from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words, target_words
-from harness.analysis.comparison import Comparison, bound_of, compare
+from harness.analysis.comparison import Comparison, bound_of, compare_pairs
 from harness.analysis.judging import judge_superiority
 from harness.analysis.lr_ranges import range_units
 from harness.spec.claim import Claim
@@ -27,7 +27,7 @@ def compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> 
     """The usable ranges in decades, with what is beyond the grid: the difference may be a bound."""
     comparisons = []
     for pairs in _pairs_over_lr(claim, results, "lr_decades", score="score"):
-        comparison = compare(pairs, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng)
         # Arms that reach the target nowhere are not alike: the range of either may lie elsewhere.
         nowhere = not (pairs.ours.scores.any() or pairs.theirs.scores.any())
         bound = "unknown" if nowhere else bound_of(_is_open(pairs.ours), _is_open(pairs.theirs))
@@ -38,7 +38,7 @@ def compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> 
 def compare_sensitivities(claim: Claim, results: Results, rng: np.random.Generator) -> list[list[Comparison]]:
     """How much the choice of a learning rate matters, whatever the target."""
     pairs = _pairs_over_lr(claim, results, "lr_sensitivity", score="sensitivity")
-    return [[compare(p, margin=0.0, null=0.0, rng=rng) for p in pairs]]
+    return [[compare_pairs(p, margin=0.0, null=0.0, rng=rng) for p in pairs]]
 
 
 def _pairs_over_lr(claim: Claim, results: Results, metric: str, *, score: str) -> list[pairing.Pairs]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from harness.analysis import formatting, pairing
-from harness.analysis.comparison import Comparison, adjusted, compare
+from harness.analysis.comparison import Comparison, adjusted, compare_pairs
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.drawing import canvas, chance, chance_line, log_lr, plain_numbers
@@ -37,7 +37,7 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
     everything = ResultSlice.whole(results)
     for data in points_of(results, "lr") if at_lr else [everything]:
         pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials)
-        family = adjusted([compare(p, margin=margin, null=0.0, rng=rng) for p in pairs])
+        family = adjusted([compare_pairs(p, margin=margin, null=0.0, rng=rng) for p in pairs])
         comparisons = [replace(comparison, shown_in=f"effect{data.suffix}") for comparison in family]
         positions = _positions(data)
         usual = {} if at_lr else _usual_point(data, positions)
@@ -87,7 +87,7 @@ def _position(point: pairing.Point, positions: Positions, data: ResultSlice) -> 
 def _name_points(axes: Axes, data: ResultSlice, positions: Positions, usual: pairing.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
     over = pairing.axes(data.manifest)
-    axis = over[0].replace("_", " ") if len(over) == 1 else ""
+    axis = formatting.axis(over[0]) if len(over) == 1 else ""
     names = [name.removeprefix(f"{axis} ") for name in positions]
     if usual:
         points = [point for point, _ in pairing.by_point(data.trials, over)]

@@ -39,10 +39,10 @@ def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], na
         _draw_margin(axes, verdict, shown[0], unit)
         for row, comparison in enumerate(shown):
             marker, face = MARKS[comparison.verdict]
-            ends = [formatting.scaled(end, unit) for end in (comparison.low, comparison.high)]
+            ends = [formatting.to_unit(end, unit) for end in (comparison.low, comparison.high)]
             if comparison.n >= comparison.seeds_needed and np.isfinite(ends).all():
                 axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt")
-            estimate = formatting.scaled(comparison.estimate, unit)
+            estimate = formatting.to_unit(comparison.estimate, unit)
             axes.plot([estimate], [row], marker, ms=6.5, mec=INK, mfc=face, mew=1.3)
         axes.set_yticks(range(len(shown)), [label_text(c.point) or "all" for c in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -75,7 +75,7 @@ def _axis_label(comparison: Comparison) -> str:
 
 def _draw_margin(axes: Axes, verdict: Verdict, comparison: Comparison, unit: Unit) -> None:
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
-    none, low, high = (formatting.scaled(value, unit) for value in (0.0, -comparison.margin, comparison.margin))
+    none, low, high = (formatting.to_unit(value, unit) for value in (0.0, -comparison.margin, comparison.margin))
     axes.axvline(none, lw=0.9, color=GREY)
     if not math.isnan(comparison.equivalence_p) and KINDS[verdict.claim.kind].is_equivalence:
         axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
