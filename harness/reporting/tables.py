@@ -54,7 +54,7 @@ def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest
     return Table(
         name=name,
         label=label,
-        columns=tuple(column.replace("_", " ") for column in columns),
+        columns=tuple(map(formatting.axis, columns)),
         rows=[[_table_cell(value) for value in row] for row in shown.itertuples(index=False)],
         left_out=len(trials) - len(shown),
     )
@@ -76,7 +76,7 @@ def failures_table(failed: pd.DataFrame, manifest: Manifest) -> Table:
                 _table_cell("; ".join(points)),
             ]
         )
-    columns = (manifest.compare.replace("_", " "), "status", "trials", "where (trials)")
+    columns = (formatting.axis(manifest.compare), "status", "trials", "where (trials)")
     return Table(name="failed", label="Trials that failed to train", columns=columns, rows=rows)
 
 

@@ -45,7 +45,7 @@ def _add_legend(figure: Figure, title: str) -> None:
         figure.legend(
             list(handles.values()),
             list(handles),
-            title=label_text(title.replace("_", " ")),
+            title=label_text(formatting.axis(title)),
             loc="outside upper center",
             ncols=-(-len(handles) // rows),
         )

@@ -87,7 +87,7 @@ def _position(point: pairing.Point, positions: Positions, data: ResultSlice) -> 
 def _name_points(axes: Axes, data: ResultSlice, positions: Positions, usual: pairing.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
     over = pairing.axes(data.manifest)
-    axis = over[0].replace("_", " ") if len(over) == 1 else ""
+    axis = formatting.axis(over[0]) if len(over) == 1 else ""
     names = [name.removeprefix(f"{axis} ") for name in positions]
     if usual:
         points = [point for point, _ in pairing.by_point(data.trials, over)]

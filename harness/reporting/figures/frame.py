@@ -181,16 +181,8 @@ def failures(data: ResultSlice) -> str:
     for arm in data.arms:
         status = data.trials.loc[data.trials[data.compare] == arm, "status"]
         failed, ended = (int(status.isin(statuses).sum()) for statuses in (FAILED, FINISHED))
-        parts.append(f"{failed} of {ended} {_with_arm(data.compare, arm)}")
+        parts.append(f"{failed} of {ended} {formatting.with_arm(formatting.value(arm), data.compare)}")
     return f"Failed to train: {formatting.listing(parts)}."
-
-
-def _with_arm(compare: str, arm: Any) -> str:
-    axis = compare.replace("_", " ")
-    if arm == "none":
-        return f"without {axis}"
-    is_named = isinstance(arm, str) and arm != formatting.value(None)
-    return f"with {arm}" if is_named else f"with {axis} {formatting.value(arm)}"
 
 
 def setting(manifest: Manifest) -> str:

@@ -136,7 +136,7 @@ def failure_map(results: Results) -> Iterator[ReportFigure]:
         axes.set_xticks(range(len(lrs)), [formatting.value(lr) for lr in lrs], rotation=45 if is_crowded else 0)
         axes.set_yticks(range(len(shown)), [label_text(name) for name, _ in shown])
         axes.set(xlim=(-0.55, len(lrs) - 0.45), ylim=(len(shown) - 0.45, -0.55), xlabel="learning rate")
-        axes.set_ylabel(label_text(data.compare.replace("_", " ")))
+        axes.set_ylabel(label_text(formatting.axis(data.compare)))
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
