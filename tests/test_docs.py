@@ -35,3 +35,24 @@ def test_the_suite_on_the_first_page_is_that_of_the_readme():
         return path.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
 
     assert suite(DOCS / "index.md") == suite(REPOSITORY / "README.md") != ""
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md", "docs/architecture.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (REPOSITORY / page).read_text("utf-8")
+    named = re.findall(r"`((?:harness|tests|suites|docs|benchmarks)/[\w./]*)`", text)
+    assert [path for path in named if not (REPOSITORY / path).exists() and path != "suites/all"] == []
+
+
+def test_tables_that_contributing_names_are_there():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
+    code = "".join(path.read_text("utf-8") for path in (REPOSITORY / "harness").rglob("*.py"))
+    tables = set(re.findall(r"`([A-Z]{4,})`", text))
+    assert tables
+    assert [name for name in sorted(tables) if not re.search(rf"^{name}\b.*=", code, flags=re.MULTILINE)] == []
+
+
+def test_the_architecture_tells_of_every_folder():
+    folders = {path.parent.name for path in (REPOSITORY / "harness").glob("*/__init__.py")}
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    assert [folder for folder in sorted(folders) if f"`{folder}`" not in text] == []
