@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.errors import DamageError, SuiteError, UsageError
 from harness.io import read_bytes
 
-MAX_BYTES = 64 * 2**30
+MAX_ARRAY_BYTES = 64 * 2**30
 MAX_TEXT_BYTES = 2**30
 MAX_RATIO = 100  # of the bytes of an archive in memory to those in its file
 SMALL = 2**26  # bytes in memory that any archive may take
@@ -23,7 +23,7 @@ LABEL = "label"
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays in an .npz file, by name."""
     try:
-        data = read_bytes(path, max_bytes=MAX_BYTES)
+        data = read_bytes(path, max_bytes=MAX_ARRAY_BYTES)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > max(SMALL, MAX_RATIO * len(data)):
                 raise ValueError(f"it unfolds to more than {MAX_RATIO} times its size")
@@ -50,7 +50,7 @@ def read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
     The first row has the names of the columns, unless it is all numbers.
     """
-    data = _read(path)
+    data = _read_capped(path)
     try:
         header = None if _are_numbers(data[: 2**20].partition(b"\n")[0]) else 0
         frame = pd.read_csv(io.BytesIO(data), header=header, skipinitialspace=True)
@@ -64,7 +64,7 @@ def read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         raise UsageError(f"{path} is no table of numbers: {' '.join(str(error).split())[:200]}") from error
 
 
-def _read(path: Path) -> bytes:
+def _read_capped(path: Path) -> bytes:
     try:
         return read_bytes(path, max_bytes=MAX_TEXT_BYTES)
     except FileNotFoundError as error:

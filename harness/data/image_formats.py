@@ -13,13 +13,13 @@ from harness.errors import DamageError, MachineError
 Bytes = NDArray[np.uint8]
 
 IDX_BYTES = 0x08  # what an IDX file says of its numbers: each is one byte
-MAX_BYTES = 2**32  # in a file, uncompressed
+MAX_IMAGE_BYTES = 2**32  # in a file, uncompressed
 CIFAR_SHAPE = (3, 32, 32)
 
 
 def read_idx(path: Path) -> Bytes:
     """The array in an IDX file, gzipped or not (LeCun et al., the MNIST database)."""
-    data = _read(path)
+    data = _decompress(path)
     dims = data[3] if len(data) > 4 else 0
     if data[:3] != bytes([0, 0, IDX_BYTES]) or not 1 <= dims <= 4 or len(data) < 4 + 4 * dims:
         raise DamageError(f"{path} is no IDX file of bytes; get it again")
@@ -34,7 +34,7 @@ def read_cifar(paths: Sequence[Path]) -> tuple[Bytes, Bytes]:
     row = 1 + math.prod(CIFAR_SHAPE)
     parts = []
     for path in paths:
-        data = np.frombuffer(_read(path), np.uint8)
+        data = np.frombuffer(_decompress(path), np.uint8)
         if not len(data) or len(data) % row or (data[::row] > 9).any():
             raise DamageError(
                 f"{path} is no binary file of CIFAR-10: rows of {row} bytes, a label 0..9 first; get it again"
@@ -60,14 +60,14 @@ def standardise_images(train: Bytes, *others: Bytes) -> list[NDArray[np.float32]
     return standardised
 
 
-def _read(path: Path) -> bytes:
+def _decompress(path: Path) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_IMAGE_BYTES + 1)
     except (gzip.BadGzipFile, EOFError) as error:
         raise DamageError(f"{path} is damaged ({error}); get it again") from error
     except OSError as error:
         raise MachineError(f"{path} can't be read: {error.strerror or error}") from error
-    if len(data) > MAX_BYTES:
-        raise DamageError(f"{path} unfolds to more than {MAX_BYTES} bytes")
+    if len(data) > MAX_IMAGE_BYTES:
+        raise DamageError(f"{path} unfolds to more than {MAX_IMAGE_BYTES} bytes")
     return data

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-FIELDS = ("name", "driver_version", "compute_cap", "memory.total", "memory.free", "mig.mode.current")
+QUERY_FIELDS = ("name", "driver_version", "compute_cap", "memory.total", "memory.free", "mig.mode.current")
 DRIVER_TIMEOUT = 20.0  # seconds
 
 
@@ -46,7 +46,7 @@ def ask_driver() -> str | None:
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
-    command = [program, f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
+    command = [program, f"--query-gpu={','.join(QUERY_FIELDS)}", "--format=csv,noheader,nounits"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=DRIVER_TIMEOUT).stdout
     except (OSError, subprocess.SubprocessError):
@@ -56,7 +56,7 @@ def ask_driver() -> str | None:
 def parse_nvidia_smi(output: str) -> list[Gpu]:
     """The GPUs in the output of nvidia-smi; other lines are left out."""
     rows = csv.reader(output.splitlines(), skipinitialspace=True)
-    return [_gpu(row) for row in rows if len(row) == len(FIELDS)]
+    return [_gpu(row) for row in rows if len(row) == len(QUERY_FIELDS)]
 
 
 def _gpu(row: Sequence[str]) -> Gpu:

@@ -45,7 +45,7 @@ STEP = timedelta(minutes=30)  # that a rank waits for the others in a step
 STOP_POLL_SECONDS = 0.5  # between two looks at whether another rank was told to stop
 
 
-def main(arguments: list[str]) -> None:
+def rank_main(arguments: list[str]) -> None:
     """Be the launcher, or a rank."""
     die_with_parent()
     if arguments[0] == "launch":
@@ -173,4 +173,4 @@ def _collective_backend(request: TrainRequest) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    rank_main(sys.argv[1:])

@@ -17,7 +17,7 @@ from harness.io import open_regular
 
 MARK, ZEROS = b"harness-sha256:", b"0" * 64
 NO_CHECKSUM = MARK + ZEROS  # what a writer puts where the format has room for it
-MAX_BYTES = 16 * 2**30
+MAX_MODEL_BYTES = 16 * 2**30
 MAX_HEADER = 2**26  # bytes, of a safetensors file
 ZIP = b"PK\x03\x04"
 FOREIGN = (
@@ -48,7 +48,7 @@ def read_checked(path: Path) -> bytes:
     A few bytes tell that a file is none of ours, before all of it is read.
     """
     try:
-        with open_regular(path, max_bytes=MAX_BYTES) as file:
+        with open_regular(path, max_bytes=MAX_MODEL_BYTES) as file:
             if not _has_mark(file):
                 raise ModelError(f"{path} {FOREIGN}, or it is cut off")
             file.seek(0)

@@ -22,11 +22,11 @@ from harness.export.pickles import pickled
 from harness.spec.suite import Functions
 from harness.training.checkpoint import Snapshot
 
-FACTS = "harness.json"  # in a zip file, under extra/
+FACTS_MEMBER = "harness.json"  # in a zip file, under extra/
 METADATA = "harness"  # in the metadata of the other formats
 
 
-def export(model: Snapshot, form: str, factories: Functions) -> bytes:
+def export_as(model: Snapshot, form: str, factories: Functions) -> bytes:
     """The file that holds the model in this format; `factories` has the function of a model of the suite's own."""
     return FORMATS[form](model, factories)
 
@@ -42,15 +42,15 @@ def _checkpoint(model: Snapshot) -> bytes:
         "model_state_dict": _cloned(state_of(model)),
         "optimizer_state_dict": optimizer_state(model),
     }
-    return zip_with_checksum(_torch_save(content), {FACTS: facts_of(model, "checkpoint")})
+    return zip_with_checksum(_torch_save(content), {FACTS_MEMBER: facts_of(model, "checkpoint")})
 
 
 def _state_dict(model: Snapshot) -> bytes:
-    return zip_with_checksum(_torch_save(_cloned(state_of(model))), {FACTS: facts_of(model, "state_dict")})
+    return zip_with_checksum(_torch_save(_cloned(state_of(model))), {FACTS_MEMBER: facts_of(model, "state_dict")})
 
 
 def _module(model: Snapshot, factories: Functions) -> bytes:
-    return zip_with_checksum(pickled(_build(model, factories)), {FACTS: facts_of(model, "module")})
+    return zip_with_checksum(pickled(_build(model, factories)), {FACTS_MEMBER: facts_of(model, "module")})
 
 
 def _safetensors(model: Snapshot) -> bytes:
@@ -67,7 +67,7 @@ def _torch_export(model: Snapshot, factories: Functions) -> bytes:
     file = io.BytesIO()
     program = torch.export.export(_build(model, factories), _example_input(model), dynamic_shapes=_dynamic_batch())
     torch.export.save(program, file)
-    return zip_with_checksum(file.getvalue(), {FACTS: facts_of(model, "torch-export")})
+    return zip_with_checksum(file.getvalue(), {FACTS_MEMBER: facts_of(model, "torch-export")})
 
 
 def _onnx(model: Snapshot, factories: Functions) -> bytes:

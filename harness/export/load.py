@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, MachineError, ModelError, UsageError
 from harness.export.embedded_checksum import FOREIGN, ZIP, entries, read_checked
-from harness.export.formats import FACTS, METADATA, missing_package
+from harness.export.formats import FACTS_MEMBER, METADATA, missing_package
 from harness.export.model_card import build_trained, check
 from harness.export.pickles import unpickled
 from harness.io import parse_object
@@ -45,7 +45,7 @@ def load_with_facts(
     """The model in a file, and its model card."""
     file, device = Path(path), _device(map_location)
     data = read_checked(file)
-    facts = _facts(file, data)
+    facts = _read_facts(file, data)
     if facts["form"] == "module" and not allow_pickle:
         raise ModelError(
             f"{path} is a pickled module: loading it runs whatever its author put into it. If you trust the author, "
@@ -70,7 +70,7 @@ def load_checkpoint(path: str | Path, map_location: Device = "cpu") -> dict[str,
     """
     file, device = Path(path), _device(map_location)
     data = read_checked(file)
-    if (form := _facts(file, data)["form"]) != "checkpoint":
+    if (form := _read_facts(file, data)["form"]) != "checkpoint":
         raise ModelError(f"{path} holds a {form}; to go on training, export --format checkpoint")
     try:
         content = _content(data, device)
@@ -81,10 +81,10 @@ def load_checkpoint(path: str | Path, map_location: Device = "cpu") -> dict[str,
         raise ModelError(f"{path} is not a checkpoint as this project writes it: {_line(error)}") from error
 
 
-def _facts(path: Path, data: bytes) -> dict[str, Any]:
+def _read_facts(path: Path, data: bytes) -> dict[str, Any]:
     """The model card in the file, checked as far as this package relies on it."""
     try:
-        text = entries(data)[FACTS] if data.startswith(ZIP) else _metadata(data)
+        text = entries(data)[FACTS_MEMBER] if data.startswith(ZIP) else _metadata(data)
         if len(text) > MAX_FACTS:
             raise ValueError("its description is too long")
         facts = parse_object(text)

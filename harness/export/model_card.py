@@ -35,7 +35,7 @@ from harness.training.checkpoint import Snapshot
 from harness.training.state import SPLITS, TrainState
 
 FORMAT = 1
-FIELDS = {  # of a card, as far as this package relies on them -> type
+CARD_FIELDS = {  # of a card, as far as this package relies on them -> type
     **{"format": int, "key": str, "trial": dict, "init_params": dict, "which": str, "versions": dict},
     **{"step": int, "epoch": float, "lr": float, "accuracy": float},
 }
@@ -88,7 +88,7 @@ def check(card: Mapping[str, Any]) -> None:
             f"has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
         )
     fault = "is not a model as this project writes it"
-    for name, expected in FIELDS.items():
+    for name, expected in CARD_FIELDS.items():
         if type(card.get(name)) is not expected and not (name == "accuracy" and card.get(name, 0) is None):
             raise ModelError(f"{fault}: its {name} is {card.get(name)!r:.50}")
     if type(card.get("spared", [])) is not list:

@@ -43,7 +43,7 @@ def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     return frame
 
 
-def read_csv(path: Path, dtypes: Mapping[str, str | None]) -> pd.DataFrame:
+def read_table(path: Path, dtypes: Mapping[str, str | None]) -> pd.DataFrame:
     """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `dtypes`, in their order."""
     data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
     known = {column: dtype for column, dtype in dtypes.items() if dtype is not None}

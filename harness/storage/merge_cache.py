@@ -32,7 +32,7 @@ def fingerprint_of(
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def save(results_dir: ResultsDir, fingerprint: str, records: Mapping[str, Record], tables: Iterable[str]) -> None:
+def save_cache(results_dir: ResultsDir, fingerprint: str, records: Mapping[str, Record], tables: Iterable[str]) -> None:
     """Note what the tables were merged from, and how each trial ended."""
     outcomes = {key: record.outcome for key, record in records.items()}
     with suppress(MachineError):  # it saves time, no more

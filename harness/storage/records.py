@@ -17,7 +17,9 @@ SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
 TRAINED = "trained"
 CHECKPOINT_KINDS = ("last", "best")  # of a trial's weights: after its last step, and where it validated best
-FACTS: dict[str, type] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
+FACT_TYPES: dict[
+    str, type
+] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
     **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int),
     **dict.fromkeys(("train_examples", "test_examples"), int),
     "guess_loss": float,
@@ -117,7 +119,7 @@ def find_fault(record: Record) -> str | None:
     if not (isinstance(record.error, str) and all(isinstance(part, dict) for part in parts)):
         return "a member of it has a wrong type"
     for name, value in record.facts.items():
-        expected = FACTS.get(name, type(value))
+        expected = FACT_TYPES.get(name, type(value))
         if not (type(value) is expected or (value is None and expected is int)) or (
             expected is int and not _is_column_value(value)
         ):

@@ -16,7 +16,7 @@ from harness.io import read_bytes, write_atomically
 from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
-from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_csv
+from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_records
 
 OUTCOMES = {  # column of trials.csv after the axes -> its type
@@ -90,7 +90,7 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
     _write_if_changed(results_dir.root / "telemetry.csv", csv_bytes(telemetry))
     if not damaged:
-        merge_cache.save(results_dir, state, records, TABLES)
+        merge_cache.save_cache(results_dir, state, records, TABLES)
     return damaged
 
 
@@ -119,7 +119,7 @@ def read_results(folder: str | Path) -> Results:
             manifest=manifest,
             trials=read_trials(results_dir.root),
             curves=_read_curves(results_dir.root / "curves.parquet"),
-            telemetry=read_csv(
+            telemetry=read_table(
                 results_dir.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}
             ),
         )
@@ -127,7 +127,7 @@ def read_results(folder: str | Path) -> Results:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
 
 
-def status(record: Record, outcomes: Mapping[str, Any], target_accuracy: float | None) -> str:
+def status_of(record: Record, outcomes: Mapping[str, Any], target_accuracy: float | None) -> str:
     """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
     if record.outcome != TRAINED:
         return record.outcome
@@ -144,7 +144,7 @@ def _row(suite: str, key: str, trial: Trial, record: Record | None, target_accur
     if record is None:
         return {**row, **dict.fromkeys(OUTCOMES), "status": "interrupted"}
     outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target_accuracy)}
-    return {**row, **outcomes, "status": status(record, outcomes, target_accuracy)}
+    return {**row, **outcomes, "status": status_of(record, outcomes, target_accuracy)}
 
 
 def _final(record: Record, target_accuracy: float | None) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def _parquet(records: Sequence[Record]) -> bytes:
 def read_trials(folder: Path) -> pd.DataFrame:
     """The table of trials in a results folder, as it was last written."""
     path = folder / "trials.csv"
-    frame = read_csv(path, _kinds())
+    frame = read_table(path, _kinds())
     if frame[["key", "status"]].isna().any(axis=None):
         raise DamageError(f"{path} has a row without key or status")
     for column, kind in _kinds().items():

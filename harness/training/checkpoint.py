@@ -21,7 +21,7 @@ from harness.errors import DamageError
 from harness.io import read_bytes, write_atomically
 
 MAGIC = b"harness\x01"
-MAX_BYTES = 64 * 2**30
+MAX_SNAPSHOT_BYTES = 64 * 2**30
 DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "float16", "int64", "bool")}
 
 
@@ -48,7 +48,7 @@ def dump(snapshot: Snapshot) -> bytes:
 
 def load(path: Path) -> Snapshot:
     """The snapshot at `path`; DamageError where a bit of it is not what was written."""
-    data = memoryview(read_bytes(path, max_bytes=MAX_BYTES))
+    data = memoryview(read_bytes(path, max_bytes=MAX_SNAPSHOT_BYTES))
     body, checksum = data[:-32], data[-32:]
     if body[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != checksum:
         raise DamageError(f"{path} is damaged, or no snapshot: its checksum does not hold")

@@ -12,7 +12,7 @@ from harness.training.probing import as_single_process
 from harness.training.state import TrainState
 
 
-def evaluate(state: TrainState, step: int) -> None:
+def evaluate_cohort(state: TrainState, step: int) -> None:
     """Write the row of this step into the curves: validation and test examples always, training ones at both ends."""
     row, trial = state.eval_steps.index(step), state.trials[0]
     sync_buffers(list(state.ensemble.buffers.values()), trial.ddp_eval_buffers, state.dist)

@@ -17,7 +17,7 @@ from harness.rng import generator, sub_seed
 from harness.training.augmentation import apply_augmentation, draw_augmentation, gather_labels, rows_of_seeds
 from harness.training.best_checkpoint import update_best
 from harness.training.cuda_graphs import StepFn, maybe_capture
-from harness.training.evaluation import evaluate, record_failures
+from harness.training.evaluation import evaluate_cohort, record_failures
 from harness.training.probing import as_single_process, measure
 from harness.training.pruning import ActiveSubset, all_models, drop_diverged, scatter_into
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
@@ -49,7 +49,7 @@ def train(state: TrainState, done: int = 0) -> Iterator[TrainEvent]:
             _probe(active.state, step)
             yield TrainEvent(step, "probe", active)
         if step in eval_steps:
-            evaluate(active.state, step)
+            evaluate_cohort(active.state, step)
             scatter_into(state, active)
             update_best(state, step)
             yield TrainEvent(step, "eval", active)
@@ -155,13 +155,13 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
 def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
     """This rank's examples and labels of one of the batch's micro-batches."""
     if inputs.micro_batches:
-        return _load(state, inputs.micro_batches[part])
+        return _load_batch(state, inputs.micro_batches[part])
     accumulation_steps, (x, y) = state.trials[0].accumulation_steps, state.data["train"]
     x, y = x.tensor_split(accumulation_steps)[part], y.tensor_split(accumulation_steps, -1)[part]
     return Batch(state.dist.local_chunk(x), state.dist.local_chunk(y, -1), shared=True)
 
 
-def _load(state: TrainState, batch: EpochBatches | None) -> Batch:
+def _load_batch(state: TrainState, batch: EpochBatches | None) -> Batch:
     """The examples of a batch, augmented, and their labels; None stands for all training examples as they are."""
     x, y = state.data["train"]
     if batch is None:
@@ -176,7 +176,7 @@ def _probe(state: TrainState, step: int) -> None:
     state = as_single_process(state, state.trials[0].accumulation_steps)
     epoch_batches = _shuffle(state, step // state.steps_per_epoch)
     next_batch = None if epoch_batches is None else _select_batch(state, step, epoch_batches)
-    measure(state, step, _load(state, next_batch))
+    measure(state, step, _load_batch(state, next_batch))
 
 
 def _seed_dropout(state: TrainState, step: int) -> None:

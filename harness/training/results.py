@@ -32,14 +32,14 @@ def outcomes(state: TrainState) -> list[Outcome]:
     return [
         Outcome(
             trial,
-            {**_facts(state, i, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
+            {**_facts_of_trial(state, i, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
             {name: {"step": steps, "value": rows[i]} for name, (steps, rows) in curves.items()},
         )
         for i, trial in enumerate(state.trials)
     ]
 
 
-def _facts(state: TrainState, i: int, trial: Trial) -> dict[str, Any]:
+def _facts_of_trial(state: TrainState, i: int, trial: Trial) -> dict[str, Any]:
     is_synchronised = trial.norm == "sync_batch" and trial.world_size > 1
     sync_bn = {"sync_bn_impl": resolve_sync_bn_impl(trial)} if is_synchronised else {}
     return {

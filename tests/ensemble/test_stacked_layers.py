@@ -126,7 +126,7 @@ def rows(draw):
             options = {"affine": draw(st.booleans()), "momentum": draw(st.sampled_from([0.3, None]))}
             layers.append((nn.BatchNorm1d, (size,), {**options, "track_running_stats": draw(st.booleans())}))
         layers += draw(
-            st.sampled_from([[], [(draw(st.sampled_from([*mlp_kernels.ACTIVATIONS, nn.Identity])), (), {})]])
+            st.sampled_from([[], [(draw(st.sampled_from([*mlp_kernels.ACTIVATION_KERNELS, nn.Identity])), (), {})]])
         )
         features = size
     return [*layers, (nn.Linear, (features, 3), {})], inputs

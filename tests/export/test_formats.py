@@ -15,7 +15,7 @@ import harness
 from harness.data.datasets import load_dataset
 from harness.errors import MachineError, ModelError, UsageError
 from harness.export.evaluate import scores
-from harness.export.formats import FORMATS, export
+from harness.export.formats import FORMATS, export_as
 from harness.export.model_card import build_trained, state_of, trained_models
 from harness.nn.models import MODELS
 from harness.nn.norms import NORMS
@@ -53,7 +53,7 @@ def outputs(model, factories=None):
 
 def written(folder, model, form, factories=None):
     pytest.importorskip(NEEDS.get(form, "torch"), reason=f"{form} needs the extra `export`")
-    (folder / form).write_bytes(export(model, form, factories or {}))
+    (folder / form).write_bytes(export_as(model, form, factories or {}))
     return folder / form
 
 

@@ -27,12 +27,12 @@ def export(options: argparse.Namespace) -> int:
     record = find_record(options.results, options.trial)
     results_dir, key, which = ResultsDir(record.parent.parent), record.stem, options.which
     path = results_dir.model(key, which)
-    model = _load(path, key, results_dir)
+    model = _load_snapshot(path, key, results_dir)
     try:
         check(model.metadata)
         if (model.metadata["key"], model.metadata["which"]) != (key, which):
             raise DamageError("is not the model that its name says; remove it, and `run` trains it again")
-        data = formats.export(model, options.format, suite_functions(options))
+        data = formats.export_as(model, options.format, suite_functions(options))
     except HarnessError as error:
         raise type(error)(f"{path}: {error}") from error
     except Exception as error:
@@ -46,7 +46,7 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(path: Path, key: str, results_dir: ResultsDir) -> Snapshot:
+def _load_snapshot(path: Path, key: str, results_dir: ResultsDir) -> Snapshot:
     try:
         return load(path)
     except FileNotFoundError as error:

@@ -26,7 +26,7 @@ class Activation:
     backward: Callable[[Tensor, Tensor], object]  # gradient of the output, output
 
 
-ACTIVATIONS: dict[type[nn.Module], Activation] = {
+ACTIVATION_KERNELS: dict[type[nn.Module], Activation] = {
     nn.ReLU: Activation(
         lambda x: x.clamp_min_(0),
         lambda grad, out: aten.threshold_backward.grad_input(grad, out, 0, grad_input=grad),
@@ -204,7 +204,7 @@ def match_layers(model: nn.Module, input_shape: tuple[int, ...]) -> list[tuple[s
         raise NotStackableError("its examples are no vectors and no Flatten comes first")
     previous: type | None = None
     for name, layer in layers:
-        layer_type = Activation if type(layer) in ACTIVATIONS else type(layer)
+        layer_type = Activation if type(layer) in ACTIVATION_KERNELS else type(layer)
         if layer_type not in MAY_FOLLOW.get(previous, ()):
             raise NotStackableError(f"{name}: {type(layer).__name__} has no kernel in this position")
         previous = layer_type
@@ -224,7 +224,7 @@ MAY_FOLLOW: dict[type | None, tuple[type, ...]] = {
 def _step_of(layer: nn.Module, tensors: Mapping[str, Tensor]) -> Step:
     if isinstance(layer, nn.Linear):
         return Linear(tensors)
-    return BatchNorm(layer, tensors) if isinstance(layer, nn.BatchNorm1d) else ACTIVATIONS[type(layer)]
+    return BatchNorm(layer, tensors) if isinstance(layer, nn.BatchNorm1d) else ACTIVATION_KERNELS[type(layer)]
 
 
 def flatten_sequential(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

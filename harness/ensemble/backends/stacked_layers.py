@@ -166,7 +166,7 @@ def _group_norm(call: LayerCall, x: Tensor) -> Tensor:
         return F.group_norm(x, call.models * layer.num_groups, call.get("weight"), call.get("bias"), layer.eps)
     # "M C N" -> "M G C/G N"
     groups = x.view(call.models, layer.num_groups, -1, x.shape[2])
-    return _affine(call, standardise(groups, layer.eps).view(x.shape), 2)
+    return _scale_and_shift(call, standardise(groups, layer.eps).view(x.shape), 2)
 
 
 def _layer_norm(call: LayerCall, x: Tensor) -> Tensor:
@@ -175,9 +175,9 @@ def _layer_norm(call: LayerCall, x: Tensor) -> Tensor:
     x = call.per_model(x)
     if call.is_of_vectors:
         # "M C N" -> "M 1 C N"
-        return _affine(call, standardise(x.unsqueeze(1), layer.eps).view(x.shape), 2)
+        return _scale_and_shift(call, standardise(x.unsqueeze(1), layer.eps).view(x.shape), 2)
     out = F.layer_norm(call.unfold_models(x), layer.normalized_shape, eps=layer.eps)
-    return _affine(call, out, 0).flatten(1, 2)
+    return _scale_and_shift(call, out, 0).flatten(1, 2)
 
 
 def _rms_norm(call: LayerCall, x: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ def _rms_norm(call: LayerCall, x: Tensor) -> Tensor:
     assert isinstance(layer, RMSNorm)
     x = call.per_model(x)
     if call.is_of_vectors:
-        return _affine(call, over_root_mean_square(x, (1,), layer.eps), 2)
+        return _scale_and_shift(call, over_root_mean_square(x, (1,), layer.eps), 2)
     # "N M C ...", each example of each model by itself
     examples = call.unfold_models(x)
     out = over_root_mean_square(examples, tuple(range(2, examples.ndim)), layer.eps).flatten(1, 2)
@@ -193,7 +193,7 @@ def _rms_norm(call: LayerCall, x: Tensor) -> Tensor:
     return out if scale is None else out * scale.view(-1, *[1] * (out.ndim - 2))
 
 
-def _affine(call: LayerCall, x: Tensor, dim: int) -> Tensor:
+def _scale_and_shift(call: LayerCall, x: Tensor, dim: int) -> Tensor:
     """Each model's scale and shift, the same along the dimension `dim` of x."""
     if "weight" not in call.tensors:
         return x
