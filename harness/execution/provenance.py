@@ -1,6 +1,7 @@
 """Where results come from: the code and its state. An allow-list, never all of the environment."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,8 +26,12 @@ def telemetry_of(preflight: PreflightResult) -> dict[str, Any]:
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """The commit of the harness and whether its files differ from it, where it is a git checkout."""
+    """The commit of the harness and whether its files differ from it, where it is a git checkout.
+
+    A package that is installed below somebody's project is not in that project's commits.
+    """
     try:
+        _git(PACKAGE, "ls-files", "--error-unmatch", "--", "__init__.py")
         head = _git(PACKAGE, "rev-parse", "HEAD")
         return head, bool(_git(PACKAGE, "status", "--porcelain", "--", "."))
     except (OSError, subprocess.SubprocessError):
@@ -37,7 +42,9 @@ def _git(folder: Path, *words: str) -> str:
     git = shutil.which("git")
     if git is None:
         raise FileNotFoundError("git")
-    done = subprocess.run([git, *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    # A hook of git exports GIT_DIR and others that point to the repository of the user.
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith("GIT_CONFIG_")}
+    done = subprocess.run([git, *words], cwd=folder, env=env, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
 
 
