@@ -1,5 +1,6 @@
 """Files that a fault can't tear: atomic writes, and JSON that carries its own checksum."""
 
+import errno
 import hashlib
 import json
 import math
@@ -14,6 +15,8 @@ from uuid import uuid4
 from harness.errors import DamageError, MachineError
 
 MAX_JSON_BYTES = 64 * 2**20
+# What a mount says that can't sync folders (CIFS, 9p, many of FUSE); files are written and renamed there as anywhere.
+CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -51,10 +54,16 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last: without it a rename that was acknowledged can be lost in a power cut."""
+    """Make the names in a folder last: without it a rename that was acknowledged can be lost in a power cut.
+
+    A mount that has no such call orders the names by itself, as well as it can.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

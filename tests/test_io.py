@@ -119,6 +119,27 @@ def test_a_fault_at_any_call_leaves_the_old_file_or_the_new_one_and_no_draft(tmp
     assert names_in(tmp_path) == ["a.json"]
 
 
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_mount_that_can_not_sync_folders_is_written_to(tmp_path, monkeypatch, code):
+    sync = os.fsync
+
+    def sync_files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync_files_only)
+    write_atomically(tmp_path / "new" / "a.json", NEW)
+    assert (tmp_path / "new" / "a.json").read_bytes() == NEW
+
+
+def test_a_file_that_can_not_be_synced_is_not_written(tmp_path, monkeypatch):
+    Disk(monkeypatch, WRITE.index("fsync"), errno.EINVAL)
+    with pytest.raises(MachineError, match="errno 22"):
+        write_atomically(tmp_path / "a.json", NEW)
+    assert names_in(tmp_path) == []
+
+
 @pytest.mark.parametrize("fails", range(3))
 def test_a_folder_that_can_not_be_made_is_an_error_that_names_the_file(tmp_path, monkeypatch, fails):
     path = tmp_path / "new" / "a.json"
