@@ -44,7 +44,8 @@ def repository(tmp_path, monkeypatch):
     return git
 
 
-def test_the_commit_of_a_project_that_holds_the_package_unseen_is_not_the_harness_s(repository):
+@pytest.mark.usefixtures("repository")
+def test_the_commit_of_a_project_that_holds_the_package_unseen_is_not_the_harness_s():
     assert _commit() == (None, None)
 
 
