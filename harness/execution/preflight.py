@@ -1,6 +1,5 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
-import os
 import platform
 import socket
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from harness.execution.cohort_size import (
     timed,
     tune_cohort_size,
 )
+from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
@@ -115,7 +115,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "python": platform.python_version(),
         **({"gpus": torch.cuda.device_count()} if device.type == "cuda" else {}),
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.table import Table
 
 from harness.cli.console import Console
+from harness.execution.cores import usable_cores
 from harness.execution.executors.scheduler import request
 from harness.execution.messages import Finding, InspectRequest, InspectResult
 from harness.execution.pool import pool_of
@@ -42,8 +43,7 @@ def doctor(options: argparse.Namespace) -> int:
 def system_findings(results: Path) -> Iterator[Finding]:
     """Python, cores, disk, the results folder and a browser."""
     yield "python", sys.version.split()[0], "" if sys.version_info >= (3, 11) else "use Python 3.11 or later"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield "cores", str(cores), ""
+    yield "cores", str(usable_cores()), ""
     folder = next(path for path in [results.absolute(), *results.absolute().parents] if path.exists())
     free = shutil.disk_usage(folder).free
     remedy = "" if free > ENOUGH_DISK else "make room, or give --results"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from harness.execution.cores import usable_cores
 from harness.execution.executors.base import Event, by_world_size
 from harness.execution.executors.scheduler import execute, request_preflight
 from harness.execution.executors.torchrun import torchrun_executor
@@ -40,8 +41,7 @@ class PoolExecutor:
         """How many workers train at most."""
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cores if preflight.device == "cpu" else max(1, len(self.gpus(preflight)))
+        return usable_cores() if preflight.device == "cpu" else max(1, len(self.gpus(preflight)))
 
     def gpus(self, preflight: PreflightResult) -> tuple[str, ...]:
         """The GPUs that workers get in turn, by the names that make one visible."""
