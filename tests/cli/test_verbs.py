@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import harness as package
+from harness.cli.verbs import doctor
 from tests.cli.conftest import TINY
 
 
@@ -118,6 +121,22 @@ def test_doctor_finds_this_machine_fit(harness):
     assert "torch" in ran.out
     assert "gloo" in ran.out
     assert "doctor" not in ran.out.splitlines()[-1]
+
+
+def test_doctor_looks_for_what_the_package_requires():
+    project = tomllib.loads((Path(package.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    names = [re.match(r"[\w.-]+", requirement)[0] for requirement in project["dependencies"]]
+    assert sorted(doctor.REQUIRED_PACKAGES) == sorted(names)
+
+
+def test_doctor_needs_no_installation_of_the_harness_itself(monkeypatch):
+    def version_of_others(name):
+        if name == "harness":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(doctor, "version", version_of_others)
+    assert [finding[1:] for finding in doctor._package_findings()] == [("1.0", "")] * len(doctor.REQUIRED_PACKAGES)
 
 
 def test_results_gives_settings_outcomes_and_telemetry_in_one_frame(finished):
