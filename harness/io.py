@@ -15,6 +15,8 @@ from uuid import uuid4
 from harness.errors import DamageError, MachineError
 
 MAX_JSON_BYTES = 64 * 2**20
+# Links are not followed, since a results folder of somebody else could point anywhere.
+LINK_REMEDY = "it is a link; put the file itself in its place (cp -L, dvc unprotect, git annex unlock)"
 # What a mount says that can't sync folders (CIFS, 9p, many of FUSE); files are written and renamed there as anywhere.
 CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
@@ -82,6 +84,8 @@ def open_regular(path: Path, *, max_bytes: int) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno == errno.ELOOP and path.is_symlink():
+            raise DamageError(f"can't read {path}: {LINK_REMEDY}") from error
         raise DamageError(f"can't read {path}: {error.strerror} (errno {error.errno})") from error
     try:
         info = os.fstat(descriptor)

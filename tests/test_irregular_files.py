@@ -38,6 +38,20 @@ def test_what_is_no_regular_file_is_refused_unread(tmp_path, monkeypatch, kind):
         read_bytes(tmp_path / "a.json", max_bytes=2**20)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in IRREGULAR if kind.startswith("link")])
+def test_a_link_is_called_one_and_has_a_remedy(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    IRREGULAR[kind](tmp_path / "a.json")
+    with pytest.raises(DamageError, match=r"a\.json: it is a link; put the file itself in its place \(cp -L, dvc"):
+        read_bytes(tmp_path / "a.json", max_bytes=2**20)
+
+
+def test_a_loop_of_links_above_the_file_is_told_as_such(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(DamageError, match="errno 40"):
+        read_bytes(tmp_path / "loop" / "a.json", max_bytes=2**20)
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/tty"])
 def test_a_device_is_refused_unread(device):

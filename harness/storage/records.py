@@ -1,5 +1,6 @@
 """The source of truth: one self-checksummed file per trial, and one for the suite that they belong to."""
 
+import errno
 import fcntl
 import math
 import os
@@ -193,6 +194,10 @@ def lock_results(results_dir: ResultsDir) -> Iterator[None]:
         make_folder(results_dir.root)
         descriptor = os.open(results_dir.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
+        if error.errno == errno.ELOOP and (results_dir.root / ".lock").is_symlink():
+            raise MachineError(
+                f"can't lock {results_dir.root / '.lock'}: it is a link; delete it, or choose another --results"
+            ) from error
         raise MachineError(
             f"can't write results to {results_dir.root}: {error.strerror}; choose another --results"
         ) from error

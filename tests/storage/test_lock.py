@@ -67,6 +67,13 @@ def test_a_folder_is_let_go_where_its_owner_fails(place):
         pass
 
 
+def test_a_lock_that_is_a_link_is_called_one(place, tmp_path):
+    place.root.mkdir()
+    (place.root / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MachineError, match="it is a link; delete it"), lock_results(place):
+        pass
+
+
 @pytest.mark.parametrize("obstacle", ["file", "link", "folder"])
 def test_a_folder_that_can_not_be_owned_is_an_error_of_the_machine(place, tmp_path, obstacle):
     lock, secret = place.root / ".lock", tmp_path / "secret"
