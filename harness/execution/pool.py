@@ -1,9 +1,11 @@
 """Worker processes: started once, given jobs, watched, replaced where they die."""
 
+import errno
 import math
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from harness.errors import MachineError
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
 from harness.execution.torchrun import Launched, launch, torchrun_process
@@ -67,7 +70,8 @@ class Pool:
         """Let an idle worker, or a new one, do a job."""
         worker = next((worker for worker in self.workers if worker.job is None), None)
         if worker is None:
-            worker = self._start()
+            with process_start_errors():
+                worker = self._start()
             self.workers.append(worker)
         worker.job, worker.last_heartbeat = job, time.monotonic()
         with suppress(OSError):  # it has just died; `events` will say so
@@ -134,7 +138,7 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
         context.set_forkserver_preload([WORKER])
-        with blocked_signals():
+        with process_start_errors(), blocked_signals():
             forkserver.ensure_running()
 
     def start() -> Worker:
@@ -168,6 +172,22 @@ def ranks_of(size: int, stop: Callable[[], bool]) -> Iterator[Pool]:
             pool.submit(End())
             pool.workers[0].process.join(STOP_GRACE)
         pool.kill()
+
+
+@contextmanager
+def process_start_errors() -> Iterator[None]:
+    """Say as a MachineError why no process can be started: limits of processes, or no folder for its socket."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise MachineError("there is no temporary folder that can be written; set TMPDIR to one that can") from error
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        # The server that forks workers ends where it can't, and all that is seen of it is the end of a pipe.
+        is_limit = isinstance(error, EOFError) or error.errno == errno.EAGAIN
+        remedy = "raise the limit of processes (ulimit -u, --pids-limit of a container)" if is_limit else str(error)
+        raise MachineError(f"can't start a worker process: {remedy}") from error
 
 
 @contextmanager

@@ -1,7 +1,12 @@
 """Workers and their supervisor: what is answered, what dies, what is tried again, and which trial fails."""
 
+import errno
+import signal
+import tempfile
 from collections import Counter
 from dataclasses import replace
+from multiprocessing import resource_tracker
+from unittest.mock import Mock
 
 import pytest
 
@@ -35,6 +40,32 @@ suite = Suite(dataset="digits", model="mlp-8", lr=0.1, batch_size=50, steps=5, s
 
 def never():
     return False
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(errno.EAGAIN, "unavailable"), EOFError("unexpected EOF")])
+def test_a_limit_of_processes_is_named_in_one_line(error):
+    with pytest.raises(MachineError, match=r"can't start a worker process: raise the limit of processes \(ulimit -u"):
+        Pool(1, Mock(side_effect=error)).submit(InspectRequest())
+
+
+def test_a_server_of_workers_that_can_not_be_started_is_named_in_one_line(monkeypatch):
+    monkeypatch.setattr(resource_tracker, "ensure_running", Mock(side_effect=BlockingIOError(errno.EAGAIN, "no")))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with pytest.raises(MachineError, match="raise the limit of processes"), pool_of(1):
+        pass
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def test_another_error_at_the_start_of_a_worker_is_told_as_it_is():
+    with pytest.raises(MachineError, match=r"can't start a worker process: .*path too long"):
+        Pool(1, Mock(side_effect=OSError("AF_UNIX path too long"))).submit(InspectRequest())
+
+
+def test_a_machine_without_a_temporary_folder_is_told_which_variable_sets_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    with pytest.raises(MachineError, match=r"no temporary folder .* set TMPDIR"), pool_of(1):
+        pass
 
 
 def job(trials, tmp_path):
