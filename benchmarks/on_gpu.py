@@ -94,15 +94,15 @@ def prepared(trials: Sequence[Trial], data: Dataset, ranks: DistContext | None =
     return init_state(trials, data, device, {}, *([ranks] if ranks else []))
 
 
-def per_step(program: TrainState) -> float:
+def per_step(state: TrainState) -> float:
     """Seconds of a step after a quarter of them, with the evaluations between them."""
-    device, events = program.fail_step.device, train(program)
-    began = next(event.step for event in events if event.step >= max(1, program.steps // 4))
+    device, events = state.fail_step.device, train(state)
+    began = next(event.step for event in events if event.step >= max(1, state.steps // 4))
     synchronise(device)
     started = time.perf_counter()
-    next(event for event in events if event.step == program.steps)
+    next(event for event in events if event.step == state.steps)
     synchronise(device)
-    return (time.perf_counter() - started) / (program.steps - began)
+    return (time.perf_counter() - started) / (state.steps - began)
 
 
 def checks(sizes: Sizes) -> Iterator[Row]:

@@ -99,10 +99,10 @@ def test_aim_4_a_grid_of_small_cnns(benchmark, tmp_path, row):
         f"{one_at_a_time(trials, CORES) / seconds:.1f}")  # fmt: skip
 
 
-def steps_of(program: TrainState, count: int) -> float:
+def steps_of(state: TrainState, count: int) -> float:
     """Seconds of so many training steps, evaluations apart."""
     spent, last = [], time.perf_counter()
-    for event in train(program):
+    for event in train(state):
         now = time.perf_counter()
         spent += [now - last] * (event.kind == "train")
         last = now
@@ -115,11 +115,11 @@ def fused(trial: Trial, models: int, backend: str | None = None, count: int = 15
     """Microseconds of a model's step in a cohort, on one core."""
     data = DATA[trial.dataset]
     trials = [replace(trial, seed=seed, steps=count + 2) for seed in range(models)]
-    program = init_state(trials, data, CPU, {})
+    state = init_state(trials, data, CPU, {})
     if backend:
         stack = fuse([build(t, data.input_shape, data.classes, {}) for t in trials], data.input_shape, CPU, backend)
-        program = replace(program, ensemble=stack)
-    return steps_of(program, count) / models * 1e6
+        state = replace(state, ensemble=stack)
+    return steps_of(state, count) / models * 1e6
 
 
 @pytest.mark.parametrize(("norm", "floors"), [("none", 2.0), ("batch", 3.0)])

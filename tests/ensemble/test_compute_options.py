@@ -40,33 +40,33 @@ def assert_learns_the_same(found, expected):
 def test_images_by_channels_are_learnt_from_alike(model, models, norm):
     lone = {"max_cohort_size": 1} if models == 1 else {}
     trials = [replace(IMAGES, model=model, norm=norm, norm_groups=2, seed=seed, **lone) for seed in range(models)]
-    program = trained([replace(trial, **LAST) for trial in trials])
-    assert program.ensemble.backend.name == ("loop" if lone else "stacked")
-    assert_learns_the_same(program, trained(trials))
-    kernels = [weight for weight in program.ensemble.weights.values() if weight.ndim == 5 and weight.shape[-1] > 1]
+    state = trained([replace(trial, **LAST) for trial in trials])
+    assert state.ensemble.backend.name == ("loop" if lone else "stacked")
+    assert_learns_the_same(state, trained(trials))
+    kernels = [weight for weight in state.ensemble.weights.values() if weight.ndim == 5 and weight.shape[-1] > 1]
     assert kernels
     for weight in kernels:
         assert weight.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_convolutions_get_images_by_channels():
-    program = init_state([replace(IMAGES, max_cohort_size=1, **LAST)], DIGITS, CPU, {})
+    state = init_state([replace(IMAGES, max_cohort_size=1, **LAST)], DIGITS, CPU, {})
     seen = []
-    for layer in program.ensemble.module.modules():
+    for layer in state.ensemble.module.modules():
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    program.ensemble(torch.randn(6, 1, 1, 8, 8, dtype=torch.float64), shared=False)
+    state.ensemble(torch.randn(6, 1, 1, 8, 8, dtype=torch.float64), shared=False)
     assert len(seen) == 2
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
 
 
 def test_where_most_have_diverged_the_others_stay_on_their_way():
     trials = [replace(IMAGES, seed=i, lr=lr, steps=9, **LAST) for i, lr in enumerate([1e200, 0.1, 1e200, 1e200, 0.2])]
-    program = init_state(trials, DIGITS, CPU, {})
-    *_, last = train(program)
+    state = init_state(trials, DIGITS, CPU, {})
+    *_, last = train(state)
     part = last.active.state
     assert last.active.rows == (1, 4)
-    assert part.ensemble.options == program.ensemble.options
+    assert part.ensemble.options == state.ensemble.options
     assert part.ensemble.weights["0.weight"].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -131,9 +131,9 @@ def test_probes_look_at_models_as_they_are_where_these_are_compiled(monkeypatch,
         raise AssertionError("a probe has called what is compiled")
 
     monkeypatch.setattr(base, "compiled", lambda forward: refuse)
-    program = init_state([replace(IMAGES, compile=True, probes=probe, seed=seed) for seed in range(2)], DIGITS, CPU, {})
-    assert program.ensemble.backend.compiled is refuse
-    assert next(train(program)).kind == "probe"
+    state = init_state([replace(IMAGES, compile=True, probes=probe, seed=seed) for seed in range(2)], DIGITS, CPU, {})
+    assert state.ensemble.backend.compiled is refuse
+    assert next(train(state)).kind == "probe"
 
 
 def test_a_machine_without_a_compiler_says_so_before_it_trains(monkeypatch):

@@ -93,12 +93,12 @@ def test_every_init_and_activation_trains_fused_as_alone(activation, init):
 
 def test_the_full_batch_is_neither_shuffled_nor_different_from_the_same_alone():
     trials = [replace(BASE, norm="batch", batch_size=31, lr=lr) for lr in (0.1, 0.2)]
-    program = run(trials)
+    state = run(trials)
     for i, trial in enumerate(trials):
         model, _ = train_alone(trial)  # shuffled there: sums in another order
         for name, weight in model.named_parameters():
             torch.testing.assert_close(
-                program.ensemble.weights[name][i].detach(), weight.detach(), rtol=1e-9, atol=1e-12
+                state.ensemble.weights[name][i].detach(), weight.detach(), rtol=1e-9, atol=1e-12
             )
 
 
@@ -142,10 +142,10 @@ def test_dropout_is_a_function_of_the_cohort_and_the_step():
     trials = [replace(BASE, model="with_dropout", lr=lr) for lr in (0.1, 0.2)]
 
     def weights(scramble: int) -> list[torch.Tensor]:
-        program = init_state(trials, DATA, CPU, {"with_dropout": with_dropout})
-        for _ in train(program):
+        state = init_state(trials, DATA, CPU, {"with_dropout": with_dropout})
+        for _ in train(state):
             torch.manual_seed(scramble)
-        return list(program.ensemble.weights.values())
+        return list(state.ensemble.weights.values())
 
     for one, two in zip(weights(1), weights(2), strict=True):
         assert torch.equal(one, two)

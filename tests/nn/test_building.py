@@ -23,8 +23,8 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_batches()
     for trial in [*trials, replace(trials[0], seed=5)]:
         model = build(trial, DATA.input_shape, 3, {})
         layers.append([m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)])
-        program = init_state([trial], DATA, torch.device("cpu"), {})
-        orders.append(torch.stack([_shuffle(program, epoch).indices[0] for epoch in range(3)]))
+        state = init_state([trial], DATA, torch.device("cpu"), {})
+        orders.append(torch.stack([_shuffle(state, epoch).indices[0] for epoch in range(3)]))
     *alike, other = zip(layers, orders, strict=True)
     (first, order), *_ = alike
     for own, own_order in alike:
