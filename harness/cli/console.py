@@ -6,7 +6,13 @@ import rich.console
 
 
 class Console(rich.console.Console):
-    """A console that leaves a broken pipe to `main`: a reader that has seen enough (`| head`) is no failure."""
+    """A console that prints text as it stands, and leaves a broken pipe to `main`.
+
+    A reader that has seen enough (`| head`) is no failure, and `harness[data]` in a cell is no markup.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, as `print` does."""

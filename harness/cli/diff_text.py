@@ -17,7 +17,7 @@ def diff_lines(difference: ResultsDiff) -> list[str]:
         lines.append(f"  only before: {only_before}; only after: {difference.only_after}")
     if difference.without_result:
         lines.append(
-            f"  left out, without a result in one of both: {formatting.count(difference.without_result, 'trial')}"
+            f"  excluded, because one side has no result: {formatting.count(difference.without_result, 'trial')}"
         )
     lines += [f"  {name.replace('_', ' ')}: {old}, then {new}" for name, (old, new) in difference.made_with.items()]
     lines += [f"  {trial}: {old}, then {new}" for trial, old, new in difference.statuses[:MOST_STATUS_CHANGES]]
@@ -27,7 +27,9 @@ def diff_lines(difference: ResultsDiff) -> list[str]:
     lines += [f"  {wording.finding(c, equivalence=False)}" for c in shown]
     lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in difference.verdicts]
     if difference.claims_apart:
-        lines.append(f"  left out, made by one of both suites: {formatting.count(difference.claims_apart, 'claim')}")
+        lines.append(
+            f"  excluded, because only one side makes them: {formatting.count(difference.claims_apart, 'claim')}"
+        )
     return [*lines, f"  {conclusion(difference)}"]
 
 

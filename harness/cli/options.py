@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness._version import __version__
+from harness.cli.hints import DEFAULT_RESULTS
 from harness.errors import MachineError, UsageError, nearest
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
@@ -16,7 +17,7 @@ SUITES = (
     "suites",
     {"nargs": "+", "metavar": "SUITE", "help": "path of a suite file; suites/all stands for every suite in suites/"},
 )
-RESULTS = ("--results", {"type": Path, "default": Path("results"), "metavar": "DIR", "help": "where results are kept"})
+RESULTS = ("--results", {"type": Path, "default": DEFAULT_RESULTS, "metavar": "DIR", "help": "where results are kept"})
 ONLY = (
     "--only",
     {"action": "append", "default": [], "metavar": "AXIS=VALUE[,VALUE]", "help": "a part of the grid; repeatable"},
@@ -210,7 +211,7 @@ def _convert(options: argparse.Namespace) -> None:
         for status in sorted(options.retry - set(NO_RESULT)):
             raise UsageError(
                 f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
-                "(what never ended is always trained; a result stands, unless --fresh sets all of them aside)"
+                "(what never ended is always trained; a result stands, unless --fresh archives all of them)"
             )
 
 

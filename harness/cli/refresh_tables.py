@@ -7,6 +7,7 @@ import pandas as pd
 
 from harness.analysis.metrics import FINISHED
 from harness.analysis.validation import check_claims
+from harness.cli.hints import command
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
@@ -19,7 +20,8 @@ def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Manifest, pd.Da
     results_dir = ResultsDir(folder / suite.name)
     manifest = read_manifest(results_dir)
     if manifest is None:
-        raise UsageError(f"no results of {suite.name} in {folder}; make some with: python -m harness run {suite.path}")
+        again = command("run", suite.path, results=folder)
+        raise UsageError(f"no results of {suite.name} in {folder}; make some with: {again}")
     trials = list(suite.trials(device=manifest.device or "cpu"))
     resolved = describe(suite, trials)
     check_claims(suite.suite.claims, resolved)

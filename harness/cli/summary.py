@@ -1,10 +1,12 @@
 """How a run ends: a last line that says what happened and what to run next."""
 
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 
 from harness.analysis.metrics import FAILED, FINISHED
+from harness.cli.hints import command
 from harness.errors import MachineError
 from harness.execution.runner import RunResult
 from harness.execution.stop_flag import StopFlag
@@ -13,9 +15,9 @@ from harness.storage.records import NO_RESULT
 MOST_LISTED = 10
 
 
-def print_summary(result: RunResult, stop: StopFlag) -> int:
+def print_summary(result: RunResult, results: Path, stop: StopFlag) -> int:
     """Print how the run ended; the exit code."""
-    again = f"python -m harness run {result.suite.path}"
+    again = command("run", result.suite.path, results=results)
     if result.trials is None:
         print(f"{stop.reason} before anything was trained; go on with: {again}")
         return stop.exit_code
@@ -29,7 +31,7 @@ def print_summary(result: RunResult, stop: StopFlag) -> int:
     if without.empty:
         print(f"{counts}; the report is {result.report}")
         return 0
-    _list(without)
+    _list(without, results)
     by_status = Counter(without["status"])
     lacking = ", ".join(f"{count} {name}" for name, count in by_status.items())
     retry = ",".join(sorted(by_status))
@@ -37,8 +39,8 @@ def print_summary(result: RunResult, stop: StopFlag) -> int:
     return MachineError.exit_code if (status == "skipped").all() else 1
 
 
-def _list(rows: pd.DataFrame) -> None:
+def _list(rows: pd.DataFrame, results: Path) -> None:
     for key, status in rows[["key", "status"]].head(MOST_LISTED).itertuples(index=False):
-        print(f"{key} {status}: python -m harness show {key}")
+        print(f"{key} {status}: {command('show', key, results=results)}")
     if len(rows) > MOST_LISTED:
         print(f"... and {len(rows) - MOST_LISTED} more, in trials.csv")

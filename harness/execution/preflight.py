@@ -91,9 +91,7 @@ def resolve_device(name: str) -> str:
         raise SuiteError(f"unknown device {name!r}; choose from: auto, {', '.join(counts)}, cuda:0, cuda:1, ...")
     count = counts[device_type]
     if int(index or 0) >= count:
-        raise MachineError(
-            f"device {name!r} is not on this machine (it has {count} of {device_type}); try --device auto"
-        )
+        raise MachineError(f"device {name!r} is not on this machine (it has {count or 'none'}); try --device auto")
     return device_type  # of several GPUs, no trial depends on which it had
 
 

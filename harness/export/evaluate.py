@@ -81,7 +81,9 @@ def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = PREDICT_
     try:
         out = torch.cat([model(batch).cpu() for batch in batches(as_taken(model, x), batch_size)])
     except ValueError as error:
-        raise UsageError("a batch with one value per channel has no variance") from error
+        raise UsageError(
+            "a batch with one value per channel has no variance; evaluate more examples together"
+        ) from error
     except Exception as error:  # whoever wrote the module, it may raise anything
         raise ModelError(f"the model can't be run: {type(error).__name__}: {error}"[:200]) from error
     if out.shape != (len(x), classes):

@@ -73,6 +73,17 @@ def test_show_tells_a_trial_from_its_record_and_how_to_replay_it(finished):
     pd.testing.assert_series_equal(original, again)
 
 
+def test_show_says_how_a_trial_failed_and_where_it_stands_on_every_axis(harness):
+    harness.suite(TINY.replace("lr=[", "lr=[1e9, "))
+    assert harness("run", "tiny", "--only", "norm=none", "--only", "lr=1e9", "--progress", "none").code == 0
+    trials = pd.read_csv(harness.results / "tiny" / "trials.csv")
+    failed = trials[trials["status"] == "nonfinite"].iloc[0]
+    ran = harness("show", failed["key"])
+    assert f"trial {failed['key']} of tiny: nonfinite\n" in ran.out
+    assert re.search(rf"│ seed +│ {failed['seed']} ", ran.out)
+    assert re.search(r"│ norm +│ none ", ran.out)
+
+
 def test_plan_trains_nothing_and_says_what_would_run(harness):
     harness.suite()
     ran = harness("plan", "tiny")

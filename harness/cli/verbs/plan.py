@@ -7,6 +7,7 @@ from dataclasses import replace
 from harness.analysis import formatting, pairing
 from harness.analysis.stats import seeds_needed
 from harness.analysis.validation import comparisons_of
+from harness.cli.hints import command
 from harness.cli.progress import duration
 from harness.execution.executors.pool import PoolExecutor
 from harness.execution.messages import PreflightResult
@@ -38,14 +39,16 @@ def plan(options: argparse.Namespace) -> int:
     if preflight is None:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
-    _print_work(run_plan, preflight, executor.worker_count(preflight), f"python -m harness run {suite.path}")
+    _print_work(
+        run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, results=options.results)
+    )
     return 0
 
 
-def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, command: str) -> None:
+def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run_command: str) -> None:
     if not run_plan.pending:
         count = len(run_plan.selected)
-        print(f"nothing to train: all {count} selected trials have ended; {command} writes the report")
+        print(f"nothing to train: all {count} selected trials have ended; {run_command} writes the report")
         return
     sizes = sorted(len(cohort.trials) for cohort in run_plan.pending)
     size_range = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
@@ -55,7 +58,7 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, com
         print(note)
     time = duration(_estimated_seconds(run_plan, preflight, workers))
     hands = formatting.count(min(workers, len(sizes)), "worker")
-    print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {command}")
+    print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {run_command}")
 
 
 def _estimated_seconds(run_plan: RunPlan, preflight: PreflightResult, workers: int) -> float:

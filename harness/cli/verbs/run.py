@@ -61,7 +61,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
 def _run(suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag, progress: str) -> int:
     with closing(run_suite(suite, options, executor, stop)) as events:
         result = show_progress(events, progress)
-    return print_summary(result, stop)
+    return print_summary(result, options.results, stop)
 
 
 def _run_one_of_many(suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag, progress: str) -> int:

@@ -1,24 +1,32 @@
 """`show`: one trial, with the command that replays it."""
 
 import argparse
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
 
 from harness.cli.console import Console
 from harness.cli.find_record import find_record
+from harness.cli.hints import command
 from harness.cli.trial_tables import curves_table, pairs_table, probes_table
-from harness.storage.records import ResultsDir, read_manifest, read_record
+from harness.spec.manifest import Manifest
+from harness.spec.trial import Trial
+from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_record
 
 
 def show(options: argparse.Namespace) -> int:
     """Print all that is known of a trial; the exit code."""
     path = find_record(options.results, options.trial)
     record, results_dir = read_record(path), ResultsDir(path.parent.parent)
-    print(f"trial {record.key} of {results_dir.root.name}: {record.outcome}")
+    outcome = failure(record) if record.outcome == TRAINED else None
+    print(f"trial {record.key} of {results_dir.root.name}: {outcome or record.outcome}")
     if record.error:
         print(f"error: {record.error}")
     for log in sorted(results_dir.logs.glob(f"{record.key}.*.log")):
         print(f"log: {log}")
+    manifest = read_manifest(results_dir)
     console = Console()
-    console.print(pairs_table("setting", record.trial))
+    console.print(pairs_table("setting", _settings(record, manifest)))
     console.print(pairs_table("outcome", record.facts))
     probes = {name: curve for name, curve in record.curves.items() if name.startswith("probe.")}
     scores = {name: curve for name, curve in record.curves.items() if name not in probes}
@@ -27,9 +35,17 @@ def show(options: argparse.Namespace) -> int:
     if probes:
         console.print(probes_table(probes))
     console.print(pairs_table("measured", record.telemetry))
-    manifest = read_manifest(results_dir)
     suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
     if results_dir.model(record.key, "last").exists():
-        print(f"its model: python -m harness export {record.key} --format checkpoint -o {record.key}.pth")
-    print(f"replay it with: python -m harness run {suite} --only key={record.key} --results replay")
+        export = ("export", record.key, "--format", "checkpoint", "-o", f"{record.key}.pth")
+        print(f"its model: {command(*export, results=options.results)}")
+    replay = command("run", suite, "--only", f"key={record.key}", results=Path("replay"))
+    print(f"replay it with: {replay}")
     return 0
+
+
+def _settings(record: Record, manifest: Manifest | None) -> dict[str, Any]:
+    """The trial's value on every axis of its suite, and every other setting that is not the default."""
+    axes = manifest.axes if manifest else {}
+    defaults = {field.name: field.default for field in fields(Trial) if field.name in axes}
+    return {**{name: value for name, value in defaults.items() if value is not MISSING}, **record.trial}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
+from harness.cli.hints import command
 from harness.cli.refresh_tables import refresh
 from harness.spec.loader import load_suite
 from harness.spec.selection import parse_only, select
@@ -32,8 +34,8 @@ def status(options: argparse.Namespace) -> int:
         return 0
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
-        print(f"{key} {name}: python -m harness show {key}")
-    print(f"{n_finished} of {len(rows)} trials have a result; {_next(str(suite.path), rows)}")
+        print(f"{key} {name}: {command('show', key, results=options.results)}")
+    print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.results, rows)}")
     return 0
 
 
@@ -55,11 +57,11 @@ def _print(compare: str, counts: pd.DataFrame) -> None:
     Console().print(table)
 
 
-def _next(path: str, rows: pd.DataFrame) -> str:
+def _next(path: Path, results: Path, rows: pd.DataFrame) -> str:
     """What to run next."""
     retry = [name for name in NO_RESULT if (rows["status"] == name).any()]
     if (rows["status"] == "interrupted").any():
-        return f"go on with: python -m harness run {path}"
+        return f"go on with: {command('run', path, results=results)}"
     if retry:
-        return f"try again with: python -m harness run {path} --retry {','.join(retry)}"
-    return f"see the report, or write it again with: python -m harness report {path}"
+        return f"try again with: {command('run', path, '--retry', ','.join(retry), results=results)}"
+    return f"see the report, or write it again with: {command('report', path, results=results)}"

@@ -1,14 +1,21 @@
 """The frame of figures: what it adds to their words, what it refuses, and that every figure can be drawn."""
 
+from collections.abc import Iterator
+from importlib import import_module
+from inspect import get_annotations, getmembers, isfunction
+from pathlib import Path
+
 import numpy as np
 import pytest
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from harness.reporting import figures as package
 from harness.reporting.figures import FIGURES, figures
 from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import NO_WORDS, ReportFigure, points_of, report_figure
 from harness.spec.claim import Claim
+from harness.storage.tables import Results
 from tests.analysis.test_recovered import RECOVERS, SYNC, recovering
 from tests.reporting.figures.test_boundaries import plane
 from tests.reporting.figures.test_probes import probed
@@ -19,6 +26,7 @@ from tests.support.simulated import simulate
 AXES = {"norm": ["batch", "none"], "lr": [0.03, 0.1, 1.0], "seed": range(3)}
 SIZES = {"batch_size": [8, 64], "norm": ["batch", "none"], "lr": [0.03, 0.1], "seed": range(3)}
 CLAIMS = [Claim.costs("batch", than="none", at_most=2.0, lr=0.1), Claim.sooner("batch", than="none", lr=0.1)]
+FIGURE_SIGNATURE = {"results": Results, "return": Iterator[ReportFigure]}
 WORDS = {"title": "How high is it?", "caption": "Every seed is a dot.", "alt": "Dots by arm."}
 
 
@@ -105,6 +113,16 @@ def rich_results(tmp_path_factory):
         with_accuracy(ranks, recovering(0.9, 0.05, noise=0.004)),
         probed(folders[4]),
     ]
+
+
+def test_every_function_that_draws_figures_from_results_is_in_the_table():
+    forgotten = set()
+    for path in Path(package.__file__).parent.glob("*.py"):
+        module = import_module(f"{package.__name__}.{path.stem}")
+        for name, function in getmembers(module, isfunction):
+            if not name.startswith("_") and get_annotations(function) == FIGURE_SIGNATURE:
+                forgotten |= {f"{path.name}: {name}"} if function not in FIGURES else set()
+    assert forgotten == set(), "add it to FIGURES in harness/reporting/figures/__init__.py"
 
 
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
