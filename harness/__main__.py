@@ -5,10 +5,12 @@ import sys
 from typing import NoReturn
 
 from harness.cli import main
+from harness.cli.streams import prepare_streams
 
 
 def run_and_exit() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    prepare_streams()
     exit_code = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; a late Ctrl-C would replace the exit code
     sys.exit(exit_code)
