@@ -1,24 +1,24 @@
 """The command line: a verb and its options in, messages and an exit code out."""
 
 import errno
-import os
 import sys
 from collections.abc import Sequence
 
 from harness.cli.options import parse
+from harness.cli.streams import discard, printable
 from harness.errors import HarnessError, MachineError
 from harness.execution.stop_flag import INTERRUPTED, RunAborted
 
-
-def printable(text: str) -> str:
-    """The text with control characters escaped: it may come from a file of somebody else."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+PIPE_CLOSED = 128 + 13  # what a shell makes of SIGPIPE
+READING = ("compare", "plan", "show", "status")  # verbs that have nothing left to do when nobody reads on
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; return the exit code."""
+    verb = ""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
+        verb = options.verb
         exit_code: int = options.do(options)
         print(end="", flush=True)
         return exit_code
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # the reader of our output (`| head`) has seen enough
-            return 0
+            return 0 if verb in READING else PIPE_CLOSED
         print(f"harness: can't write: {error.strerror}; make room", file=sys.stderr)
         return MachineError.exit_code

@@ -7,6 +7,7 @@ import pandas as pd
 
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.hints import command
+from harness.cli.streams import printable
 from harness.errors import MachineError
 from harness.execution.runner import RunResult
 from harness.execution.stop_flag import StopFlag
@@ -29,13 +30,15 @@ def print_summary(result: RunResult, results: Path, stop: StopFlag) -> int:
         return stop.exit_code
     without = result.trials[status.isin(NO_RESULT)]
     if without.empty:
-        print(f"{counts}; the report is {result.report}")
+        print(f"{counts}; the report is {printable(str(result.report))}")
         return 0
     _list(without, results)
     by_status = Counter(without["status"])
     lacking = ", ".join(f"{count} {name}" for name, count in by_status.items())
     retry = ",".join(sorted(by_status))
-    print(f"{counts}, {lacking}; the report is {result.report}; try again with: {again} --retry {retry}")
+    print(
+        f"{counts}, {lacking}; the report is {printable(str(result.report))}; try again with: {again} --retry {retry}"
+    )
     return MachineError.exit_code if (status == "skipped").all() else 1
 
 

@@ -57,9 +57,13 @@ class StopFlag:
 
 @contextmanager
 def stopping(budget: float | None) -> Iterator[StopFlag]:
-    """Listen for signals, and watch the clock, for as long as a run lasts."""
+    """Listen for signals, and watch the clock, for as long as a run lasts.
+
+    A signal that is ignored when the run starts stays ignored: nohup does that to the hang-up of a session that ends.
+    """
     flag = StopFlag(budget)
-    before = {number: signal.signal(number, flag.on_signal) for number in (signal.SIGINT, *TERM_SIGNALS)}
+    numbers = [number for number in TERM_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, flag.on_signal) for number in (signal.SIGINT, *numbers)}
     try:
         yield flag
     finally:

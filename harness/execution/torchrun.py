@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,6 +28,8 @@ SHUTDOWN = 3  # seconds that ranks have to end before they are killed
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # that the launcher passes on: ranks that it forgets would train on
 EXIT_MARKER = "harness: this rank ends: "  # in the log, before what went wrong on a rank
 RANKS = "harness.execution.rank_worker"
+TORCHRUN_VARIABLES = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE")
+LOOPBACK = ("lo", "lo0")  # on Linux, on macOS
 
 
 class Launched:
@@ -41,7 +43,7 @@ class Launched:
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which decides
-            env={**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+            env=launch_environment(os.environ),
         )
 
     @property
@@ -104,10 +106,31 @@ class TorchrunProcess(NamedTuple):
 
 
 def torchrun_process() -> TorchrunProcess | None:
-    """Which of torchrun's processes this is; None where it was started plainly."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    """Which of torchrun's processes this is; None where it was started plainly.
+
+    torchrun sets all of these variables. Where some are missing, the others are left over in the shell.
+    """
+    if not all(name in os.environ for name in TORCHRUN_VARIABLES):
         return None
-    return TorchrunProcess(rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
+    numbers = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE")}
+    for name, value in numbers.items():
+        if not value.isdecimal():
+            raise MachineError(f"the variable {name} is {value!r}, and torchrun sets it to a number; unset it")
+    return TorchrunProcess(rank=int(numbers["RANK"]), world_size=int(numbers["WORLD_SIZE"]))
+
+
+def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a launcher on this machine.
+
+    PET_* are options of torchrun, which a job of a cluster may have set for another launch. Ranks of one machine meet
+    on its loopback interface: the name of this machine need not resolve, nor another interface exist.
+    """
+    kept = {name: value for name, value in environment.items() if not name.startswith("PET_")}
+    kept["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    if torchrun_process() is None:
+        interfaces = [name for _, name in socket.if_nameindex()]
+        kept.update([("GLOO_SOCKET_IFNAME", name) for name in LOOPBACK if name in interfaces])
+    return kept
 
 
 def launch(size: int, stop: Callable[[], bool]) -> tuple[Launched, Connection]:
@@ -137,7 +160,13 @@ def launch(size: int, stop: Callable[[], bool]) -> tuple[Launched, Connection]:
 def _command(size: int, address: str) -> list[str]:
     if torchrun_process() is not None:  # the other ranks are there already; the new process is the first one
         return [sys.executable, "-m", RANKS, address]
-    options = ["--standalone", f"--nproc-per-node={size}", "--max-restarts=0", f"--shutdown-timeout={SHUTDOWN}"]
+    options = [
+        "--standalone",
+        "--local-addr=127.0.0.1",
+        f"--nproc-per-node={size}",
+        "--max-restarts=0",
+        f"--shutdown-timeout={SHUTDOWN}",
+    ]
     return [sys.executable, "-m", RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", "-m", RANKS, address]
 
 

@@ -97,9 +97,7 @@ def test_the_full_batch_is_neither_shuffled_nor_different_from_the_same_alone():
     for i, trial in enumerate(trials):
         model, _ = train_alone(trial)  # shuffled there: sums in another order
         for name, weight in model.named_parameters():
-            torch.testing.assert_close(
-                state.ensemble.weights[name][i].detach(), weight.detach(), rtol=1e-9, atol=1e-12
-            )
+            torch.testing.assert_close(state.ensemble.weights[name][i].detach(), weight.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_one_batch_an_epoch_that_is_not_the_full_batch_is_drawn_anew_in_each():

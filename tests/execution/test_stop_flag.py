@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.execution.stop_flag import RunAborted, StopFlag
+from harness.execution.stop_flag import RunAborted, StopFlag, stopping
 
 HEAVY = '''
 import os, signal
@@ -103,3 +103,16 @@ def test_ctrl_c_in_a_command_that_only_reads_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("harness.cli.verbs.status.status", interrupted)
     assert main(["status", "suites/circles"]) == 130
     assert capsys.readouterr().err == "harness: stopped by Ctrl-C\n"
+
+
+def test_a_hangup_that_nohup_ignores_stops_no_run():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping(None) as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

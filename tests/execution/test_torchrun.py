@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+from harness.errors import MachineError
 from harness.execution import torchrun
 from harness.execution.messages import Failed, UserErrorReply
 from harness.execution.torchrun import EXIT_MARKER, Launched
@@ -50,3 +51,23 @@ def test_a_run_that_is_halted_while_ranks_start_leaves_none_of_them(monkeypatch)
         torchrun.launch(2, halted)
     (one,) = started
     assert one.exitcode is not None
+
+
+@pytest.mark.parametrize("name", ["TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"])
+def test_a_single_variable_of_torchrun_is_left_over_and_means_nothing(monkeypatch, name):
+    monkeypatch.setenv(name, "0")
+    assert torchrun.torchrun_process() is None
+
+
+def test_a_rank_that_is_no_number_is_named(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "first", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MachineError, match="RANK is 'first'"):
+        torchrun.torchrun_process()
+
+
+def test_a_launch_heeds_neither_options_for_another_one_nor_interfaces_of_other_machines():
+    environment = torchrun.launch_environment({"PET_NNODES": "2", "GLOO_SOCKET_IFNAME": "ib0", "HOME": "/root"})
+    assert "PET_NNODES" not in environment
+    assert environment["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
+    assert environment["HOME"] == "/root"

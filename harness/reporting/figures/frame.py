@@ -6,6 +6,7 @@ A figure is a function from results to figures. It draws its panels and writes t
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -118,7 +119,8 @@ def _words(text: str) -> set[str]:
 
 def _image_bytes(figure: Figure, suffix: str, metadata: Mapping[str, Any]) -> bytes:
     sink = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", BytesWarning)  # matplotlib makes ids of str(bytes), which python -bb refuses
         figure.savefig(sink, format=suffix, dpi=160, metadata=dict(metadata))
     return sink.getvalue()
 

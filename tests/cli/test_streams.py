@@ -1,0 +1,56 @@
+"""Where the program is started: closed streams, terminals that go away, encodings that can't hold the text."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PRINT = "from harness.cli.streams import prepare_streams; prepare_streams(); "
+
+
+def python(code, redirections="", **environment):
+    command = ["bash", "-c", f'exec "$0" -c "$1" {redirections}', sys.executable, code]
+    return subprocess.run(command, capture_output=True, check=False, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize("redirections", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_can_be_written_to_and_no_file_takes_their_numbers(redirections, tmp_path):
+    file = tmp_path / "file"
+    code = (
+        f"{PRINT}import sys; f = open({str(file)!r}, 'w'); print('out'); print('err', file=sys.stderr); "
+        "sys.stdout.isatty(); f.write(str(f.fileno() > 2))"
+    )
+    assert python(code, redirections).returncode == 0
+    assert file.read_text() == "True"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_what_an_encoding_lacks_is_escaped(encoding):
+    ran = python(f"{PRINT}print('x \\u2265 3'); print('\\udcff')", PYTHONIOENCODING=encoding)
+    assert ran.stdout.decode("ascii") == "x \\u2265 3\n\\udcff\n", ran.stderr
+
+
+def test_a_terminal_that_is_gone_ends_nothing(tmp_path):
+    ours, theirs = os.openpty()
+    code = f"{PRINT}import sys; sys.stdin.readline(); print('lost', flush=True); open('went on', 'w')"
+    started = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs, cwd=tmp_path
+    )
+    os.close(theirs)
+    os.close(ours)
+    started.communicate(b"\n", timeout=60)
+    assert (started.returncode, (tmp_path / "went on").exists()) == (0, True)
+
+
+def test_a_line_break_in_a_path_is_escaped(capsys):
+    from types import SimpleNamespace
+
+    import pandas as pd
+
+    from harness.cli.summary import print_summary
+
+    trials = pd.DataFrame({"status": ["ok"], "key": ["k"]})
+    result = SimpleNamespace(suite=SimpleNamespace(path="s.py"), trials=trials, report="two\nlines")
+    assert print_summary(result, None) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
