@@ -3,8 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+
+from harness.cli.summary import print_summary
 
 PRINT = "from harness.cli.streams import prepare_streams; prepare_streams(); "
 
@@ -44,13 +49,17 @@ def test_a_terminal_that_is_gone_ends_nothing(tmp_path):
 
 
 def test_a_line_break_in_a_path_is_escaped(capsys):
-    from types import SimpleNamespace
-
-    import pandas as pd
-
-    from harness.cli.summary import print_summary
-
     trials = pd.DataFrame({"status": ["ok"], "key": ["k"]})
     result = SimpleNamespace(suite=SimpleNamespace(path="s.py"), trials=trials, report="two\nlines")
-    assert print_summary(result, None) == 0
+    assert print_summary(result, Path("results"), None) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_what_a_suite_and_its_children_print_does_not_get_into_output_for_programs():
+    code = (
+        f"{PRINT}import os; from harness.cli.streams import stdout_to_stderr\n"
+        "with stdout_to_stderr(): print('suite'); os.system('echo child')\n"
+        "print('[]')"
+    )
+    ran = python(code)
+    assert (ran.stdout, sorted(ran.stderr.split())) == (b"[]\n", [b"child", b"suite"])

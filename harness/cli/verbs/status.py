@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
 from harness.cli.refresh_tables import refresh
+from harness.cli.streams import stdout_to_stderr
 from harness.spec.loader import load_suite
 from harness.spec.selection import parse_only, select
 from harness.storage.records import NO_RESULT
@@ -21,9 +23,11 @@ ORDER = (*FINISHED, *NO_RESULT, "interrupted")
 
 def status(options: argparse.Namespace) -> int:
     """Print how far a suite is; the exit code."""
-    suite = load_suite(options.suite)
-    _, manifest, table = refresh(suite, options.results)
-    selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only))
+    # A suite is a program and may print; what other programs read is to be JSON alone.
+    with stdout_to_stderr() if options.json else nullcontext():
+        suite = load_suite(options.suite)
+        _, manifest, table = refresh(suite, options.results)
+        selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only))
     rows = table[table["key"].isin({trial.key for trial in selected})]
     counts = pd.crosstab(rows[suite.suite.compare].astype(str), rows["status"])
     counts = counts.reindex(columns=[name for name in ORDER if name in counts.columns])
