@@ -56,5 +56,6 @@ def test_a_layer_tells_all_that_declarations_ask_for():
     layer, _ = layers_of(torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)), (4,))
     assert (layer.has_nonlinearity, layer.can_saturate, layer.can_die) == (True, True, False)
     curves = {name for name, curve in PROBE_CURVES.items() if curve.layers is not None and curve.layers(layer)}
-    assert curves >= {"activation_mean", "activation_std", "saturated", "gradient_norm", "weight_norm"}
+    percentiles = {"activation_p15", "activation_p50", "activation_p85"}
+    assert curves >= percentiles | {"activation_mean", "activation_std", "saturated", "gradient_norm", "weight_norm"}
     assert not curves & {"dead", "running_mean_error", "running_var_error", "effective_lr"}
