@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,11 @@ from hypothesis import settings
 # As in a worker: the number of threads moves bits, and tests side by side would fight for the cores.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+
+# A run leaves signals alone that are ignored where it starts, as under nohup: tests of signals start with none ignored.
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 # Training is slow on a busy machine, which says nothing about the code. Under CI, hypothesis draws the same every time.
 settings.register_profile("harness", deadline=None)
