@@ -108,7 +108,7 @@ def _limitations(ended: pd.DataFrame, manifest: Manifest, *, all_failed: bool) -
 def _commands(manifest: Manifest, telemetry: pd.DataFrame) -> list[str]:
     """What to type in a checkout to get these results; with the commit, where one commit made all of them."""
     commits = set(telemetry["commit"].dropna().astype(str))
-    is_dirty = telemetry["dirty"].fillna(False).astype(str).str.lower().eq("true").any()
+    is_dirty = telemetry["dirty"].astype(str).str.lower().eq("true").any()
     checkout = [f"git checkout {commits.pop()}"] if len(commits) == 1 and not is_dirty else []
     return [*checkout, f"python -m harness run {shlex.quote(manifest.path)}"]
 

@@ -135,7 +135,7 @@ def test_doctor_finds_this_machine_fit(harness):
 
 
 def test_doctor_looks_for_what_the_package_requires():
-    project = tomllib.loads((Path(package.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
     names = [re.match(r"[\w.-]+", requirement)[0] for requirement in project["dependencies"]]
     assert sorted(doctor.REQUIRED_PACKAGES) == sorted(names)
 

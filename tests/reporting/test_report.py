@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from harness.reporting.figures import figures
-from harness.reporting.report import write_report
+from harness.reporting.report import _commands, write_report
 from harness.spec.claim import Claim
 from harness.storage.csv_files import csv_bytes
 from harness.storage.tables import TABLES
-from tests.support.manifests import declared
+from tests.support.manifests import a_manifest, declared
 from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0], "seed": list(range(8))}
@@ -226,3 +226,8 @@ def test_learning_rates_can_be_the_arms(tmp_path):
     assert len(drawn["curves"].figure.axes) == 2  # one panel for the loss, one for the accuracy, all arms in each
     assert "at lr 0.03, 0.1 and 0.3" in drawn["curves"].alt
     assert not {"lr_range", "failures"} & set(drawn)
+
+
+def test_results_of_an_installed_harness_name_no_commit():
+    telemetry = pd.DataFrame({"commit": [np.nan, np.nan], "dirty": [np.nan, np.nan]})
+    assert _commands(a_manifest(path="suites/x.py"), telemetry) == ["python -m harness run suites/x.py"]
