@@ -49,30 +49,37 @@ class Library:
 
 def load(scalar: str, source: Path = SOURCE) -> ctypes.CDLL:
     """The library for numbers of type "float" or "double"; BuildError, one line for the user, where there is none."""
-    library = _library_or_error(scalar, source)
+    library = library_or_error(scalar, source)
     if isinstance(library, BuildError):
         raise library
     return library.handle
 
 
+def is_switched_off() -> bool:
+    """Whether the user wants no native library."""
+    return os.environ.get(SWITCH) == "0"
+
+
 @cache
-def _library_or_error(scalar: str, source: Path) -> Library | BuildError:
-    """What came of it, also where that is nothing: a process tries it once."""
+def library_or_error(scalar: str, source: Path = SOURCE) -> Library | BuildError:
+    """The library that this process uses, or why there is none: a process tries it once."""
     try:
         return open_library(scalar, source)
     except BuildError as error:
         return error
 
 
+@cache
 def start_building(source: Path = SOURCE) -> None:
-    """Have the library built in the background, for both types at once; whoever loads it waits for that."""
-    for scalar in SCALARS:
-        threading.Thread(target=_library_or_error, args=(scalar, source), daemon=True).start()
+    """Have the library compiled in the background, for both types at once; a process that loads it waits for that."""
+    for scalar in SCALARS if source.exists() else ():
+        with suppress(RuntimeError):  # no thread to be had: it is compiled when it is loaded
+            threading.Thread(target=library_or_error, args=(scalar, source), daemon=True).start()
 
 
 def open_library(scalar: str, source: Path = SOURCE, prebuilt: Path = PREBUILT) -> Library:
-    """The same with how it came about: from the package, from the user's cache, or compiled just now."""
-    if os.environ.get(SWITCH) == "0":
+    """The library from the package, from the user's cache, or compiled just now; BuildError where that all fails."""
+    if is_switched_off():
         raise BuildError(f"the native library is switched off by {SWITCH}=0: {SLOWER}; unset it")
     target = best_target()
     name = library_name(scalar, source, target)
@@ -111,7 +118,7 @@ def library_name(scalar: str, source: Path, target: Target) -> str:
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
 
 
 def _find_or_build(

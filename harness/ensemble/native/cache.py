@@ -138,7 +138,7 @@ def lock(folder: Path, name: str, is_done: Callable[[], object]) -> Iterator[Non
 def note_failure(folder: Path, name: str, error: str) -> None:
     """Keep what went wrong, so that other workers need not wait for the same."""
     with suppress(OSError):
-        (folder / f"{name}.error").write_text(error, "utf-8")
+        (folder / f"{name}.error").write_text(error, "utf-8", errors="replace")
 
 
 def recent_failure(folder: Path, name: str) -> str:

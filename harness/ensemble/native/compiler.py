@@ -64,7 +64,7 @@ def _version(command: Sequence[str]) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return next(iter(done.stdout.decode(errors="replace").splitlines()), "").strip()
+    return _printable(next(iter(done.stdout.decode(errors="replace").splitlines()), ""))
 
 
 def compile_library(compiler: Compiler, flags: Sequence[str], source: Path, output: Path) -> None:
@@ -106,9 +106,14 @@ def _failure(compiler: Compiler, what: str) -> BuildError:
 
 
 def _error_line(said: str) -> str:
-    """The line that says what is wrong, in characters that a terminal can be given."""
+    """The line that says what is wrong."""
     lines = [line for line in said.splitlines() if "error" in line.lower()] or said.splitlines()
-    return "".join(filter(str.isprintable, next(iter(lines), "").strip()))[:200]
+    return _printable(next(iter(lines), ""))
+
+
+def _printable(line: str) -> str:
+    """A line of another program's as a message may hold it."""
+    return "".join(filter(str.isprintable, line)).strip()[:200]
 
 
 def _environment() -> dict[str, str]:
