@@ -31,6 +31,7 @@ from harness.errors import BuildError
 
 SWITCH = "HARNESS_NATIVE"  # "0": do without
 SOURCE = Path(__file__).parent / "kernels.cpp"
+CACHE_REMEDY = "set XDG_CACHE_HOME to a folder that is yours alone"
 PREBUILT = Path(__file__).parent / "prebuilt"  # what `prebuild.py` has put into an installed package
 SCALARS = ("float", "double")  # of C++
 
@@ -69,6 +70,12 @@ def library_or_error(scalar: str, source: Path = SOURCE) -> Library | BuildError
         return error
 
 
+def absence_note(scalar: str) -> str:
+    """One line for a user whose models train without the library; "" where it is there, or is not wanted."""
+    library = None if is_switched_off() else library_or_error(scalar)
+    return str(library) if isinstance(library, BuildError) else ""
+
+
 @cache
 def start_building(source: Path = SOURCE) -> None:
     """Have the library compiled in the background, for both types at once; a process that loads it waits for that."""
@@ -98,8 +105,8 @@ def open_library(scalar: str, source: Path = SOURCE, prebuilt: Path = PREBUILT) 
             continue
         version, because = compiler.version, tuple(refused)
         return Library(handle=handle, path=path, target=target, compiler=version, seconds=seconds, refused=because)
-    reasons = "; ".join(refused) or "no folder to keep it in"
-    raise BuildError(f"the native library can't be kept ({reasons}): {SLOWER}; set XDG_CACHE_HOME to a folder for it")
+    reasons = ", ".join(refused) or "no folder to keep it in"
+    raise BuildError(f"the native library can't be kept ({reasons}): {SLOWER}; {CACHE_REMEDY}")
 
 
 def library_flags(scalar: str, target: Target) -> tuple[str, ...]:

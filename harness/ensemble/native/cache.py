@@ -48,14 +48,14 @@ def prepare_folder(folder: Path) -> None:
             path.mkdir(PRIVATE, exist_ok=True)
     info = folder.lstat()
     if not stat.S_ISDIR(info.st_mode):
-        raise NotADirectoryError(f"{folder} is not a folder; remove it")
+        raise NotADirectoryError(f"{folder} is not a folder")
     if info.st_uid != os.geteuid():
         raise PermissionError(f"{folder} belongs to another user")
     if info.st_mode & WRITABLE_BY_OTHERS:
-        raise PermissionError(f"{folder} can be written by others; chmod go-w it")
+        raise PermissionError(f"{folder} can be written by others (chmod go-w)")
     for parent in folder.resolve().parents:
         if (mode := parent.stat().st_mode) & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise PermissionError(f"{parent} can be written by others; chmod o-w it")
+            raise PermissionError(f"{parent} can be written by others (chmod o-w)")
 
 
 def find_library(folder: Path, name: str, *, is_private: bool = True) -> Path | None:

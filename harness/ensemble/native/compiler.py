@@ -19,7 +19,7 @@ FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-ffp-contr
 TIMEOUT = 120.0  # seconds
 VERSION_TIMEOUT = 20.0  # seconds
 SLOWER = "small models train several times slower"
-REMEDY = "install g++ (9 or later) or clang++"
+COMPILER_REMEDY = "install g++ (9 or later) or clang++"
 DISK_ERRORS = ("No space left on device", "Disk quota exceeded", "Read-only file system")
 
 
@@ -40,8 +40,10 @@ def find_compiler() -> Compiler:
         if path and version:
             return Compiler(command=(path, *words[1:]), version=version)
     if given:
-        raise NoCompilerError(f"{VARIABLE}={given!r} is no compiler that runs here: {SLOWER}; unset it, or {REMEDY}")
-    raise NoCompilerError(f"no C++ compiler: {SLOWER}; {REMEDY}")
+        raise NoCompilerError(
+            f"{VARIABLE}={given!r} is no compiler that runs here: {SLOWER}; unset it, or {COMPILER_REMEDY}"
+        )
+    raise NoCompilerError(f"no C++ compiler: {SLOWER}; {COMPILER_REMEDY}")
 
 
 def _split(command: str) -> list[str]:
@@ -102,7 +104,7 @@ def compile_library(compiler: Compiler, flags: Sequence[str], source: Path, outp
 
 def _failure(compiler: Compiler, what: str) -> BuildError:
     command = shlex.join(compiler.command)
-    return BuildError(f"{command} {what}: {SLOWER}; {REMEDY}, or name another compiler in {VARIABLE}")
+    return BuildError(f"{command} {what}: {SLOWER}; {COMPILER_REMEDY}, or name another compiler in {VARIABLE}")
 
 
 def _error_line(said: str) -> str:
