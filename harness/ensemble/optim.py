@@ -108,6 +108,7 @@ class Optimizer:
     torch_optimizer: Callable[[Parameters, Trial], torch.optim.Optimizer]
     torch_state: Mapping[str, str]  # our name of what it remembers -> torch's
     torch_counts_steps: bool = False  # whether torch keeps the number of steps beside it
+    compiled_rule: int | None = None  # its number in native/kernels.cpp, whose slots are `state_names`; None: not there
 
 
 def _sgd(weight: Tensor, grad: Tensor, state: OptimizerState, settings: Settings, _: BiasCorrections) -> None:
@@ -145,6 +146,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             parameters, trial.lr, trial.momentum, weight_decay=trial.weight_decay, nesterov=trial.nesterov
         ),
         torch_state={"velocity": "momentum_buffer"},
+        compiled_rule=0,
     ),
     "adamw": Optimizer(
         update=_adamw,
@@ -155,6 +157,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         ),
         torch_state={"mean": "exp_avg", "square": "exp_avg_sq"},
         torch_counts_steps=True,
+        compiled_rule=1,
     ),
 }
 

@@ -19,9 +19,10 @@ from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.device import check_compute_options, configure
 from harness.ensemble.ensemble import Ensemble, fuse
+from harness.ensemble.native.build import library_or_error
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
-from harness.errors import HarnessError, MachineError, SuiteError, lookup
+from harness.errors import BuildError, HarnessError, MachineError, SuiteError, lookup
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
@@ -105,6 +106,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,
         "threads": torch.get_num_threads(),
+        "native": native_library() if device.type == "cpu" else "",
     }
 
 
@@ -117,6 +119,12 @@ def machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         **({"gpus": torch.cuda.device_count()} if device.type == "cuda" else {}),
     }
+
+
+def native_library() -> str:
+    """What compiled the kernels of this process, and for which vectors; "" where there are none."""
+    library = library_or_error("float")
+    return "" if isinstance(library, BuildError) else f"{library.target.name} {library.compiler}".strip()
 
 
 @cache

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.compute_options import DEFAULT, ComputeOptions, compiled
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
+from harness.nn.losses import per_example_loss
 
 MIN_STACK = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
 
@@ -55,6 +56,7 @@ class Backend(ABC):
     note: ClassVar[str] = ""  # what a user should know of models that train so: "the model ..."; "" where it is fast
     refusal: ClassVar[str] = ""  # how a user is told that it can't run a model; "" where that is usual
     min_models: ClassVar[int] = MIN_STACK  # a smaller stack is padded
+    takes_any_batch: ClassVar[bool] = False  # whether an evaluation keeps no more memory for more examples
 
     module: nn.Module  # what runs, in training or in evaluation mode; its own weights are not used
 
@@ -104,11 +106,20 @@ class Backend(ABC):
         grads = torch.autograd.grad(out, weights, grad, allow_unused=True, materialize_grads=True)
         return losses, dict(zip(self.stack.weights, grads, strict=True))
 
+    def score(self, x: Tensor, y: Tensor) -> tuple[Float[Tensor, "M"], Int[Tensor, "M"]]:
+        """In evaluation, the sums of losses and of right answers over examples "N ..." that all models share.
+
+        Labels are "N", or "M N" where they are each model's own.
+        """
+        # "M K N"
+        output = self(x, shared=True)
+        losses = per_example_loss(output, y)
+        precise = torch.float32 if losses.device.type == "mps" else torch.float64
+        # max is ten times as fast as argmax, with the same result
+        return losses.sum(1, dtype=precise), (output.max(1).indices == y).sum(1)
+
     def count_batches(self, step: int) -> None:  # noqa: B027 (most backends have no use for it)
         """Take note that so many batches came before, where running statistics average them all."""
-
-    def release_buffers(self) -> None:  # noqa: B027 (most backends keep none)
-        """Let go of memory that is kept from step to step: a recording must own the memory that it writes to."""
 
     def capture_blocker(self) -> str:
         """Why steps can't be recorded as a CUDA graph; "" where they can."""
