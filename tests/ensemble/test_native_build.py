@@ -354,7 +354,8 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(source, folder, tmp_p
     folder.parent.mkdir(0o700, parents=True)
     (tmp_path / "theirs").mkdir(0o700)
     folder.symlink_to(tmp_path / "theirs")
-    assert build.open_library("float", source).path.parent == fallback
+    library = build.open_library("float", source)
+    assert (library.path.parent, library.refused) == (fallback, (f"{folder} is not a folder",))
     assert list((tmp_path / "theirs").iterdir()) == []
 
 
@@ -391,12 +392,12 @@ def test_a_careless_umask_opens_nothing_to_others(source, folder):
 
 def test_libraries_that_nobody_used_for_long_are_removed(source, folder):
     cache.prepare_folder(folder)
-    old, recent, abandoned = folder / "old.so", folder / "recent.so", folder / ".draft-x"
-    for path, days in [(old, 91), (recent, 89), (abandoned, 2)]:
-        path.mkdir() if path is abandoned else path.touch()
+    old, recent, abandoned, fresh = (folder / name for name in ("old.so", "recent.so", ".draft-a", ".draft-b"))
+    for path, days in [(old, 91), (recent, 89), (abandoned, 0.05), (fresh, 0.01)]:
+        path.touch() if path.suffix == ".so" else path.mkdir()
         os.utime(path, (time.time() - days * cache.DAY,) * 2)
     build.open_library("float", source)
-    assert (old.exists(), recent.exists(), abandoned.exists()) == (False, True, False)
+    assert [path.exists() for path in (old, recent, abandoned, fresh)] == [False, True, False, True]
 
 
 def test_use_keeps_a_library(source):
