@@ -1,5 +1,6 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
+import ctypes
 import platform
 import socket
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from torch import nn
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
 from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
+from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
 from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.native.build import library_or_error
@@ -122,9 +124,12 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def native_library() -> str:
-    """What compiled the kernels of this process, and for which vectors; "" where there are none."""
+    """What compiled the native library of this process, and for which processors; "" where there is none."""
     library = library_or_error("float")
-    return "" if isinstance(library, BuildError) else f"{library.target.name} {library.compiler}".strip()
+    if isinstance(library, BuildError):
+        return ""
+    library.handle.harness_compiler.restype = ctypes.c_char_p
+    return f"{library.target.name}, {library.handle.harness_compiler().decode()}"
 
 
 @cache
@@ -180,6 +185,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
         out = ensemble(torch.from_numpy(dataset.x["train"][:2]), shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
+        library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:  # a model of the suite's own may raise anything
@@ -194,7 +200,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     return CohortEstimate(
         max_cohort_size=trial.max_cohort_size or max_size_on_device(ensemble, dataset, kept, trial.device, workers),
         work=work,
-        note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else "",
+        note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
     )
 
 

@@ -8,17 +8,27 @@ import ctypes
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError
 from harness.ensemble.backends.compiled_network import ExamplesStruct, ModelsStruct, Network, network_of, pointers
 from harness.ensemble.backends.stacked import StackedBackend
 from harness.ensemble.compute_options import DEFAULT
-from harness.ensemble.native.build import load
+from harness.ensemble.native.build import absence_note, load
 from harness.errors import BuildError
 
 SCALARS = {torch.float32: "float", torch.float64: "double"}
 MAX_WEIGHTS = 2**21  # of one model: more do not stay in a cache, and BLAS is faster (docs/measurements.md)
+
+
+def missing_library(model: nn.Module, input_shape: tuple[int, ...]) -> str:
+    """Why models like this one, which have a compiled form, train without; "" where they have none, or do train so."""
+    tensors = {name: tensor.unsqueeze(0) for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    try:
+        network_of(model, tensors, input_shape)
+    except NotStackableError:
+        return ""
+    return absence_note("float") or absence_note("double")
 
 
 class CompiledBackend(StackedBackend):

@@ -1086,6 +1086,9 @@ int in_threads(const Network& network, int64_t batch, int64_t models, int64_t th
 
 extern "C" {
 
+// What compiled this source: on it depends which products are fused with sums, and so the last bits.
+const char* harness_compiler() { return __VERSION__; }
+
 // Trains every model whose losses were finite so far for `steps` batches, one after the other in its examples' order.
 // losses: steps x M, NaN for a model that doesn't train any more. `step` counts those before. 1 where memory is missing.
 int harness_train(const Network* network, const Models* models, const Examples* examples, const Optimizer* optimizer,
