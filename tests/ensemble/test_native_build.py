@@ -354,7 +354,8 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(source, folder, tmp_p
     folder.parent.mkdir(0o700, parents=True)
     (tmp_path / "theirs").mkdir(0o700)
     folder.symlink_to(tmp_path / "theirs")
-    assert build.open_library("float", source).path.parent == fallback
+    library = build.open_library("float", source)
+    assert (library.path.parent, library.refused) == (fallback, (f"{folder} is not a folder",))
     assert list((tmp_path / "theirs").iterdir()) == []
 
 
@@ -391,12 +392,12 @@ def test_a_careless_umask_opens_nothing_to_others(source, folder):
 
 def test_libraries_that_nobody_used_for_long_are_removed(source, folder):
     cache.prepare_folder(folder)
-    old, recent, abandoned = folder / "old.so", folder / "recent.so", folder / ".draft-x"
-    for path, days in [(old, 91), (recent, 89), (abandoned, 2)]:
-        path.mkdir() if path is abandoned else path.touch()
+    old, recent, abandoned, fresh = (folder / name for name in ("old.so", "recent.so", ".draft-a", ".draft-b"))
+    for path, days in [(old, 91), (recent, 89), (abandoned, 0.05), (fresh, 0.01)]:
+        path.touch() if path.suffix == ".so" else path.mkdir()
         os.utime(path, (time.time() - days * cache.DAY,) * 2)
     build.open_library("float", source)
-    assert (old.exists(), recent.exists(), abandoned.exists()) == (False, True, False)
+    assert [path.exists() for path in (old, recent, abandoned, fresh)] == [False, True, False, True]
 
 
 def test_use_keeps_a_library(source):
@@ -415,9 +416,12 @@ def test_it_can_be_switched_off(source, folder, monkeypatch):
 
 def test_what_is_built_in_the_background_is_there_when_it_is_loaded(source, folder, calls):
     build.start_building(source)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("*.so"))) < 2:
+        assert time.monotonic() < deadline, "nothing is built in the background"
+        time.sleep(0.05)
     assert [outcome(start(source, scalar)) for scalar in build.SCALARS] == ["loaded 4", "loaded 8"]
     assert calls() == 2
-    assert len(list(folder.glob("*.so"))) == 2
 
 
 def test_a_missing_source_is_one_line(tmp_path):
@@ -488,5 +492,6 @@ def test_a_damaged_prebuilt_library_is_left_alone(source, prebuilt, folder):
 def test_libraries_are_prebuilt_for_every_target(source, prebuilt):
     kinds = {f"tiny-{scalar}-{target.name}" for scalar in build.SCALARS for target in targets.targets()}
     assert {path.name.rpartition("-")[0] for path in prebuilt.iterdir()} == kinds
+    source.write_text(CODE.replace("x / 2", "x / 3"), "utf-8")
     prebuild.prebuild(prebuilt, source)
-    assert len(list(prebuilt.iterdir())) == len(kinds)
+    assert len(list(prebuilt.iterdir())) == len(kinds), "those of the earlier source are still there"

@@ -18,6 +18,7 @@ from harness.ensemble.native.build import load
 from harness.errors import BuildError
 
 SCALARS = {torch.float32: "float", torch.float64: "double"}
+MAX_WEIGHTS = 2**21  # of one model: more do not stay in a cache, and BLAS is faster (docs/measurements.md)
 
 
 class CompiledBackend(StackedBackend):
@@ -33,6 +34,8 @@ class CompiledBackend(StackedBackend):
         weight = next(iter(stack.weights.values()))
         if stack.options != DEFAULT or weight.device.type not in self.device_types or weight.dtype not in SCALARS:
             raise NotStackableError("compiled code is for a CPU, in single or double precision, without options")
+        if sum(weight[0].numel() for weight in stack.weights.values()) > MAX_WEIGHTS:
+            raise NotStackableError(f"it has more than {MAX_WEIGHTS} weights")
         self.network: Network = network_of(stack.template, stack.tensors, stack.input_shape)
         try:
             self.library = load(SCALARS[weight.dtype])

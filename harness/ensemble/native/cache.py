@@ -18,9 +18,11 @@ from harness.errors import DamageError
 from harness.io import read_bytes
 
 PRIVATE = 0o700
+DRAFT = ".draft-"
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 MAX_BYTES = 64 * 2**20
 UNUSED_DAYS = 90  # after which a library is removed
+DRAFT_SECONDS = 3600.0  # after which whoever wrote a draft is taken for dead; a compiler has two minutes
 FAILURE_SECONDS = 600.0  # for which a build that failed is not tried again, by other workers above all
 LOCK_TIMEOUT = 150.0  # seconds; longer than a compiler may take
 POLL_SECONDS = 0.02
@@ -92,7 +94,7 @@ def mark_used(library: Path) -> None:
 @contextmanager
 def draft_folder(folder: Path) -> Iterator[Path]:
     """A folder in there for what a compiler writes, removed afterwards."""
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder))
     try:
         yield draft
     finally:
@@ -104,11 +106,11 @@ def remove_unused(folder: Path) -> None:
     now = time.time()
     for path in folder.iterdir():
         with suppress(OSError):  # another process removes it, too
-            age = (now - path.lstat().st_mtime) / DAY
-            if age > UNUSED_DAYS:
-                path.unlink()
-            elif age > 1 and path.name.startswith(".draft-"):
+            age = now - path.lstat().st_mtime
+            if path.name.startswith(DRAFT) and age > DRAFT_SECONDS:
                 shutil.rmtree(path)
+            elif age > UNUSED_DAYS * DAY:
+                path.unlink()
 
 
 @contextmanager

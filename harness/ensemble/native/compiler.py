@@ -74,27 +74,25 @@ def compile_library(compiler: Compiler, flags: Sequence[str], source: Path, outp
 
     Whatever the compiler leaves lies in the folder of `output`, which must be for it alone.
     """
-    log = output.with_suffix(".log")
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [*compiler.command, *flags, "-o", str(output), str(source)],
-            env=_environment() | {"TMPDIR": str(output.parent)},
-            stdin=subprocess.DEVNULL,
-            stdout=errors,
-            stderr=errors,
-            start_new_session=True,  # so that the processes that it starts can be ended with it
-        )
+    process = subprocess.Popen(
+        [*compiler.command, *flags, "-o", str(output), str(source)],
+        env=_environment() | {"TMPDIR": str(output.parent)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,  # not a file: the disk may be full
+        start_new_session=True,  # so that the processes that it starts can be ended with it
+    )
+    with process:
         try:
-            code = process.wait(TIMEOUT)
+            said = process.communicate(timeout=TIMEOUT)[1].decode(errors="replace")
         except subprocess.TimeoutExpired:
             raise _failure(compiler, f"took over {TIMEOUT:.0f} s for {source.name}") from None
         finally:
-            if process.poll() is None:
+            if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    code = process.returncode
     if code == 0 and output.is_file():
         return
-    said = log.read_text("utf-8", errors="replace")
     if any(error in said for error in DISK_ERRORS):
         raise OSError(f"{output.parent.parent} has no room for it")
     if code < 0:

@@ -43,7 +43,6 @@ constexpr int ROWS = 4, DOT_ROWS = 2, DOT_LINE = 8;
 // ROWS: numbers that a kernel multiplies with its vectors. DOT_ROWS x DOT_COLUMNS: a block of dot products; where there
 // are fewer rows, DOT_TAPS x DOT_COLUMNS, or a line of DOT_LINE.
 constexpr int DOT_COLUMNS = 4, DOT_TAPS = 3;
-constexpr int EVALUATION_TILES = 4;  // that go through all layers together
 
 inline Vector fill(Scalar x) { return Vector{} + x; }
 inline Vector load(const Scalar* x) { return *reinterpret_cast<const Vector*>(x); }
@@ -265,11 +264,10 @@ class Trainer {
  public:
   static constexpr int TILE = NV * LANES;
 
-  Trainer(const Network& network, int64_t batch, int64_t tiles_at_once = 0)
+  Trainer(const Network& network, int64_t batch)
       : net_(network), layers_(network.layers, network.layers + network.layer_count), state_(network.layer_count) {
     for (Mask& lanes : lanes_[0]) lanes = ~Mask{};
     set_batch(batch);
-    if (tiles_at_once) tiles_ = std::min(tiles_, tiles_at_once);
     place_parameters();
     place_activations();
   }
@@ -388,63 +386,35 @@ class Trainer {
 
   // The mean cross-entropy of the batch; its gradient goes to where backward() takes it from.
   Scalar cross_entropy() {
-    int64_t classes = this->classes();
+    const int64_t classes = this->classes();
     Scalar* gradient = output_gradient();
     Vector total = {};
     const Scalar share = Scalar(1) / Scalar(batch_);
     for (int64_t tile = 0; tile < tiles_; tile++)
       for (int v = 0; v < NV; v++) {
-        const Scalar* z = output() + tile * classes * TILE + v * LANES;
         Scalar* g = gradient + tile * classes * TILE + v * LANES;
-        Mask label = reinterpret_cast<const Mask&>(labels_[tile * TILE + v * LANES]), valid = lanes(tile, v);
-        Vector largest = load(z), sum = {}, right = {};
-        for (int64_t k = 1; k < classes; k++) {
-          Vector x = load(z + k * TILE);
-          largest = x > largest || x != x ? x : largest;
-        }
-        for (int64_t k = 0; k < classes; k++) {
-          Vector x = load(z + k * TILE) - largest, power = exponential(x);
-          right = label == Integer(k) ? x : right;
-          sum += power;
-          store(g + k * TILE, power);
-        }
-        Vector inverse = Scalar(1) / sum;
+        const Softmax softmax = softmax_of(tile, v, [&](int64_t k, Vector power) { store(g + k * TILE, power); });
+        const Vector inverse = Scalar(1) / softmax.sum;
         for (int64_t k = 0; k < classes; k++) {
           Vector p = load(g + k * TILE) * inverse;
-          store(g + k * TILE, keep((label == Integer(k) ? p - Scalar(1) : p) * share, valid));
+          store(g + k * TILE, keep((softmax.label == Integer(k) ? p - Scalar(1) : p) * share, lanes(tile, v)));
         }
-        total += keep(logarithm(sum) - right, valid);
+        total += softmax.loss;
       }
     return lane_sum(total) * share;
   }
 
   // Adds the losses and the right answers of the batch to sums.
   void score(double* loss, int64_t* correct) {
-    int64_t classes = this->classes();
-    for (int64_t n = 0; n < batch_; n++) {
-      const Scalar* z = output() + n / TILE * classes * TILE + n % TILE;
-      int64_t label = labels_[n], best = 0;
-      for (int64_t k = 1; k < classes; k++)
-        if (z[k * TILE] > z[best * TILE]) best = k;
-      *correct += best == label;
-    }
+    double losses[LANES] = {};
+    Mask right = {};
     for (int64_t tile = 0; tile < tiles_; tile++)
       for (int v = 0; v < NV; v++) {
-        const Scalar* z = output() + tile * classes * TILE + v * LANES;
-        Mask label = reinterpret_cast<const Mask&>(labels_[tile * TILE + v * LANES]);
-        Vector largest = load(z), sum = {}, right = {};
-        for (int64_t k = 1; k < classes; k++) {
-          Vector x = load(z + k * TILE);
-          largest = x > largest || x != x ? x : largest;
-        }
-        for (int64_t k = 0; k < classes; k++) {
-          Vector x = load(z + k * TILE) - largest;
-          right = label == Integer(k) ? x : right;
-          sum += exponential(x);
-        }
-        Vector losses = keep(logarithm(sum) - right, lanes(tile, v));
-        for (int lane = 0; lane < LANES; lane++) *loss += double(losses[lane]);
+        const Softmax softmax = softmax_of(tile, v, [](int64_t, Vector) {});
+        for (int lane = 0; lane < LANES; lane++) losses[lane] += double(softmax.loss[lane]);
+        right -= (softmax.label == softmax.best) & lanes(tile, v);
       }
+    for (int lane = 0; lane < LANES; lane++) *loss += losses[lane], *correct += right[lane];
   }
 
   // ----------------------------------------------------------------------------------------------- the update
@@ -497,6 +467,33 @@ class Trainer {
     int64_t size = 0, out_pixels = 0;  // numbers of a tile's output
     bool in_place = false;
   };
+
+  struct Softmax {
+    Vector sum, loss;  // of exp(output - largest); cross-entropies, zero where there is no example
+    Mask label, best;  // the right class, and the first of those with the largest output
+  };
+  // Of the examples in one vector of the output; calls function(class, exp(output - largest)) for every class.
+  template <class F>
+  Softmax softmax_of(int64_t tile, int v, F function) const {
+    const int64_t classes = this->classes();
+    const Scalar* z = output() + tile * classes * TILE + v * LANES;
+    const Mask label = reinterpret_cast<const Mask&>(labels_[tile * TILE + v * LANES]);
+    Vector largest = load(z), sum = {}, right = {};
+    Mask best = {};
+    for (int64_t k = 1; k < classes; k++) {
+      Vector x = load(z + k * TILE);
+      Mask wins = (x > largest) | (x != x);
+      largest = wins ? x : largest;
+      best = wins ? Mask{} + Integer(k) : best;
+    }
+    for (int64_t k = 0; k < classes; k++) {
+      Vector x = load(z + k * TILE) - largest, power = exponential(x);
+      right = label == Integer(k) ? x : right;
+      sum += power;
+      function(k, power);
+    }
+    return {sum, keep(logarithm(sum) - right, lanes(tile, v)), label, best};
+  }
 
   const Network& net_;
   std::vector<Layer> layers_;
@@ -583,25 +580,28 @@ class Trainer {
   // A contraction's weight [output channel][input channel][tap] becomes [tap][input channel][output channel, padded].
   void pack(int p, const Scalar* from, Scalar* memory) {
     Scalar* to = memory + offsets_[p];
-    if (const Layer* layer = contraction_of_[p]) {
-      int64_t taps = int64_t(layer->kernel_height) * layer->kernel_width, row = columns(*layer);
-      for (int64_t o = 0; o < layer->channels; o++)
-        for (int64_t i = 0; i < layer->in_channels; i++)
-          for (int64_t tap = 0; tap < taps; tap++) to[(tap * layer->in_channels + i) * row + o] = *from++;
-    } else {
-      std::copy(from, from + net_.parameter_sizes[p], to);
-    }
+    if (contraction_of_[p]) for_each_weight(p, [&](int64_t plain, int64_t packed) { to[packed] = from[plain]; });
+    else std::copy(from, from + net_.parameter_sizes[p], to);
   }
   void unpack(int p, const Scalar* memory, Scalar* to) {
     const Scalar* from = memory + offsets_[p];
-    if (const Layer* layer = contraction_of_[p]) {
-      int64_t taps = int64_t(layer->kernel_height) * layer->kernel_width, row = columns(*layer);
-      for (int64_t o = 0; o < layer->channels; o++)
-        for (int64_t i = 0; i < layer->in_channels; i++)
-          for (int64_t tap = 0; tap < taps; tap++) *to++ = from[(tap * layer->in_channels + i) * row + o];
-    } else {
-      std::copy(from, from + net_.parameter_sizes[p], to);
-    }
+    if (contraction_of_[p]) for_each_weight(p, [&](int64_t plain, int64_t packed) { to[plain] = from[packed]; });
+    else std::copy(from, from + net_.parameter_sizes[p], to);
+  }
+  // Calls function(where a weight is in torch's order, where it is here), block by block, as caches like it.
+  template <class F>
+  void for_each_weight(int p, F function) {
+    constexpr int64_t BLOCK = 16;
+    const Layer& layer = *contraction_of_[p];
+    const int64_t taps = int64_t(layer.kernel_height) * layer.kernel_width, row = columns(layer);
+    const int64_t inputs = layer.in_channels * taps;  // of torch's order: [input channel][tap]
+    for (int64_t o = 0; o < layer.channels; o += BLOCK)
+      for (int64_t i = 0; i < inputs; i += BLOCK)
+        for (int64_t at = i; at < std::min(i + BLOCK, inputs); at++) {
+          const int64_t start = (at % taps * layer.in_channels + at / taps) * row;
+          for (int64_t column = o; column < std::min<int64_t>(o + BLOCK, layer.channels); column++)
+            function(column * inputs + at, start + column);
+        }
   }
   Scalar gradient_norm() const {
     Vector sum = {};
@@ -1056,9 +1056,9 @@ class Trainer {
   }
 };
 
-// Calls function(trainer, first model, last model) on several threads, each with a part of the models. Whether all went well.
+// Calls function(trainer, model) for every model, on several threads; 1 where memory is missing.
 template <class F>
-int in_threads(const Network& network, int64_t batch, int64_t tiles_at_once, int64_t models, int64_t threads, F function) {
+int in_threads(const Network& network, int64_t batch, int64_t models, int64_t threads, F function) {
   threads = std::max<int64_t>(1, std::min(threads, models));
   std::vector<std::thread> others;
   std::vector<int> failed(threads, 0);
@@ -1066,10 +1066,10 @@ int in_threads(const Network& network, int64_t batch, int64_t tiles_at_once, int
     try {
       int64_t first = models * number / threads, stop = models * (number + 1) / threads;
       if (batch > LANES) {
-        Trainer<2> trainer(network, batch, tiles_at_once);
+        Trainer<2> trainer(network, batch);
         for (int64_t model = first; model < stop; model++) function(trainer, model);
       } else {
-        Trainer<1> trainer(network, batch, tiles_at_once);
+        Trainer<1> trainer(network, batch);
         for (int64_t model = first; model < stop; model++) function(trainer, model);
       }
     } catch (const std::bad_alloc&) {
@@ -1090,7 +1090,7 @@ extern "C" {
 // losses: steps x M, NaN for a model that doesn't train any more. `step` counts those before. 1 where memory is missing.
 int harness_train(const Network* network, const Models* models, const Examples* examples, const Optimizer* optimizer,
                   int64_t batch, int64_t step, int64_t steps, Scalar* losses, int64_t threads) {
-  return in_threads(*network, batch, 0, models->count, threads, [&](auto& trainer, int64_t model) {
+  return in_threads(*network, batch, models->count, threads, [&](auto& trainer, int64_t model) {
     const bool is_alive = models->fail_steps[model] < 0;
     int64_t done = 0;
     if (is_alive) {
@@ -1114,9 +1114,9 @@ int harness_train(const Network* network, const Models* models, const Examples* 
 // The sums of losses and right answers of `count` examples, for every model, in evaluation.
 int harness_evaluate(const Network* network, const Models* models, const Examples* examples, int64_t count, double* losses,
                      int64_t* correct, int64_t threads) {
-  return in_threads(*network, count, EVALUATION_TILES, models->count, threads, [&](auto& trainer, int64_t model) {
+  const int64_t at_once = std::min<int64_t>(count, 2 * LANES);
+  return in_threads(*network, at_once, models->count, threads, [&](auto& trainer, int64_t model) {
     trainer.load_model(*models, model);
-    const int64_t at_once = trainer.tiles() * std::decay_t<decltype(trainer)>::TILE;
     losses[model] = 0;
     correct[model] = 0;
     for (int64_t first = 0; first < count; first += at_once) {
@@ -1130,7 +1130,7 @@ int harness_evaluate(const Network* network, const Models* models, const Example
 // The output of every model, M x classes x count, in training (statistics of the batch) or in evaluation.
 int harness_forward(const Network* network, const Models* models, const Examples* examples, int64_t count, int32_t training,
                     Scalar* outputs, int64_t threads) {
-  return in_threads(*network, count, 0, models->count, threads, [&](auto& trainer, int64_t model) {
+  return in_threads(*network, count, models->count, threads, [&](auto& trainer, int64_t model) {
     constexpr int TILE = std::decay_t<decltype(trainer)>::TILE;
     trainer.load_model(*models, model);
     trainer.load_examples(*examples, model, 0, count, false);
@@ -1145,7 +1145,7 @@ int harness_forward(const Network* network, const Models* models, const Examples
 // The gradients of every model's parameters, from that of its output, M x classes x count; running statistics stay.
 int harness_backward(const Network* network, const Models* models, const Examples* examples, int64_t count,
                      const Scalar* output_gradients, Scalar* const* gradients, int64_t threads) {
-  return in_threads(*network, count, 0, models->count, threads, [&](auto& trainer, int64_t model) {
+  return in_threads(*network, count, models->count, threads, [&](auto& trainer, int64_t model) {
     constexpr int TILE = std::decay_t<decltype(trainer)>::TILE;
     trainer.load_model(*models, model);
     trainer.load_examples(*examples, model, 0, count, false);
