@@ -31,14 +31,18 @@ def fuse_fastest(
         single = fuse(models, input_shape, CPU, REFERENCE)
         if activation_bytes(single, input_shape, batch_size) > LARGE_MODEL_BYTES:
             return fuse(models, input_shape, device, REFERENCE)
-    backend, _ = select_backend(models, input_shape)
+    backend, _ = select_backend(models, input_shape, device)
     return fuse(models, input_shape, device, backend)
 
 
-def select_backend(models: Sequence[nn.Module], input_shape: tuple[int, ...]) -> tuple[str, str]:
-    """The fastest backend under which the models are what they are by themselves; where it is slow, also why."""
+def select_backend(
+    models: Sequence[nn.Module], input_shape: tuple[int, ...], device: torch.device = CPU
+) -> tuple[str, str]:
+    """The fastest backend of a device under which the models are what they are by themselves; where slow, also why."""
     reasons: list[str] = []
     for name, backend in BACKENDS.items():
+        if backend.device_types is not None and device.type not in backend.device_types:
+            continue
         try:
             mismatch = "" if name == REFERENCE else find_mismatch(models, input_shape, name)
         except NotStackableError as error:

@@ -236,7 +236,7 @@ def _backend_for(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tup
     limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
     if not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit:
         return "loop", ""
-    return select_backend([model], inputs)
+    return select_backend([model], inputs, torch.device(trial.device))
 
 
 def check_settings(trial: Trial) -> None:

@@ -118,7 +118,7 @@ suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, 
         telemetry = measured[row["key"]]
         assert telemetry["threads"] == row["threads"]
         assert (telemetry["backend"], telemetry["cohort_size"]) == (
-            ("loop", "1") if row["max_cohort_size"] else ("mlp", "3")
+            ("loop", "1") if row["max_cohort_size"] else ("compiled", "3")
         )
 
 

@@ -111,8 +111,8 @@ def built(model: str, norm: str, **options) -> Case:
     trial = a_trial(model=model, norm=norm, norm_groups=2, batch_size=8, **options)
     shape = FAMILIES[model]
     taken_by = {"stacked", "loop", "ddp"}
-    if model.startswith("mlp") and norm in ("none", "batch", "sync_batch"):
-        taken_by.add("mlp")
+    if model.partition("-")[0] in ("mlp", "cnn", "vgg") and norm != "ghost_batch" and not norm.startswith("ws"):
+        taken_by.add("compiled")
     if norm not in ("ghost_batch",):
         taken_by.add("vmap")
     return Case(lambda seed: build(replace(trial, seed=seed), shape, 3, {}), shape, frozenset(taken_by))
@@ -139,7 +139,7 @@ CASES = {
     "dropout of nothing": own(
         lambda: nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.0), nn.Linear(4, 3)), (5,), "stacked"
     ),
-    "a lone layer": own(lambda: nn.Linear(5, 3), (5,), "mlp", "stacked", "vmap"),
+    "a lone layer": own(lambda: nn.Linear(5, 3), (5,), "compiled", "stacked", "vmap"),
     # What layers make of 7 examples has their shape, or that of the examples with models and channels in one dimension.
     "alike features": own(lambda: nn.Sequential(nn.Flatten(), nn.Linear(28, 4), nn.GroupNorm(2, 4)), (4, 7), "stacked"),
     "alike channels": own(
@@ -276,7 +276,7 @@ def test_a_backend_that_is_wrong_by_a_millionth_is_not_chosen(monkeypatch, liar)
     for module in (backend_choice, ensemble):
         monkeypatch.setattr(module, "BACKENDS", table)
     case = CASES["mlp-6x2-batch"]
-    assert select_backend(models_of(case), case.input_shape) == ("mlp", "")
+    assert select_backend(models_of(case), case.input_shape) == ("compiled", "")
 
 
 def test_a_new_backend_is_tried_first_where_it_stands_first(monkeypatch):

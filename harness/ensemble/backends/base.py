@@ -56,6 +56,7 @@ class Backend(ABC):
     note: ClassVar[str] = ""  # what a user should know of models that train so: "the model ..."; "" where it is fast
     refusal: ClassVar[str] = ""  # how a user is told that it can't run a model; "" where that is usual
     min_models: ClassVar[int] = MIN_STACK  # a smaller stack is padded
+    device_types: ClassVar[frozenset[str] | None] = None  # where it runs; None: everywhere
     takes_any_batch: ClassVar[bool] = False  # whether an evaluation keeps no more memory for more examples
 
     module: nn.Module  # what runs, in training or in evaluation mode; its own weights are not used

@@ -37,11 +37,12 @@ class CompiledBackend(StackedBackend):
     name = "compiled"
     refusal = ""  # stacked layers are fast as well
     min_models = 1
+    device_types = frozenset({"cpu"})
     takes_any_batch = True
 
     def __init__(self, stack: ModelStack) -> None:
         weight = next(iter(stack.weights.values()))
-        if stack.options != DEFAULT or weight.device.type != "cpu" or weight.dtype not in SCALARS:
+        if stack.options != DEFAULT or weight.device.type not in self.device_types or weight.dtype not in SCALARS:
             raise NotStackableError("compiled code is for a CPU, in single or double precision, without options")
         if sum(weight[0].numel() for weight in stack.weights.values()) > MAX_WEIGHTS:
             raise NotStackableError(f"it has more than {MAX_WEIGHTS} weights")

@@ -9,7 +9,7 @@
 //
 // So norms over channels, activations, pooling and softmax are plain arithmetic on vectors, and a contraction (linear
 // layer or convolution, its gradients too) is one small kernel: a block of numbers, each times a vector, added up in
-// registers. Lanes beyond the batch hold zeros. Sums are always taken in the same order: what a model becomes depends on
+// registers. Lanes beyond the batch hold zeros in inputs, in what a contraction makes, and in gradients. Sums are always taken in the same order: what a model becomes depends on
 // nothing but its own settings, this source, its compiler and the width of the vectors.
 //
 // Compile with -DSCALAR=float or double and -DVECTOR_BYTES=64, 32 or 16, the width of the machine's registers; without
@@ -833,7 +833,7 @@ class Trainer {
     const int64_t channels = layer.channels;
     const Scalar count = Scalar(batch_ * state.out_pixels);
     Scalar *mean = scratch_, *variance = scratch_ + columns(layer);
-    channel_sums(i, mean, [&](int64_t at, int64_t, int64_t, int) { return load(in + at); });
+    channel_sums(i, mean, [&](int64_t at, int64_t, int64_t tile, int v) { return keep(load(in + at), lanes(tile, v)); });
     for (int64_t c = 0; c < channels; c++) mean[c] /= count;
     channel_sums(i, variance, [&](int64_t at, int64_t c, int64_t tile, int v) {
       Vector centred = keep(load(in + at) - mean[c], lanes(tile, v));
