@@ -74,7 +74,7 @@ def _shuffle(state: TrainState, epoch: int) -> EpochBatches | None:
     trial, examples, device = state.trials[0], state.dataset.size("train"), state.fail_step.device
     if trial.batch_size == examples and trial.augment == "none":
         return None
-    seeds = [trial.seed for trial in state.padded_trials]
+    seeds = [trial.seed for trial in state.trials]
     # "S N", a row for each seed S -> "M N"
     orders = [torch.randperm(examples, generator=generator(seed, "order", epoch)) for seed in dict.fromkeys(seeds)]
     indices = to_device(torch.stack(orders), device)[rows_of_seeds(seeds, device)]
@@ -180,10 +180,11 @@ def _probe(state: TrainState, step: int) -> None:
 
 
 def _seed_dropout(state: TrainState, step: int) -> None:
-    """Make what the forward pass draws (dropout) a function of the cohort's first seed, the step and the rank."""
+    """Make what each model draws in forward passes (dropout) a function of its own seed, the step and the rank."""
     if state.ensemble.is_stochastic:
         rank = state.dist.rank
-        torch.manual_seed(sub_seed(state.trials[0].seed, f"noise/{rank}" if rank else "noise", step))
+        name = f"noise/{rank}" if rank else "noise"
+        state.ensemble.seed_draws([sub_seed(trial.seed, name, step) for trial in state.trials])
 
 
 def _flush_loss_buffer(state: TrainState, done: int) -> None:

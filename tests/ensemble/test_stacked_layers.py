@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.ensemble import backend_choice
-from harness.ensemble.backend_choice import activation_bytes, fuse_fastest, select_backend
+from harness.ensemble.backend_choice import activation_bytes, fastest_backend, select_backend
 from harness.ensemble.backends import BACKENDS, mlp_kernels, stacked_layers
 from harness.ensemble.backends.standardise import standardise
 from harness.ensemble.ensemble import fuse
@@ -259,14 +259,17 @@ def test_a_model_takes_the_fastest_backend_that_it_can_and_the_others_say_why_no
     assert "\n" not in why
 
 
-def test_a_lone_small_model_is_padded_and_a_lone_large_one_is_not():
+@pytest.mark.parametrize("models", [1, 2, 30])
+def test_on_a_cpu_the_size_of_a_model_alone_decides_whether_it_trains_in_turn(models):
     small, large = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(nn.Linear(5, 2000), nn.ReLU(), nn.Linear(2000, 3))
-    assert (fuse_fastest([small], (5,), 7, CPU).backend.name, fuse_fastest([small], (5,), 7, CPU).size) == ("mlp", 2)
-    assert (fuse_fastest([large], (5,), 700, CPU).backend.name, fuse_fastest([large], (5,), 700, CPU).size) == (
-        "loop",
-        1,
-    )
-    assert fuse_fastest([large, large], (5,), 700, CPU).backend.name == "mlp"
+    assert fastest_backend(small, (5,), 7, CPU, models) != "loop"
+    assert fastest_backend(large, (5,), 700, CPU, models) == "loop"
+
+
+def test_on_a_gpu_a_large_model_trains_in_turn_where_it_is_alone():
+    large = nn.Sequential(nn.Linear(5, 2000), nn.ReLU(), nn.Linear(2000, 3))
+    found = [fastest_backend(large, (5,), 700, torch.device("cuda"), models) for models in (1, 2)]
+    assert found[0] == "loop" != found[1]
 
 
 def test_the_bytes_that_a_step_keeps_are_those_of_the_activations_and_grow_with_the_batch():
@@ -281,6 +284,7 @@ def test_dropout_is_drawn_for_each_model_also_where_the_examples_are_shared():
     with torch.no_grad():
         for weight in stack.weights.values():
             weight.copy_(weight[:1].expand_as(weight).clone())  # models that are the same but for what they draw
+        stack.seed_draws([1, 2, 3])
         one, two, three = stack(torch.ones(40, 5), shared=True)
     assert not torch.equal(one, two)
     assert not torch.equal(two, three)

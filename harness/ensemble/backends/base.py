@@ -1,7 +1,7 @@
 """What every backend is: M models of one kind that are run together, with the gradients of all their weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,8 +12,6 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.compute_options import DEFAULT, ComputeOptions, compiled
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
-
-MIN_STACK = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
 
 LossFn = Callable[[Tensor], tuple[Tensor, Tensor]]  # output "M K N" -> losses "M", and the gradient of their sum
 
@@ -35,7 +33,7 @@ class ModelStack:
 
     @property
     def size(self) -> int:
-        """How many models there are, padding included."""
+        """How many models there are."""
         return len(next(iter(self.weights.values())))
 
     @property
@@ -54,7 +52,6 @@ class Backend(ABC):
     name: ClassVar[str]
     note: ClassVar[str] = ""  # what a user should know of models that train so: "the model ..."; "" where it is fast
     refusal: ClassVar[str] = ""  # how a user is told that it can't run a model; "" where that is usual
-    min_models: ClassVar[int] = MIN_STACK  # a smaller stack is padded
 
     module: nn.Module  # what runs, in training or in evaluation mode; its own weights are not used
 
@@ -62,6 +59,10 @@ class Backend(ABC):
         """NotStackableError where the backend can't run these models."""
         self.stack = stack
         self.is_stochastic = any(isinstance(layer, _DropoutNd) for layer in stack.template.modules())
+        weight = next(iter(stack.weights.values()))
+        # On a GPU a launch for each model would take longer than all else: there they are drawn for together.
+        own = stack.size if self.is_stochastic and weight.device.type == "cpu" else 0
+        self.generators = [torch.Generator() for _ in range(own)]  # of each model
         self.compiled = compiled(self.forward) if stack.options.compile else None  # takes the place of it in training
 
     @abstractmethod
@@ -103,6 +104,12 @@ class Backend(ABC):
         weights = list(self.stack.weights.values())
         grads = torch.autograd.grad(out, weights, grad, allow_unused=True, materialize_grads=True)
         return losses, dict(zip(self.stack.weights, grads, strict=True))
+
+    def seed_draws(self, seeds: Sequence[int]) -> None:
+        """Let what forward passes draw from now on be a function of these seeds, one for each model."""
+        torch.manual_seed(seeds[0])
+        for generator, seed in zip(self.generators, seeds, strict=False):
+            generator.manual_seed(seed)
 
     def count_batches(self, step: int) -> None:  # noqa: B027 (most backends have no use for it)
         """Take note that so many batches came before, where running statistics average them all."""
