@@ -81,9 +81,10 @@ def clip_grad_norm(grads: Mapping[str, Tensor], max_norms: Float[Tensor, "M"]) -
 
     As torch.nn.utils.clip_grad_norm_ has it (Pascanu et al. 2013), for each model by itself.
     """
-    # "W M": of each weight, then "M": over all weights
-    norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()])
-    factor = (max_norms / (torch.linalg.vector_norm(norms, dim=0) + CLIP_EPS)).clamp(max=1.0)
+    # "M W": of each weight, then "M": over all weights. The models come first, for along the first dimension torch adds
+    # up in an order that their number decides.
+    norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()], 1)
+    factor = (max_norms / (torch.linalg.vector_norm(norms, dim=1) + CLIP_EPS)).clamp(max=1.0)
     factor = factor.masked_fill(max_norms.isinf(), 1.0)  # also where the gradient is infinite
     return {name: grad * per_model(factor, grad.ndim) for name, grad in grads.items()}
 

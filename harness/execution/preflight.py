@@ -44,7 +44,15 @@ from harness.spec.cohorts import Shape, shape
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
-from harness.training.state import TrainState, eval_steps_of, init_state, probe_steps_of, steps_per_epoch, total_steps
+from harness.training.state import (
+    TrainState,
+    eval_steps_of,
+    init_state,
+    probe_steps_of,
+    steps_per_epoch,
+    total_steps,
+    trains_in_turn,
+)
 
 PROBE_STEPS = 4
 MEMORY_MARGIN = 4  # a model that keeps more than this many cohorts should trains alone, whatever its backend
@@ -198,7 +206,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         resolve_sync_bn_impl(trial)  # raises where it can't be had
         return CohortEstimate(max_cohort_size=1, work=work)
     return CohortEstimate(
-        max_cohort_size=trial.max_cohort_size or max_size_on_device(ensemble, dataset, kept, trial.device, workers),
+        max_cohort_size=trial.max_cohort_size
+        or (1 if trains_in_turn(trial) else max_size_on_device(ensemble, dataset, kept, trial.device, workers)),
         work=work,
         note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
     )
@@ -236,7 +245,11 @@ def _backend_for(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tup
     limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
     if not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit:
         return "loop", ""
-    return select_backend([model], inputs, torch.device(trial.device))
+    in_turn = trains_in_turn(trial)
+    backend, reason = select_backend([model], inputs, torch.device(trial.device), in_turn=in_turn)
+    if in_turn and backend == "loop":
+        reason = f"with threads={trial.threads} a stack's bits would depend on its size; threads=1 trains faster"
+    return backend, reason
 
 
 def check_settings(trial: Trial) -> None:

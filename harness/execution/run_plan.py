@@ -1,6 +1,6 @@
 """The options of a run, and its plan: which trials must train, in which cohorts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,10 +76,22 @@ def find_work(
         trials=trials,
         selected=selected,
         cohorts=cohorts,
-        pending=[cohort for cohort in cohorts if any(trial.key in missing for trial in cohort.trials)],
+        pending=[part for cohort in cohorts if (part := trials_to_train(cohort, missing, results_dir)).trials],
         results=sum(outcome == TRAINED for outcome in outcomes.values()),
         damaged=[str(error) for error in damaged],
     )
+
+
+def trials_to_train(cohort: Cohort, missing: Set[str], results_dir: ResultsDir) -> Cohort:
+    """What must train of a cohort: on a CPU the trials that are missing, for no model's bits depend on the others.
+
+    On a GPU they do, so there the whole trains; and wherever it has a snapshot, which is of the whole.
+    """
+    part = Cohort(tuple(trial for trial in cohort.trials if trial.key in missing))
+    is_on_cpu = cohort.trials[0].device == "cpu"
+    if not part.trials or (is_on_cpu and not any(results_dir.checkpoints.glob(f"{cohort.id}.*"))):
+        return part
+    return cohort
 
 
 def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str) -> bool:

@@ -88,7 +88,7 @@ class CompiledSteps:
 
 
 def _optimizer_struct(state: TrainState, backend: CompiledBackend) -> OptimizerStruct:
-    trials, slots = state.padded_trials, state.optimizer.state_names(state.padded_trials)
+    trials, slots = state.trials, state.optimizer.state_names(state.trials)
     limits = [float("inf") if trial.max_grad_norm is None else trial.max_grad_norm for trial in trials]
     return OptimizerStruct(
         rule=state.optimizer.compiled_rule,

@@ -15,7 +15,7 @@ def shuffle(state: TrainState, epoch: int) -> EpochBatches | None:
     trial, examples, device = state.trials[0], state.dataset.size("train"), state.fail_step.device
     if trial.batch_size == examples and trial.augment == "none":
         return None
-    seeds = [trial.seed for trial in state.padded_trials]
+    seeds = [trial.seed for trial in state.trials]
     # "S N", a row for each seed S -> "M N"
     orders = [torch.randperm(examples, generator=generator(seed, "order", epoch)) for seed in dict.fromkeys(seeds)]
     indices = to_device(torch.stack(orders), device)[rows_of_seeds(seeds, device)]

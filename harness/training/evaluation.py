@@ -20,9 +20,11 @@ def evaluate_cohort(state: TrainState, step: int) -> None:
     ensemble = state.ensemble if trial.eval_statistics == "running" else as_single_process(state).ensemble
     with_statistics = EVAL_STATISTICS[trial.eval_statistics]
     evaluated = with_statistics(ensemble, state.data["train"][0], trial.batch_size // trial.accumulation_steps)
-    is_end = step in (0, state.steps)
+    is_end, has_failed = step in (0, state.steps), (state.fail_step >= 0) & (state.fail_step <= step)
     for split in ("train", "val", "test") if is_end else ("val", "test"):
         loss, accuracy = _loss_and_accuracy(state, evaluated, split)
+        # What comes after a failure is no result: some backends stop there, others leave the model alone only later.
+        loss = loss.masked_fill(has_failed, torch.nan)
         state.curves[f"{split}.loss"][row] = loss
         # An output that is not a number has no largest class.
         state.curves[f"{split}.accuracy"][row] = accuracy.masked_fill(~loss.isfinite(), torch.nan)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -101,7 +100,8 @@ def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
 
 
 def _seed_dropout(state: TrainState, step: int) -> None:
-    """Make what the forward pass draws (dropout) a function of the cohort's first seed, the step and the rank."""
+    """Make what each model draws in forward passes (dropout) a function of its own seed, the step and the rank."""
     if state.ensemble.is_stochastic:
         rank = state.dist.rank
-        torch.manual_seed(sub_seed(state.trials[0].seed, f"noise/{rank}" if rank else "noise", step))
+        name = f"noise/{rank}" if rank else "noise"
+        state.ensemble.seed_draws([sub_seed(trial.seed, name, step) for trial in state.trials])

@@ -117,9 +117,8 @@ suite = Suite(dataset="digits", model="mlp-16", lr=0.1, batch_size=50, steps=6, 
     for row in rows(harness):
         telemetry = measured[row["key"]]
         assert telemetry["threads"] == row["threads"]
-        assert (telemetry["backend"], telemetry["cohort_size"]) == (
-            ("loop", "1") if row["max_cohort_size"] else ("compiled", "3")
-        )
+        expected = ("loop", "1") if row["max_cohort_size"] else ("compiled", "3")
+        assert (telemetry["backend"], telemetry["cohort_size"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.ensemble import backend_choice
-from harness.ensemble.backend_choice import activation_bytes, fuse_fastest, select_backend
+from harness.ensemble.backend_choice import activation_bytes, fastest_backend, select_backend
 from harness.ensemble.backends import BACKENDS, compiled, compiled_network, stacked_layers
 from harness.ensemble.backends.standardise import standardise
 from harness.ensemble.ensemble import fuse
@@ -276,17 +276,24 @@ def test_a_model_takes_the_fastest_backend_that_it_can_and_the_others_say_why_no
     assert "\n" not in why
 
 
-def test_a_lone_small_model_is_padded_where_it_is_stacked_and_a_lone_large_one_is_not():
-    small, large = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(nn.Linear(5, 2000), nn.ReLU(), nn.Linear(2000, 3))
-    stacked = nn.Sequential(nn.Linear(5, 3), nn.GELU(), nn.Linear(3, 3))
-    for models, batch_size, backend, size in (
-        ([small], 7, "compiled", 1),
-        ([stacked], 7, "stacked", 2),
-        ([large], 700, "loop", 1),
-        ([large, large], 700, "compiled", 2),
+def wide(width, activation):
+    return nn.Sequential(nn.Linear(5, width), activation(), nn.Linear(width, 3))
+
+
+@pytest.mark.parametrize("models", [1, 2, 30])
+def test_on_a_cpu_the_size_of_a_model_alone_decides_whether_it_trains_in_turn(models):
+    for width, activation, batch_size, backend in (
+        (64, nn.ReLU, 7, "compiled"),
+        (2000, nn.ReLU, 700, "compiled"),
+        (64, nn.GELU, 7, "stacked"),
+        (2000, nn.GELU, 700, "loop"),
     ):
-        fused = fuse_fastest(models, (5,), batch_size, CPU)
-        assert (fused.backend.name, fused.size) == (backend, size)
+        assert fastest_backend(wide(width, activation), (5,), batch_size, CPU, models) == backend
+
+
+def test_on_a_gpu_a_large_model_trains_in_turn_where_it_is_alone():
+    chosen = [fastest_backend(wide(2000, nn.ReLU), (5,), 700, torch.device("cuda"), models) for models in (1, 2)]
+    assert chosen == ["loop", "stacked"]
 
 
 def test_the_bytes_that_a_step_keeps_are_those_of_the_activations_and_grow_with_the_batch():
@@ -301,6 +308,7 @@ def test_dropout_is_drawn_for_each_model_also_where_the_examples_are_shared():
     with torch.no_grad():
         for weight in stack.weights.values():
             weight.copy_(weight[:1].expand_as(weight).clone())  # models that are the same but for what they draw
+        stack.seed_draws([1, 2, 3])
         one, two, three = stack(torch.ones(40, 5), shared=True)
     assert not torch.equal(one, two)
     assert not torch.equal(two, three)

@@ -36,7 +36,7 @@ class CompiledBackend(StackedBackend):
 
     name = "compiled"
     refusal = ""  # stacked layers are fast as well
-    min_models = 1
+    runs_in_turn = True
     device_types = frozenset({"cpu"})
     takes_any_batch = True
 
