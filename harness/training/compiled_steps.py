@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from harness.ensemble.backends.compiled import CompiledBackend
-from harness.ensemble.backends.compiled_network import ModelsStruct, OptimizerStruct, pointers
+from harness.ensemble.native.structs import ModelsStruct, OptimizerStruct, pointers
 from harness.ensemble.optim import BETAS, CLIP_EPS, EPS, lr_factor
 from harness.training.epochs import shuffle
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError
-from harness.ensemble.backends.compiled_network import ExamplesStruct, ModelsStruct, Network, network_of, pointers
+from harness.ensemble.backends.compiled_network import Network, network_of
 from harness.ensemble.backends.stacked import StackedBackend
 from harness.ensemble.compute_options import DEFAULT
 from harness.ensemble.native.build import absence_note, load
+from harness.ensemble.native.structs import ExamplesStruct, ModelsStruct, pointers
 from harness.errors import BuildError
 
 SCALARS = {torch.float32: "float", torch.float64: "double"}

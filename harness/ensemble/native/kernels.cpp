@@ -1,5 +1,5 @@
 // Trains and evaluates small networks, one model after the other: many steps of a model in one call, with its weights
-// and activations in the processor's caches. Called from Python through ctypes (see backends/compiled_network.py): plain C structures.
+// and activations in the processor's caches. Called from Python through ctypes (see structs.py): plain C structures.
 //
 // A network is a chain of layers over examples of (channels, height, width); a vector is an image of one pixel, and a
 // linear layer a convolution whose kernel covers its whole input. In memory, examples lie along the vector lanes:
@@ -186,7 +186,7 @@ inline void in_blocks(int64_t start, int64_t stop, F function) {
 
 }  // namespace
 
-// ------------------------------------------------------------------------- what Python says: mirrored in compiled_network.py
+// ------------------------------------------------------------------------- what Python says: mirrored in structs.py
 
 enum Kind : int32_t { CONTRACTION, NORM, ACTIVATION, POOL };
 enum Function : int32_t { RELU, TANH, SIGMOID };
