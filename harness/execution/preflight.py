@@ -40,7 +40,7 @@ from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
-from harness.spec.cohorts import Shape, shape
+from harness.spec.cohorts import MAX_COHORT, Shape, shape
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
@@ -210,11 +210,14 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         or (1 if trains_in_turn(trial) else max_size_on_device(ensemble, dataset, kept, trial.device, workers)),
         work=work,
         note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
+        runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
 
 
 def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
     """How many models of this shape may train together on a device that so many workers use."""
+    if ensemble.backend.name == "compiled":  # it has the activations of one model at a time
+        return MAX_COHORT
     if device != "cuda":
         return max_cohort_on_cpu(kept)
     if ensemble.backend.name == "loop":
@@ -239,17 +242,16 @@ def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFi
 def _backend_for(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
     """How models of this shape train together, and why so where it is slow; one that fills the cache trains alone.
 
-    For such a model the fastest backend is not looked for: that takes half a minute for a resnet-110.
+    Whether such a model could be stacked is not looked for: that takes half a minute for a resnet-110.
     """
     lone = fuse([model], inputs, torch.device("cpu"), "loop")
     limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
-    if not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit:
-        return "loop", ""
-    in_turn = trains_in_turn(trial)
+    is_large = not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit
+    in_turn = is_large or trains_in_turn(trial)
     backend, reason = select_backend([model], inputs, torch.device(trial.device), in_turn=in_turn)
-    if in_turn and backend == "loop":
+    if backend == "loop" and trains_in_turn(trial):
         reason = f"with threads={trial.threads} a stack's bits would depend on its size; threads=1 trains faster"
-    return backend, reason
+    return backend, "" if is_large else reason
 
 
 def check_settings(trial: Trial) -> None:
