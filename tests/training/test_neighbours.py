@@ -57,6 +57,7 @@ KINDS = {
     "images, instance": {"model": "cnn-6", "norm": "instance", "augment": "flip+crop"},
     "one example": {"model": "mlp-64-32", "batch_size": 1},
     "resnet": {"model": "resnet-8x4", "norm": "layer", "steps": 2, "accumulation_steps": 2},
+    "residual scale": {"model": "resnet-8x4", "norm": "skipinit"},
     "bfloat16": {"model": "cnn-6-10", "norm": "group", "precision": "bfloat16"},
     "dropout": {"model": "with_dropout"},
     "own code": {"model": "own_code", "norm": "rms"},

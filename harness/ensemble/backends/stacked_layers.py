@@ -236,7 +236,8 @@ def _residual_scale(call: LayerCall, x: Tensor) -> Tensor:
     scale = call.tensors["weight"]  # "M 1"
     if call.is_of_vectors:
         return x * scale.unsqueeze(2)
-    return (call.unfold_models(x) * scale.view(-1, *[1] * (x.ndim - 1))).flatten(1, 2)
+    per_channel = scale.expand(-1, x.shape[1] // call.models).reshape(-1, *[1] * (x.ndim - 2))
+    return x * per_channel  # its gradient is added up channel by channel, for one model as for many
 
 
 def _shortcut(call: LayerCall, x: Tensor) -> Tensor:
