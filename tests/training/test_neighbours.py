@@ -99,8 +99,6 @@ def results(trials):
 
 def is_promised(backend, kind):
     """Whether the README promises it: under vmap a batch norm's sums depend on how many models there are."""
-    if backend == "mlp":
-        return kind not in ("sigmoid", "one example")
     return backend != "vmap" or replace(BASE, **KINDS[kind]).norm not in BATCH_NORMS
 
 
