@@ -134,7 +134,7 @@ class CompiledBackend(StackedBackend):
             x_example=size if shared else size * self.stack.size,
             x_model=0 if shared else size,
             y=None if y is None else y.data_ptr(),
-            y_model=0 if y is None or y.ndim == 1 else y.shape[1],
+            y_model=0 if y is None or y.ndim == 1 else y.stride(0),
             indices=None if indices is None else indices.data_ptr(),
             indices_row=0 if indices is None else indices.stride(0),
         )
