@@ -8,17 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.ensemble.native.build import library_or_error
+from harness.ensemble.backend_choice import select_backend
+from harness.ensemble.backends import compiled as compiled_module
+from harness.ensemble.backends.base import NotStackableError
+from harness.ensemble.compute_options import ComputeOptions
+from harness.ensemble.native import build, targets
 from harness.errors import BuildError
 from harness.nn.layers import RMSNorm
+from harness.nn.losses import per_example_loss
 from tests.support.chains import (
     BATCHES,
     a_chain,
     assert_trains_and_evaluates_as_the_modules,
+    compiled,
     unlike_copies,
 )
 
-if isinstance(library_or_error("double"), BuildError):
+if isinstance(build.library_or_error("double"), BuildError):
     pytest.skip("there is no native library", allow_module_level=True)
 
 FLAT = nn.Flatten
@@ -122,3 +128,204 @@ def test_any_number_of_channels(channels):
     assert_trains_and_evaluates_as_the_modules(models, (channels,), 11, seed=channels)
     model = nn.Sequential(nn.Conv1d(channels, channels, 3, padding=1), nn.Tanh(), FLAT(), nn.Linear(5 * channels, 2))
     assert_trains_and_evaluates_as_the_modules(unlike_copies(model, 2, seed=channels), (channels, 5), 11, seed=channels)
+
+
+INF, NAN = float("inf"), float("nan")
+SPECIAL = [0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 1e100, -1e100, 5e-324]  # squares stay finite: there torch norms differ
+LAYERS_FOR_SPECIAL = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "pool": lambda: nn.MaxPool1d(3),
+    "group": lambda: nn.GroupNorm(1, 2),
+    "instance": lambda: nn.InstanceNorm1d(2),
+    "rms": lambda: RMSNorm(2, 1e-5, True),
+    "batch": lambda: nn.BatchNorm1d(2),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS_FOR_SPECIAL)
+def test_nan_and_infinities_go_where_they_go_in_torch(name):
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(len(SPECIAL) * 3, 2, 6, generator=rng, dtype=torch.float64)
+    for i, number in enumerate(SPECIAL * 3):  # at another place in every example; two that meet now and then
+        x[i, i % 2, i % 6] = number
+        x[i, i // 2 % 2, i // 3 % 6] = SPECIAL[i * 7 % len(SPECIAL)]
+    layer = LAYERS_FOR_SPECIAL[name]()
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(layer(torch.zeros(2, 2, 6))[0].numel(), 3)).double()
+    (plain,) = unlike_copies(model, 1, seed=0)
+    fused = compiled([plain], (2, 6))
+    plain.train()
+    with torch.no_grad():
+        expected = plain(x).T
+    out, _ = fused.gradients(x, shared=True, loss_fn=lambda out: (out.clone(), torch.ones_like(out)))
+    torch.testing.assert_close(out[0], expected, rtol=1e-9, atol=1e-9, equal_nan=True)
+    with torch.no_grad(), fused.eval_mode():
+        torch.testing.assert_close(fused(x, shared=True)[0], plain.eval()(x).T, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+def floats():
+    """Numbers of single precision over their whole range."""
+    large = torch.logspace(-45, 38, 4000, dtype=torch.float64)
+    middle = torch.linspace(-110, 110, 20011, dtype=torch.float64)
+    fine = torch.linspace(-1, 1, 5003, dtype=torch.float64)
+    special = torch.tensor([0.0, -0.0, INF, -INF, NAN, 1.4e-45, -1.4e-45, 0.625, -0.625, 88.72, 88.73, -103.9, -104.1])
+    return torch.cat([large, -large, middle, fine, special]).float().unsqueeze(1)
+
+
+@pytest.mark.parametrize(("layer", "function"), [(nn.Tanh, torch.tanh), (nn.Sigmoid, torch.sigmoid)])
+def test_single_precision_is_within_four_units_in_the_last_place(layer, function):
+    model = nn.Sequential(layer(), nn.Linear(1, 1, bias=False))
+    nn.init.ones_(model[1].weight)
+    fused, x = compiled([model], (1,)), floats()
+    with torch.no_grad(), fused.eval_mode():
+        out = fused(x, shared=True)[0, 0]
+    exact = function(x.double()).squeeze(1)
+    assert torch.equal(out.isnan(), exact.isnan())
+    unit = torch.nextafter(exact.abs().float(), torch.tensor(INF)) - exact.abs().float()
+    off = (out.double() - exact).abs()
+    assert (off <= 4 * unit + 2e-38)[~exact.isnan()].all()  # below, numbers are no longer normal
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exp_and_log_of_the_loss_are_torchs(dtype):
+    model = nn.Linear(2, 2, bias=False).to(dtype)
+    model.weight.data = torch.eye(2, dtype=dtype)
+    fused = compiled([model], (2,))
+    labels = torch.zeros(1, dtype=torch.int64)
+    for number in [*floats()[::97, 0].tolist(), *floats()[-13:, 0].tolist()]:
+        x = torch.tensor([[0.0, number]], dtype=dtype)
+        with fused.eval_mode():
+            (loss,), _ = fused.backend.score(x, labels)
+            expected = per_example_loss(fused(x, shared=True), labels)[0, 0].double()
+        rounding = 4 * torch.finfo(dtype).eps
+        torch.testing.assert_close(loss, expected, rtol=rounding, atol=rounding, equal_nan=True, msg=f"of {number}")
+
+
+@pytest.mark.parametrize("examples", [1, 7, 8, 9, 16, 17, 31, 32, 33, 70, 200])
+def test_scores_are_the_sums_of_losses_and_of_right_answers(examples):
+    rng = torch.Generator().manual_seed(examples)
+    model = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 5))
+    models = unlike_copies(model, 3, seed=examples)
+    fused = compiled(models, (4,))
+    x = torch.randn(examples, 4, generator=rng, dtype=torch.float64)
+    for shape in ((examples,), (3, examples)):
+        y = torch.randint(5, shape, generator=rng)
+        with fused.eval_mode():
+            losses, correct = fused.backend.score(x, y)
+        with torch.no_grad():
+            out = torch.stack([model.eval()(x).T for model in models])
+        torch.testing.assert_close(losses, per_example_loss(out, y).sum(1), rtol=1e-12, atol=1e-12)
+        assert torch.equal(correct, (out.argmax(1) == y).sum(1))
+
+
+def test_of_equal_outputs_the_first_is_the_answer():
+    model = nn.Linear(1, 4)
+    nn.init.zeros_(model.weight)
+    model.bias.data = torch.tensor([1.0, 2.0, 0.0, 2.0])
+    fused, y = compiled([model], (1,)), torch.arange(40) % 4
+    with fused.eval_mode():
+        _, correct = fused.backend.score(torch.zeros(40, 1), y)
+    assert correct.tolist() == [10]
+    model.bias.data = torch.tensor([2.0, 2.0, 2.0, 2.0])
+    fused = compiled([model], (1,))
+    with fused.eval_mode():
+        _, correct = fused.backend.score(torch.zeros(40, 1), torch.zeros(40, dtype=torch.int64))
+    assert correct.tolist() == [40]
+
+
+class Shared(nn.Sequential):
+    """Would be a chain, and may do anything."""
+
+
+def with_one_layer_twice():
+    layer = nn.Linear(5, 5)
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+def with_one_weight_twice():
+    one, two = nn.Linear(5, 5), nn.Linear(5, 5)
+    two.weight = one.weight
+    return nn.Sequential(one, nn.ReLU(), two)
+
+
+def of_images(*layers):
+    return lambda: nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
+
+
+REFUSED = {
+    "a layer twice": ((5,), with_one_layer_twice),
+    "a weight twice": ((5,), with_one_weight_twice),
+    "a class of its own": ((5,), lambda: Shared(nn.Linear(5, 3))),
+    "dropout": ((5,), lambda: nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.1), nn.Linear(4, 3))),
+    "an activation at the end": ((5,), lambda: nn.Sequential(nn.Linear(5, 4), nn.ReLU())),
+    "strides": ((2, 6, 6), of_images(nn.Conv2d(2, 3, 3, stride=2))),
+    "dilation": ((2, 6, 6), of_images(nn.Conv2d(2, 3, 2, dilation=2))),
+    "groups": ((2, 6, 6), of_images(nn.Conv2d(2, 4, 3, groups=2))),
+    "a padding mode": ((2, 6, 6), of_images(nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"))),
+    "a padding by name": ((2, 6, 6), of_images(nn.Conv2d(2, 3, 3, padding="same"))),
+    "ceil_mode": ((2, 5, 5), of_images(nn.MaxPool2d(2, ceil_mode=True))),
+    "pools that overlap": ((2, 6, 6), of_images(nn.MaxPool2d(3, stride=1))),
+    "padded pools": ((2, 6, 6), of_images(nn.MaxPool2d(2, padding=1))),
+    "pools with gaps": ((2, 6, 6), of_images(nn.MaxPool2d(2, dilation=2))),
+    "a linear layer on images": ((2, 6, 6), lambda: nn.Sequential(nn.Linear(6, 4), nn.Flatten(), nn.Linear(48, 3))),
+    "a layer norm over pixels": ((2, 6), of_images(nn.LayerNorm(6))),
+    "running instance statistics": ((2, 6), of_images(nn.InstanceNorm1d(2, track_running_stats=True))),
+    "an odd Flatten": ((2, 3, 4), lambda: nn.Sequential(nn.Flatten(2), nn.Flatten(), nn.Linear(24, 3))),
+    "more weights than fit": ((1500,), lambda: nn.Sequential(nn.Linear(1500, 1400), nn.Linear(1400, 3))),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_compiled_form_is_refused_and_runs_otherwise(name):
+    shape, make = REFUSED[name]
+    model = make()
+    model.train()(torch.zeros(3, *shape))
+    with pytest.raises(NotStackableError):
+        compiled([model], shape)
+    assert select_backend([model], shape)[0] != "compiled"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused(dtype):
+    with pytest.raises(NotStackableError, match="precision"):
+        compiled([nn.Linear(5, 3).to(dtype)], (5,))
+
+
+@pytest.mark.parametrize("options", [{"channels_last": True}, {"autocast": torch.bfloat16}], ids=str)
+def test_options_are_left_to_another_backend(options):
+    fused = compiled([nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 3))], (1, 6, 6))
+    assert fused.with_options(ComputeOptions(**options)).backend.name == "stacked"
+
+
+def test_without_the_library_models_are_refused_and_one_line_says_so(monkeypatch):
+    error = BuildError("no C++ compiler: small models train more slowly; install one")
+
+    def refuse(scalar):  # noqa: ARG001
+        raise error
+
+    monkeypatch.setattr(compiled_module, "load", refuse)
+    monkeypatch.setattr(build, "library_or_error", lambda scalar, source=None: error)
+    model = nn.Linear(5, 3)
+    assert select_backend([model], (5,)) == ("stacked", "")
+    assert compiled_module.missing_library(model, (5,)) == str(error)
+    assert compiled_module.missing_library(with_one_layer_twice(), (5,)) == "", "there is nothing that it misses"
+    monkeypatch.setenv(build.SWITCH, "0")
+    assert compiled_module.missing_library(model, (5,)) == "", "it is not wanted"
+
+
+@pytest.mark.parametrize("target", targets.targets()[1:], ids=lambda target: target.name)
+def test_narrower_vectors_compute_the_same(monkeypatch, target):
+    if not set(target.features) <= targets.cpu_features():
+        pytest.skip("this machine has no such instructions")
+    monkeypatch.setattr(build, "best_target", lambda: target)
+    library = build.open_library("double")
+    assert library.target == target
+    monkeypatch.setattr(compiled_module, "load", lambda scalar: library.handle)
+    for name, (shape, layers) in CHAINS.items():
+        for batch in (1, 5, 11):
+            models = unlike_copies(nn.Sequential(*layers()), 2, seed=len(name))
+            assert_trains_and_evaluates_as_the_modules(models, shape, batch, seed=batch)
+    for seed in range(30):
+        model, shape = a_chain(random.Random(seed))
+        assert_trains_and_evaluates_as_the_modules(unlike_copies(model, 2, seed), shape, BATCHES[seed % 17], seed)
