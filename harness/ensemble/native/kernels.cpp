@@ -23,6 +23,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -1109,7 +1110,12 @@ int in_threads(const Network& network, int64_t batch, int64_t models, int64_t th
       for (int64_t model = first; model < stop; model++) function(trainer, model);
     } catch (const std::bad_alloc&) { failed[number] = 1; }
   };
-  for (int64_t number = 1; number < threads; number++) others.emplace_back(part, number);
+  others.reserve(threads);
+  for (int64_t number = 1; number < threads; number++) {
+    try {
+      others.emplace_back(part, number);
+    } catch (const std::system_error&) { part(number); }  // no thread to be had
+  }
   part(0);
   for (std::thread& thread : others) thread.join();
   return *std::max_element(failed.begin(), failed.end());
