@@ -379,8 +379,10 @@ class Trainer {
           activate_gradient(i);
           break;
         case POOL:
-          pool_gradient(i);
-          std::swap(gradient_, other_gradient_);
+          if (i > 0) {  // the gradient of examples has no use, and no memory
+            pool_gradient(i);
+            std::swap(gradient_, other_gradient_);
+          }
           break;
       }
     }
