@@ -9,8 +9,9 @@
 //
 // So norms over channels, activations, pooling and softmax are plain arithmetic on vectors, and a contraction (linear
 // layer or convolution, its gradients too) is one small kernel: a block of numbers, each times a vector, added up in
-// registers. Lanes beyond the batch hold zeros in inputs, in what a contraction makes, and in gradients. Sums are always taken in the same order: what a model becomes depends on
-// nothing but its own settings, this source, its compiler and the width of the vectors.
+// registers. Lanes beyond the batch hold zeros in inputs, in what a contraction makes, and in gradients. Sums are
+// always taken in the same order: what a model becomes depends on nothing but its own settings, this source, its
+// compiler and the width of the vectors.
 //
 // Compile with -DSCALAR=float or double and -DVECTOR_BYTES=64, 32 or 16, the width of the machine's registers; without
 // -ffast-math, which would lose infinities and NaN.
@@ -22,6 +23,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -32,6 +34,7 @@ namespace {
 using Scalar = SCALAR;
 using Integer = std::conditional_t<sizeof(Scalar) == 4, int32_t, int64_t>;
 constexpr int LANES = VECTOR_BYTES / int(sizeof(Scalar));
+constexpr int NV = 2, TILE = NV * LANES;  // vectors that are worked on together, and their examples
 typedef Scalar Vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef Integer Mask __attribute__((vector_size(VECTOR_BYTES)));  // of a comparison: all bits set where it holds
 
@@ -196,12 +199,12 @@ extern "C" {
 struct Layer {
   int32_t kind;
   int32_t in_channels, in_height, in_width, channels, height, width;
-  int32_t kernel_height, kernel_width, pad_height, pad_width;  // of contractions and pools; a pool's stride is its kernel
-  int32_t function;  // of an activation
-  int32_t groups;    // of a norm: groups of channels of each example, 0: over the batch
-  int32_t centred;   // whether a norm subtracts the mean
-  int32_t is_norm_free_bias;  // whether the bias of a contraction has no gradient, since a batch norm follows
-  int32_t weight, bias;       // numbers of the parameters, -1: none
+  int32_t kernel_height, kernel_width, pad_height, pad_width;  // a pool's stride is its kernel
+  int32_t function;                                            // of an activation
+  int32_t groups;                   // of a norm: groups of channels of each example, 0: over the batch
+  int32_t centred;                  // whether a norm subtracts the mean
+  int32_t is_norm_free_bias;        // whether the bias of a contraction has no gradient, since a batch norm follows
+  int32_t weight, bias;             // numbers of the parameters, -1: none
   int32_t mean, variance, batches;  // numbers of the buffers, -1: none
   double eps, momentum;             // a momentum below 0 stands for the average of all batches
 };
@@ -211,26 +214,26 @@ struct Network {
   const int64_t* parameter_sizes;  // numbers of one model
   const int32_t* parameter_is_norm;
 };
-struct Models {            // tensors of M models, each contiguous, the models first
+struct Models {  // tensors of M models, each contiguous, the models first
   int64_t count;
   Scalar* const* parameters;
-  void* const* buffers;    // running means and variances; batches seen so far as int64
-  int64_t* fail_steps;     // M: the first step whose loss was not finite, counted from 1; below 0: none
+  void* const* buffers;  // running means and variances; batches seen so far as int64
+  int64_t* fail_steps;   // M: the first step whose loss was not finite, counted from 1; below 0: none
 };
-struct Examples {          // example n of model m: x + m * x_model + index * x_example, index = indices[m * row + n] or n
+struct Examples {  // example n of model m: x + m * x_model + index * x_example, index = indices[m * row + n] or n
   const Scalar* x;
   int64_t x_example, x_model;
-  const int64_t* y;        // labels, by the same index; y + m * y_model
+  const int64_t* y;  // labels, by the same index; y + m * y_model
   int64_t y_model;
   const int64_t* indices;  // or null
   int64_t indices_row;
 };
 struct Optimizer {
   int32_t rule, nesterov, slot_count;
-  Scalar* const* slots;          // slot s of parameter p: slots[s * parameter_count + p]
+  Scalar* const* slots;  // slot s of parameter p: slots[s * parameter_count + p]
   const double *lr, *momentum, *weight_decay, *norm_weight_decay, *max_grad_norm;  // M
-  const double* factors;         // steps: on lr
-  const double* corrections;     // steps x 2: of Adam
+  const double* factors;                                                           // steps: on lr
+  const double* corrections;                                                       // steps x 2: of Adam
   double beta1, beta2, eps, clip_eps;
 };
 }
@@ -259,11 +262,8 @@ class Arena {
   std::vector<void*> pieces_;
 };
 
-template <int NV>
 class Trainer {
  public:
-  static constexpr int TILE = NV * LANES;
-
   Trainer(const Network& network, int64_t batch)
       : net_(network), layers_(network.layers, network.layers + network.layer_count), state_(network.layer_count) {
     for (Mask& lanes : lanes_[0]) lanes = ~Mask{};
@@ -277,16 +277,12 @@ class Trainer {
   // --------------------------------------------------------------------------- a model's tensors, in and out
 
   void load_model(const Models& models, int64_t model) {
-    for_each_parameter([&](int p, int64_t numbers) {
-      pack(p, models.parameters[p] + model * numbers, parameters_);
-    });
+    for_each_parameter([&](int p, int64_t numbers) { pack(p, models.parameters[p] + model * numbers, parameters_); });
     buffers_ = models.buffers;
     model_ = model;
   }
   void store_model(const Models& models, int64_t model) {
-    for_each_parameter([&](int p, int64_t numbers) {
-      unpack(p, parameters_, models.parameters[p] + model * numbers);
-    });
+    for_each_parameter([&](int p, int64_t numbers) { unpack(p, parameters_, models.parameters[p] + model * numbers); });
   }
   void store_gradients(Scalar* const* gradients, int64_t model) {
     for_each_parameter([&](int p, int64_t numbers) { unpack(p, gradients_, gradients[p] + model * numbers); });
@@ -340,14 +336,23 @@ class Trainer {
     for (size_t i = 0; i < layers_.size(); i++) {
       const Scalar* in = input_of(i);
       switch (layers_[i].kind) {
-        case CONTRACTION: contract(i, in); break;
-        case NORM:
-          if (layers_[i].groups) normalise_examples(i, in);
-          else if (training) normalise_batch(i, in, update_statistics);
-          else normalise_by_running(i, in);
+        case CONTRACTION:
+          contract(i, in);
           break;
-        case ACTIVATION: activate(i); break;
-        case POOL: pool(i, in); break;
+        case NORM:
+          if (layers_[i].groups)
+            normalise_examples(i, in);
+          else if (training)
+            normalise_batch(i, in, update_statistics);
+          else
+            normalise_by_running(i, in);
+          break;
+        case ACTIVATION:
+          activate(i);
+          break;
+        case POOL:
+          pool(i, in);
+          break;
       }
     }
   }
@@ -365,10 +370,14 @@ class Trainer {
           }
           break;
         case NORM:
-          if (layers_[i].groups) normalise_examples_gradient(i);
-          else normalise_batch_gradient(i);
+          if (layers_[i].groups)
+            normalise_examples_gradient(i);
+          else
+            normalise_batch_gradient(i);
           break;
-        case ACTIVATION: activate_gradient(i); break;
+        case ACTIVATION:
+          activate_gradient(i);
+          break;
         case POOL:
           if (i > 0) {  // the gradient of examples has no use, and no memory
             pool_gradient(i);
@@ -463,9 +472,9 @@ class Trainer {
  private:
   struct LayerState {
     Scalar* out = nullptr;
-    Scalar* normalised = nullptr;  // of a norm: its input, centred and scaled
-    Scalar* inverse = nullptr;     // one over the deviation: [channel], or [tile][group][TILE]
-    Integer* winners = nullptr;    // of a pool: which number of its window
+    Scalar* normalised = nullptr;      // of a norm: its input, centred and scaled
+    Scalar* inverse = nullptr;         // one over the deviation: [channel], or [tile][group][TILE]
+    Integer* winners = nullptr;        // of a pool: which number of its window
     int64_t size = 0, out_pixels = 0;  // numbers of a tile's output
     bool in_place = false;
   };
@@ -572,7 +581,7 @@ class Trainer {
       most_channels = std::max(most_channels, columns(layer));
     }
     for (Scalar*& memory : gradient_memory_) memory = arena_.take<Scalar>(tiles_ * widest);
-    scratch_ = arena_.take<Scalar>(most_channels * std::max(TILE, 2 * LANES));
+    scratch_ = arena_.take<Scalar>(most_channels * TILE);
   }
 
   template <class F>
@@ -582,13 +591,17 @@ class Trainer {
   // A contraction's weight [output channel][input channel][tap] becomes [tap][input channel][output channel, padded].
   void pack(int p, const Scalar* from, Scalar* memory) {
     Scalar* to = memory + offsets_[p];
-    if (contraction_of_[p]) for_each_weight(p, [&](int64_t plain, int64_t packed) { to[packed] = from[plain]; });
-    else std::copy(from, from + net_.parameter_sizes[p], to);
+    if (contraction_of_[p])
+      for_each_weight(p, [&](int64_t plain, int64_t packed) { to[packed] = from[plain]; });
+    else
+      std::copy(from, from + net_.parameter_sizes[p], to);
   }
   void unpack(int p, const Scalar* memory, Scalar* to) {
     const Scalar* from = memory + offsets_[p];
-    if (contraction_of_[p]) for_each_weight(p, [&](int64_t plain, int64_t packed) { to[plain] = from[packed]; });
-    else std::copy(from, from + net_.parameter_sizes[p], to);
+    if (contraction_of_[p])
+      for_each_weight(p, [&](int64_t plain, int64_t packed) { to[plain] = from[packed]; });
+    else
+      std::copy(from, from + net_.parameter_sizes[p], to);
   }
   // Calls function(where a weight is in torch's order, where it is here), block by block, as caches like it.
   template <class F>
@@ -644,7 +657,8 @@ class Trainer {
               for (int v = 0; v < NV; v++) sums[r][v] = fill(bias ? bias[o + r] : Scalar(0));
             for (int64_t ky = ys.first; ky < ys.stop; ky++) {  // taps of a row of pixels lie side by side
               const Scalar* w = weight + (ky * layer.kernel_width + xs.first) * channels * row + o;
-              const Scalar* pixels = in + tile * in_size + ((top + ky) * layer.in_width + left + xs.first) * channels * TILE;
+              const Scalar* pixels =
+                  in + tile * in_size + ((top + ky) * layer.in_width + left + xs.first) * channels * TILE;
               multiply_add(sums, w, 1, row, pixels, TILE, (xs.stop - xs.first) * channels);
             }
             if (is_ragged(tile))
@@ -666,15 +680,18 @@ class Trainer {
         for (int64_t x = 0; x < layer.in_width; x++) {
           Scalar* out = other_gradient_ + ((tile * layer.in_height + y) * layer.in_width + x) * channels * TILE;
           const int64_t top = y + layer.pad_height, left = x + layer.pad_width;  // the output that tap 0 belongs to
-          const Range ys = {std::max<int64_t>(0, top - layer.height + 1), std::min<int64_t>(layer.kernel_height, top + 1)};
-          const Range xs = {std::max<int64_t>(0, left - layer.width + 1), std::min<int64_t>(layer.kernel_width, left + 1)};
+          const Range ys = {std::max<int64_t>(0, top - layer.height + 1),
+                            std::min<int64_t>(layer.kernel_height, top + 1)};
+          const Range xs = {std::max<int64_t>(0, left - layer.width + 1),
+                            std::min<int64_t>(layer.kernel_width, left + 1)};
           in_blocks(0, channels, [&](auto rows, int64_t c) {
             constexpr int R = decltype(rows)::value;
             Vector sums[R][NV] = {};
             for (int64_t ky = ys.first; ky < ys.stop; ky++)
               for (int64_t kx = xs.first; kx < xs.stop; kx++) {
                 const Scalar* w = weight + ((ky * layer.kernel_width + kx) * channels + c) * row;
-                const Scalar* g = gradient_ + tile * state_[i].size + ((top - ky) * layer.width + left - kx) * layer.channels * TILE;
+                const Scalar* g =
+                    gradient_ + tile * state_[i].size + ((top - ky) * layer.width + left - kx) * layer.channels * TILE;
                 multiply_add(sums, w, row, 1, g, TILE, layer.channels);
               }
             for (int r = 0; r < R; r++)
@@ -689,8 +706,10 @@ class Trainer {
     if (layer.bias >= 0 && !layer.is_norm_free_bias) gradient_sums(i, gradient_of(layer.bias));
     const bool is_linear = state_[i].out_pixels == 1 && layer.kernel_height == layer.in_height &&
                            layer.kernel_width == layer.in_width && !layer.pad_height && !layer.pad_width;
-    if (is_linear && layer.channels >= LANES / 2 && layer.in_channels >= DOT_ROWS) linear_weight_gradient(i, in);
-    else dot_weight_gradient(i, in);
+    if (is_linear && layer.channels >= LANES / 2 && layer.in_channels >= DOT_ROWS)
+      linear_weight_gradient(i, in);
+    else
+      dot_weight_gradient(i, in);
   }
 
   // With the gradient transposed, [example][o]: a sum over examples then is the same kernel as a contraction.
@@ -734,11 +753,13 @@ class Trainer {
       const int64_t whole = layer.in_channels / DOT_ROWS * DOT_ROWS;
       for (int64_t kx = 0; kx < layer.kernel_width; kx++)
         for (int64_t c = 0; c < whole; c += DOT_ROWS)
-          for (int64_t o = 0; o < layer.channels; o += DOT_COLUMNS) dot_products<DOT_ROWS, DOT_COLUMNS, false>(i, in, ky, kx, c, o);
+          for (int64_t o = 0; o < layer.channels; o += DOT_COLUMNS)
+            dot_products<DOT_ROWS, DOT_COLUMNS, false>(i, in, ky, kx, c, o);
       for (int64_t c = whole; c < layer.in_channels; c++) {  // few channels: taps side by side instead
         int64_t kx = 0;
         for (; kx + DOT_TAPS <= layer.kernel_width; kx += DOT_TAPS)
-          for (int64_t o = 0; o < layer.channels; o += DOT_COLUMNS) dot_products<DOT_TAPS, DOT_COLUMNS, true>(i, in, ky, kx, c, o);
+          for (int64_t o = 0; o < layer.channels; o += DOT_COLUMNS)
+            dot_products<DOT_TAPS, DOT_COLUMNS, true>(i, in, ky, kx, c, o);
         for (; kx < layer.kernel_width; kx++)
           for (int64_t o = 0; o < layer.channels; o += DOT_LINE) dot_products<1, DOT_LINE, true>(i, in, ky, kx, c, o);
       }
@@ -788,7 +809,8 @@ class Trainer {
     for (int j = 0; j < ALL; j += LANES) store(totals + j, lane_sums(padded + j));
     Scalar* weight = gradient_of(layer.weight) + ((ky * layer.kernel_width + kx) * channels + c) * row + o;
     for (int r = 0; r < R; r++)
-      for (int k = 0; k < C && o + k < layer.channels; k++) weight[r * (ALONG_TAPS ? channels : 1) * row + k] = totals[r * C + k];
+      for (int k = 0; k < C && o + k < layer.channels; k++)
+        weight[r * (ALONG_TAPS ? channels : 1) * row + k] = totals[r * C + k];
   }
 
   // sums[c] = sum over examples and pixels of term(offset, channel, tile, v); `sums` has room for whole vectors.
@@ -813,7 +835,8 @@ class Trainer {
   }
   void projections(size_t i, Scalar* sums) {  // of the gradient on what a norm has normalised
     const Scalar* normalised = state_[i].normalised;
-    channel_sums(i, sums, [&](int64_t at, int64_t, int64_t, int) { return load(gradient_ + at) * load(normalised + at); });
+    channel_sums(i, sums,
+                 [&](int64_t at, int64_t, int64_t, int) { return load(gradient_ + at) * load(normalised + at); });
   }
 
   // ---------------------------------------------------------------------------------------------------- norms
@@ -835,7 +858,8 @@ class Trainer {
     const int64_t channels = layer.channels;
     const Scalar count = Scalar(batch_ * state.out_pixels);
     Scalar *mean = scratch_, *variance = scratch_ + columns(layer);
-    channel_sums(i, mean, [&](int64_t at, int64_t, int64_t tile, int v) { return keep(load(in + at), lanes(tile, v)); });
+    channel_sums(i, mean,
+                 [&](int64_t at, int64_t, int64_t tile, int v) { return keep(load(in + at), lanes(tile, v)); });
     for (int64_t c = 0; c < channels; c++) mean[c] /= count;
     channel_sums(i, variance, [&](int64_t at, int64_t c, int64_t tile, int v) {
       Vector centred = keep(load(in + at) - mean[c], lanes(tile, v));
@@ -857,7 +881,8 @@ class Trainer {
     int64_t* batches = buffer<int64_t>(layer.batches, 1);
     *batches += 1;
     if (layer.momentum < 0) share = Scalar(1) / Scalar(*batches);
-    Scalar *running_mean = buffer<Scalar>(layer.mean, channels), *running_variance = buffer<Scalar>(layer.variance, channels);
+    Scalar *running_mean = buffer<Scalar>(layer.mean, channels),
+           *running_variance = buffer<Scalar>(layer.variance, channels);
     for (int64_t c = 0; c < channels; c++) {
       running_mean[c] += share * (mean[c] - running_mean[c]);
       running_variance[c] += share * (variance[c] / (count - 1) - running_variance[c]);
@@ -907,7 +932,8 @@ class Trainer {
       for (int64_t group = 0; group < layer.groups; group++)
         for (int v = 0; v < NV; v++)
           function(tile * state_[i].size + group * (layer.channels / layer.groups) * TILE + v * LANES,
-                   (tile * layer.groups + group) * TILE + v * LANES, group * (layer.channels / layer.groups), lanes(tile, v));
+                   (tile * layer.groups + group) * TILE + v * LANES, group * (layer.channels / layer.groups),
+                   lanes(tile, v));
   }
   // Calls function(offset from the group's first row, channel from the group's first) for all rows of a group.
   template <class F>
@@ -917,8 +943,8 @@ class Trainer {
       for (int64_t c = 0; c < layer.channels / layer.groups; c++) function((pixel * layer.channels + c) * TILE, c);
   }
 
-  // Wu & He 2018; layer norm (Ba et al. 2016) is one group, instance norm (Ulyanov et al. 2016) a group per channel, and
-  // RMS norm (Zhang & Sennrich 2019) is not centred.
+  // Wu & He 2018; layer norm (Ba et al. 2016) is one group, instance norm (Ulyanov et al. 2016) a group per channel,
+  // and RMS norm (Zhang & Sennrich 2019) is not centred.
   void normalise_examples(size_t i, const Scalar* in) {
     const Layer& layer = layers_[i];
     LayerState& state = state_[i];
@@ -980,9 +1006,14 @@ class Trainer {
     Scalar* out = state_[i].out;
     switch (layers_[i].function) {
       case RELU:  // NaN stays NaN, as in torch
-        for_each_vector(i, [&](int64_t at) { Vector x = load(in + at); store(out + at, x <= Scalar(0) ? Vector{} : x); });
+        for_each_vector(i, [&](int64_t at) {
+          Vector x = load(in + at);
+          store(out + at, x <= Scalar(0) ? Vector{} : x);
+        });
         break;
-      case TANH: for_each_vector(i, [&](int64_t at) { store(out + at, hyperbolic_tangent(load(in + at))); }); break;
+      case TANH:
+        for_each_vector(i, [&](int64_t at) { store(out + at, hyperbolic_tangent(load(in + at))); });
+        break;
       case SIGMOID:
         for_each_vector(i, [&](int64_t at) { store(out + at, Scalar(1) / (Scalar(1) + exponential(-load(in + at)))); });
         break;
@@ -996,10 +1027,16 @@ class Trainer {
         for_each_vector(i, [&](int64_t at) { store(g + at, load(out + at) <= Scalar(0) ? Vector{} : load(g + at)); });
         break;
       case TANH:
-        for_each_vector(i, [&](int64_t at) { Vector y = load(out + at); store(g + at, load(g + at) * (Scalar(1) - y * y)); });
+        for_each_vector(i, [&](int64_t at) {
+          Vector y = load(out + at);
+          store(g + at, load(g + at) * (Scalar(1) - y * y));
+        });
         break;
       case SIGMOID:
-        for_each_vector(i, [&](int64_t at) { Vector y = load(out + at); store(g + at, load(g + at) * (Scalar(1) - y) * y); });
+        for_each_vector(i, [&](int64_t at) {
+          Vector y = load(out + at);
+          store(g + at, load(g + at) * (Scalar(1) - y) * y);
+        });
         break;
     }
   }
@@ -1014,7 +1051,9 @@ class Trainer {
           for (int64_t c = 0; c < layer.channels; c++)
             function((((tile * layer.height + y) * layer.width + x) * layer.channels + c) * TILE,
                      (((tile * layer.in_height + y * layer.kernel_height) * layer.in_width + x * layer.kernel_width) *
-                          layer.channels + c) * TILE);
+                          layer.channels +
+                      c) *
+                         TILE);
   }
   // The first of equals wins; a NaN wins against all, as in torch.
   void pool(size_t i, const Scalar* in) {
@@ -1043,7 +1082,8 @@ class Trainer {
     const Layer& layer = layers_[i];
     const LayerState& state = state_[i];
     const int64_t right = layer.channels * TILE, below = layer.in_width * right;
-    const bool covers_all = layer.height * layer.kernel_height == layer.in_height && layer.width * layer.kernel_width == layer.in_width;
+    const bool covers_all =
+        layer.height * layer.kernel_height == layer.in_height && layer.width * layer.kernel_width == layer.in_width;
     if (!covers_all) std::fill(other_gradient_, other_gradient_ + tiles_ * layer.in_height * below, Scalar(0));
     for_each_window(i, [&](int64_t from, int64_t to) {
       for (int v = 0; v < NV; v++) {
@@ -1052,7 +1092,8 @@ class Trainer {
         Scalar* window = other_gradient_ + to + v * LANES;
         Integer k = 0;
         for (int64_t y = 0; y < layer.kernel_height; y++)
-          for (int64_t x = 0; x < layer.kernel_width; x++, k++) store(window + y * below + x * right, winner == k ? g : Vector{});
+          for (int64_t x = 0; x < layer.kernel_width; x++, k++)
+            store(window + y * below + x * right, winner == k ? g : Vector{});
       }
     });
   }
@@ -1067,18 +1108,16 @@ int in_threads(const Network& network, int64_t batch, int64_t models, int64_t th
   auto part = [&](int64_t number) {
     try {
       int64_t first = models * number / threads, stop = models * (number + 1) / threads;
-      if (batch > LANES) {
-        Trainer<2> trainer(network, batch);
-        for (int64_t model = first; model < stop; model++) function(trainer, model);
-      } else {
-        Trainer<1> trainer(network, batch);
-        for (int64_t model = first; model < stop; model++) function(trainer, model);
-      }
-    } catch (const std::bad_alloc&) {
-      failed[number] = 1;
-    }
+      Trainer trainer(network, batch);
+      for (int64_t model = first; model < stop; model++) function(trainer, model);
+    } catch (const std::bad_alloc&) { failed[number] = 1; }
   };
-  for (int64_t number = 1; number < threads; number++) others.emplace_back(part, number);
+  others.reserve(threads);
+  for (int64_t number = 1; number < threads; number++) {
+    try {
+      others.emplace_back(part, number);
+    } catch (const std::system_error&) { part(number); }  // no thread to be had
+  }
   part(0);
   for (std::thread& thread : others) thread.join();
   return *std::max_element(failed.begin(), failed.end());
@@ -1092,10 +1131,11 @@ extern "C" {
 const char* harness_compiler() { return __VERSION__; }
 
 // Trains every model whose losses were finite so far for `steps` batches, one after the other in its examples' order.
-// losses: steps x M, NaN for a model that doesn't train any more. `step` counts those before. 1 where memory is missing.
+// losses: steps x M, NaN for a model that doesn't train any more. `step` counts those before. 1 where memory is
+// missing.
 int harness_train(const Network* network, const Models* models, const Examples* examples, const Optimizer* optimizer,
                   int64_t batch, int64_t step, int64_t steps, Scalar* losses, int64_t threads) {
-  return in_threads(*network, batch, models->count, threads, [&](auto& trainer, int64_t model) {
+  return in_threads(*network, batch, models->count, threads, [&](Trainer& trainer, int64_t model) {
     const bool is_alive = models->fail_steps[model] < 0;
     int64_t done = 0;
     if (is_alive) {
@@ -1117,10 +1157,10 @@ int harness_train(const Network* network, const Models* models, const Examples* 
 }
 
 // The sums of losses and right answers of `count` examples, for every model, in evaluation.
-int harness_evaluate(const Network* network, const Models* models, const Examples* examples, int64_t count, double* losses,
-                     int64_t* correct, int64_t threads) {
-  const int64_t at_once = std::min<int64_t>(count, 2 * LANES);
-  return in_threads(*network, at_once, models->count, threads, [&](auto& trainer, int64_t model) {
+int harness_evaluate(const Network* network, const Models* models, const Examples* examples, int64_t count,
+                     double* losses, int64_t* correct, int64_t threads) {
+  const int64_t at_once = std::min<int64_t>(count, TILE);
+  return in_threads(*network, at_once, models->count, threads, [&](Trainer& trainer, int64_t model) {
     trainer.load_model(*models, model);
     losses[model] = 0;
     correct[model] = 0;
@@ -1133,10 +1173,9 @@ int harness_evaluate(const Network* network, const Models* models, const Example
 }
 
 // The output of every model, M x classes x count, in training (statistics of the batch) or in evaluation.
-int harness_forward(const Network* network, const Models* models, const Examples* examples, int64_t count, int32_t training,
-                    Scalar* outputs, int64_t threads) {
-  return in_threads(*network, count, models->count, threads, [&](auto& trainer, int64_t model) {
-    constexpr int TILE = std::decay_t<decltype(trainer)>::TILE;
+int harness_forward(const Network* network, const Models* models, const Examples* examples, int64_t count,
+                    int32_t training, Scalar* outputs, int64_t threads) {
+  return in_threads(*network, count, models->count, threads, [&](Trainer& trainer, int64_t model) {
     trainer.load_model(*models, model);
     trainer.load_examples(*examples, model, 0, count, false);
     trainer.forward(training);
@@ -1150,8 +1189,7 @@ int harness_forward(const Network* network, const Models* models, const Examples
 // The gradients of every model's parameters, from that of its output, M x classes x count; running statistics stay.
 int harness_backward(const Network* network, const Models* models, const Examples* examples, int64_t count,
                      const Scalar* output_gradients, Scalar* const* gradients, int64_t threads) {
-  return in_threads(*network, count, models->count, threads, [&](auto& trainer, int64_t model) {
-    constexpr int TILE = std::decay_t<decltype(trainer)>::TILE;
+  return in_threads(*network, count, models->count, threads, [&](Trainer& trainer, int64_t model) {
     trainer.load_model(*models, model);
     trainer.load_examples(*examples, model, 0, count, false);
     trainer.forward(true, false);
