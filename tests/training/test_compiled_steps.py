@@ -16,6 +16,7 @@ from harness.errors import BuildError
 from harness.nn.models import build
 from harness.rng import generator
 from harness.spec.trial import Trial
+from harness.training import state as state_module
 from harness.training.augmentation import noisy_labels
 from harness.training.compiled_steps import CompiledSteps, Pace
 from harness.training.loop import train
@@ -288,3 +289,16 @@ def test_without_the_library_they_train_by_stacked_layers_to_the_same_result(mon
     for name, tensor in expected.tensors.items():
         theirs = state.tensors[name].detach()
         torch.testing.assert_close(theirs, tensor.detach(), rtol=1e-8, atol=1e-10, equal_nan=True)
+
+
+def test_where_a_batch_norm_has_no_running_statistics_evaluation_takes_the_same_batches_in_every_backend(monkeypatch):
+    """Its statistics are those of the batch that is evaluated, so the size of that is part of the result."""
+    trial = replace(BASE, model="mlp-8", norm="batch", norm_track_running_stats=False, steps=2, eval_every=1)
+    curves = []
+    for backend in ("compiled", "stacked"):
+        monkeypatch.setattr(state_module, "fastest_backend", lambda *args, backend=backend: backend)
+        state = init_state([trial], DATA, CPU, {})
+        for _ in train(state):
+            pass
+        curves.append(state.curves["val.loss"])
+    torch.testing.assert_close(*curves, rtol=1e-5, atol=0.0)

@@ -55,7 +55,7 @@ class Backend(ABC):
     refusal: ClassVar[str] = ""  # how a user is told that it can't run a model; "" where that is usual
     device_types: ClassVar[frozenset[str] | None] = None  # where it runs; None: everywhere
     runs_in_turn: ClassVar[bool] = False  # whether it runs one model after the other
-    takes_any_batch: ClassVar[bool] = False  # whether an evaluation keeps no more memory for more examples
+    takes_any_batch: bool = False  # whether an evaluation of more examples at once takes no more memory, nor differs
 
     module: nn.Module  # what runs, in training or in evaluation mode; its own weights are not used
 

@@ -39,7 +39,6 @@ class CompiledBackend(StackedBackend):
     refusal = ""  # stacked layers are fast as well
     runs_in_turn = True
     device_types = frozenset({"cpu"})
-    takes_any_batch = True
 
     def __init__(self, stack: ModelStack) -> None:
         weight = next(iter(stack.weights.values()))
@@ -53,6 +52,7 @@ class CompiledBackend(StackedBackend):
         except BuildError as error:
             raise NotStackableError(str(error)) from error
         super().__init__(stack)
+        self.takes_any_batch = not self.network.has_batch_statistics
 
     @property
     def is_evaluating(self) -> bool:
