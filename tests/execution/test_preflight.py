@@ -17,7 +17,7 @@ def test_for_a_model_that_trains_alone_no_faster_mode_is_looked_for(tmp_path, mo
     (tmp_path / "large.py").write_text(SUITE)
     asked = []
 
-    def select(*args, in_turn):
+    def select(*_, in_turn):
         asked.append(in_turn)
         return "loop", ""
 
