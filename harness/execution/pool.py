@@ -16,11 +16,12 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from harness.errors import MachineError
+from harness.execution.containment.keeper import END_GRACE, end, keep
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
 from harness.execution.torchrun import Launched, launch, torchrun_process
 
-WORKER = "harness.execution.worker"
+FORK_SERVER, WORKER = "harness.execution.containment.fork_server", "harness.execution.worker"
 HEARTBEAT_TIMEOUT = 1800.0  # seconds without a message after which a worker counts as hung
 RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same for ranks: one that hangs holds up the others
 LAUNCHER_GRACE = 5.0  # seconds that a launcher has to log which rank died
@@ -45,6 +46,12 @@ class Worker:
     job: Job | None = None
     last_heartbeat: float = field(default_factory=time.monotonic)
     gpu: str | None = None  # the only one that it sees
+
+    @property
+    def sources(self) -> list[Any]:
+        """What is ready to be read when it has sent a message, or has ended."""
+        sentinel = getattr(self.process, "sentinel", None)
+        return [self.pipe] if sentinel is None else [self.pipe, sentinel]
 
 
 class Pool:
@@ -79,11 +86,12 @@ class Pool:
 
     def events(self, timeout: float) -> Iterator[tuple[Job, Progress | Answer]]:
         """Messages of workers, and failures of those that died or hang; waits up to `timeout` seconds for the first."""
-        ready = wait([worker.pipe for worker in self.busy], timeout)
+        # What a model has started may hold the pipe open when its worker is dead, so the processes are watched too.
+        ready = {*wait([source for worker in self.busy for source in worker.sources], timeout)}
         for worker in self.busy:
             job = worker.job
             assert job is not None
-            if worker.pipe in ready:
+            if not ready.isdisjoint(worker.sources):
                 yield job, self._receive(worker)
             elif time.monotonic() - worker.last_heartbeat > self.heartbeat_timeout:
                 self._terminate(worker)
@@ -92,6 +100,8 @@ class Pool:
 
     def _receive(self, worker: Worker) -> Progress | Answer:
         try:
+            if not worker.pipe.poll():
+                raise EOFError
             message: Progress | Answer = worker.pipe.recv()
         except (EOFError, OSError):
             if isinstance(worker.process, Launched):
@@ -109,6 +119,9 @@ class Pool:
         return message
 
     def _terminate(self, worker: Worker) -> None:
+        if isinstance(worker.process, BaseProcess) and worker.process.pid is not None:
+            end(worker.process.pid)
+            worker.process.join(END_GRACE)
         worker.process.kill()
         worker.process.join()
         worker.pipe.close()
@@ -123,7 +136,10 @@ class Pool:
                 continue
 
     def kill(self) -> None:
-        """End all workers at once; what they saved stays."""
+        """End all workers at once, with all that they have started; what they saved stays."""
+        for worker in self.workers:
+            if worker.process.pid is not None:
+                end(worker.process.pid)
         for worker in list(self.workers):
             self._terminate(worker)
 
@@ -137,7 +153,7 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     os.environ.update(WORKER_ENV)
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
-        context.set_forkserver_preload([WORKER])
+        context.set_forkserver_preload([FORK_SERVER, WORKER])
         with process_start_errors(), blocked_signals():
             forkserver.ensure_running()
 
@@ -207,7 +223,8 @@ def blocked_signals() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, gpu: str | None) -> None:
-    """Run a worker. It is imported there, so that this process never loads torch."""
+    """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
+    keep()
     if gpu is not None:
         os.environ[VISIBLE] = gpu
     from harness.execution.worker import serve
