@@ -1,8 +1,8 @@
-"""Gathers what the benchmarks measure into one table: printed, and kept in docs/measurements.md."""
+"""Gathers what the benchmarks measure into tables: printed, kept in docs/measurements.md, and added to the history."""
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +13,16 @@ BEFORE = dict(os.environ)
 os.environ.update(WORKER_ENV)
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
+import history  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+from harness.spec.trial import Trial  # noqa: E402
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements.md"
 BEGIN, END = "<!-- begin: {} -->", "<!-- end: {} -->"
 ROWS: list[tuple[str, str, str, str]] = []
+SIZES: list[tuple[Trial, int, float, float, float]] = []
 
 
 @pytest.fixture
@@ -27,28 +31,87 @@ def row() -> Callable[[str, str, str, str], None]:
     return lambda *cells: ROWS.append(cells)
 
 
+@pytest.fixture
+def size_row() -> Callable[[Trial, int, float, float, float], None]:
+    """Add a row to the table of sizes: a trial, models in a cohort, microseconds of a model's step in three ways."""
+    return lambda *cells: SIZES.append(cells)
+
+
 def pytest_sessionfinish() -> None:
-    if not ROWS:
-        return
-    text = table()
-    print(f"\n{text}")
-    write("cpu", text)
+    for name, rows, text in (("cpu", ROWS, aims_table), ("sizes", SIZES, sizes_table)):
+        if rows:
+            print(f"\n{text()}")
+            write(name, text())
+    if ROWS or SIZES:
+        history.append(history.CSV, figures())
+        history.draw(history.read_history(history.CSV), history.PICTURE)
 
 
-def table() -> str:
-    """The rows as a table of Markdown, under the machine and the versions."""
+def machine() -> str:
+    """The processor, and how many cores of it there are to use."""
     from harness.execution.preflight import cpu_name
 
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, {jax_version()}"
-    machine = f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
+    return f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def versions() -> str:
+    """The versions that times depend on."""
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {jax_version()}"
+
+
+def aims_table() -> str:
+    """The rows as a table of Markdown, under the machine and the versions."""
+    return table(["aim", "what", "aimed at", "measured"], sorted(ROWS))
+
+
+def sizes_table() -> str:
+    """The sizes as a table of Markdown, in the order in which they were measured."""
+    columns = ["model", "batch size", "norm", "models", "us per model-step"]
+    columns += ["times as fast as stacked layers", "as the tutorial's loop"]
+    rows = [
+        (
+            trial.model,
+            str(trial.batch_size),
+            trial.norm,
+            str(models),
+            f"{ours:.1f}",
+            f"{stacked / ours:.2f}",
+            f"{loop / ours:.1f}",
+        )
+        for trial, models, ours, stacked, loop in SIZES
+    ]
+    return table(columns, rows)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown, under the day, the machine and the versions."""
     lines = [
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {versions}; `tox -e bench`.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}, {versions()}; `tox -e bench`.",
         "",
-        "| aim | what | aimed at | measured |",
-        "| --- | --- | --- | --- |",
-        *(f"| {' | '.join(cells)} |" for cells in sorted(ROWS)),
+        f"| {' | '.join(columns)} |",
+        f"| {' | '.join('---' for _ in columns)} |",
+        *(f"| {' | '.join(cells)} |" for cells in rows),
     ]
     return "\n".join(lines)
+
+
+def figures() -> Iterator[history.Figure]:
+    """All that was measured, as rows of the history."""
+    about = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": history.commit(),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    for aim, what, aimed_at, measured in ROWS:
+        figure = history.number(measured)
+        if figure is not None:
+            yield history.Figure(**about, aim=aim, what=what, aimed_at=aimed_at, figure=figure)
+    for trial, _, *times in SIZES:
+        where = f"{trial.model} at batch {trial.batch_size}, {trial.norm}"
+        for way, microseconds in zip(("", ", stacked layers", ", the tutorial's loop"), times, strict=True):
+            what = f"us per model-step of {where}{way}"
+            yield history.Figure(**about, aim="sizes", what=what, aimed_at="", figure=round(microseconds, 2))
 
 
 def jax_version() -> str:

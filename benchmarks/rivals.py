@@ -4,9 +4,11 @@ Each rival takes trials of a multilayer perceptron without or with batch norm an
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,11 +19,18 @@ from harness.nn.models import build
 from harness.rng import generator
 from harness.spec.trial import Trial
 
+NO_FACTORIES: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
-def tutorial(trial: Trial, data: Dataset, device: str = "cpu") -> float:
-    """One trial as a tutorial trains it: a loop, the loss of every step, the test accuracy every so often."""
+
+def tutorial(
+    trial: Trial, data: Dataset, device: str = "cpu", factories: Mapping[str, Callable[..., Any]] = NO_FACTORIES
+) -> float:
+    """One trial as a tutorial trains it: a loop, the loss of every step, the test accuracy every so often.
+
+    `factories` make models that the harness does not have.
+    """
     started = time.perf_counter()
-    model = build(trial, data.input_shape, data.classes, {}).to(device)
+    model = build(trial, data.input_shape, data.classes, factories).to(device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=trial.lr)
     x_train, y_train, x_test, y_test = (

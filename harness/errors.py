@@ -6,6 +6,8 @@ HarnessError
 │   └── ModelError      2  a model file that can't be loaded: damaged, foreign, newer, or not safe
 ├── EmptySelection      3  the selection matched no trial
 ├── MachineError        4  this machine can't do it: device, world size, disk, permissions
+│   └── BuildError      4  the native library can't be built or loaded; training works without it
+│       └── NoCompilerError  4  there is no C++ compiler
 ├── DamageError         4  a file on disk is not what was written
 └── GateError           5  all went well, and a condition that --fail-if names is met
 
@@ -49,6 +51,14 @@ class MachineError(HarnessError):
     """Something that this machine can't do."""
 
     exit_code = 4
+
+
+class BuildError(MachineError):
+    """The native library can't be built or loaded; models then train in slower ways."""
+
+
+class NoCompilerError(BuildError):
+    """No C++ compiler that runs."""
 
 
 class DamageError(HarnessError):

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 # As in a worker: the number of threads moves bits, and tests side by side would fight for the cores.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["MKL_CBWR"] = "AUTO"
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 
 # A run leaves signals alone that are ignored where it starts, as under nohup: tests of signals start with none ignored.

@@ -14,6 +14,7 @@ import pytest
 
 import harness
 from harness import __main__ as entry
+from harness.ensemble.native.build import PREBUILT, SOURCE
 
 REPOSITORY = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
@@ -49,6 +50,13 @@ def test_the_marker_for_type_checkers_is_installed_with_the_package():
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["harness"]
     assert any(fnmatch("py.typed", pattern) for pattern in patterns)
     assert files("harness").joinpath("py.typed").is_file()
+
+
+def test_the_source_of_the_native_library_is_installed_with_the_package_and_so_is_what_is_compiled_from_it():
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["harness.ensemble.native"]
+    for path in (SOURCE, PREBUILT / "kernels.so"):
+        name = path.relative_to(SOURCE.parent).as_posix()
+        assert any(fnmatch(name, pattern) for pattern in patterns), name
 
 
 def test_the_citation_names_the_version_and_licence_of_the_package():

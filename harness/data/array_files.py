@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import DamageError, SuiteError, UsageError
@@ -50,6 +49,8 @@ def read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
     The first row has the names of the columns, unless it is all numbers.
     """
+    import pandas as pd  # workers read no table, and need not load it
+
     data = _read_capped(path)
     try:
         header = None if _are_numbers(data[: 2**20].partition(b"\n")[0]) else 0

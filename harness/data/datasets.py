@@ -9,17 +9,17 @@ as an .npz file of such arrays. The dataset NAME of OpenML is `openml:NAME`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits, make_circles
-from sklearn.model_selection import train_test_split
 
 from harness.data.array_files import read_npz
 from harness.data.downloads import OPENML, SOURCES, Arrays, from_openml, home
+from harness.data.splits import generator, shuffled_indices, train_test_split
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
 
@@ -88,16 +88,39 @@ def save_for_report(dataset: Dataset, folder: Path | None) -> None:
 
 def _digits() -> Arrays:
     """1797 images of 8 x 8 pixels with values 0..1, 10 classes (UCI, by way of scikit-learn)."""
-    digits = load_digits()
-    return {"x": digits.images[:, None] / 16, "y": digits.target}
+    rows = np.loadtxt(_package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return {"x": rows[:, :-1].reshape(-1, 1, 8, 8) / 16, "y": rows[:, -1].astype(int)}
+
+
+def _package_folder(name: str) -> Path:
+    """Where a package lies. It is not loaded: scikit-learn takes a second."""
+    spec = find_spec(name)
+    assert spec is not None and spec.origin is not None  # noqa: PT018
+    return Path(spec.origin).parent
 
 
 def _circles() -> Arrays:
     """Two rings: 1400 points to train and 600 to test, split as in the tutorial, and 600 more to validate."""
-    x, y = make_circles(2000, noise=0.1, factor=0.4, random_state=42)
-    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=42)
-    x_val, y_val = make_circles(600, noise=0.1, factor=0.4, random_state=43)
-    return {"x_train": x_train, "y_train": y_train, "x_val": x_val, "y_val": y_val, "x_test": x_test, "y_test": y_test}
+    (x, y), (x_val, y_val) = _two_circles(2000, seed=42), _two_circles(600, seed=43)
+    train, test = shuffled_indices(len(y), 0.3, seed=42)
+    return {
+        "x_train": x[train],
+        "y_train": y[train],
+        "x_val": x_val,
+        "y_val": y_val,
+        "x_test": x[test],
+        "y_test": y[test],
+    }
+
+
+def _two_circles(examples: int, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Points on two circles and which of them they are on: `make_circles(examples, noise=0.1, factor=0.4)`."""
+    rng, angles = generator(seed), np.linspace(0, 2 * np.pi, examples // 2, endpoint=False)
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    x, y = np.concatenate([circle, circle * 0.4]), np.repeat([0, 1], examples // 2)
+    order = np.arange(examples)
+    rng.shuffle(order)
+    return x[order] + rng.normal(scale=0.1, size=x.shape), y[order]
 
 
 DATASETS: dict[str, Callable[[], Arrays]] = {
@@ -123,12 +146,11 @@ def _split(name: str, arrays: Arrays) -> Arrays:
     return arrays
 
 
-def _train_test_split(name: str, x: NDArray[Any], y: NDArray[Any], share: float) -> list[NDArray[Any]]:
+def _train_test_split(name: str, x: NDArray[Any], y: NDArray[Any], share: float) -> list[Any]:
     try:
-        parts: list[NDArray[Any]] = train_test_split(x, y, test_size=share, random_state=SPLIT_SEED, stratify=y)
+        return train_test_split(x, y, share, SPLIT_SEED)
     except ValueError as error:
         raise SuiteError(f"dataset {name!r} can't be split: {error}") from error
-    return parts
 
 
 def _validated(name: str, arrays: Arrays) -> Dataset:

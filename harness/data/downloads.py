@@ -17,7 +17,6 @@ from urllib.error import URLError
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import fetch_openml
 
 from harness.data.image_formats import CIFAR_SHAPE, Bytes, read_cifar, read_idx, standardise_images
 from harness.errors import DamageError, MachineError, SuiteError
@@ -119,6 +118,8 @@ def from_openml(name: str) -> Arrays:
 
 def _fetch(dataset: str, remedy: str, **query: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Features and target from OpenML, cached from then on; scikit-learn verifies OpenML's checksum."""
+    from sklearn.datasets import fetch_openml  # takes a second to load
+
     try:
         x, y = fetch_openml(**query, data_home=str(home()), as_frame=False, return_X_y=True, n_retries=1)
         return np.asarray(x, dtype=np.float32), np.asarray(y)

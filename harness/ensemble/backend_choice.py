@@ -13,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.base import NotStackableError
+from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble, fuse
 
 CHECK_MODELS, CHECK_EXAMPLES = 3, 5  # models that are held against themselves, and on how many examples
@@ -23,22 +24,33 @@ REFERENCE = "loop"  # the backend that runs every model, as it is
 CPU = torch.device("cpu")
 
 
-def fuse_fastest(
-    models: Sequence[nn.Module], input_shape: tuple[int, ...], batch_size: int, device: torch.device
-) -> Ensemble:
-    """The models by the fastest backend that holds; a large one on its own has nothing to gain from being padded."""
-    if len(models) == 1:
-        single = fuse(models, input_shape, CPU, REFERENCE)
-        if activation_bytes(single, input_shape, batch_size) > LARGE_MODEL_BYTES:
-            return fuse(models, input_shape, device, REFERENCE)
-    backend, _ = select_backend(models, input_shape)
-    return fuse(models, input_shape, device, backend)
+def fastest_backend(
+    model: nn.Module, input_shape: tuple[int, ...], batch_size: int, device: torch.device, models: int
+) -> str:
+    """The fastest backend that holds for so many models like this one.
+
+    On a CPU it doesn't depend on how many they are, so that no model's bits do. A large model has nothing to gain from
+    company, and there trains in turn; on a GPU it does so alone.
+    """
+    lone = fuse([model], input_shape, CPU, REFERENCE)
+    is_large = activation_bytes(lone, input_shape, batch_size) > LARGE_MODEL_BYTES
+    in_turn = is_large and (device.type != "cuda" or models == 1)
+    return select_backend([model], input_shape, device, in_turn=in_turn)[0]
 
 
-def select_backend(models: Sequence[nn.Module], input_shape: tuple[int, ...]) -> tuple[str, str]:
-    """The fastest backend under which the models are what they are by themselves; where it is slow, also why."""
+def select_backend(
+    models: Sequence[nn.Module], input_shape: tuple[int, ...], device: torch.device = CPU, *, in_turn: bool = False
+) -> tuple[str, str]:
+    """The fastest backend of a device under which the models are what they are by themselves; where slow, also why.
+
+    With `in_turn`, of those that run one model after the other.
+    """
     reasons: list[str] = []
     for name, backend in BACKENDS.items():
+        if backend.device_types is not None and device.type not in backend.device_types:
+            continue
+        if in_turn and not backend.runs_in_turn:
+            continue
         try:
             mismatch = "" if name == REFERENCE else find_mismatch(models, input_shape, name)
         except NotStackableError as error:
@@ -73,8 +85,9 @@ def find_mismatch(models: Sequence[nn.Module], input_shape: tuple[int, ...], bac
 def reference_outputs(ensemble: Ensemble, input_shape: tuple[int, ...]) -> dict[str, Tensor]:
     """What training and evaluation do to a few examples: each model's own first, then some that all share."""
     for layer in ensemble.module.modules():
-        if isinstance(layer, _DropoutNd):
-            layer.p = 0.0  # two ways to run a model draw in two orders
+        plain = layer.plain if isinstance(layer, StackedLayer) else layer
+        if isinstance(plain, _DropoutNd):
+            plain.p = 0.0  # two ways to run a model draw in two orders
     rng = torch.Generator().manual_seed(0)
     outputs: dict[str, Tensor] = {}
     for step, shared in enumerate((False, True)):

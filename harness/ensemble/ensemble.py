@@ -54,7 +54,7 @@ class Ensemble:
 
     @property
     def size(self) -> int:
-        """How many models there are, padding included."""
+        """How many models there are."""
         return self.stack.size
 
     @property
@@ -98,6 +98,10 @@ class Ensemble:
         """The models on the same weights, with other buffers, run as another plain module says."""
         return _rebuild(replace(self.stack, template=template, buffers=buffers), backend or self.backend.name)
 
+    def seed_draws(self, seeds: Sequence[int]) -> None:
+        """Let what forward passes draw from now on be a function of these seeds, one for each model."""
+        self.backend.seed_draws(seeds)
+
     def count_batches(self, step: int) -> None:
         """Take note that so many batches came before: cumulative batch norms average them all."""
         self.backend.count_batches(step)
@@ -125,7 +129,6 @@ def fuse(
 
     `input_shape` is that of one example. NotStackableError where the backend can't run them.
     """
-    models = [*models, *[models[-1]] * (BACKENDS[backend].min_models - len(models))]
     weights, buffers = stack_module_state(models)
     stack = ModelStack(
         template=models[0],

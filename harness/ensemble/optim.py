@@ -81,9 +81,10 @@ def clip_grad_norm(grads: Mapping[str, Tensor], max_norms: Float[Tensor, "M"]) -
 
     As torch.nn.utils.clip_grad_norm_ has it (Pascanu et al. 2013), for each model by itself.
     """
-    # "W M": of each weight, then "M": over all weights
-    norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()])
-    factor = (max_norms / (torch.linalg.vector_norm(norms, dim=0) + CLIP_EPS)).clamp(max=1.0)
+    # "M W": of each weight, then "M": over all weights. The models come first, for along the first dimension torch adds
+    # up in an order that their number decides.
+    norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()], 1)
+    factor = (max_norms / (torch.linalg.vector_norm(norms, dim=1) + CLIP_EPS)).clamp(max=1.0)
     factor = factor.masked_fill(max_norms.isinf(), 1.0)  # also where the gradient is infinite
     return {name: grad * per_model(factor, grad.ndim) for name, grad in grads.items()}
 
@@ -108,6 +109,7 @@ class Optimizer:
     torch_optimizer: Callable[[Parameters, Trial], torch.optim.Optimizer]
     torch_state: Mapping[str, str]  # our name of what it remembers -> torch's
     torch_counts_steps: bool = False  # whether torch keeps the number of steps beside it
+    compiled_rule: int | None = None  # its number in native/kernels.cpp, whose slots are `state_names`; None: not there
 
 
 def _sgd(weight: Tensor, grad: Tensor, state: OptimizerState, settings: Settings, _: BiasCorrections) -> None:
@@ -145,6 +147,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             parameters, trial.lr, trial.momentum, weight_decay=trial.weight_decay, nesterov=trial.nesterov
         ),
         torch_state={"velocity": "momentum_buffer"},
+        compiled_rule=0,
     ),
     "adamw": Optimizer(
         update=_adamw,
@@ -155,6 +158,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         ),
         torch_state={"mean": "exp_avg", "square": "exp_avg_sq"},
         torch_counts_steps=True,
+        compiled_rule=1,
     ),
 }
 

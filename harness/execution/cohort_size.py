@@ -72,13 +72,13 @@ def step_time(trials: Sequence[Trial], init: Callable[[Sequence[Trial]], TrainSt
 
 
 def timed(state: TrainState, pieces: int) -> Iterator[tuple[float, str]]:
-    """The first pieces of training, and how many seconds each took."""
-    device, last = state.fail_step.device, time.perf_counter()
+    """The first pieces of training, and how many seconds each took; of updates, each of them."""
+    device, last, step = state.fail_step.device, time.perf_counter(), 0
     for event in islice(train(state), pieces):
         synchronise(device)
         now = time.perf_counter()
-        yield now - last, event.kind
-        last = now
+        yield (now - last) / max(1, event.step - step), event.kind
+        last, step = now, event.step
 
 
 @cache

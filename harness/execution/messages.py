@@ -66,6 +66,7 @@ class CohortEstimate:
     work: float  # of one trial, to tell long cohorts from short: bytes kept times steps
     seconds: float = 0.0  # of one trial, guessed from a few steps, where that was asked for
     note: str = ""  # why it trains in a slower way than others
+    runs_in_turn: bool = False  # whether a cohort's models train one after the other: a smaller one is as fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

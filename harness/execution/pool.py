@@ -35,6 +35,7 @@ TERM_SIGNALS = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(
 # after each step and is asked for anew costs a third of the time of small models (glibc alone reads the last two).
 WORKER_ENV = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
+    "MKL_CBWR": "AUTO",  # without it a matrix product depends on where in memory its matrices begin
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it matrix products on CUDA are not the same each time
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**25),

@@ -1,15 +1,16 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
+import ctypes
 import platform
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -17,11 +18,13 @@ from torch import nn
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
 from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
+from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
 from harness.ensemble.ensemble import Ensemble, fuse
+from harness.ensemble.native.build import library_or_error
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
-from harness.errors import HarnessError, MachineError, SuiteError, lookup
+from harness.errors import BuildError, HarnessError, MachineError, SuiteError, lookup
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
@@ -38,11 +41,19 @@ from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
-from harness.spec.cohorts import Shape, shape
+from harness.spec.cohorts import MAX_COHORT, Shape, shape
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
-from harness.training.state import TrainState, eval_steps_of, init_state, probe_steps_of, steps_per_epoch, total_steps
+from harness.training.state import (
+    TrainState,
+    eval_steps_of,
+    init_state,
+    probe_steps_of,
+    steps_per_epoch,
+    total_steps,
+    trains_in_turn,
+)
 
 PROBE_STEPS = 4
 MEMORY_MARGIN = 4  # a model that keeps more than this many cohorts should trains alone, whatever its backend
@@ -105,8 +116,9 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "scikit-learn": sklearn.__version__,
+        "scikit-learn": version("scikit-learn"),
         "threads": torch.get_num_threads(),
+        "native": native_library() if device.type == "cpu" else "",
     }
 
 
@@ -119,6 +131,15 @@ def machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         **({"gpus": torch.cuda.device_count()} if device.type == "cuda" else {}),
     }
+
+
+def native_library() -> str:
+    """What compiled the native library of this process, and for which processors; "" where there is none."""
+    library = library_or_error("float")
+    if isinstance(library, BuildError):
+        return ""
+    library.handle.harness_compiler.restype = ctypes.c_char_p
+    return f"{library.target.name}, {library.handle.harness_compiler().decode()}"
 
 
 @cache
@@ -174,6 +195,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
         out = ensemble(torch.from_numpy(dataset.x["train"][:2]), shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
+        library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except HarnessError:
         raise
     except (Exception, SystemExit) as error:  # a model of the suite's own may raise anything
@@ -186,14 +208,18 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         resolve_sync_bn_impl(trial)  # raises where it can't be had
         return CohortEstimate(max_cohort_size=1, work=work)
     return CohortEstimate(
-        max_cohort_size=trial.max_cohort_size or max_size_on_device(ensemble, dataset, kept, trial.device, workers),
+        max_cohort_size=trial.max_cohort_size
+        or (1 if trains_in_turn(trial) else max_size_on_device(ensemble, dataset, kept, trial.device, workers)),
         work=work,
-        note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else "",
+        note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
+        runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
 
 
 def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
     """How many models of this shape may train together on a device that so many workers use."""
+    if ensemble.backend.name == "compiled":  # it has the activations of one model at a time
+        return MAX_COHORT
     if device != "cuda":
         return max_cohort_on_cpu(kept)
     if ensemble.backend.name == "loop":
@@ -218,13 +244,16 @@ def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFi
 def _backend_for(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
     """How models of this shape train together, and why so where it is slow; one that fills the cache trains alone.
 
-    For such a model the fastest backend is not looked for: that takes half a minute for a resnet-110.
+    Whether such a model could be stacked is not looked for: that takes half a minute for a resnet-110.
     """
     lone = fuse([model], inputs, torch.device("cpu"), "loop")
     limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
-    if not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit:
-        return "loop", ""
-    return select_backend([model], inputs)
+    is_large = not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit
+    in_turn = is_large or trains_in_turn(trial)
+    backend, reason = select_backend([model], inputs, torch.device(trial.device), in_turn=in_turn)
+    if backend == "loop" and trains_in_turn(trial):
+        reason = f"with threads={trial.threads} a stack's bits would depend on its size; threads=1 trains faster"
+    return backend, "" if is_large else reason
 
 
 def check_settings(trial: Trial) -> None:

@@ -36,7 +36,7 @@ from harness.execution.messages import (
     TrainRequest,
     UserErrorReply,
 )
-from harness.execution.pool import TERM_SIGNALS
+from harness.execution.pool import TERM_SIGNALS, WORKER_ENV
 from harness.execution.torchrun import EXIT_MARKER, is_secondary_failure, torchrun_process
 from harness.execution.worker import do_job, listen
 
@@ -59,6 +59,7 @@ def rank_main(arguments: list[str]) -> None:
 
 def serve_as_rank(address: str | None = None) -> None:
     """Do jobs as they come, until there are no more. The first rank gets them at `address`."""
+    os.environ.update(WORKER_ENV)  # torchrun may have started it
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()

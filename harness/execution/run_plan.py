@@ -1,17 +1,20 @@
 """The options of a run, and its plan: which trials must train, in which cohorts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest
-from harness.spec.cohorts import Cohort, Shape, make_cohorts
+from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
 from harness.spec.selection import Selection, select
 from harness.spec.trial import Trial
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
 from harness.storage.tables import read_outcomes
+
+COHORTS_PER_WORKER = 4  # at least, where that makes them no slower: short ones at the end keep all workers busy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +73,42 @@ def find_work(
         if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome)
     }
     missing = {trial.key for trial in selected} - ended
-    max_size = {shape: estimate.max_cohort_size for shape, estimate in (estimates or {}).items()}
+    max_size = max_cohort_sizes(trials, estimates or {}, options.workers or usable_cores())
     cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
     return RunPlan(
         trials=trials,
         selected=selected,
         cohorts=cohorts,
-        pending=[cohort for cohort in cohorts if any(trial.key in missing for trial in cohort.trials)],
+        pending=[part for cohort in cohorts if (part := trials_to_train(cohort, missing, results_dir)).trials],
         results=sum(outcome == TRAINED for outcome in outcomes.values()),
         damaged=[str(error) for error in damaged],
     )
+
+
+def max_cohort_sizes(
+    trials: Sequence[Trial], estimates: Mapping[Shape, CohortEstimate], workers: int
+) -> dict[Shape, int]:
+    """The largest cohort of each shape: where its models train in turn, a fair share of the work for every worker."""
+    work = sum(estimates[shape(trial)].work for trial in trials if shape(trial) in estimates)
+    share = work / workers / COHORTS_PER_WORKER
+    return {
+        key: min(estimate.max_cohort_size, max(1, int(share / estimate.work)))
+        if estimate.runs_in_turn
+        else estimate.max_cohort_size
+        for key, estimate in estimates.items()
+    }
+
+
+def trials_to_train(cohort: Cohort, missing: Set[str], results_dir: ResultsDir) -> Cohort:
+    """What must train of a cohort: on a CPU the trials that are missing, for no model's bits depend on the others.
+
+    On a GPU they do, so there the whole trains; and wherever it has a snapshot, which is of the whole.
+    """
+    part = Cohort(tuple(trial for trial in cohort.trials if trial.key in missing))
+    is_on_cpu = cohort.trials[0].device == "cpu"
+    if not part.trials or (is_on_cpu and not any(results_dir.checkpoints.glob(f"{cohort.id}.*"))):
+        return part
+    return cohort
 
 
 def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str) -> bool:

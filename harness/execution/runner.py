@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.analysis.validation import check_claims
+from harness.ensemble.native.build import start_building
 from harness.errors import SuiteError
 from harness.execution.executors.base import Event, Executor
 from harness.execution.messages import PreflightResult, TrainRequest
@@ -74,6 +75,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
         earlier, preflight = read_manifest(results_dir), None
         plan = _plan_without_preflight(suite, results_dir, options, earlier)
         if plan is None or plan.pending:
+            start_building()
             preflight = executor.preflight(preflight_request(suite, results_dir, options, earlier, plan))
             if preflight is None:
                 yield RunResult(suite=suite, trials=None, report=None)

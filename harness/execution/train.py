@@ -204,7 +204,7 @@ def _write_decision_boundaries(results_dir: ResultsDir, state: TrainState, suite
 
 def _not_finite(state: TrainState) -> tuple[str, ...]:
     steps = state.fail_step.tolist()
-    return tuple(trial.key for trial, step in zip(state.trials, steps, strict=False) if step >= 0)
+    return tuple(trial.key for trial, step in zip(state.trials, steps, strict=True) if step >= 0)
 
 
 def _record(outcome: Outcome, telemetry: Mapping[str, Any]) -> Record:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # sympy and all: the first gradient would load it, in every worker anew
 
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import HarnessError

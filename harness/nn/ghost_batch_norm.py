@@ -50,8 +50,9 @@ def normalise_groups(
     with torch.no_grad():
         for i, statistic in enumerate(running):
             if statistic is not None:
-                # "G C" of each part, "C" over all groups
-                mean_of_groups = torch.cat([part[1 + i] for part in normalised]).mean(0)
+                # "G C" of each part, "C G" of all, "C": along the first dimension torch adds up in an order that the
+                # number of channels decides
+                mean_of_groups = torch.cat([part[1 + i] for part in normalised]).T.contiguous().mean(1)
                 statistic.lerp_(mean_of_groups.to(statistic.dtype), share)
     weight, bias = affine
     if weight is None or bias is None:

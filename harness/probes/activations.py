@@ -34,6 +34,7 @@ def _measure_model(context: ProbeContext, model: int) -> dict[str, Tensor]:
         torch.autocast(x.device.type, autocast, enabled=autocast is not None),
         record_inputs(ensemble.template) as inputs,
     ):
+        torch.manual_seed(context.draw_seed(model))
         functional_call(ensemble.template, tensors, (x,))
     values: dict[str, Tensor] = {}
     for i, layer in enumerate(context.layers, 1):

@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.ensemble.ensemble import Ensemble
 from harness.nn.losses import cross_entropy
 from harness.probes.layers import Layer
+from harness.rng import sub_seed
 
 Values = Mapping[str, Float[Tensor, "M"]]  # curve -> what was measured of each model
 
@@ -50,7 +51,13 @@ class ProbeContext:
         rows = torch.arange(self.models.size, device=self.lr.device)
         copy = self.models.select(rows).with_options(replace(self.models.options, compile=False))
         copy.count_batches(self.step)
+        if copy.is_stochastic:
+            copy.seed_draws([self.draw_seed(model) for model in range(copy.size)])
         return copy
+
+    def draw_seed(self, model: int) -> int:
+        """The seed of what a model draws (dropout) while it is looked at."""
+        return sub_seed(self.seeds[model], "probe", self.step)
 
 
 def losses_and_gradients(models: Ensemble, batch: Batch) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:

@@ -56,4 +56,5 @@ def _step_along(
 def _global_norm(tensors: dict[str, Tensor]) -> Float[Tensor, "M"]:
     """The Euclidean norm of all of a model's tensors together."""
     squares = [tensor.flatten(1).square().sum(1) for tensor in tensors.values()]
-    return torch.stack(squares).sum(0).sqrt()
+    # "M W" -> "M": a sum along the first dimension would be taken in an order that the number of models decides
+    return torch.stack(squares, 1).sum(1).sqrt()

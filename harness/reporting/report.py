@@ -3,6 +3,7 @@
 import base64
 import shlex
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.io import write_atomically
 from harness.reporting import latex, pages
 from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_left_out
 from harness.reporting.figures.verdict import estimates
+from harness.reporting.printing import draw_and_print
 from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
 from harness.spec.manifest import Manifest
@@ -36,12 +38,12 @@ def write_report(results: Results) -> Path:
         return page
     results, folder = pairing.named_arms(results), page.parent / "figures"
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same report every time
-    judged, drawn = verdicts(results, rng), figures(results)
+    judged = verdicts(results, rng)
+    printed, images = draw_and_print(chain(estimates(results, judged), figures(results)))
+    of_verdicts, drawn = printed[: len(judged)], [figure for figure in printed[len(judged) :] if figure]
     comparisons = [c for verdict in judged for c in verdict.comparisons]
     comparisons += [c for figure in drawn for c in figure.comparisons]
     write_atomically(results.folder / "comparisons.csv", csv_bytes(comparison.comparisons_frame(comparisons)))
-    of_verdicts = list(estimates(results, judged))
-    images = {name: data for figure in [*filter(None, of_verdicts), *drawn] for name, data in figure.files().items()}
     for name, data in images.items():
         write_atomically(folder / name, data)
     _remove_others(folder, set(images))

@@ -1,13 +1,22 @@
 """Reports made anew where they are out of date. What draws is loaded only then, since it takes a second."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from harness.reporting.staleness import current_page
 from harness.spec.manifest import Manifest
 from harness.storage.records import ResultsDir
 from harness.storage.tables import read_results
+
+
+@cache
+def start_loading() -> None:
+    """Load what draws in a thread, once: where others train, this process has the time for it."""
+    threading.Thread(target=import_module, args=("harness.reporting.report",)).start()
 
 
 def update_report(results_dir: ResultsDir, manifest: Manifest) -> Path:

@@ -18,7 +18,7 @@ Shape = tuple[Value, ...]  # what a trial shares with all that can train in its 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Trials that train together as one program. Its cut is part of what its bits depend on, so it is kept."""
+    """Trials that train together as one program. It is kept: snapshots are of a cohort, and so are bits on a GPU."""
 
     trials: tuple[Trial, ...]
 

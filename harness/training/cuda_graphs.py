@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -83,15 +84,10 @@ def maybe_capture(state: TrainState, step_fn: StepFn, inputs: StepInputs) -> tup
     if reason := state.ensemble.backend.capture_blocker():
         return step_fn, fallback_note(state, reason)
     static_inputs = inputs.as_static_buffers(state.loss_buffer)
-
-    def step() -> Tensor:
-        state.ensemble.backend.release_buffers()  # a probe may release them; those allocated now are the graph's
-        return step_fn(static_inputs)
-
     before = {name: tensor.detach().clone() for name, tensor in state.model_state.items()}
     note = ""
     try:
-        step_fn = GraphedStep(static_inputs, *capture(step))
+        step_fn = GraphedStep(static_inputs, *capture(partial(step_fn, static_inputs)))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

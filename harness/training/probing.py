@@ -10,7 +10,7 @@ from harness.ensemble.optim import lr_factor
 from harness.nn.surgery import convert_from_sync_bn, convert_to_ghost_bn
 from harness.probes import MEASURES, probes_of
 from harness.probes.context import Batch, ProbeContext
-from harness.rng import generator, sub_seed
+from harness.rng import generator
 from harness.training.augmentation import gather_labels
 from harness.training.state import PROBE, TrainState
 
@@ -37,8 +37,7 @@ def measure(state: TrainState, step: int, next_batch: Batch) -> None:
     """Write the row of this step into the curves of the probes. Measured again, it comes out the same."""
     row = state.probe_steps.index(step)
     context = _probe_context(state, step, next_batch)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(sub_seed(state.trials[0].seed, PROBE, step))  # for what a model draws (dropout)
+    with torch.random.fork_rng(devices=[]):  # probes seed what a model draws
         for probe in probes_of(state.trials[0].probes):
             for name, values in MEASURES[probe](context).items():
                 state.curves[f"{PROBE}.{name}"][row] = values.detach()
@@ -46,7 +45,7 @@ def measure(state: TrainState, step: int, next_batch: Batch) -> None:
 
 def _probe_context(state: TrainState, step: int, next_batch: Batch) -> ProbeContext:
     factor = lr_factor(state.trials[0], min(step, state.steps - 1), state.steps)
-    seeds = tuple(trial.seed for trial in state.padded_trials)
+    seeds = tuple(trial.seed for trial in state.trials)
     return ProbeContext(
         models=state.ensemble,
         layers=state.layers,
@@ -54,7 +53,7 @@ def _probe_context(state: TrainState, step: int, next_batch: Batch) -> ProbeCont
         next_batch=next_batch,
         train=state.data["train"][0],
         batch_size=state.trials[0].batch_size,
-        lr=state.batch_loss.new_tensor([trial.lr * factor for trial in state.padded_trials]),
+        lr=state.batch_loss.new_tensor([trial.lr * factor for trial in state.trials]),
         seeds=seeds,
         step=step,
     )

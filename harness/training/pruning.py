@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from harness.ensemble.backends.base import MIN_STACK
 from harness.ensemble.optim import settings_of
 from harness.training.state import TrainState
 
@@ -39,12 +38,9 @@ def drop_diverged(full: TrainState, active: ActiveSubset, eval_steps: Iterable[i
 
 
 def surviving_rows(rows: Sequence[int], fail_steps: Sequence[int], eval_step: int) -> tuple[int, ...]:
-    """The rows that train on: where at most half are alive, those and as many others as the smallest stack needs."""
+    """The rows that train on: where at most half are alive, those; where none is, one, for there must be a model."""
     alive = [row for row in rows if not 0 <= fail_steps[row] <= eval_step]
-    if len(rows) <= MIN_STACK or 2 * len(alive) > len(rows):
-        return tuple(rows)
-    diverged = [row for row in rows if row not in alive]
-    return tuple(sorted([*alive, *diverged[: max(0, MIN_STACK - len(alive))]]))
+    return tuple(rows if 2 * len(alive) > len(rows) else alive or rows[:1])
 
 
 @torch.no_grad()
@@ -61,7 +57,7 @@ def scatter_into(full: TrainState, active: ActiveSubset) -> None:
 def _select(full: TrainState, rows: Sequence[int]) -> TrainState:
     """The state of some of the models, in tensors of its own."""
     index = torch.tensor(rows, device=full.fail_step.device)
-    trials = tuple(full.padded_trials[row] for row in rows)
+    trials = tuple(full.trials[row] for row in rows)
     ensemble = full.ensemble.select(index)
     x, y = full.data["train"]
     return replace(

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.data.datasets import Dataset
-from harness.ensemble.backend_choice import fuse_fastest
+from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.ensemble import Ensemble, fuse
@@ -38,7 +38,7 @@ class TrainState:
     `probe_steps`, all others one for each of `eval_steps`.
     """
 
-    trials: tuple[Trial, ...]  # fewer than M where the ensemble is padded
+    trials: tuple[Trial, ...]  # one for each model
     dataset: Dataset
     data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, labels: "N", or "M N" where some are noise
     ensemble: Ensemble
@@ -61,11 +61,6 @@ class TrainState:
     loss_buffer: Tensor  # "LOSS_BUFFER_STEPS M": a ring of the training losses that are not yet in batch_loss
     batch_loss: Tensor  # "M": the sum of the training losses of all steps, in double precision
     best: Mapping[str, Tensor] = field(default_factory=dict)  # see best_checkpoint.py; empty unless it is asked for
-
-    @property
-    def padded_trials(self) -> tuple[Trial, ...]:
-        """A trial for each model: those that pad an ensemble are copies of the last."""
-        return self.trials + self.trials[-1:] * (self.ensemble.size - len(self.trials))
 
     @property
     def model_state(self) -> dict[str, Tensor]:
@@ -115,8 +110,12 @@ def init_state(
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
     models = [build(trial, dataset.input_shape, dataset.classes, factories).to(dtype) for trial in trials]
-    ensemble = _ensemble(models, first, dataset.input_shape, device, dist)
-    padded_trials = [*trials, *[trials[-1]] * (ensemble.size - len(trials))]
+    options = ComputeOptions.from_trial(first)
+    if dist.world_size > 1:
+        ensemble = fuse(models, dataset.input_shape, device, "ddp", options, dist)
+    else:
+        backend = _backend(first, dataset, device, factories, len(models))
+        ensemble = fuse(models, dataset.input_shape, device, backend).with_options(options)
     layers = layers_of(models[0], dataset.input_shape) if first.probes else ()
     norm_params = norm_parameters(models[0])
     optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
@@ -124,12 +123,12 @@ def init_state(
     return TrainState(
         trials=tuple(trials),
         dataset=dataset,
-        data=_data(device, dataset, padded_trials),
+        data=_data(device, dataset, trials),
         ensemble=ensemble,
         optimizer=optimizer,
-        param_groups=settings_of(padded_trials, ensemble.weights, norm_params),
+        param_groups=settings_of(trials, ensemble.weights, norm_params),
         norm_params=norm_params,
-        max_grad_norms=max_grad_norms(padded_trials, weight),
+        max_grad_norms=max_grad_norms(trials, weight),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),
         eval_batch_size=max(MIN_EVAL_BATCH, EVAL_BATCHES * first.batch_size),
@@ -137,7 +136,7 @@ def init_state(
         probe_steps=probe_steps_of(first, steps),
         layers=layers,
         dist=dist,
-        optimizer_state=_empty_slots(optimizer.state_names(padded_trials), ensemble),
+        optimizer_state=_empty_slots(optimizer.state_names(trials), ensemble),
         curves=_empty_curves(_curve_rows(first, steps, layers), ensemble.size, device),
         fail_step=torch.full((ensemble.size,), -1, device=device),
         loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=weight.dtype),
@@ -152,16 +151,23 @@ def _empty_slots(slots: Sequence[str], ensemble: Ensemble) -> dict[str, dict[str
     }
 
 
-def _ensemble(
-    models: Sequence[nn.Module], trial: Trial, input_shape: tuple[int, ...], device: torch.device, dist: DistContext
-) -> Ensemble:
-    if dist.world_size > 1:
-        return fuse(models, input_shape, device, "ddp", ComputeOptions.from_trial(trial), dist)
+def _backend(
+    trial: Trial, dataset: Dataset, device: torch.device, factories: Mapping[str, Callable[..., Any]], models: int
+) -> str:
+    """The backend of so many models of such trials."""
     if trial.max_cohort_size == 1:  # what is asked for is the plain module
-        ensemble = fuse(models, input_shape, device, "loop")
-    else:
-        ensemble = fuse_fastest(models, input_shape, trial.batch_size, device)
-    return ensemble.with_options(ComputeOptions.from_trial(trial))
+        return REFERENCE
+    # A model that is the same whatever trials train together.
+    standard = replace(trial, seed=0, init="default", init_scale=1.0)
+    example = build(standard, dataset.input_shape, dataset.classes, factories)
+    if trains_in_turn(trial):
+        return select_backend([example], dataset.input_shape, device, in_turn=True)[0]
+    return fastest_backend(example, dataset.input_shape, trial.batch_size, device, models)
+
+
+def trains_in_turn(trial: Trial) -> bool:
+    """Whether models are not stacked for the threads' sake: how kernels share a stack out depends on its size."""
+    return trial.device == "cpu" and trial.threads > 1
 
 
 def steps_per_epoch(trial: Trial, dataset: Dataset) -> int:

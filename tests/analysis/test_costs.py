@@ -105,6 +105,7 @@ def test_the_label_of_the_times_is_not_cut_off_beside_the_names_of_many_axes(tmp
     manifest = replace(results.manifest, axes={**results.manifest.axes, "model": [model], "batch_size": [size]})
     trials = results.trials.assign(model=model, batch_size=size)
     (picture,) = step_costs(replace(results, manifest=manifest, trials=trials))
+    picture.lay_out()
     (label,) = (text for text in picture.figure.findobj(Text) if "relative to" in text.get_text())
     extent, figure = label.get_window_extent(), picture.figure.bbox
     assert figure.x0 <= extent.x0

@@ -1,5 +1,6 @@
 """plan, status, report, show, doctor: what they say of a suite that has run, and that they train nothing."""
 
+import ctypes
 import json
 import os
 import re
@@ -14,6 +15,10 @@ import pytest
 
 import harness as package
 from harness.cli.verbs import doctor
+from harness.ensemble.native.build import Library
+from harness.ensemble.native.compiler import find_compiler
+from harness.ensemble.native.targets import Target
+from harness.errors import NoCompilerError
 from tests.cli.conftest import TINY
 
 
@@ -132,6 +137,45 @@ def test_doctor_finds_this_machine_fit(harness):
     assert "torch" in ran.out
     assert "gloo" in ran.out
     assert "doctor" not in ran.out.splitlines()[-1]
+
+
+def library(**fields):
+    target = Target(name="x86-64-v3", vector_bytes=32)
+    fields = {"path": Path("/cache/a.so"), "target": target, "compiler": "g++ 12.2.0", "seconds": None, **fields}
+    return Library(handle=ctypes.CDLL(None), **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found", "remedy"),
+    [
+        ({}, "g++ 12.2.0, for x86-64-v3 (vectors of 32 bytes), in /cache", ""),
+        ({"seconds": 3.14}, "g++ 12.2.0, for x86-64-v3 (vectors of 32 bytes), compiled in 3.1 s", ""),
+        ({"compiler": ""}, "part of the package, for x86-64-v3 (vectors of 32 bytes), in /cache", ""),
+        (
+            {"refused": ("/home can be written by others (chmod o-w)",)},
+            "g++ 12.2.0, for x86-64-v3 (vectors of 32 bytes), in /cache",
+            "/home can be written by others (chmod o-w): set XDG_CACHE_HOME to a folder that is yours alone",
+        ),
+    ],
+)
+def test_doctor_says_how_the_native_library_came_about(monkeypatch, fields, found, remedy):
+    monkeypatch.setattr(doctor, "library_or_error", lambda _: library(**fields))
+    assert doctor.native_finding() == ("native library", found, remedy)
+
+
+def test_doctor_says_what_a_compiler_would_bring(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(NoCompilerError) as raised:
+        find_compiler()
+    monkeypatch.setattr(doctor, "library_or_error", lambda _: raised.value)
+    found = "CXX='no-such-compiler' is no compiler that runs here: small models train several times slower"
+    remedy = "unset it, or install g++ (9 or later) or clang++"
+    assert doctor.native_finding() == ("native library", found, remedy)
+
+
+def test_doctor_says_that_the_native_library_is_switched_off(monkeypatch):
+    monkeypatch.setenv("HARNESS_NATIVE", "0")
+    assert doctor.native_finding() == ("native library", "switched off by HARNESS_NATIVE=0", "")
 
 
 def test_doctor_looks_for_what_the_package_requires():

@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     monkeypatch.setattr(downloads, "DEBIAN", tmp_path / "nowhere")
 
-    monkeypatch.setattr(downloads, "fetch_openml", Mock(side_effect=URLError("no network")))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", Mock(side_effect=URLError("no network")))
     return tmp_path
 
 
@@ -176,7 +176,7 @@ def test_where_the_files_are_missing_images_come_from_openml(home, monkeypatch):
         asked.update(options)
         return x, (np.arange(len(x)) % 10).astype(str).astype(object)
 
-    monkeypatch.setattr(downloads, "fetch_openml", fetch)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     monkeypatch.setattr(downloads, "CIFAR_TRAIN", 100)
     monkeypatch.setattr(downloads, "standardise_images", lambda *parts: [part.astype(np.float32) for part in parts])
     dataset = load_dataset("cifar10", Path(), {})
@@ -187,7 +187,7 @@ def test_where_the_files_are_missing_images_come_from_openml(home, monkeypatch):
 
 @pytest.mark.usefixtures("home")
 def test_what_openml_calls_fashion_mnist_is_held_to_its_checksum(monkeypatch):
-    monkeypatch.setattr(downloads, "fetch_openml", lambda **options: (np.zeros((60_010, 784)), np.zeros(60_010)))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **options: (np.zeros((60_010, 784)), np.zeros(60_010)))
     with pytest.raises(DamageError, match="not Fashion-MNIST"):
         load_dataset("fashion", Path(), {})
 
@@ -202,7 +202,7 @@ def test_any_dataset_of_openml_is_cut_and_standardised(monkeypatch):
         asked.update(options)
         return x, names
 
-    monkeypatch.setattr(downloads, "fetch_openml", fetch)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
     dataset = load_dataset("openml:iris@1", Path(), {})
     assert (asked["name"], asked["version"]) == ("iris", 1)
     assert (dataset.classes, dataset.input_shape, sum(dataset.size(s) for s in dataset.y)) == (3, (2,), 90)
@@ -213,7 +213,7 @@ def test_any_dataset_of_openml_is_cut_and_standardised(monkeypatch):
 @pytest.mark.usefixtures("home")
 def test_a_long_table_far_from_zero_is_standardised_too(monkeypatch):
     x = RNG.standard_normal((600_000, 2), dtype=np.float32) + np.float32(4000)
-    monkeypatch.setattr(downloads, "fetch_openml", lambda **options: (x, np.arange(len(x)) % 2))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **options: (x, np.arange(len(x)) % 2))
     train = load_dataset("openml:long", Path(), {}).x["train"].astype(np.float64)
     assert train.mean(0) == pytest.approx([0, 0], abs=0.01)
     assert train.std(0) == pytest.approx([1, 1], abs=0.01)
@@ -229,7 +229,7 @@ def test_a_name_that_openml_can_not_have_is_refused(name):
 @pytest.mark.usefixtures("home")
 def test_a_dataset_of_openml_that_is_no_table_of_numbers_is_refused(monkeypatch):
     monkeypatch.setattr(
-        downloads, "fetch_openml", lambda **options: (np.array([["a"], ["b"]], dtype=object), np.arange(2))
+        "sklearn.datasets.fetch_openml", lambda **options: (np.array([["a"], ["b"]], dtype=object), np.arange(2))
     )
     with pytest.raises(SuiteError, match="openml:words"):
         load_dataset("openml:words", Path(), {})

@@ -105,15 +105,6 @@ def test_one_batch_an_epoch_that_is_not_the_full_batch_is_drawn_anew_in_each():
     assert_equals_alone(run(trials), trials)
 
 
-def test_a_cohort_of_one_is_padded_and_equals_its_place_in_a_larger_one():
-    trials = [replace(BASE, batch_size=16, seed=seed) for seed in (3, 5, 8)]
-    alone, together = run(trials[1:2]), run(trials)
-    assert len(outcomes(alone)) == 1
-    assert outcomes(alone)[0].curves["test.loss"]["value"] == pytest.approx(
-        outcomes(together)[1].curves["test.loss"]["value"]
-    )
-
-
 def test_a_model_that_diverges_leaves_the_others_as_they_would_be_without_it():
     tame = [replace(BASE, lr=lr, steps=20) for lr in (0.1, 0.2)]
     wild = replace(BASE, lr=1e30, steps=20)
@@ -133,7 +124,7 @@ def test_the_fail_step_is_the_first_step_whose_loss_is_not_finite():
     assert outcomes(run([trial]))[0].facts["fail_step"] == expected
 
 
-def test_dropout_is_a_function_of_the_cohort_and_the_step():
+def test_dropout_is_a_function_of_the_seed_and_the_step():
     def with_dropout(classes):
         return nn.Sequential(nn.Flatten(), nn.Linear(30, 16), nn.Dropout(0.5), nn.Linear(16, classes))
 

@@ -1,5 +1,8 @@
 """Stacked layers against the plain modules that they stand for, and what happens where they can't stand for them."""
 
+from copy import deepcopy
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.ensemble import backend_choice
-from harness.ensemble.backend_choice import activation_bytes, fuse_fastest, select_backend
-from harness.ensemble.backends import BACKENDS, mlp_kernels, stacked_layers
+from harness.ensemble.backend_choice import activation_bytes, fastest_backend, select_backend
+from harness.ensemble.backends import BACKENDS, compiled, compiled_network, stacked_layers
 from harness.ensemble.backends.standardise import standardise
 from harness.ensemble.ensemble import fuse
 from harness.nn.layers import STANDARDISED, RMSNorm, StandardisedLinear
@@ -91,8 +94,8 @@ def test_any_net_of_known_layers_is_stacked_and_does_what_its_models_do_alone(ne
 
     monkeypatch = pytest.MonkeyPatch()
     with monkeypatch.context() as patched:
-        without_kernels = {name: backend for name, backend in BACKENDS.items() if name != "mlp"}
-        patched.setattr(backend_choice, "BACKENDS", without_kernels)
+        others = {name: backend for name, backend in BACKENDS.items() if name != "compiled"}
+        patched.setattr(backend_choice, "BACKENDS", others)
         assert select_backend(several(make), inputs) == ("stacked", "")
 
 
@@ -117,54 +120,65 @@ def test_what_a_layer_makes_of_examples_is_not_mistaken_for_them(inputs, example
 
 @st.composite
 def rows(draw):
-    """Nets that have kernels."""
+    """Nets of vectors, in any order, whose layers are all compiled."""
     layers, features = [(nn.Flatten, (), {})] * draw(st.booleans()), 6
     inputs = (2, 3) if layers else (6,)
     for size in draw(st.lists(st.sampled_from([3, 4, 7]), max_size=3)):
         layers.append((nn.Linear, (features, size), {"bias": draw(st.booleans())}))
-        if draw(st.booleans()):
-            options = {"affine": draw(st.booleans()), "momentum": draw(st.sampled_from([0.3, None]))}
-            layers.append((nn.BatchNorm1d, (size,), {**options, "track_running_stats": draw(st.booleans())}))
-        layers += draw(
-            st.sampled_from([[], [(draw(st.sampled_from([*mlp_kernels.ACTIVATION_KERNELS, nn.Identity])), (), {})]])
-        )
+        options = {"affine": draw(st.booleans()), "momentum": draw(st.sampled_from([0.3, None]))}
+        norm = (nn.BatchNorm1d, (size,), {**options, "track_running_stats": draw(st.booleans())})
+        activation = (draw(st.sampled_from([*compiled_network.FUNCTIONS, nn.Identity])), (), {})
+        layers += draw(st.lists(st.sampled_from([norm, activation]), max_size=3))
         features = size
     return [*layers, (nn.Linear, (features, 3), {})], inputs
 
 
 @given(rows())
 @settings(max_examples=60)
-def test_any_row_of_linear_layers_batch_norms_and_activations_has_kernels_and_does_what_its_models_do_alone(net):
+def test_any_row_of_linear_layers_batch_norms_and_activations_is_compiled_and_does_what_its_models_do_alone(net):
     layers, inputs = net
 
     def make() -> nn.Module:
         return nn.Sequential(nn.Sequential(*(kind(*args, **options) for kind, args, options in layers)))
 
-    assert select_backend(several(make), inputs) == ("mlp", "")
+    assert select_backend(several(make), inputs) == ("compiled", "")
 
 
-@pytest.mark.parametrize("method", ["forward", "backward", "_update_running_stats"])
-def test_a_kernel_that_is_wrong_is_found_out_and_not_used(method, monkeypatch):
+def test_compiled_code_is_chosen_where_a_norm_or_an_activation_comes_first_or_twice():
+    for layers in [(nn.ReLU(),), (nn.BatchNorm1d(5),), (nn.Tanh(), nn.Tanh()), (nn.ReLU(), nn.BatchNorm1d(5))]:
+        first = [] if len(layers) == 1 else [nn.Linear(5, 5)]
+        net = nn.Sequential(*first, *layers, nn.Linear(5, 3))
+        assert select_backend(several(partial(deepcopy, net)), (5,)) == ("compiled", "")
+
+
+@pytest.mark.parametrize(
+    ("layer", "field", "change"),
+    [
+        (1, "eps", lambda eps: eps + 1e-6),  # what it computes
+        (1, "momentum", lambda momentum: momentum * 1.000001),  # the running statistics
+        (3, "is_norm_free_bias", lambda _: 1),  # the gradient of the bias
+    ],
+)
+def test_compiled_code_that_is_wrong_is_found_out_and_not_used(layer, field, change, monkeypatch):
     def make() -> nn.Module:
         return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
 
-    assert select_backend(several(make), (5,))[0] == "mlp"
-    right = getattr(mlp_kernels.BatchNorm, method)
-    if method == "_update_running_stats":
-        monkeypatch.setattr(mlp_kernels.BatchNorm, method, lambda self, unbiased: right(self, unbiased * 1.000001))
-    else:
-        monkeypatch.setattr(mlp_kernels.BatchNorm, method, lambda self, x: right(self, x).mul_(1.000001))
+    assert select_backend(several(make), (5,))[0] == "compiled"
+
+    def wrong(*args):
+        network = compiled_network.network_of(*args)
+        struct = network.struct.layers[layer]
+        setattr(struct, field, change(getattr(struct, field)))
+        return network
+
+    monkeypatch.setattr(compiled, "network_of", wrong)
     assert select_backend(several(make), (5,))[0] == "stacked"
 
 
-@pytest.mark.parametrize("layers", [(nn.ReLU,), (nn.BatchNorm1d,), (nn.Tanh, nn.Tanh), (nn.ReLU, nn.BatchNorm1d)])
-def test_a_row_in_which_a_layer_would_overwrite_what_another_needs_has_no_kernels(layers):
-    def make() -> nn.Module:
-        made = [kind(5) if kind is nn.BatchNorm1d else kind() for kind in layers]
-        first = [] if len(layers) == 1 else [nn.Linear(5, 5)]
-        return nn.Sequential(*first, *made, nn.Linear(5, 3))
-
-    assert select_backend(several(make), (5,)) == ("stacked", "")
+@pytest.mark.parametrize("device", ["cuda", "mps", "meta"])
+def test_on_another_device_compiled_code_is_not_chosen(device):
+    models = several(lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)))
+    assert select_backend(models, (5,), torch.device(device)) == ("stacked", "")
 
 
 def a_net(norm=nn.BatchNorm1d):
@@ -259,14 +273,24 @@ def test_a_model_takes_the_fastest_backend_that_it_can_and_the_others_say_why_no
     assert "\n" not in why
 
 
-def test_a_lone_small_model_is_padded_and_a_lone_large_one_is_not():
-    small, large = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(nn.Linear(5, 2000), nn.ReLU(), nn.Linear(2000, 3))
-    assert (fuse_fastest([small], (5,), 7, CPU).backend.name, fuse_fastest([small], (5,), 7, CPU).size) == ("mlp", 2)
-    assert (fuse_fastest([large], (5,), 700, CPU).backend.name, fuse_fastest([large], (5,), 700, CPU).size) == (
-        "loop",
-        1,
-    )
-    assert fuse_fastest([large, large], (5,), 700, CPU).backend.name == "mlp"
+def wide(width, activation):
+    return nn.Sequential(nn.Linear(5, width), activation(), nn.Linear(width, 3))
+
+
+@pytest.mark.parametrize("models", [1, 2, 30])
+def test_on_a_cpu_the_size_of_a_model_alone_decides_whether_it_trains_in_turn(models):
+    for width, activation, batch_size, backend in (
+        (64, nn.ReLU, 7, "compiled"),
+        (2000, nn.ReLU, 700, "compiled"),
+        (64, nn.GELU, 7, "stacked"),
+        (2000, nn.GELU, 700, "loop"),
+    ):
+        assert fastest_backend(wide(width, activation), (5,), batch_size, CPU, models) == backend
+
+
+def test_on_a_gpu_a_large_model_trains_in_turn_where_it_is_alone():
+    chosen = [fastest_backend(wide(2000, nn.ReLU), (5,), 700, torch.device("cuda"), models) for models in (1, 2)]
+    assert chosen == ["loop", "stacked"]
 
 
 def test_the_bytes_that_a_step_keeps_are_those_of_the_activations_and_grow_with_the_batch():
@@ -281,6 +305,7 @@ def test_dropout_is_drawn_for_each_model_also_where_the_examples_are_shared():
     with torch.no_grad():
         for weight in stack.weights.values():
             weight.copy_(weight[:1].expand_as(weight).clone())  # models that are the same but for what they draw
+        stack.seed_draws([1, 2, 3])
         one, two, three = stack(torch.ones(40, 5), shared=True)
     assert not torch.equal(one, two)
     assert not torch.equal(two, three)

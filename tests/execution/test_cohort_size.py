@@ -66,7 +66,7 @@ def test_the_pace_is_that_of_steps_thrown_away():
 
 
 @pytest.mark.parametrize(
-    ("backend", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("mlp", 5, 2, 3), ("loop", 1, 1, 0)]
+    ("backend", "workers", "gpus", "share"), [("stacked", 1, 1, 1), ("vmap", 5, 2, 3), ("loop", 1, 1, 0)]
 )
 def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, backend, workers, gpus, share):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 10**9, 8 * 10**9))

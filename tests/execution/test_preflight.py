@@ -16,12 +16,17 @@ def test_for_a_model_that_trains_alone_no_faster_mode_is_looked_for(tmp_path, mo
     np.savez(tmp_path / "images.npz", x=rng.standard_normal((60, 3, 32, 32)), y=np.arange(60) % 3)
     (tmp_path / "large.py").write_text(SUITE)
     asked = []
-    monkeypatch.setattr(preflight, "select_backend", lambda models, inputs: (asked.append(inputs), ("loop", ""))[1])
-    for cache, looked_for in ((2**20, 0), (2**34, 1)):
+
+    def select(*_, in_turn):
+        asked.append(in_turn)
+        return "loop", ""
+
+    monkeypatch.setattr(preflight, "select_backend", select)
+    for cache, in_turn in ((2**20, True), (2**34, False)):
         for module in (preflight, cohort_size):
             monkeypatch.setattr(module, "cache_bytes", lambda cache=cache: cache)
         (kind,) = preflight.preflight(
             PreflightRequest(suite=tmp_path / "large.py", device="cpu", measure=False)
         ).estimates.values()
-        assert len(asked) == looked_for
-        assert (kind.max_cohort_size == 1) == (not looked_for)
+        assert asked.pop() == in_turn
+        assert (kind.max_cohort_size == 1) == in_turn

@@ -55,6 +55,20 @@ def run(tmp_path):
     return run
 
 
+@pytest.fixture(autouse=True)
+def built(monkeypatch):
+    """How often the native library was begun to be built."""
+    builds = []
+    monkeypatch.setattr("harness.execution.runner.start_building", lambda: builds.append(1))
+    return builds
+
+
+def test_the_native_library_is_built_while_the_run_is_planned_if_something_must_train(run, built):
+    run()
+    run()
+    assert built == [1]
+
+
 def test_a_run_yields_what_happens_and_its_result_last(run, capsys):
     started, *events, result = run()
     assert isinstance(started, TrainingStarted)

@@ -1,5 +1,7 @@
 """What a worker makes of an error, and which of torch's warnings reach the user."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -62,3 +64,19 @@ def test_the_user_hears_of_what_is_not_deterministic_and_of_no_other_warning(tmp
     assert {message.note for message in progress if message.note} == {
         "max_pool2d does not have a deterministic implementation, but you turned it on"
     }
+
+
+FIRST_GRADIENT = """
+import sys
+import torch
+from harness.execution import worker
+before = set(sys.modules)
+x = torch.ones(3, requires_grad=True)
+torch.autograd.grad(2 * x, x, torch.ones(3))
+print(len(set(sys.modules) - before))
+"""
+
+
+def test_all_that_a_gradient_needs_is_loaded_before_workers_are_forked():
+    ran = subprocess.run([sys.executable, "-c", FIRST_GRADIENT], capture_output=True, text=True, check=True)
+    assert ran.stdout == "0\n"

@@ -9,7 +9,7 @@ from torch import nn
 from harness.errors import SuiteError
 from harness.nn.models import build
 from harness.nn.norms import NORMS
-from harness.training.loop import _shuffle
+from harness.training.epochs import shuffle
 from harness.training.state import init_state
 from tests.support.alone import BASE, DATA
 from tests.support.pairs import fits
@@ -24,7 +24,7 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_batches()
         model = build(trial, DATA.input_shape, 3, {})
         layers.append([m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)])
         state = init_state([trial], DATA, torch.device("cpu"), {})
-        orders.append(torch.stack([_shuffle(state, epoch).indices[0] for epoch in range(3)]))
+        orders.append(torch.stack([shuffle(state, epoch).indices[0] for epoch in range(3)]))
     *alike, other = zip(layers, orders, strict=True)
     (first, order), *_ = alike
     for own, own_order in alike:

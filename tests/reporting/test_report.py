@@ -185,7 +185,7 @@ def test_nothing_trained_yet_has_a_report_too(tmp_path):
 
 def test_drawing_leaves_matplotlib_as_it_was(written):
     before = dict(mpl.rcParams)
-    assert figures(written[0])
+    assert [figure.files() for figure in figures(written[0])]
     assert dict(mpl.rcParams) == before
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from harness.ensemble.backends import compiled
+from harness.errors import BuildError
 from tests.support.rank_processes import Crew, crew_of
 
 RANKS = 3
@@ -22,6 +24,16 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def without_native_library(monkeypatch) -> None:
+    """A machine without a compiler: nothing trains in compiled code."""
+
+    def refuse(scalar: str) -> None:
+        raise BuildError(f"no compiler for {scalar}")
+
+    monkeypatch.setattr(compiled, "load", refuse)
 
 
 @pytest.fixture(scope="session")

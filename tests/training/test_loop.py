@@ -117,8 +117,8 @@ def test_where_most_have_diverged_the_others_go_on_as_a_smaller_stack_and_learn_
     [
         ([-1, -1, -1, 3], [0, 1, 2, 3]),
         ([3, -1, 3, -1], [1, 3]),
-        ([3, 3, 3, 3], [0, 1]),
-        ([9, 3, 9, 9, 3, 3, 3, -1], [0, 7]),  # first to four at mark 4, then to one and a companion at mark 10
+        ([3, 3, 3, 3], [0]),  # a cohort has a model
+        ([9, 3, 9, 9, 3, 3, 3, -1], [7]),  # first to four at mark 4, then to one at mark 10
         ([11, 3, 11, 11, 3, 3, 3, -1], [0, 2, 3, 7]),  # these die after the last mark
     ],
 )

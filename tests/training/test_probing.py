@@ -20,9 +20,11 @@ EVERY = "+".join(PROBES)
 PROBED = replace(BASE, model="mlp-8x2", probes=EVERY, probe_every=3)
 
 
-@pytest.mark.parametrize("backend", ["mlp", "loop"])
+@pytest.mark.parametrize("backend", ["compiled", "stacked", "loop"])
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
-def test_probes_move_no_bit_of_what_is_learnt(norm, backend):
+def test_probes_move_no_bit_of_what_is_learnt(request, norm, backend):
+    if backend == "stacked":
+        request.getfixturevalue("without_native_library")
     options = {
         "norm": norm,
         "momentum": 0.9,
@@ -31,6 +33,7 @@ def test_probes_move_no_bit_of_what_is_learnt(norm, backend):
     }
     trials = [replace(PROBED, seed=seed, lr=lr, **options) for seed, lr in enumerate([0.1, 1e20, 0.2, 1e20, 1e30])]
     probed, without = make_state(trials), make_state([replace(t, probes="", probe_every=None) for t in trials])
+    assert probed.ensemble.backend.name == without.ensemble.backend.name == backend
     rows = [[*train(state)][-1].active.rows for state in (probed, without)]
     assert rows[0] == rows[1]
     assert len(rows[0]) < len(trials), "most of them diverge, so that the others go on alone"

@@ -57,7 +57,7 @@ def test_a_cohort_of_which_most_are_alive_trains_on_as_it_is():
     state.fail_step[:4] = 2
     assert drop_diverged(state, active, [1]) is active, "they fail after that evaluation"
     fewer = drop_diverged(state, active, [4])
-    assert (fewer.rows, fewer.state.ensemble.size) == ((0, 4), 2), "a lone model has a companion"
+    assert (fewer.rows, fewer.state.ensemble.size) == ((4,), 1)
 
 
 def test_training_replaces_no_part_of_the_state_and_adds_none():

@@ -5,12 +5,15 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.table import Table
 
 from harness.cli.console import Console
+from harness.ensemble.native.build import CACHE_REMEDY, SCALARS, SWITCH, is_switched_off, library_or_error
+from harness.errors import BuildError
 from harness.execution.cores import usable_cores
 from harness.execution.executors.scheduler import request
 from harness.execution.messages import Finding, InspectRequest, InspectResult
@@ -27,7 +30,7 @@ REQUIRED_PACKAGES = (
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what this machine has; the exit code is 4 where trials can't be trained at all."""
-    findings = [*system_findings(options.results), *_package_findings()]
+    findings = [*system_findings(options.results), *_package_findings(), native_finding()]
     with stopping(None) as stop, pool_of(1) as pool:
         answer = request(pool, InspectRequest(), stop)
     if answer is None:
@@ -58,6 +61,26 @@ def system_findings(results: Path) -> Iterator[Finding]:
         yield "results", f"{folder} can't be written", "give --results"
     browsers = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     yield "browser", next(browsers, "no Chromium (only tests of the report's page need it)"), ""
+
+
+def native_finding() -> Finding:
+    """The native library, compiled now if it was not yet, or what is missing for it."""
+    name = "native library"
+    if is_switched_off():
+        return name, f"switched off by {SWITCH}=0", ""
+    with ThreadPoolExecutor() as threads:
+        libraries = list(threads.map(library_or_error, SCALARS))
+    for library in libraries:
+        if isinstance(library, BuildError):
+            found, _, remedy = str(library).rpartition("; ")
+            return name, found, remedy
+    loaded = [library for library in libraries if not isinstance(library, BuildError)]
+    target, seconds = loaded[0].target, [library.seconds for library in loaded if library.seconds is not None]
+    how = f"compiled in {max(seconds):.1f} s" if seconds else f"in {loaded[0].path.parent}"
+    compiler = loaded[0].compiler or "part of the package"
+    found = f"{compiler}, for {target.name} (vectors of {target.vector_bytes} bytes), {how}"
+    refused = ", ".join(loaded[0].refused)
+    return name, found, f"{refused}: {CACHE_REMEDY}" if refused else ""
 
 
 def _package_findings() -> Iterator[Finding]:

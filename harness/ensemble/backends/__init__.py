@@ -5,14 +5,14 @@ computes what the plain modules compute, is the one that trains it: see backend_
 """
 
 from harness.ensemble.backends.base import Backend
+from harness.ensemble.backends.compiled import CompiledBackend
 from harness.ensemble.backends.ddp import DDPBackend
 from harness.ensemble.backends.loop import LoopBackend
-from harness.ensemble.backends.mlp import MLPBackend
 from harness.ensemble.backends.stacked import StackedBackend
 from harness.ensemble.backends.vmap import VmapBackend
 
 BACKENDS: dict[str, type[Backend]] = {
-    "mlp": MLPBackend,
+    "compiled": CompiledBackend,
     "stacked": StackedBackend,
     "vmap": VmapBackend,
     "loop": LoopBackend,

@@ -1,19 +1,18 @@
 """What every backend is: M models of one kind that are run together, with the gradients of all their weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.compute_options import DEFAULT, ComputeOptions, compiled
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
-
-MIN_STACK = 2  # models in a stack: a stack of one takes other kernels, whose last bits differ
+from harness.nn.losses import per_example_loss
 
 LossFn = Callable[[Tensor], tuple[Tensor, Tensor]]  # output "M K N" -> losses "M", and the gradient of their sum
 
@@ -35,7 +34,7 @@ class ModelStack:
 
     @property
     def size(self) -> int:
-        """How many models there are, padding included."""
+        """How many models there are."""
         return len(next(iter(self.weights.values())))
 
     @property
@@ -54,7 +53,9 @@ class Backend(ABC):
     name: ClassVar[str]
     note: ClassVar[str] = ""  # what a user should know of models that train so: "the model ..."; "" where it is fast
     refusal: ClassVar[str] = ""  # how a user is told that it can't run a model; "" where that is usual
-    min_models: ClassVar[int] = MIN_STACK  # a smaller stack is padded
+    device_types: ClassVar[frozenset[str] | None] = None  # where it runs; None: everywhere
+    runs_in_turn: ClassVar[bool] = False  # whether it runs one model after the other
+    takes_any_batch: ClassVar[bool] = False  # whether an evaluation keeps no more memory for more examples
 
     module: nn.Module  # what runs, in training or in evaluation mode; its own weights are not used
 
@@ -62,6 +63,10 @@ class Backend(ABC):
         """NotStackableError where the backend can't run these models."""
         self.stack = stack
         self.is_stochastic = any(isinstance(layer, _DropoutNd) for layer in stack.template.modules())
+        weight = next(iter(stack.weights.values()))
+        # On a GPU a launch for each model would take longer than all else: there they are drawn for together.
+        own = stack.size if self.is_stochastic and weight.device.type == "cpu" else 0
+        self.generators = [torch.Generator() for _ in range(own)]  # of each model
         self.compiled = compiled(self.forward) if stack.options.compile else None  # takes the place of it in training
 
     @abstractmethod
@@ -104,11 +109,26 @@ class Backend(ABC):
         grads = torch.autograd.grad(out, weights, grad, allow_unused=True, materialize_grads=True)
         return losses, dict(zip(self.stack.weights, grads, strict=True))
 
+    def score(self, x: Tensor, y: Tensor) -> tuple[Float[Tensor, "M"], Int[Tensor, "M"]]:
+        """In evaluation, the sums of losses and of right answers over examples "N ..." that all models share.
+
+        Labels are "N", or "M N" where they are each model's own.
+        """
+        # "M K N"
+        output = self(x, shared=True)
+        losses = per_example_loss(output, y)
+        precise = torch.float32 if losses.device.type == "mps" else torch.float64
+        # max is ten times as fast as argmax, with the same result
+        return losses.sum(1, dtype=precise), (output.max(1).indices == y).sum(1)
+
+    def seed_draws(self, seeds: Sequence[int]) -> None:
+        """Let what forward passes draw from now on be a function of these seeds, one for each model."""
+        torch.manual_seed(seeds[0])
+        for generator, seed in zip(self.generators, seeds, strict=False):
+            generator.manual_seed(seed)
+
     def count_batches(self, step: int) -> None:  # noqa: B027 (most backends have no use for it)
         """Take note that so many batches came before, where running statistics average them all."""
-
-    def release_buffers(self) -> None:  # noqa: B027 (most backends keep none)
-        """Let go of memory that is kept from step to step: a recording must own the memory that it writes to."""
 
     def capture_blocker(self) -> str:
         """Why steps can't be recorded as a CUDA graph; "" where they can."""

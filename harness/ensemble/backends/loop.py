@@ -1,10 +1,14 @@
 """One model after the other: what every model can do, and what all other backends are held to."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from harness.ensemble.backends.base import ModelStack
 from harness.ensemble.backends.plain import PlainModuleBackend
+from harness.rng import sub_seed
 
 
 class LoopBackend(PlainModuleBackend):
@@ -12,15 +16,28 @@ class LoopBackend(PlainModuleBackend):
 
     name = "loop"
     note = "trains one model after the other"
-    min_models = 1
+    runs_in_turn = True
+
+    def __init__(self, stack: ModelStack) -> None:
+        super().__init__(stack)
+        self.seeds: Sequence[int] = ()
+        self.calls = 0  # since they were set
+
+    def seed_draws(self, seeds: Sequence[int]) -> None:
+        """Let what forward passes draw from now on be a function of these seeds, one for each model."""
+        super().seed_draws(seeds)
+        self.seeds, self.calls = tuple(seeds), 0
 
     def forward(self, x: Tensor, *, shared: bool) -> Tensor:
         """One call for each model."""
         unbound = {name: tensor.unbind() for name, tensor in self.stack.tensors.items()}
         outs = []
         for i in range(self.stack.size):
+            if self.seeds:
+                torch.manual_seed(sub_seed(self.seeds[i], "call", self.calls))
             tensors = {name: models[i] for name, models in unbound.items()}
             examples = self.stack.options.to_memory_format(x if shared else x[:, i])
             outs.append(functional_call(self.module, tensors, (examples,)))
+        self.calls += 1
         # "M N K" -> "M K N"
         return torch.stack(outs).transpose(1, 2)

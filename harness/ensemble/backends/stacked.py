@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from harness.ensemble.backends.base import Backend, ModelStack
+from harness.ensemble.backends.dropout import check_dropouts
 from harness.ensemble.backends.stacked_layers import expand_models, to_stacked_layout
 from harness.ensemble.backends.stacked_module import StackedLayer, stack_layers
 
@@ -15,8 +16,11 @@ class StackedBackend(Backend):
 
     def __init__(self, stack: ModelStack) -> None:
         super().__init__(stack)
+        check_dropouts(stack.template)
         self.module = stack_layers(stack.template, stack.tensors, stack.input_shape).train()
-        layers = (layer for layer in self.module.modules() if isinstance(layer, StackedLayer))
+        layers = [layer for layer in self.module.modules() if isinstance(layer, StackedLayer)]
+        for layer in layers:
+            layer.generators = self.generators
         self.input_layers = tuple(layer for layer in layers if layer.gets_examples)
 
     def forward(self, x: Tensor, *, shared: bool) -> Tensor:

@@ -6,11 +6,11 @@ convolution is one with M times the groups. Examples that all models share come 
 gives each model its own.
 
 To add a layer: one entry in LAYERS, a function of the call and its input. Layers that treat each number or each channel
-by itself (activations, pooling, dropout) need none: they don't see that there are many models. Norms without an entry
+by itself (activations, pooling) need none: they don't see that there are many models. Norms without an entry
 are mapped over the models, each by itself.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,6 +20,8 @@ from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _NormBase
 
 from harness.ensemble.backends.base import NotStackableError
+from harness.ensemble.backends.convolution import convolve, convolve_models
+from harness.ensemble.backends.dropout import SPATIAL_DIMS, draw_masks
 from harness.ensemble.backends.standardise import standardise
 from harness.nn.ghost_batch_norm import GhostBatchNorm, normalise_groups
 from harness.nn.layers import STANDARDISED, ResidualScale, RMSNorm, Shortcut, over_root_mean_square, standardised
@@ -36,6 +38,7 @@ class LayerCall:
     spatial_dims: int  # of the input: 0 for vectors, 1 for signals, 2 for images
     shared: bool  # whether the input is examples "N ..." that all models share
     training: bool
+    generators: Sequence[torch.Generator] = ()  # of each model, for what it draws; none on a GPU
 
     @property
     def is_of_vectors(self) -> bool:
@@ -57,6 +60,8 @@ class LayerCall:
 
 LayerFn = Callable[[LayerCall, Tensor], Tensor]
 
+MIN_STACK = 2  # models of a product: for one torch takes other kernels, whose last bits differ
+
 
 def expand_models(x: Tensor, models: int) -> Tensor:
     """Shared examples "N ..." as if each model had its own."""
@@ -75,12 +80,13 @@ def _linear(call: LayerCall, x: Tensor) -> Tensor:
         raise NotStackableError(f"a linear layer gets examples of {x.ndim - 1} dimensions")
     if x.ndim == 2 and not call.shared:
         raise NotStackableError("code between the layers reshapes what a linear layer gets")
-    if call.shared:  # one matrix product for all models, "MO C" times "C N"
-        flat = weight.flatten(0, 1)
-        out = flat @ x.T if bias is None else torch.addmm(bias.flatten().unsqueeze(1), flat, x.T)
-        return out.view(*weight.shape[:2], -1)
+    if call.shared:  # one product a model: in one product for all, the rows of a model would depend on the others
+        x = x.T.expand(call.models, -1, -1)
+    if call.models < MIN_STACK:
+        weight, x = weight.expand(MIN_STACK, -1, -1), x.expand(MIN_STACK, -1, -1)
     # "M O C" times "M C N"
-    return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x)
+    out = torch.bmm(weight, x) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, x)
+    return out[: call.models]
 
 
 def _convolution(call: LayerCall, x: Tensor) -> Tensor:
@@ -88,18 +94,10 @@ def _convolution(call: LayerCall, x: Tensor) -> Tensor:
     assert isinstance(layer, nn.Conv1d | nn.Conv2d)
     if layer.padding_mode != "zeros":
         raise NotStackableError(f"a convolution pads with {layer.padding_mode}")
-    at_once = call.shared and layer.groups == 1  # one convolution from C to M x O channels
-    convolve = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
-    out: Tensor = convolve(
-        x if at_once else call.per_model(x),
-        call.tensors["weight"].flatten(0, 1),
-        call.get("bias"),
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        1 if at_once else call.models * layer.groups,
-    )
-    return out
+    weight, bias = call.tensors["weight"].flatten(0, 1), call.get("bias")
+    if call.shared and layer.groups == 1:  # one convolution from C to M x O channels
+        return convolve(layer, x, weight, bias, 1)
+    return convolve_models(layer, call.per_model(x), weight, bias, call.models)
 
 
 def _batch_norm(call: LayerCall, x: Tensor) -> Tensor:
@@ -155,7 +153,14 @@ def _instance_norm(call: LayerCall, x: Tensor) -> Tensor:
     assert isinstance(layer, nn.InstanceNorm1d | nn.InstanceNorm2d)
     if layer.track_running_stats:
         raise NotStackableError("an instance norm keeps running statistics")
-    return F.instance_norm(call.per_model(x), weight=call.get("weight"), bias=call.get("bias"), eps=layer.eps)
+    x, weight, bias = call.per_model(x), call.get("weight"), call.get("bias")
+    # Under autocast in single precision, as torch's kernel does inside.
+    out = F.instance_norm(x.to(torch.promote_types(x.dtype, torch.float32)), eps=layer.eps)
+    if weight is not None and bias is not None:
+        # By ourselves: torch adds up the gradient of the scale in an order that the number of models decides.
+        per_channel = (-1, *[1] * (out.ndim - 2))
+        out = torch.addcmul(bias.view(per_channel), out, weight.view(per_channel))
+    return out.to(x.dtype)
 
 
 def _group_norm(call: LayerCall, x: Tensor) -> Tensor:
@@ -212,12 +217,27 @@ def _flatten(call: LayerCall, x: Tensor) -> Tensor:
     return x if call.is_of_vectors else x.reshape(len(x), call.models, -1).permute(1, 2, 0)
 
 
+def _dropout(call: LayerCall, x: Tensor) -> Tensor:
+    layer, drop = call.layer, DROPOUTS[type(call.layer)]
+    assert isinstance(layer, nn.Dropout | nn.Dropout1d | nn.Dropout2d)
+    if SPATIAL_DIMS[type(layer)] not in (0, call.spatial_dims):
+        raise NotStackableError(f"{type(layer).__name__} gets examples of {call.spatial_dims + 1} dimensions")
+    if not call.training or layer.p == 0.0 or not call.generators:
+        return drop(x, layer.p, call.training)
+    if call.is_of_vectors:
+        return x * draw_masks(layer, x.shape[1:], call.generators, x, 0)
+    images = call.unfold_models(x)
+    shape = (len(x), *images.shape[2:])
+    return (images * draw_masks(layer, shape, call.generators, x, 1)).flatten(1, 2)
+
+
 def _residual_scale(call: LayerCall, x: Tensor) -> Tensor:
     x = call.per_model(x)
     scale = call.tensors["weight"]  # "M 1"
     if call.is_of_vectors:
         return x * scale.unsqueeze(2)
-    return (call.unfold_models(x) * scale.view(-1, *[1] * (x.ndim - 1))).flatten(1, 2)
+    per_channel = scale.expand(-1, x.shape[1] // call.models).reshape(-1, *[1] * (x.ndim - 2))
+    return x * per_channel  # its gradient is added up channel by channel, for one model as for many
 
 
 def _shortcut(call: LayerCall, x: Tensor) -> Tensor:
@@ -245,6 +265,12 @@ def _mapped(call: LayerCall, x: Tensor) -> Tensor:
     return vmap(one, (0, 1), 1)(dict(call.tensors), call.unfold_models(x)).flatten(1, 2)
 
 
+DROPOUTS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Dropout: F.dropout,
+    nn.Dropout1d: F.dropout1d,
+    nn.Dropout2d: F.dropout2d,
+}  # as on a GPU
+
 LAYERS: dict[type[nn.Module], LayerFn] = {
     nn.Linear: _linear,
     nn.Conv1d: _convolution,
@@ -260,6 +286,7 @@ LAYERS: dict[type[nn.Module], LayerFn] = {
     ResidualScale: _residual_scale,
     Shortcut: _shortcut,
     nn.Flatten: _flatten,
+    **dict.fromkeys(DROPOUTS, _dropout),
     **dict.fromkeys(STANDARDISED.values(), _with_standardised_weights),
 }
 UNSTANDARDISED = {special: LAYERS[plain] for plain, special in STANDARDISED.items()}

@@ -5,16 +5,18 @@ made of them, and whether these are vectors or images. Shapes can't tell: a batc
 of 12 channels. So a few examples are sent through the plain module once, and what each layer gets is written down.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.backends.stacked_layers import LayerCall, stacked_form
+from harness.ensemble.backends.whole_vectors import POSITION_DEPENDENT, WholeVectors
 
 TRACE_EXAMPLES = 2
 
@@ -35,6 +37,7 @@ class StackedLayer(nn.Module):
         self._plain = (layer,)  # in a tuple, so that its weights are not taken for this module's own
         self.tensors, self.models = dict(tensors), models
         self.spatial_dims, self.gets_examples = layer_input.spatial_dims, layer_input.is_examples
+        self.generators: Sequence[torch.Generator] = ()  # of each model, for what it draws
         self.shared = False  # whether all models share the input; set before each forward pass where it gets examples
 
     @property
@@ -53,6 +56,7 @@ class StackedLayer(nn.Module):
             spatial_dims=self.spatial_dims,
             shared=self.shared,
             training=self.training,
+            generators=self.generators,
         )
         return compute(call, x)
 
@@ -82,6 +86,8 @@ def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], input_shape: t
         for name, child in list(parent.named_children()):
             if child in stacked:
                 setattr(parent, name, stacked[child])
+            elif type(child) in POSITION_DEPENDENT:
+                setattr(parent, name, WholeVectors(child))
     return copy
 
 
@@ -113,7 +119,7 @@ def trace_inputs(model: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Modu
         calls[layer].append(LayerInput(args[0].ndim - 2, not isinstance(args[0], _PerModel)))
 
     def mark(layer: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:  # noqa: ARG001
-        return out if isinstance(layer, nn.Flatten) else out.as_subclass(_PerModel)
+        return out if isinstance(layer, nn.Flatten | _DropoutNd) else out.as_subclass(_PerModel)
 
     hooks = [
         hook for layer in calls for hook in (layer.register_forward_pre_hook(note), layer.register_forward_hook(mark))

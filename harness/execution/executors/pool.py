@@ -12,6 +12,7 @@ from harness.execution.executors.torchrun import torchrun_executor
 from harness.execution.gpus import visible_names
 from harness.execution.messages import PreflightRequest, PreflightResult, TrainRequest
 from harness.execution.pool import pool_of
+from harness.reporting.update import start_loading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,10 @@ class PoolExecutor:
             else:
                 size = min(self.worker_count(preflight), len(group))
                 with pool_of(size, self.gpus(preflight)) as pool:
-                    yield from execute(pool, group, self.stop)
+                    for event in execute(pool, group, self.stop):
+                        if event.done >= 1.0:  # before the first result, no core is to spare
+                            start_loading()
+                        yield event
 
     def worker_count(self, preflight: PreflightResult) -> int:
         """How many workers train at most."""

@@ -39,6 +39,7 @@ FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields no
 ]
 
 
-def figures(results: Results) -> list[ReportFigure]:
-    """All figures that these results allow, in the order of the page."""
-    return [figure for draw in FIGURES for figure in draw(results)]
+def figures(results: Results) -> Iterator[ReportFigure]:
+    """All figures that these results allow, in the order of the page; each is drawn when it is asked for."""
+    for draw in FIGURES:
+        yield from draw(results)

@@ -25,13 +25,11 @@ MAX_LR_LABELS = 7  # learning rates that each have a number below them
 
 @contextmanager
 def canvas(height: float, legend_title: str = "") -> Iterator[Figure]:
-    """An empty figure in the style of all; on leaving it gets its legend and its layout, once for all formats."""
+    """An empty figure in the style of all; on leaving it gets its legend."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure
         _add_legend(figure, legend_title)
-        figure.draw_without_rendering()
-        figure.set_layout_engine(None)
 
 
 def _add_legend(figure: Figure, title: str) -> None:

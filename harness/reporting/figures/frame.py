@@ -95,8 +95,15 @@ class ReportFigure:
             faults = list(_faults(getattr(self, part), self.quoted, is_prose=part != "title"))
             assert not faults, f"figure {self.name}: its {part} {' and '.join(faults)}"
 
+    def lay_out(self) -> None:
+        """Find room for all that is in the figure, once for all formats."""
+        with mpl.rc_context(STYLE):
+            self.figure.draw_without_rendering()
+            self.figure.set_layout_engine(None)
+
     def files(self) -> dict[str, bytes]:
         """The figure as files, by their names."""
+        self.lay_out()
         return {
             f"{self.name}.{suffix}": _image_bytes(self.figure, suffix, metadata)
             for suffix, metadata in IMAGE_FORMATS.items()

@@ -110,6 +110,7 @@ def test_the_numbers_of_a_map_do_not_lie_on_each_other(tmp_path, lrs):
     results = simulate(tmp_path, axes)
     perfect = results.trials.assign(status="ok", test_accuracy=1.0)
     (drawn,) = lr_and_batch_size(replace(results, trials=perfect))
+    drawn.lay_out()
     for panel in drawn.figure.axes:
         for left, right in pairwise(panel.texts):
             if left.get_position()[1] == right.get_position()[1]:

@@ -91,7 +91,7 @@ def test_captions_and_alternative_texts_are_sentences(part):
 @pytest.mark.parametrize("arm", ["nan", "None", "test_accuracy", "lib/step_ms.py:None"])
 def test_a_suite_may_call_its_arms_what_it_likes(tmp_path, arm):
     claims = [Claim.better(arm, than="none", lr=0.1)]
-    assert figures(simulate(tmp_path, {**AXES, "norm": [arm, "none"]}, claims=claims))
+    assert [*figures(simulate(tmp_path, {**AXES, "norm": [arm, "none"]}, claims=claims))]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def rich_results(tmp_path_factory):
 
 def test_every_function_that_draws_figures_from_results_is_in_the_table():
     forgotten = set()
-    for path in Path(package.__file__).parent.glob("*.py"):
+    for path in Path(package.__file__).parent.glob("[!_]*.py"):
         module = import_module(f"{package.__name__}.{path.stem}")
         for name, function in getmembers(module, isfunction):
             if not name.startswith("_") and get_annotations(function) == FIGURE_SIGNATURE:
@@ -129,6 +129,8 @@ def test_every_function_that_draws_figures_from_results_is_in_the_table():
 def test_every_figure_of_the_table_can_be_drawn_and_has_words_that_pass(draw, rich_results):
     drawn = [figure for results in rich_results for figure in draw(results)]
     assert drawn
+    for figure in drawn:
+        figure.lay_out()
     panels = [axes for figure in drawn for axes in figure.figure.axes]
     labels = [label for axes in panels for label in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title())]
     assert not NO_WORDS.intersection(labels)

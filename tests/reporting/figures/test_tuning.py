@@ -66,5 +66,6 @@ def test_one_seed_can_choose_for_nobody(results):
 def test_the_names_of_many_arms_do_not_lie_on_each_other(tmp_path):
     arms = ["batch", "none", "layer", "group", "instance"]
     (drawn,) = best_of_k_curve(simulate(tmp_path, {**AXES, "norm": arms}))
+    drawn.lay_out()
     names = [label.get_window_extent() for label in drawn.figure.axes[1].get_xticklabels()]
     assert all(right.x0 > left.x1 for left, right in pairwise(names))

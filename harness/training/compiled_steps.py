@@ -1,0 +1,111 @@
+"""Many steps in one call of compiled code, where the backend has it: nothing but the step's inputs comes from Python.
+
+How many steps a call takes changes no bit, so it follows the clock: a call is long enough to cost nothing, and short
+enough for a run to stop when it is asked to.
+"""
+
+import ctypes
+import time
+from dataclasses import dataclass, field
+
+from harness.ensemble.backends.compiled import CompiledBackend
+from harness.ensemble.native.structs import ModelsStruct, OptimizerStruct, pointers
+from harness.ensemble.optim import BETAS, CLIP_EPS, EPS, lr_factor
+from harness.training.epochs import shuffle
+from harness.training.state import LOSS_BUFFER_STEPS, TrainState
+from harness.training.step_inputs import EpochBatches
+
+CALL_SECONDS = 0.2  # that a call takes at most, about
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many steps a call takes."""
+
+    steps: int = 1
+    seconds: float = field(default=0.0, repr=False)
+
+    def follow(self, done: int, seconds: float) -> None:
+        """Aim at CALL_SECONDS, after so many steps took so long; at most eight times as many as before."""
+        per_step = max(seconds / done, 1e-9)
+        self.steps = max(1, min(int(CALL_SECONDS / per_step), 8 * self.steps, LOSS_BUFFER_STEPS))
+
+
+@dataclass(slots=True)
+class CompiledSteps:
+    """The models of a state, ready for compiled code: every pointer it needs."""
+
+    state: TrainState
+    backend: CompiledBackend
+    models: ModelsStruct
+    optimizer: OptimizerStruct
+    pace: Pace = field(default_factory=Pace)
+    epoch: int = -1  # of the last step
+    epoch_batches: EpochBatches | None = None  # as shuffled for it
+
+    @classmethod
+    def of(cls, state: TrainState) -> "CompiledSteps | None":
+        """None where something of these trials has no compiled form."""
+        backend, trial = state.ensemble.backend, state.trials[0]
+        if (
+            not isinstance(backend, CompiledBackend)
+            or state.optimizer.compiled_rule is None
+            or trial.augment != "none"
+            or trial.accumulation_steps > 1
+        ):
+            return None
+        return cls(state, backend, backend.models(state.fail_step), _optimizer_struct(state, backend))
+
+    def advance(self, step: int, stop: int) -> tuple[int, str]:
+        """Take steps from `step` on, not beyond `stop` nor the end of an epoch; how many are done then, and no note."""
+        state, slot = self.state, step % LOSS_BUFFER_STEPS
+        epoch, batch = divmod(step, state.steps_per_epoch)
+        if epoch != self.epoch:
+            self.epoch, self.epoch_batches = epoch, shuffle(state, epoch)
+        count = min(self.pace.steps, stop - step, LOSS_BUFFER_STEPS - slot)
+        indices = None
+        if self.epoch_batches is not None:
+            count = min(count, state.steps_per_epoch - batch)
+            indices = self.epoch_batches.indices[:, batch * state.trials[0].batch_size :]
+        started = time.perf_counter()
+        x, y = state.data["train"]
+        factors = [lr_factor(state.trials[0], at, state.steps) for at in range(step, step + count)]
+        corrections = [number for at in range(step, step + count) for number in state.optimizer.corrections(at)]
+        self.optimizer.factors = _doubles(factors)
+        self.optimizer.corrections = _doubles(corrections)
+        self.backend.call(
+            self.backend.library.harness_train,
+            self.models,
+            self.backend.examples(x, shared=True, y=y, indices=indices),
+            ctypes.byref(self.optimizer),
+            ctypes.c_int64(state.trials[0].batch_size),
+            ctypes.c_int64(step),
+            ctypes.c_int64(count),
+            ctypes.c_void_p(state.loss_buffer[slot].data_ptr()),
+        )
+        self.pace.follow(count, time.perf_counter() - started)
+        return step + count, ""
+
+
+def _optimizer_struct(state: TrainState, backend: CompiledBackend) -> OptimizerStruct:
+    trials, slots = state.trials, state.optimizer.state_names(state.trials)
+    limits = [float("inf") if trial.max_grad_norm is None else trial.max_grad_norm for trial in trials]
+    return OptimizerStruct(
+        rule=state.optimizer.compiled_rule,
+        nesterov=trials[0].nesterov,
+        slot_count=len(slots),
+        slots=pointers([state.optimizer_state[name][slot] for slot in slots for name in backend.network.parameters]),
+        lr=_doubles([trial.lr for trial in trials]),
+        momentum=_doubles([trial.momentum for trial in trials]),
+        weight_decay=_doubles([trial.weight_decay for trial in trials]),
+        norm_weight_decay=_doubles([trial.weight_decay if trial.decay_norms else 0.0 for trial in trials]),
+        max_grad_norm=_doubles(limits) if state.max_grad_norms is not None else None,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        eps=EPS,
+        clip_eps=CLIP_EPS,
+    )
+
+
+def _doubles(values: list[float]) -> "ctypes.Array[ctypes.c_double]":
+    return (ctypes.c_double * len(values))(*values)

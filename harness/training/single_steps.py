@@ -1,0 +1,107 @@
+"""One update after the other, by whatever backend: what every model can be trained by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor
+
+from harness.ensemble.optim import clip_grad_norm, lr_factor, update
+from harness.nn.losses import cross_entropy
+from harness.probes.context import Batch
+from harness.rng import sub_seed
+from harness.training.cuda_graphs import StepFn, maybe_capture
+from harness.training.epochs import load_batch, select_batch, shuffle
+from harness.training.state import LOSS_BUFFER_STEPS, TrainState
+from harness.training.step_inputs import EpochBatches, StepInputs
+
+
+@dataclass(slots=True)
+class SingleSteps:
+    """The updates of a state, each of them a call of `step_fn`, which is captured at the first where a device can."""
+
+    state: TrainState
+    step_fn: StepFn | None = None
+    epoch_batches: EpochBatches | None = None  # as shuffled for the epoch of the last step
+
+    def advance(self, step: int, stop: int) -> tuple[int, str]:  # noqa: ARG002
+        """Take a step, keep its losses, and return how many are done and a note for the user."""
+        epoch, batch = divmod(step, self.state.steps_per_epoch)
+        if self.step_fn is None or batch == 0:
+            self.epoch_batches = shuffle(self.state, epoch)
+        inputs = _step_inputs(self.state, step, self.epoch_batches)
+        note = ""
+        if self.step_fn is None:
+            self.step_fn, note = maybe_capture(self.state, partial(_update, self.state), inputs)
+        self.state.loss_buffer[step % LOSS_BUFFER_STEPS] = self.step_fn(inputs)
+        return step + 1, note
+
+
+def _step_inputs(state: TrainState, step: int, epoch_batches: EpochBatches | None) -> StepInputs:
+    """The inputs of the update after `step`."""
+    trial = state.trials[0]
+    micro_batches: list[EpochBatches] = []
+    if epoch_batches is not None:
+        batch = select_batch(state, step, epoch_batches)
+        micro_batches = [_local_part(state, batch, part) for part in range(trial.accumulation_steps)]
+    factor, corrections = lr_factor(trial, step, state.steps), state.optimizer.corrections(step)
+    return StepInputs(step, tuple(micro_batches), factor, corrections)
+
+
+def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatches:
+    """This rank's chunk of one of the micro-batches that a batch is split into."""
+    accumulation_steps = state.trials[0].accumulation_steps
+    micro_batch = batch.map(lambda tensor: tensor.tensor_split(accumulation_steps, -1)[part])
+    return micro_batch.map(lambda tensor: state.dist.local_chunk(tensor, -1))
+
+
+def _update(state: TrainState, inputs: StepInputs) -> Float[Tensor, "M"]:
+    """Update every model, and return the losses before; reads nothing but inputs and tensors: it may be captured."""
+    losses, grads = _gradients(state, inputs)
+    if state.max_grad_norms is not None:
+        grads = clip_grad_norm(grads, state.max_grad_norms)
+    groups = {key: group.scale_lr(inputs.lr_factor) for key, group in state.param_groups.items()}
+    weights = state.ensemble.weights
+    settings = {name: groups[weight.ndim, name in state.norm_params] for name, weight in weights.items()}
+    update(state.optimizer, weights, grads, state.optimizer_state, settings, inputs.corrections)
+    return losses
+
+
+def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
+    """The models' mean losses over a batch and their gradients, accumulated over its micro-batches.
+
+    On several ranks the losses are those of this rank's examples; the mean over the ranks is that over the batch.
+    """
+    trial, ensemble = state.trials[0], state.ensemble
+    _seed_dropout(state, inputs.step)
+    losses, grads = None, None
+    for part in range(trial.accumulation_steps):
+        batch = _micro_batch(state, inputs, part)
+        ensemble.count_batches(inputs.step * trial.accumulation_steps + part)
+        loss_fn = partial(cross_entropy, y=batch.y, batch_size=trial.batch_size / state.dist.world_size)
+        is_final = part + 1 == trial.accumulation_steps
+        part_losses, grads = ensemble.gradients(
+            batch.x, shared=batch.shared, loss_fn=loss_fn, accumulate_into=grads, final=is_final
+        )
+        losses = part_losses if losses is None else losses + part_losses
+    assert losses is not None
+    assert grads is not None
+    return losses, grads
+
+
+def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
+    """This rank's examples and labels of one of the batch's micro-batches."""
+    if inputs.micro_batches:
+        return load_batch(state, inputs.micro_batches[part])
+    accumulation_steps, (x, y) = state.trials[0].accumulation_steps, state.data["train"]
+    x, y = x.tensor_split(accumulation_steps)[part], y.tensor_split(accumulation_steps, -1)[part]
+    return Batch(state.dist.local_chunk(x), state.dist.local_chunk(y, -1), shared=True)
+
+
+def _seed_dropout(state: TrainState, step: int) -> None:
+    """Make what each model draws in forward passes (dropout) a function of its own seed, the step and the rank."""
+    if state.ensemble.is_stochastic:
+        rank = state.dist.rank
+        name = f"noise/{rank}" if rank else "noise"
+        state.ensemble.seed_draws([sub_seed(trial.seed, name, step) for trial in state.trials])

@@ -1,0 +1,50 @@
+"""What of a cohort must train where some of its trials have a result."""
+
+import pytest
+
+from harness.execution.messages import CohortEstimate
+from harness.execution.run_plan import max_cohort_sizes, trials_to_train
+from harness.spec.cohorts import Cohort, shape
+from harness.storage.records import ResultsDir
+from tests.support.strategies import a_trial
+
+
+@pytest.mark.parametrize(
+    ("device", "snapshot", "expected"),
+    [("cpu", False, [1]), ("cpu", True, [0, 1, 2]), ("cuda", False, [0, 1, 2])],
+    ids=["on a CPU", "with a snapshot", "on a GPU"],
+)
+def test_of_a_cohort_that_has_results_only_the_rest_trains_unless_bits_or_a_snapshot_need_the_whole(
+    tmp_path, device, snapshot, expected
+):
+    cohort, results_dir = Cohort(tuple(a_trial(seed=seed, device=device) for seed in range(3))), ResultsDir(tmp_path)
+    if snapshot:
+        results_dir.checkpoints.mkdir()
+        (results_dir.checkpoints / f"{cohort.id}.b.snapshot").touch()
+    part = trials_to_train(cohort, {cohort.trials[1].key, "0" * 16}, results_dir)
+    assert [trial.seed for trial in part.trials] == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_cohort_that_misses_nothing_does_not_train(tmp_path, device):
+    cohort = Cohort(tuple(a_trial(seed=seed, device=device) for seed in range(3)))
+    assert trials_to_train(cohort, set(), ResultsDir(tmp_path)).trials == ()
+
+
+@pytest.mark.parametrize(
+    ("in_turn", "workers", "expected"),
+    [
+        (False, 2, {"none": 64, "batch": 64}),
+        (True, 1, {"none": 40, "batch": 13}),  # a quarter of all the work, or less
+        (True, 2, {"none": 20, "batch": 6}),
+        (True, 1000, {"none": 1, "batch": 1}),
+    ],
+)
+def test_models_that_train_in_turn_are_cut_so_that_every_worker_has_several_cohorts(in_turn, workers, expected):
+    trials = [a_trial(seed=seed, norm=norm) for seed in range(40) for norm in ("none", "batch")]
+    estimates = {
+        shape(trials[0]): CohortEstimate(max_cohort_size=64, work=1.0, runs_in_turn=in_turn),
+        shape(trials[1]): CohortEstimate(max_cohort_size=64, work=3.0, runs_in_turn=in_turn),
+    }
+    sizes = max_cohort_sizes(trials, estimates, workers)
+    assert {trial.norm: sizes[shape(trial)] for trial in trials[:2]} == expected
