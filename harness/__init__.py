@@ -1,16 +1,20 @@
 """A benchmarking harness for normalisation in neural networks."""
 
-from typing import TYPE_CHECKING, Any
+import sys
 
-from harness._version import __version__ as __version__
-from harness.spec.claim import Claim
-from harness.spec.suite import Suite, log_grid
-from harness.spec.theory import batch_norm_gradient_growth
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
+    # `python -m harness` puts the current folder first, where a file called random.py would stand in for Python's own.
+    sys.path.append(sys.path.pop(0))
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness._version import __version__ as __version__
     from harness.export.load import load_checkpoint, load_model
+    from harness.spec.claim import Claim
+    from harness.spec.suite import Suite, log_grid
+    from harness.spec.theory import batch_norm_gradient_growth
 
 __all__ = [
     "Claim",
@@ -21,6 +25,15 @@ __all__ = [
     "log_grid",
     "results",
 ]
+HOMES = {  # name -> the module that it is loaded from when it is asked for
+    "__version__": "harness._version",
+    "Claim": "harness.spec.claim",
+    "Suite": "harness.spec.suite",
+    "batch_norm_gradient_growth": "harness.spec.theory",
+    "load_checkpoint": "harness.export.load",
+    "load_model": "harness.export.load",
+    "log_grid": "harness.spec.suite",
+}
 
 
 def results(folder: str) -> "pd.DataFrame":
@@ -31,10 +44,15 @@ def results(folder: str) -> "pd.DataFrame":
     return found.trials.merge(found.telemetry, on="key", how="left", validate="one_to_one")
 
 
-def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is asked for."""
-    if name in ("load_model", "load_checkpoint"):
-        from harness.export import load
+def __getattr__(name: str) -> object:
+    """What the package offers, loaded when it is asked for: some of it needs torch, and programs start at once."""
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(load, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *HOMES})

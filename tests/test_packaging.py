@@ -34,15 +34,16 @@ def test_the_console_script_ends_with_the_exit_code(arguments, code):
 
 
 def test_a_late_ctrl_c_does_not_replace_the_exit_code(monkeypatch):
-    handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(entry, "main", lambda: 5)
+    handlers = {number: signal.getsignal(number) for number in entry.SIGNALS}
+    monkeypatch.setattr("harness.cli.main", lambda: 5)
     try:
         with pytest.raises(SystemExit) as ended:
             entry.run_and_exit()
         assert ended.value.code == 5
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def test_the_marker_for_type_checkers_is_installed_with_the_package():

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
 
@@ -51,6 +51,12 @@ def discard(number: int) -> None:
 def printable(text: str) -> str:
     """The text with control characters escaped: it may come from a file of somebody else."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def print_error(text: str) -> None:
+    """Print what went wrong, in one line, as far as anybody can be told."""
+    with suppress(OSError, ValueError):
+        print(f"harness: {printable(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """What a supervisor and its workers send each other. All of it is plain data; none of it needs torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.spec.cohorts import Cohort, Shape
+from harness.spec.limits import Limits
 
 Finding = tuple[str, str, str]  # what was looked at, its state, and a remedy where something is missing
 
@@ -36,6 +37,8 @@ class TrainRequest:
     root: Path  # the results folder of the suite
     telemetry: Mapping[str, Any]  # what every record says of this run
     attempt: int = 1  # of this cohort in this run, from 1
+    limits: Limits = field(default_factory=Limits)
+    is_confirmation: bool = False  # of a failure: the cohort trains alone, in a worker that has trained nothing before
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Failed:
     details: str  # the traceback, for the log
     is_retryable: bool  # whether the same could go well another time: it died from outside, it didn't raise
     is_worker_broken: bool = False  # whether its worker can do nothing more
+    is_final: bool = False  # whether it needs no confirmation: a limit of the suite is passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,14 +16,19 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from harness.errors import MachineError
+from harness.execution.containment.keeper import END_GRACE, end, keep
+from harness.execution.containment.oom_kills import count_oom_kills
 from harness.execution.gpus import VISIBLE, least_used
-from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop
+from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop, TrainRequest, UserErrorReply
 from harness.execution.torchrun import Launched, launch, torchrun_process
 
-WORKER = "harness.execution.worker"
+FORK_SERVER, WORKER = "harness.execution.containment.fork_server", "harness.execution.worker"
 HEARTBEAT_TIMEOUT = 1800.0  # seconds without a message after which a worker counts as hung
 RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same for ranks: one that hangs holds up the others
+START_TIMEOUT = 120.0  # seconds that a worker has to start and to load its data, however little its suite allows
 LAUNCHER_GRACE = 5.0  # seconds that a launcher has to log which rank died
+LATE_GRACE = 5.0  # seconds that a worker has to notice that the time of its trials is over
+MAX_LOOK_SECONDS = 5.0  # that count between two looks at the workers: this process may have been suspended with them
 STOP_GRACE = 20.0  # seconds that a worker has for saving when it is told to stop
 TERM_SIGNALS = [s for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
 # What libraries read when a worker loads them: the number of threads moves bits; memory that goes back to the system
@@ -44,8 +49,16 @@ class Worker:
     process: BaseProcess | Launched
     pipe: Connection
     job: Job | None = None
-    last_heartbeat: float = field(default_factory=time.monotonic)
+    silence: float = 0.0  # seconds since its last message
+    has_begun: bool = False  # whether it has sent a message on its job
+    oom_kills: int = field(default_factory=count_oom_kills)  # that had happened when it got its job
     gpu: str | None = None  # the only one that it sees
+
+    @property
+    def sources(self) -> list[Any]:
+        """What is ready to be read when it has sent a message, or has ended."""
+        sentinel = getattr(self.process, "sentinel", None)
+        return [self.pipe] if sentinel is None else [self.pipe, sentinel]
 
 
 class Pool:
@@ -56,6 +69,8 @@ class Pool:
         self.heartbeat_timeout = heartbeat_timeout
         self.size = size
         self.workers: list[Worker] = []
+        self.is_replaceable = True
+        self._looked_at = time.monotonic()
 
     @property
     def busy(self) -> list[Worker]:
@@ -69,47 +84,74 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Let an idle worker, or a new one, do a job."""
+        if isinstance(job, TrainRequest) and job.is_confirmation and self.is_replaceable:
+            for idle in [worker for worker in self.workers if worker.job is None]:
+                self._terminate(idle)
         worker = next((worker for worker in self.workers if worker.job is None), None)
         if worker is None:
             with process_start_errors():
                 worker = self._start()
             self.workers.append(worker)
-        worker.job, worker.last_heartbeat = job, time.monotonic()
+        worker.job, worker.silence, worker.has_begun, worker.oom_kills = job, 0.0, False, count_oom_kills()
         with suppress(OSError):  # it has just died; `events` will say so
             worker.pipe.send(job)
 
     def events(self, timeout: float) -> Iterator[tuple[Job, Progress | Answer]]:
         """Messages of workers, and failures of those that died or hang; waits up to `timeout` seconds for the first."""
-        ready = wait([worker.pipe for worker in self.busy], timeout)
+        # What a model has started may hold the pipe open when its worker is dead, so the processes are watched too.
+        ready = {*wait([source for worker in self.busy for source in worker.sources], timeout)}
+        now = time.monotonic()
+        elapsed, self._looked_at = min(now - self._looked_at, MAX_LOOK_SECONDS), now
         for worker in self.busy:
             job = worker.job
             assert job is not None
-            if worker.pipe in ready:
+            worker.silence += elapsed
+            if not ready.isdisjoint(worker.sources):
                 yield job, self._receive(worker)
-            elif time.monotonic() - worker.last_heartbeat > self.heartbeat_timeout:
+            elif worker.silence > (timeout := self._timeout(worker)):
                 self._terminate(worker)
-                error = f"no sign of life for {self.heartbeat_timeout:.0f} s"
+                error = f"no sign of life for {timeout:.0f} s"
                 yield job, Failed(outcome="timeout", error=error, details=error, is_retryable=True)
+
+    def _timeout(self, worker: Worker) -> float:
+        """The seconds of silence after which a worker counts as hung: those of its suite, or of all of its time."""
+        if not isinstance(worker.job, TrainRequest):
+            return self.heartbeat_timeout
+        limits = worker.job.limits
+        timeout = self.heartbeat_timeout if limits.heartbeat_timeout is None else limits.heartbeat_timeout
+        if limits.heartbeat_timeout is not None and not worker.has_begun:
+            timeout = max(timeout, START_TIMEOUT)
+        if limits.max_seconds is None or not worker.has_begun:
+            return timeout
+        return min(timeout, limits.max_seconds * len(worker.job.cohort.trials) + LATE_GRACE)
 
     def _receive(self, worker: Worker) -> Progress | Answer:
         try:
+            if not worker.pipe.poll():
+                raise EOFError
             message: Progress | Answer = worker.pipe.recv()
         except (EOFError, OSError):
             if isinstance(worker.process, Launched):
                 worker.process.join(LAUNCHER_GRACE)
             self._terminate(worker)
-            if isinstance(worker.process, Launched):
-                return worker.process.cause()
-            error = _exit_error(worker.process.exitcode)
-            return Failed(outcome="crashed", error=error, details=error, is_retryable=True)
-        worker.last_heartbeat = time.monotonic()
+            return _with_oom(self._cause(worker), worker)
+        worker.silence, worker.has_begun = 0.0, True
         if not isinstance(message, Progress):
             worker.job = None
         if isinstance(message, Failed) and message.is_worker_broken:
             self._terminate(worker)
         return message
 
+    def _cause(self, worker: Worker) -> Failed | UserErrorReply:
+        if isinstance(worker.process, Launched):
+            return worker.process.cause()
+        error = _exit_error(worker.process.exitcode)
+        return Failed(outcome="crashed", error=error, details=error, is_retryable=True)
+
     def _terminate(self, worker: Worker) -> None:
+        if isinstance(worker.process, BaseProcess) and worker.process.pid is not None:
+            end(worker.process.pid)
+            worker.process.join(END_GRACE)
         worker.process.kill()
         worker.process.join()
         worker.pipe.close()
@@ -124,7 +166,10 @@ class Pool:
                 continue
 
     def kill(self) -> None:
-        """End all workers at once; what they saved stays."""
+        """End all workers at once, with all that they have started; what they saved stays."""
+        for worker in self.workers:
+            if worker.process.pid is not None:
+                end(worker.process.pid)
         for worker in list(self.workers):
             self._terminate(worker)
 
@@ -138,7 +183,7 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     os.environ.update(WORKER_ENV)
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
-        context.set_forkserver_preload([WORKER])
+        context.set_forkserver_preload([FORK_SERVER, WORKER])
         with process_start_errors(), blocked_signals():
             forkserver.ensure_running()
 
@@ -166,6 +211,7 @@ def ranks_of(size: int, stop: Callable[[], bool]) -> Iterator[Pool]:
     # Under torchrun, a rank may have done its share while others are at theirs.
     timeout = math.inf if under_torchrun else RANKS_HEARTBEAT_TIMEOUT
     pool = Pool(1, lambda: Worker(*launch(size, stop)), heartbeat_timeout=timeout)
+    pool.is_replaceable = not under_torchrun
     try:
         yield pool
     finally:
@@ -208,12 +254,21 @@ def blocked_signals() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, gpu: str | None) -> None:
-    """Run a worker. It is imported there, so that this process never loads torch."""
+    """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
+    keep()
     if gpu is not None:
         os.environ[VISIBLE] = gpu
     from harness.execution.worker import serve
 
     serve(pipe)
+
+
+def _with_oom(cause: Failed | UserErrorReply, worker: Worker) -> Failed | UserErrorReply:
+    """The cause, which is a lack of memory where the system has killed processes for that in the meantime."""
+    if isinstance(cause, Failed) and "SIGKILL" in cause.error and count_oom_kills() > worker.oom_kills:
+        error = "the system has killed the worker because memory ran out"
+        return Failed(outcome="oom", error=error, details=cause.details, is_retryable=False)
+    return cause
 
 
 def _exit_error(exit_code: int | None) -> str:

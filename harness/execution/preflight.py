@@ -34,6 +34,7 @@ from harness.execution.cohort_size import (
     timed,
     tune_cohort_size,
 )
+from harness.execution.containment.process_state import preserved
 from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.nn.init import INITS
@@ -71,9 +72,10 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         lookup(INITS, init, "init")
     names = dict.fromkeys(trials[0].dataset for trials in shapes.values())
     datasets = {name: _checked_dataset(name, suite) for name in names}
-    estimates = {
-        key: dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers) for key, trials in shapes.items()
-    }
+    estimates = {}
+    for key, trials in shapes.items():
+        with preserved():  # a model may change what the next one is built with
+            estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():

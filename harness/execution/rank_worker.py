@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 
 from harness.ensemble.distributed import DistContext
+from harness.execution.containment.keeper import end_with_parent
 from harness.execution.messages import (
     Answer,
     DistributedBatch,
@@ -36,7 +37,7 @@ from harness.execution.messages import (
     UserErrorReply,
 )
 from harness.execution.pool import TERM_SIGNALS, WORKER_ENV
-from harness.execution.torchrun import EXIT_MARKER, die_with_parent, is_secondary_failure, torchrun_process
+from harness.execution.torchrun import EXIT_MARKER, is_secondary_failure, torchrun_process
 from harness.execution.worker import do_job, listen
 
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
@@ -47,7 +48,7 @@ STOP_POLL_SECONDS = 0.5  # between two looks at whether another rank was told to
 
 def rank_main(arguments: list[str]) -> None:
     """Be the launcher, or a rank."""
-    die_with_parent()
+    end_with_parent(os.getppid())
     if arguments[0] == "launch":
         from torch.distributed.run import main as launcher
 

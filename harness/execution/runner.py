@@ -108,7 +108,7 @@ def train_requests(
     work = {shape: estimate.work for shape, estimate in preflight.estimates.items()}
     path, root, telemetry = suite.path.resolve(), results_dir.root.resolve(), telemetry_of(preflight)
     return [
-        TrainRequest(suite=path, cohort=cohort, root=root, telemetry=telemetry)
+        TrainRequest(suite=path, cohort=cohort, root=root, telemetry=telemetry, limits=suite.suite.limits)
         for cohort in longest_first(plan.pending, work)
     ]
 

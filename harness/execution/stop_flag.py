@@ -1,6 +1,7 @@
 """How a run is stopped: by a signal, by Ctrl-C, or because its time is up."""
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,13 @@ class RunAborted(BaseException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def abort(number: int, _: FrameType | None) -> None:
+    """A handler of signals for what saves nothing on its way: end it at once."""
+    interrupt = number == signal.SIGINT
+    reason = "stopped by Ctrl-C" if interrupt else f"stopped by {signal.Signals(number).name}"
+    raise RunAborted(f"{reason}; the same command goes on", INTERRUPTED if interrupt else TEMPORARY)
 
 
 class StopFlag:
@@ -60,8 +68,12 @@ def stopping(budget: float | None) -> Iterator[StopFlag]:
     """Listen for signals, and watch the clock, for as long as a run lasts.
 
     A signal that is ignored when the run starts stays ignored: nohup does that to the hang-up of a session that ends.
+    In a thread that is not the first, no signal arrives: it is left to the program that has started the thread.
     """
     flag = StopFlag(budget)
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
     numbers = [number for number in TERM_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, flag.on_signal) for number in (signal.SIGINT, *numbers)}
     try:

@@ -6,7 +6,6 @@ The supervisor is connected to the first rank by a socket in a folder that is it
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -19,15 +18,17 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from harness.errors import MachineError
+from harness.execution.containment.keeper import CAN_KEEP, END_GRACE, end
 from harness.execution.messages import Failed, UserErrorReply
 from harness.storage.records import NO_RESULT
 
 LAUNCHES = 3  # before a launch that fails counts as something that this machine can't do
 LAUNCH_WAIT = 300.0  # seconds for a launch on a busy machine
-SHUTDOWN = 3  # seconds that ranks have to end before they are killed
+SHUTDOWN = 3  # seconds that the other ranks have to end when one has died
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # that the launcher passes on: ranks that it forgets would train on
 EXIT_MARKER = "harness: this rank ends: "  # in the log, before what went wrong on a rank
-RANKS = "harness.execution.rank_worker"
+RANKS = [sys.executable, "-m", "harness.execution.rank_worker"]
+KEEPER = [sys.executable, "-m", "harness.execution.containment.keeper"]
 TORCHRUN_VARIABLES = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE")
 LOOPBACK = ("lo", "lo0")  # on Linux, on macOS
 
@@ -38,13 +39,24 @@ class Launched:
     def __init__(self, command: list[str], log: IO[bytes]) -> None:
         self._log, self._final_tail = log, ""
         self._process = subprocess.Popen(
-            command,
+            [*KEEPER, str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which decides
             env=launch_environment(os.environ),
         )
+        self._pidfd = os.fdopen(os.pidfd_open(self._process.pid), "rb", buffering=0) if CAN_KEEP else None
+
+    @property
+    def sentinel(self) -> IO[bytes] | None:
+        """Readable when the process has ended, where the system has such a thing."""
+        return self._pidfd
+
+    @property
+    def pid(self) -> int:
+        """The process that keeps the launcher."""
+        return self._process.pid
 
     @property
     def exitcode(self) -> int | None:
@@ -52,13 +64,14 @@ class Launched:
         return self._process.poll()
 
     def kill(self) -> None:
-        """End all ranks. The launcher waits for them, so that none is left as a zombie."""
-        self._process.terminate()
-        try:
-            self._process.wait(2 * SHUTDOWN + 4)
-        except subprocess.TimeoutExpired:
-            self._process.kill()  # the ranks follow: see die_with_parent
+        """End the launcher, all ranks, and what they have started."""
+        if self._process.poll() is None:
+            end(self._process.pid)
+            self.join(END_GRACE)
+            self._process.kill()
             self._process.wait()
+        if self._pidfd is not None:
+            self._pidfd.close()
         if not self._log.closed:
             self._final_tail = self._read()
             self._log.close()
@@ -159,7 +172,7 @@ def launch(size: int, stop: Callable[[], bool]) -> tuple[Launched, Connection]:
 
 def _command(size: int, address: str) -> list[str]:
     if torchrun_process() is not None:  # the other ranks are there already; the new process is the first one
-        return [sys.executable, "-m", RANKS, address]
+        return [*RANKS, address]
     options = [
         "--standalone",
         "--local-addr=127.0.0.1",
@@ -167,7 +180,7 @@ def _command(size: int, address: str) -> list[str]:
         "--max-restarts=0",
         f"--shutdown-timeout={SHUTDOWN}",
     ]
-    return [sys.executable, "-m", RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", "-m", RANKS, address]
+    return [*RANKS, "launch", *options, f"--signals-to-handle={SIGNALS}", *RANKS[1:], address]
 
 
 def _accept(listening: socket.socket, launched: Launched, stop: Callable[[], bool]) -> Connection | None:
@@ -185,11 +198,3 @@ def _accept(listening: socket.socket, launched: Launched, stop: Callable[[], boo
             continue
         return Connection(accepted.detach())
     return None
-
-
-def die_with_parent() -> None:
-    """Let the system end this process when its parent is gone, however that went; Linux alone can."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -39,6 +39,10 @@ SAVE_SHARE = 20
 REPORT_EVERY = 0.5  # seconds between two reports of progress
 
 
+class TimeLimitError(Exception):
+    """A cohort has taken longer than its suite allows."""
+
+
 @dataclass(slots=True)
 class Clock:
     """How a cohort's time was spent, over all its attempts."""
@@ -74,6 +78,8 @@ def train_cohort(
     for reason in rejected:
         yield Progress(done=0.0, note=f"{reason}; not used")
     saved_at = reported_at = time.monotonic()
+    yield Progress(done=start / state.steps)
+    limit = None if request.limits.max_seconds is None else request.limits.max_seconds * len(trials)
     save_seconds, pauses = 0.0, {*state.eval_steps, *state.probe_steps}
     for event in train(state, start):
         step = event.step
@@ -83,13 +89,19 @@ def train_cohort(
         if event.note:
             yield Progress(done=step / state.steps, note=event.note)
         is_due = clock.last - saved_at > max(SAVE_EVERY, SAVE_SHARE * save_seconds) and step < state.steps
-        must_stop, must_save = ranks.all_reduce_any(stop(), is_due and ranks.rank == 0)
-        if must_stop or must_save:
+        is_late = limit is not None and sum(clock.seconds.values()) > limit and step < state.steps
+        is_first = ranks.rank == 0
+        must_stop, must_save, must_end = ranks.all_reduce_any(stop(), is_due and is_first, is_late and is_first)
+        if must_stop or must_save or must_end:
             scatter_into(state, event.active)
         if must_stop:
             _save(state, results_dir, metadata, step, clock)
             yield Stopped()
             return
+        if must_end:
+            _save(state, results_dir, metadata, step, clock)
+            seconds = request.limits.max_seconds
+            raise TimeLimitError(f"max_seconds={seconds:g} of the suite are over at step {step} of {state.steps}")
         if clock.last - reported_at > REPORT_EVERY:
             reported_at = clock.last
             yield Progress(done=step / state.steps, failed=_not_finite(state))

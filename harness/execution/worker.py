@@ -7,6 +7,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import torch
@@ -14,6 +15,9 @@ import torch.fx.experimental.symbolic_shapes  # sympy and all: the first gradien
 
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import HarnessError
+from harness.execution.containment.machine_limits import is_blameless, machine_limit
+from harness.execution.containment.memory import limited_memory
+from harness.execution.containment.process_state import preserved
 from harness.execution.environment import inspect
 from harness.execution.messages import (
     Answer,
@@ -27,9 +31,9 @@ from harness.execution.messages import (
     UserErrorReply,
 )
 from harness.execution.preflight import preflight
-from harness.execution.train import train_cohort
+from harness.execution.train import TimeLimitError, train_cohort
 
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # what torch's RuntimeErrors say
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")  # what torch's RuntimeErrors say
 
 
 def serve(connection: Connection) -> None:
@@ -65,7 +69,7 @@ def do_job(
     passing: tuple[type[Exception], ...] = (),
 ) -> Iterator[Progress | Answer]:
     """Progress as it comes, and at last the answer; what a job raises becomes an answer too, but for `passing`."""
-    with warnings.catch_warnings(record=True) as caught:
+    with preserved(), warnings.catch_warnings(record=True) as caught:
         try:
             for message in _messages(job, stop, ranks):
                 yield from _determinism_notes(caught)
@@ -74,8 +78,13 @@ def do_job(
             raise
         except HarnessError as error:
             yield UserErrorReply(error_type=type(error).__name__, error=str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (a model of a suite's own may raise anything)
-            yield failed(error)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 (a model of a suite's own may raise anything)
+            if is_blameless(error):
+                yield UserErrorReply(error_type="MachineError", error=machine_limit(error, str(error)) or str(error))
+            else:
+                yield _with_limit(failed(error), job)
 
 
 def _messages(job: Job, stop: Callable[[], bool], ranks: DistContext) -> Iterator[Progress | Answer]:
@@ -85,23 +94,52 @@ def _messages(job: Job, stop: Callable[[], bool], ranks: DistContext) -> Iterato
         case InspectRequest():
             yield inspect()
         case TrainRequest():
-            yield from train_cohort(job, stop=stop, ranks=ranks)
+            trial = job.cohort.trials[0]
+            max_mb = job.limits.max_memory_mb
+            with limited_memory(None if max_mb is None else max_mb * len(job.cohort.trials), trial.device):
+                yield from train_cohort(job, stop=stop, ranks=ranks)
         case _:
             raise AssertionError(f"{type(job).__name__} is a job of ranks")
 
 
 def failed(error: BaseException) -> Failed:
     """The answer to a job that raised."""
-    line = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    if isinstance(error, TimeLimitError):
+        return Failed(outcome="timeout", error=str(error), details=str(error), is_retryable=False, is_final=True)
+    line = error_line(error)
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in line for text in OUT_OF_MEMORY)
     return Failed(
         outcome="oom" if is_memory else "crashed",
         error=line,
-        details="".join(traceback.format_exception(error)),
+        details=_traceback(error),
         is_retryable=False,
         # After any other error of the device, no later call to it can be trusted.
         is_worker_broken=isinstance(error, torch.AcceleratorError) and not is_memory,
     )
+
+
+def error_line(error: BaseException) -> str:
+    """The error in one line; its own text may fail."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 (a model of a suite's own may raise anything)
+        text = "(its text can't be made)"
+    return " ".join(f"{type(error).__name__}: {text}".split())[:500]
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 (of an error that a suite has made)
+        return "".join([*traceback.format_tb(error.__traceback__), error_line(error)])
+
+
+def _with_limit(failure: Failed, job: Job) -> Failed:
+    """The failure, with the limit that the suite has set where that may be its reason."""
+    limit = job.limits.max_memory_mb if isinstance(job, TrainRequest) else None
+    if failure.outcome != "oom" or limit is None:
+        return failure
+    return replace(failure, error=f"{failure.error} (the suite sets max_memory_mb={limit:g})")
 
 
 def free_memory() -> None:

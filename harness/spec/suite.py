@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import SuiteError
 from harness.spec.claim import Claim, is_number
+from harness.spec.limits import Limits
 from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
@@ -27,6 +28,7 @@ class Suite:
     the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy
     ends under `target_accuracy` is below_target. `save_models` keeps the weights of the last epoch and of the best. A
     model or a dataset may be a function of the suite's own. A list of `probes` is no axis: all are taken of each trial.
+    `max_seconds` and `max_memory_mb` are limits of each trial; after `heartbeat_timeout` silent seconds it has hung.
     """
 
     grids: tuple[Grid, ...]
@@ -36,6 +38,7 @@ class Suite:
     target_accuracy: float | None
     only_if: Callable[[Trial], bool]
     save_models: bool
+    limits: Limits
 
     def __init__(
         self,
@@ -46,6 +49,9 @@ class Suite:
         also: Iterable[Mapping[str, Any]] = (),
         only_if: Callable[[Trial], bool] = lambda trial: True,
         save_models: bool = False,
+        max_seconds: float | None = None,
+        max_memory_mb: float | None = None,
+        heartbeat_timeout: float | None = None,
         **axes: Any,
     ) -> None:
         if target_accuracy is not None and not (is_number(target_accuracy) and 0 < target_accuracy <= 1):
@@ -54,6 +60,7 @@ class Suite:
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
         if not isinstance(save_models, bool):
             raise SuiteError(f"save_models must be True or False, got {save_models!r}")
+        limits = Limits(max_seconds=max_seconds, max_memory_mb=max_memory_mb, heartbeat_timeout=heartbeat_timeout)
         claims = _as_members("claims", claims, Claim, "made by Claim.better and its like")
         also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
         functions: dict[str, Callable[..., Any]] = {}
@@ -62,7 +69,7 @@ class Suite:
         compare = compare if compare is not None else _default_compare(grids)
         if compare not in axis_types():
             canonical(str(compare), None)
-        values = (grids, functions, claims, compare, target_accuracy, only_if, save_models)
+        values = (grids, functions, claims, compare, target_accuracy, only_if, save_models, limits)
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
 

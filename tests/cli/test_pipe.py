@@ -2,8 +2,7 @@
 
 import pytest
 
-from harness import cli
-from harness.cli import main
+from harness.cli import dispatch, main
 
 
 @pytest.mark.parametrize(
@@ -13,6 +12,8 @@ def test_work_that_a_closed_pipe_cuts_off_does_not_count_as_done(monkeypatch, wo
     def do(_):
         raise BrokenPipeError(32, "the reader has gone away")
 
-    monkeypatch.setattr(cli, "parse", lambda words: type("Options", (), {"verb": words[0], "do": staticmethod(do)}))
-    monkeypatch.setattr(cli, "discard", lambda number: None)
+    monkeypatch.setattr(
+        dispatch, "parse", lambda words: type("Options", (), {"verb": words[0], "do": staticmethod(do)})
+    )
+    monkeypatch.setattr(dispatch, "discard", lambda number: None)
     assert main(words) == code

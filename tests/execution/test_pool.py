@@ -149,7 +149,35 @@ def test_a_cohort_waits_for_as_many_cores_as_it_has_threads(tmp_path, size, runn
     busy = Pool(size, lambda: pytest.fail("no worker is needed"))
     for threads in running:
         busy.workers.append(Worker(None, None, job((replace(BASE, threads=threads),), tmp_path)))
-    assert has_room(busy, Cohort((replace(BASE, threads=asked),))) == room
+    assert has_room(busy, job((replace(BASE, threads=asked),), tmp_path)) == room
+
+
+def test_a_confirmation_waits_until_it_is_alone_and_others_wait_for_it(tmp_path):
+    plain, confirmation = job(TRIALS[:1], tmp_path), replace(job(TRIALS[1:2], tmp_path), is_confirmation=True)
+    for running, asked in ((plain, confirmation), (confirmation, plain), (confirmation, confirmation)):
+        busy = Pool(4, lambda: pytest.fail("no worker is needed"))
+        assert has_room(busy, asked)
+        busy.workers.append(Worker(None, None, running))
+        assert not has_room(busy, asked)
+
+
+def test_a_trial_that_fails_beside_others_and_not_alone_has_not_failed(tmp_path):
+    request, tried = job(TRIALS[:1], tmp_path), []
+    for answer in (CRASH, Finished(failed=())):
+        tried.append(request.is_confirmation)
+        event, again = follow_up(request, answer)
+        request = again[0] if again else request
+    assert tried == [False, True]
+    assert event.done == 1
+    assert not ResultsDir(tmp_path).records.exists()
+
+
+def test_a_limit_of_the_suite_ends_every_trial_of_a_cohort_without_another_try(tmp_path):
+    late = Failed(outcome="timeout", error="max_seconds=3", details="", is_retryable=False, is_final=True)
+    event, again = follow_up(job(TRIALS, tmp_path), late)
+    assert (event.done, again) == (1.0, [])
+    outcomes = {read_record(ResultsDir(tmp_path).record(trial.key)).outcome for trial in TRIALS}
+    assert outcomes == {"timeout"}
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +257,7 @@ def test_a_worker_that_says_nothing_for_too_long_is_a_timeout():
         made.append((process, theirs))
         return Worker(process, ours)
 
-    pool = Pool(1, start, heartbeat_timeout=-1.0)
+    pool = Pool(1, start, heartbeat_timeout=-1.0)  # a silence of zero seconds is longer
     pool.submit(InspectRequest())
     ((_, failure),) = list(pool.events(0.0))
     assert failure.outcome == "timeout"

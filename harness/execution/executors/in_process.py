@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import threadpoolctl
 
@@ -35,7 +35,8 @@ class InProcessExecutor:
             if world_size > 1 and not self.stop():
                 yield from skip(group, f"needs {world_size} ranks, and --executor in-process has one; leave it out")
                 continue
-            waiting = deque(group)
+            # There is no other worker to confirm a failure in.
+            waiting = deque(replace(request, is_confirmation=True) for request in group)
             while waiting and not self.stop():
                 request = waiting.popleft()
                 for message in self._do(request):

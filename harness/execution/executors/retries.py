@@ -33,30 +33,43 @@ def follow_up(request: TrainRequest, answer: Progress | Answer) -> tuple[Event, 
 
 
 def _after_failure(request: TrainRequest, failure: Failed) -> tuple[Event, list[TrainRequest]]:
-    """Try a cohort whose worker died again; bisect one that raised, down to the trial that makes it fail."""
+    """Try a cohort whose worker died again; bisect one that raised, down to the trial that makes it fail.
+
+    What else has happened in its worker may have made it fail, so it is tried once more before that is recorded.
+    """
     trials = request.cohort.trials
     log = _write_log(request, failure)
-    subject = f"{len(trials)} trials together" if len(trials) > 1 else f"trial {trials[0].key}"
-    if failure.is_retryable and request.attempt < MAX_ATTEMPTS:
+    if failure.is_final:
+        _write_failures(request, failure)
+        note = f"{_subject(request)}: {failure.outcome}: {failure.error} ({log})"
+        return Event(keys=tuple(trial.key for trial in trials), done=1.0, note=note), []
+    subject = _subject(request)
+    if failure.is_retryable and request.attempt < MAX_ATTEMPTS and not request.is_confirmation:
         event = Event(note=f"{subject}: {failure.error}; trying again ({log})")
         return event, [replace(request, attempt=request.attempt + 1)]
     if len(trials) > 1:
         event = Event(note=f"{subject}: {failure.error}; bisecting the cohort ({log})")
         return event, [replace(request, cohort=half, attempt=1) for half in request.cohort.halves()]
-    _write_failure(request, failure)
+    if not request.is_confirmation:
+        event = Event(note=f"{subject}: {failure.error}; trying once more, alone in a new worker ({log})")
+        return event, [replace(request, attempt=request.attempt + 1, is_confirmation=True)]
+    _write_failures(request, failure)
     return Event(keys=(trials[0].key,), done=1.0, note=f"{subject}: {failure.outcome}: {failure.error} ({log})"), []
 
 
-def _write_failure(request: TrainRequest, failure: Failed) -> None:
-    (trial,) = request.cohort.trials
-    record = Record(
-        key=trial.key,
-        trial=trial.content,
-        outcome=failure.outcome,
-        telemetry={**request.telemetry, "cohort_size": 1, "attempts": request.attempt},
-        error=failure.error,
-    )
-    write_record(ResultsDir(request.root), record)
+def _subject(request: TrainRequest) -> str:
+    trials = request.cohort.trials
+    return f"{len(trials)} trials together" if len(trials) > 1 else f"trial {trials[0].key}"
+
+
+def _write_failures(request: TrainRequest, failure: Failed) -> None:
+    trials = request.cohort.trials
+    telemetry = {**request.telemetry, "cohort_size": len(trials), "attempts": request.attempt}
+    for trial in trials:
+        record = Record(
+            key=trial.key, trial=trial.content, outcome=failure.outcome, telemetry=telemetry, error=failure.error
+        )
+        write_record(ResultsDir(request.root), record)
 
 
 def _write_log(request: TrainRequest, failure: Failed) -> Path:

@@ -21,7 +21,6 @@ from harness.execution.messages import (
     UserErrorReply,
 )
 from harness.execution.pool import STOP_GRACE, Pool, pool_of
-from harness.spec.cohorts import Cohort
 
 POLL_SECONDS = 0.2  # seconds between two looks at whether to stop
 
@@ -71,18 +70,23 @@ def execute(pool: Pool, requests: Iterable[TrainRequest], stop: Callable[[], boo
                 kill_at = time.monotonic() + STOP_GRACE
             elif time.monotonic() > kill_at:
                 pool.kill()
-        while waiting and has_room(pool, waiting[0].cohort):
+        while waiting and has_room(pool, waiting[0]):
             pool.submit(waiting.popleft())
         for job, message in pool.events(POLL_SECONDS):
             assert isinstance(job, TrainRequest)
             event, again = follow_up(job, message)
-            waiting.extendleft(reversed(again))
+            waiting.extendleft(reversed([request for request in again if not request.is_confirmation]))
+            waiting.extend(request for request in again if request.is_confirmation)
             yield event
 
 
-def has_room(pool: Pool, cohort: Cohort) -> bool:
-    """Whether the cohort's threads have cores to run on, as far as there are so many."""
-    taken = sum(worker.job.cohort.trials[0].threads for worker in pool.busy if isinstance(worker.job, TrainRequest))
+def has_room(pool: Pool, request: TrainRequest) -> bool:
+    """Whether the cohort's threads have cores to run on, as far as there are so many; a confirmation runs alone."""
+    jobs = [worker.job for worker in pool.busy if isinstance(worker.job, TrainRequest)]
+    if jobs and (request.is_confirmation or any(job.is_confirmation for job in jobs)):
+        return False
+    cohort = request.cohort
+    taken = sum(job.cohort.trials[0].threads for job in jobs)
     return pool.free > 0 and (not taken or taken + cohort.trials[0].threads <= pool.size)
 
 

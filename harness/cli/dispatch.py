@@ -1,0 +1,38 @@
+"""A verb found and done, and what its errors come to."""
+
+import errno
+import sys
+from collections.abc import Sequence
+
+from harness.cli.options import parse
+from harness.cli.streams import discard, print_error
+from harness.errors import HarnessError, MachineError
+from harness.execution.stop_flag import INTERRUPTED
+
+PIPE_CLOSED = 128 + 13  # what a shell makes of SIGPIPE
+READING = ("compare", "plan", "show", "status")  # verbs that have nothing left to do when nobody reads on
+
+
+def dispatch(arguments: Sequence[str] | None) -> int:
+    """Do what the arguments say; return the exit code."""
+    verb = ""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        verb = options.verb
+        exit_code: int = options.do(options)
+        print(end="", flush=True)
+        return exit_code
+    except HarnessError as error:
+        print_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        print_error("stopped by Ctrl-C")
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        discard(sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader of our output (`| head`) has seen enough
+            return 0 if verb in READING else PIPE_CLOSED
+        print_error(f"can't write: {error.strerror}; make room")
+        return MachineError.exit_code

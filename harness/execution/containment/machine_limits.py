@@ -1,0 +1,44 @@
+"""Errors that say what this machine lacks: no trial is to blame for them, nor is this project."""
+
+import errno
+import sys
+
+LIMITS = {  # errno -> what this machine lacks, and what to do
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOMEM: "there is not enough memory (ulimit -v, or the limit of a container)",
+    errno.EAGAIN: "no more processes or threads can be started; raise the limit (ulimit -u)",
+    errno.ENOSPC: "a disk is full; make room",
+    errno.EDQUOT: "the quota of a disk is used up; make room",
+    errno.EROFS: "a file system can only be read",
+    errno.EACCES: "a file may not be read or written",
+    errno.EIO: "a disk can't be read or written",
+    errno.ESTALE: "a network file system has lost a file",
+}
+BLAMELESS = {errno.EAGAIN, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ESTALE}  # that no model causes
+
+
+def machine_limit(error: BaseException, text: str) -> str | None:
+    """What this machine lacks, where that is the reason of an error with this text; None where it is not."""
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "harness":
+        return (
+            f"the package {error.name!r} is not installed for {sys.executable}; install all with: pip install harness"
+        )
+    if isinstance(error, MemoryError):
+        return LIMITS[errno.ENOMEM]
+    if isinstance(error, OSError) and error.errno in LIMITS:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror}: {LIMITS[error.errno]}"
+    if "can't start new thread" in text:
+        return LIMITS[errno.EAGAIN]
+    if isinstance(error, ImportError) and ("Cannot allocate memory" in text or "failed to map segment" in text):
+        return LIMITS[errno.ENOMEM]
+    if isinstance(error, ImportError) and "Too many open files" in text:
+        return LIMITS[errno.EMFILE]
+    return None
+
+
+def is_blameless(error: BaseException) -> bool:
+    """Whether a trial that raised this error is not to blame: the same would meet any other."""
+    is_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    return is_thread or (isinstance(error, OSError) and error.errno in BLAMELESS)

@@ -1,0 +1,67 @@
+"""What nobody has foreseen: one line, exit code 70, and a log with the traceback; limits of the machine are named."""
+
+import errno
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.cli.faults import report_fault
+from harness.execution.stop_flag import RunAborted
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+class Odd(BaseException):
+    """No Exception."""
+
+
+@pytest.mark.parametrize("error", [KeyError("suite.json"), Mute(), Odd("two\nlines \x1b[31m"), RecursionError("deep")])
+def test_a_surprise_is_one_line_and_a_log(monkeypatch, capsys, tmp_path, error):
+    def surprised(_):
+        raise error
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("harness.cli.verbs.status.status", surprised)
+    assert main(["status", "suites/circles"]) == 70
+    said = capsys.readouterr().err
+    assert said.startswith(f"harness: a fault of the harness: {type(error).__name__}")
+    assert len(said.splitlines()) == 1
+    assert "\x1b" not in said
+    (log,) = tmp_path.iterdir()
+    assert str(log) in said
+    assert "in surprised" in log.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ModuleNotFoundError("No module named 'pandas'", name="pandas"), 4, "package 'pandas' is not installed"),
+        (MemoryError(), 4, "not enough memory"),
+        (OSError(errno.EMFILE, "Too many open files", "x"), 4, "ulimit -n"),
+        (RuntimeError("can't start new thread"), 4, "ulimit -u"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), 4, "not enough memory"),
+        (RunAborted("stopped by SIGTERM", 75), 75, "stopped by SIGTERM"),
+    ],
+)
+def test_a_limit_of_the_machine_is_named_with_what_to_do(capsys, error, code, said):
+    assert report_fault(error) == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_fault_that_can_not_even_be_logged_is_told(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "none")
+    assert report_fault(KeyError("x")) == 70
+    assert "a fault of the harness: KeyError: 'x'" in capsys.readouterr().err
+
+
+def test_an_exit_that_argparse_asks_for_is_no_fault(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "usage" in capsys.readouterr().out
