@@ -65,7 +65,7 @@ def test_the_executors_of_the_command_line_are_those_that_there_are():
 def test_training_in_this_process_gives_the_same_bytes_as_workers(finished, harness, change):
     harness.suite(TINY.replace(*change))
     ran = harness("run", "tiny", *IN_PROCESS)
-    assert (ran.code, "slower: with threads=2" in ran.err) == (0, "threads" in change[1])
+    assert (ran.code, ran.err) == (0, "")
     if change == ("", ""):
         assert harness.tables() == finished.tables()
     else:

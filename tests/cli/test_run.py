@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import TINY, CommandLine
 
-SLOW_ENOUGH = TINY.replace("steps=12", "steps=1500").replace("mlp-16", "mlp-64x3").replace("1e30", "1.0")
+SLOW_ENOUGH = TINY.replace("steps=12", "steps=1500").replace("mlp-16", "resmlp-64x3").replace("1e30", "1.0")
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_a_run_yields_what_happens_and_its_result_last(run, capsys):
     assert ended == Counter(keys)
     assert list(result.trials["key"]) == keys
     assert result.report.is_file()
-    assert run.calls == {"preflight": 1, "cohorts": 2}
+    assert run.calls == {"preflight": 1, "cohorts": 6}
     assert capsys.readouterr() == ("", "")
 
 
@@ -98,9 +98,9 @@ def test_a_selection_that_matches_nothing_leaves_no_folder(run):
 def test_only_trains_what_is_selected_and_the_rest_later(run):
     *_, result = run(only={"norm": frozenset({"none"})})
     assert list(result.trials["norm"]) == ["none"] * 3
-    assert run.calls["cohorts"] == 1
+    assert run.calls["cohorts"] == 3
     *_, result = run()
-    assert (len(result.trials), run.calls["cohorts"]) == (6, 1)
+    assert (len(result.trials), run.calls["cohorts"]) == (6, 3)
 
 
 def test_another_environment_is_named(run):
@@ -118,7 +118,7 @@ def test_fresh_archives_earlier_results_and_trains_all_again(run):
     note, *_ = run(fresh=True)
     (archived,) = (run.folder / "results").glob("tiny.*")
     assert note.note == f"earlier results are kept in {archived}"
-    assert run.calls["cohorts"] == 2
+    assert run.calls["cohorts"] == 6
     for folder in (archived, run.folder / "results/tiny"):
         pd.testing.assert_frame_equal(pd.read_csv(folder / "trials.csv"), before)
 
