@@ -120,6 +120,48 @@ def test_so_they_are_in_single_precision_as_far_as_its_numbers_go(batch):
             assert_trains_and_evaluates_as_the_modules(models, shape, max(batch, 3), seed=batch, tolerance=2e-3)
 
 
+WHOLE_NUMBERS = {  # sums of small whole numbers have no rounding, in whatever order; many of them are equal
+    "vectors": ((7,), lambda: [nn.Linear(7, 20), nn.ReLU(), nn.Linear(20, 9), nn.ReLU(), nn.Linear(9, 3)]),
+    "signals": ((2, 11), lambda: [nn.Conv1d(2, 6, 3, padding=1), nn.MaxPool1d(3), nn.ReLU(), FLAT(), nn.Linear(18, 3)]),
+    "images": (
+        (3, 7, 6),
+        lambda: [
+            nn.Conv2d(3, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 4, (2, 1)),
+            nn.MaxPool2d((1, 2)),
+            FLAT(),
+            nn.Linear(8, 2),
+        ],
+    ),
+}
+
+
+def assert_exact_in_single_precision(name, batch):
+    """To the bit, so that also what jumps, an activation or the winner of a pool, is that of torch."""
+    shape, layers = WHOLE_NUMBERS[name]
+    rng = torch.Generator().manual_seed(batch)
+    model = nn.Sequential(*layers())
+    for weight in model.parameters():
+        weight.data = torch.randint(-1, 2, weight.shape, generator=rng).float()
+    x = torch.randint(-2, 3, (batch, *shape), generator=rng).float()
+    fused, expected = compiled([model], shape), model(x)
+    towards = torch.randint(-1, 2, expected.shape, generator=rng).float()
+    expected.backward(towards)
+    assert expected.detach().unique().numel() < 200, "too many different numbers for ties"
+    out, grads = fused.gradients(x, shared=True, loss_fn=lambda out: (out.clone(), towards.T.unsqueeze(0)))
+    assert torch.equal(out[0].T, expected)
+    for weight_name, weight in model.named_parameters():
+        assert torch.equal(grads[weight_name][0], weight.grad), weight_name
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", WHOLE_NUMBERS)
+def test_whole_numbers_are_exact_in_single_precision(name, batch):
+    assert_exact_in_single_precision(name, batch)
+
+
 @pytest.mark.parametrize("channels", range(1, 41))
 def test_any_number_of_channels(channels):
     norms = [nn.BatchNorm1d(channels), nn.GroupNorm(channels if channels % 2 else 2, channels)]
@@ -292,6 +334,14 @@ def test_half_precision_is_refused(dtype):
         compiled([nn.Linear(5, 3).to(dtype)], (5,))
 
 
+def test_examples_in_another_precision_are_not_read_as_if_they_were_in_that_of_the_weights():
+    fused, x = compiled([nn.Linear(5, 3)], (5,)), torch.randn(4, 5, dtype=torch.float64)
+    with pytest.raises(AssertionError), fused.eval_mode():
+        fused(x, shared=True)
+    with pytest.raises(AssertionError), fused.eval_mode():
+        fused.backend.score(x, torch.zeros(4, dtype=torch.int64))
+
+
 @pytest.mark.parametrize("options", [{"channels_last": True}, {"autocast": torch.bfloat16}], ids=str)
 def test_options_are_left_to_another_backend(options):
     fused = compiled([nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 3))], (1, 6, 6))
@@ -319,9 +369,9 @@ def test_narrower_vectors_compute_the_same(monkeypatch, target):
     if not set(target.features) <= targets.cpu_features():
         pytest.skip("this machine has no such instructions")
     monkeypatch.setattr(build, "best_target", lambda: target)
-    library = build.open_library("double")
-    assert library.target == target
-    monkeypatch.setattr(compiled_module, "load", lambda scalar: library.handle)
+    libraries = {scalar: build.open_library(scalar) for scalar in build.SCALARS}
+    assert all(library.target == target for library in libraries.values())
+    monkeypatch.setattr(compiled_module, "load", lambda scalar: libraries[scalar].handle)
     for name, (shape, layers) in CHAINS.items():
         for batch in (1, 5, 11):
             models = unlike_copies(nn.Sequential(*layers()), 2, seed=len(name))
@@ -329,3 +379,6 @@ def test_narrower_vectors_compute_the_same(monkeypatch, target):
     for seed in range(30):
         model, shape = a_chain(random.Random(seed))
         assert_trains_and_evaluates_as_the_modules(unlike_copies(model, 2, seed), shape, BATCHES[seed % 17], seed)
+    for name in WHOLE_NUMBERS:
+        for batch in (1, 5, 17):
+            assert_exact_in_single_precision(name, batch)

@@ -70,13 +70,14 @@ class CompiledBackend(StackedBackend):
         with torch.no_grad():
             x = x.contiguous()
             losses, output_grad = loss_fn(self._outputs(x, shared=shared, training=True))
+            output_grad = output_grad.contiguous()  # has to outlive the call
             grads = {name: torch.empty_like(weight) for name, weight in self.stack.weights.items()}
             self.call(
                 self.library.harness_backward,
                 self.models(),
                 self.examples(x, shared=shared),
                 ctypes.c_int64(len(x)),
-                ctypes.c_void_p(output_grad.contiguous().data_ptr()),
+                ctypes.c_void_p(output_grad.data_ptr()),
                 pointers([grads[name] for name in self.network.parameters]),
             )
             return losses, grads
@@ -129,6 +130,8 @@ class CompiledBackend(StackedBackend):
     ) -> ExamplesStruct:
         """Examples "N ..." that all models share, or "N M ..."; labels "N" or "M N"; indices "M B" into both."""
         size = self.network.input_size
+        assert x.dtype is next(iter(self.stack.weights.values())).dtype  # nothing else looks at it
+        assert x.is_contiguous()
         return ExamplesStruct(
             x=x.data_ptr(),
             x_example=size if shared else size * self.stack.size,
