@@ -9,6 +9,7 @@ HarnessError
 │   └── BuildError      4  the native library can't be built or loaded; training works without it
 │       └── NoCompilerError  4  there is no C++ compiler
 ├── DamageError         4  a file on disk is not what was written
+│   └── NewerSchemaError 4  a file of a newer version, which stays as it is
 └── GateError           5  all went well, and a condition that --fail-if names is met
 
 A trial that fails to train is a result and never raises.
@@ -65,6 +66,10 @@ class DamageError(HarnessError):
     """A file that is not what was written: truncated, changed or of something else."""
 
     exit_code = 4
+
+
+class NewerSchemaError(DamageError):
+    """A file of a newer version: whole, but not to be read, and never to be overwritten."""
 
 
 class GateError(HarnessError):

@@ -149,6 +149,16 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],
     ),
+    "verify": (
+        "read every checksum of results and name what is damaged",
+        [
+            (
+                "folder",
+                {"type": Path, "metavar": "DIR", "help": "results of a suite, such as results/lr_sweep, or of all"},
+            ),
+            ("--repair", {"action": "store_true", "help": "set aside what is damaged, so that it is made again"}),
+        ],
+    ),
     "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
 }
 TO_COME = {"merge": "joining results of several machines"}

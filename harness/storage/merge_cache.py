@@ -1,6 +1,7 @@
 """What the tables were last merged from, so that ten thousand records are not read again to find that none is new.
 
-A record counts as the same while its file is the same to the file system: size, inode, and times of the last change.
+A record counts as the same while its file is the same to the file system: size, inode, and times of the last change. Of
+the tables, which are what is read, the content counts.
 This cache is disposable: without it all records are read.
 """
 
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from harness.errors import DamageError, MachineError
-from harness.io import dump_checked_json, load_checked_json, write_atomically
+from harness.io import dump_checked_json, load_checked_json, read_bytes, write_atomically
+from harness.storage.csv_files import MAX_TABLE_BYTES
 from harness.storage.records import SCHEMA, Record, ResultsDir
 
 FILE_NAME = ".merged"
@@ -39,7 +41,7 @@ def save_cache(results_dir: ResultsDir, fingerprint: str, records: Mapping[str, 
         write_atomically(
             results_dir.root / FILE_NAME,
             dump_checked_json(
-                {"of": fingerprint, "tables": _table_identities(results_dir, tables), "outcomes": outcomes}
+                {"of": fingerprint, "tables": _table_checksums(results_dir, tables), "outcomes": outcomes}
             ),
         )
 
@@ -48,15 +50,38 @@ def outcomes_if_merged(results_dir: ResultsDir, fingerprint: str, tables: Iterab
     """How each trial ended, where the tables are made from this state and as they were written; else None."""
     try:
         cache = load_checked_json(results_dir.root / FILE_NAME)
-        if (cache["of"], cache["tables"]) == (fingerprint, _table_identities(results_dir, tables)):
+        if (cache["of"], cache["tables"]) == (fingerprint, _table_checksums(results_dir, tables)):
             return dict(cache["outcomes"])
     except (FileNotFoundError, DamageError, KeyError, TypeError, ValueError):
         pass
     return None
 
 
-def _table_identities(results_dir: ResultsDir, names: Iterable[str]) -> dict[str, list[int]]:
-    return {name: _stat_identity((results_dir.root / name).stat(follow_symlinks=False)) for name in names}
+def find_changed_tables(results_dir: ResultsDir, names: Iterable[str]) -> dict[str, bool]:
+    """For each table of the last merge that is there, whether it is no more what was written.
+
+    Empty where the merge is not known.
+    """
+    try:
+        checksums = dict(load_checked_json(results_dir.root / FILE_NAME)["tables"])
+    except (FileNotFoundError, DamageError, KeyError, TypeError, ValueError):
+        return {}
+    changed = {}
+    for name in names:
+        try:
+            changed[name] = _table_checksums(results_dir, [name])[name] != checksums.get(name)
+        except FileNotFoundError:
+            continue
+        except DamageError:
+            changed[name] = True
+    return changed
+
+
+def _table_checksums(results_dir: ResultsDir, names: Iterable[str]) -> dict[str, str]:
+    paths = {name: results_dir.root / name for name in names}
+    return {
+        name: hashlib.sha256(read_bytes(path, max_bytes=MAX_TABLE_BYTES)).hexdigest() for name, path in paths.items()
+    }
 
 
 def _stat_identity(info: os.stat_result) -> list[int]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DamageError, MachineError
+from harness.errors import DamageError, MachineError, NewerSchemaError
 from harness.io import dump_checked_json, load_checked_json, make_folder, write_atomically
 from harness.spec.manifest import Manifest, from_json, to_json
 
@@ -90,11 +90,13 @@ class ResultsDir:
 
 
 def write_record(results_dir: ResultsDir, record: Record) -> None:
-    """Write the record of a trial; a result that stands already is never changed."""
+    """Write the record of a trial; a result that stands already is never changed, nor is one of a newer version."""
     path = results_dir.record(record.key)
     try:
         if read_record(path).outcome == TRAINED:
             return
+    except NewerSchemaError:
+        raise
     except (FileNotFoundError, DamageError):
         pass
     write_atomically(path, dump_checked_json({"schema": SCHEMA, **asdict(record)}))
@@ -161,6 +163,8 @@ def read_records(results_dir: ResultsDir, keys: Iterable[str]) -> tuple[dict[str
             records[key] = read_record(results_dir.record(key))
         except FileNotFoundError:
             continue
+        except NewerSchemaError:
+            raise
         except DamageError as error:
             damaged.append(error)
     return records, damaged
@@ -182,6 +186,10 @@ def read_manifest(results_dir: ResultsDir) -> Manifest | None:
 
 def _require_current_schema(content: dict[str, Any], path: Path) -> dict[str, Any]:
     schema = content.pop("schema", None)
+    if type(schema) is int and schema > SCHEMA:
+        raise NewerSchemaError(
+            f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it"
+        )
     if schema != SCHEMA:
         raise DamageError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it")
     return content

@@ -44,6 +44,20 @@ def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
     assert set(known[0]) == set(KEYS[:3])
 
 
+def test_a_digit_that_changes_under_the_same_file_is_seen_and_mended(place, monkeypatch):
+    table = place.root / "trials.csv"
+    whole = table.read_bytes()
+    monkeypatch.setattr("harness.storage.merge_cache._stat_identity", lambda info: [info.st_size])
+    (place.root / FILE_NAME).unlink()
+    assert write_tables(place, TRIALS, 0.5) == []
+    changed = whole.replace(b"0.1", b"0.2", 1)
+    assert len(changed) == len(whole)
+    assert changed != whole
+    table.write_bytes(changed)
+    assert reads(place, monkeypatch)
+    assert table.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import DamageError
+from harness.errors import DamageError, NewerSchemaError
 from harness.io import dump_checked_json, load_checked_json
 from harness.storage.records import (
     NO_RESULT,
@@ -148,6 +148,16 @@ def test_a_record_of_another_schema_is_refused_with_what_to_do(place, schema):
     path = stored(place, {**content_of(a_record()), "schema": schema})
     with pytest.raises(DamageError, match=f"this version reads {SCHEMA}; use the version that wrote it"):
         read_record(path)
+
+
+def test_a_record_of_a_newer_version_is_never_overwritten_nor_taken_for_damaged(place):
+    path = stored(place, {**content_of(a_record()), "schema": SCHEMA + 1})
+    before = path.read_bytes()
+    with pytest.raises(NewerSchemaError, match="use the version that wrote it"):
+        write_record(place, a_record())
+    with pytest.raises(NewerSchemaError):
+        read_records(place, [a_record().key])
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["schema", *asdict(a_record())])
