@@ -55,7 +55,7 @@ def test_every_worker_is_told_the_one_gpu_that_it_sees(monkeypatch):
 
         def Process(self, *, args, **_):
             started.append(args[1])
-            return SimpleNamespace(start=lambda: None, kill=lambda: None, join=lambda: None)
+            return SimpleNamespace(pid=None, start=lambda: None, kill=lambda: None, join=lambda: None)
 
     monkeypatch.setattr(pool.multiprocessing, "get_context", lambda kind: Context() if kind == "spawn" else None)
     with pool_of(5, ("0", "1")) as made:
@@ -70,6 +70,7 @@ def test_every_worker_is_told_the_one_gpu_that_it_sees(monkeypatch):
 def test_a_worker_sees_its_gpu_before_it_loads_torch(monkeypatch):
     monkeypatch.setenv(VISIBLE, "as it was")
     monkeypatch.setattr("harness.execution.worker.serve", lambda pipe: seen.append(os.environ[VISIBLE]))
+    monkeypatch.setattr(pool, "keep", lambda: None)  # it would fork this process
     seen = []
     pool._serve(None, "1")
     pool._serve(None, None)
