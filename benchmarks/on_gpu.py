@@ -95,9 +95,9 @@ def prepared(trials: Sequence[Trial], data: Dataset, ranks: DistContext | None =
 
 
 def per_step(state: TrainState) -> float:
-    """Seconds of a step after a quarter of them, with the evaluations between them."""
+    """Seconds of a step after the first piece of training, with the evaluations between them."""
     device, events = state.fail_step.device, train(state)
-    began = next(event.step for event in events if event.step >= max(1, state.steps // 4))
+    began = next(event.step for event in events if event.step > 0)
     synchronise(device)
     started = time.perf_counter()
     next(event for event in events if event.step == state.steps)
