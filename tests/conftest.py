@@ -16,6 +16,8 @@ os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Training is slow on a busy machine, which says nothing about the code. Under CI, hypothesis draws the same every time.
 settings.register_profile("harness", deadline=None)
