@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
+MAX_ERROR_LINE = 500  # characters
 
 
 class HarnessError(Exception):
@@ -76,6 +77,15 @@ class GateError(HarnessError):
     """A condition that `--fail-if` names is met; what was asked for is done."""
 
     exit_code = 5
+
+
+def error_line(error: BaseException) -> str:
+    """The error in one line, with its type; its own text may fail."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001 (of an exception that somebody else has written)
+        text = "(its text can't be made)"
+    return " ".join(f"{type(error).__name__}: {text}".split())[:MAX_ERROR_LINE]
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

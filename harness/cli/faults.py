@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.cli.streams import print_error
-from harness.errors import HarnessError, MachineError
+from harness.errors import MAX_ERROR_LINE, HarnessError, MachineError, error_line
 from harness.execution.containment.machine_limits import machine_limit
 from harness.execution.stop_flag import RunAborted
 
@@ -18,23 +18,14 @@ FAULT = 70  # EX_SOFTWARE of sysexits.h
 def report_fault(error: BaseException) -> int:
     """Say in one line what went wrong; the exit code."""
     if isinstance(error, RunAborted | HarnessError):
-        print_error(describe(error))
+        print_error(" ".join(str(error).split())[:MAX_ERROR_LINE])
         return error.exit_code
-    if (limit := machine_limit(error, describe(error))) is not None:
+    line = error_line(error)
+    if (limit := machine_limit(error, line)) is not None:
         print_error(limit)
         return MachineError.exit_code
-    print_error(f"a fault of the harness: {describe(error)}; {_write_log(error)}")
+    print_error(f"a fault of the harness: {line}; {_write_log(error)}")
     return FAULT
-
-
-def describe(error: BaseException) -> str:
-    """The error in one line; its own text may fail."""
-    try:
-        text = str(error)
-    except BaseException:  # noqa: BLE001 (of an exception that somebody else has written)
-        text = "(its text can't be made)"
-    is_own = isinstance(error, RunAborted | HarnessError)
-    return " ".join((text if is_own else f"{type(error).__name__}: {text}").split())[:500]
 
 
 def _write_log(error: BaseException) -> str:

@@ -14,7 +14,7 @@ import torch
 import torch.fx.experimental.symbolic_shapes  # sympy and all: the first gradient would load it, in every worker anew
 
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
-from harness.errors import HarnessError
+from harness.errors import HarnessError, error_line
 from harness.execution.containment.machine_limits import is_blameless, machine_limit
 from harness.execution.containment.memory import limited_memory
 from harness.execution.containment.process_state import preserved
@@ -116,15 +116,6 @@ def failed(error: BaseException) -> Failed:
         # After any other error of the device, no later call to it can be trusted.
         is_worker_broken=isinstance(error, torch.AcceleratorError) and not is_memory,
     )
-
-
-def error_line(error: BaseException) -> str:
-    """The error in one line; its own text may fail."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 (a model of a suite's own may raise anything)
-        text = "(its text can't be made)"
-    return " ".join(f"{type(error).__name__}: {text}".split())[:500]
 
 
 def _traceback(error: BaseException) -> str:
