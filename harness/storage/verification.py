@@ -1,18 +1,16 @@
 """Every checksum of a results folder read; what does not hold is named, and can be set aside."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DamageError, MachineError, NewerSchemaError
-from harness.io import make_folder, read_bytes, sync_folder
+from harness.io import make_folder, sync_folder
+from harness.storage.containers import read_container
 from harness.storage.merge_cache import find_changed_tables
 from harness.storage.records import ResultsDir, read_manifest, read_record
 from harness.storage.tables import TABLES
 
-MAX_CONTAINER_BYTES = 64 * 2**30
-CHECKSUM_BYTES = 32  # at the end of a snapshot or a model
 REMADE = {  # kind of file -> what becomes of it once it is set aside
     "suite.json": "`run` writes it again, and cuts the suite into cohorts anew",
     "record": "`run` trains it again",
@@ -45,9 +43,9 @@ def verify_results(results_dir: ResultsDir) -> Iterator[Verified]:
             fault="it is not what was written: its checksum does not hold" if is_changed else "",
         )
     for path in sorted(results_dir.checkpoints.glob("*.snapshot")):
-        yield _verified(path, "snapshot", _check_container)
+        yield _verified(path, "snapshot", read_container)
     for path in sorted((results_dir.root / "models").glob("[!.]*")):
-        yield _verified(path, "model", _check_container)
+        yield _verified(path, "model", read_container)
 
 
 def set_aside(results_dir: ResultsDir, file: Verified) -> Path:
@@ -78,10 +76,3 @@ def _verified(path: Path, kind: str, read: Callable[[Path], object]) -> Verified
     except (DamageError, FileNotFoundError) as error:
         return Verified(path=path, kind=kind, fault=str(error))
     return Verified(path=path, kind=kind)
-
-
-def _check_container(path: Path) -> None:
-    """Raise DamageError where the checksum at the end of a snapshot or a model does not hold."""
-    data = memoryview(read_bytes(path, max_bytes=MAX_CONTAINER_BYTES))
-    if hashlib.sha256(data[:-CHECKSUM_BYTES]).digest() != data[-CHECKSUM_BYTES:]:
-        raise DamageError(f"{path} is damaged: its checksum does not hold")

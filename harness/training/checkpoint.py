@@ -1,10 +1,9 @@
 """Snapshots to go on from: tensors and a step, in a container without pickle that knows when it is damaged.
 
-A file is MAGIC, the length of a JSON header (8 bytes, little endian), the header, the tensors' bytes, and the sha256 of
-all of that. Two generations are kept, so that a fault during a save costs one interval and not the run.
+The body of a container (storage/containers.py) is the length of a JSON header (8 bytes, little endian), the header, and
+the tensors' bytes. Two generations are kept, so that a fault during a save costs one interval and not the run.
 """
 
-import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -18,10 +17,10 @@ import torch
 from torch import Tensor
 
 from harness.errors import DamageError
-from harness.io import read_bytes, write_atomically
+from harness.io import write_atomically
+from harness.storage.containers import read_container, seal
 
-MAGIC = b"harness\x01"
-MAX_SNAPSHOT_BYTES = 64 * 2**30
+LENGTH_BYTES = 8  # of the header's length
 DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "float16", "int64", "bool")}
 
 
@@ -42,19 +41,15 @@ def dump(snapshot: Snapshot) -> bytes:
         chunks.append(data)
         offset += len(data)
     header = json.dumps({"about": dict(snapshot.metadata), "tensors": layout}).encode()
-    body = b"".join([MAGIC, struct.pack("<Q", len(header)), header, *chunks])
-    return body + hashlib.sha256(body).digest()
+    return seal([struct.pack("<Q", len(header)), header, *chunks])
 
 
 def load(path: Path) -> Snapshot:
     """The snapshot at `path`; DamageError where a bit of it is not what was written."""
-    data = memoryview(read_bytes(path, max_bytes=MAX_SNAPSHOT_BYTES))
-    body, checksum = data[:-32], data[-32:]
-    if body[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != checksum:
-        raise DamageError(f"{path} is damaged, or no snapshot: its checksum does not hold")
+    body = read_container(path)
     try:
-        start = len(MAGIC) + 8
-        (length,) = struct.unpack("<Q", body[len(MAGIC) : start])
+        (length,) = struct.unpack("<Q", body[:LENGTH_BYTES])
+        start = LENGTH_BYTES
         header = json.loads(bytes(body[start : start + length]))
         content = body[start + length :]
         if sum(_bytes(entry) for entry in header["tensors"]) > len(content):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DamageError
-from harness.training.checkpoint import MAGIC, Snapshot, discard, dump, load, newest, save
+from harness.storage.containers import MAGIC
+from harness.training.checkpoint import Snapshot, discard, dump, load, newest, save
 
 TENSORS = {
     "weight": torch.arange(6, dtype=torch.float32).view(2, 3) / 7,
