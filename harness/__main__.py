@@ -39,7 +39,7 @@ def run_and_exit() -> "NoReturn":
         keep()
     from harness.cli import main
     from harness.cli.streams import prepare_streams
-    from harness.execution.stop_flag import RunAborted, abort
+    from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, RunAborted, abort
 
     prepare_streams()
     os.environ["MPLBACKEND"] = "agg"  # figures are drawn into files; notebooks export a backend of their own
@@ -50,7 +50,7 @@ def run_and_exit() -> "NoReturn":
     except RunAborted as aborted:  # the signal came when all was done
         exit_code = aborted.exit_code
     # What torchrun takes for a failure it reports at length, and starts again; an orderly end is none.
-    sys.exit(0 if IS_RANK and exit_code in (1, 75, 130) else exit_code)
+    sys.exit(0 if IS_RANK and exit_code in (1, TEMPORARY, INTERRUPTED) else exit_code)
 
 
 if __name__ == "__main__":

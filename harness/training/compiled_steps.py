@@ -23,7 +23,6 @@ class Pace:
     """How many steps a call takes."""
 
     steps: int = 1
-    seconds: float = field(default=0.0, repr=False)
 
     def follow(self, done: int, seconds: float) -> None:
         """Aim at CALL_SECONDS, after so many steps took so long; at most eight times as many as before."""

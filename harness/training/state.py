@@ -13,7 +13,7 @@ from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
-from harness.ensemble.precision import PRECISIONS
+from harness.ensemble.precision import PRECISIONS, precise_dtype
 from harness.errors import SuiteError, lookup
 from harness.nn.models import build
 from harness.nn.norms import norm_parameters
@@ -140,7 +140,7 @@ def init_state(
         curves=_empty_curves(_curve_rows(first, steps, layers), ensemble.size, device),
         fail_step=torch.full((ensemble.size,), -1, device=device),
         loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=weight.dtype),
-        batch_loss=torch.zeros(ensemble.size, device=device, dtype=_precise(device)),
+        batch_loss=torch.zeros(ensemble.size, device=device, dtype=precise_dtype(device)),
     )
 
 
@@ -218,10 +218,5 @@ def _curve_rows(trial: Trial, steps: int, layers: Sequence[Layer]) -> dict[str, 
 
 
 def _empty_curves(rows: Mapping[str, int], models: int, device: torch.device) -> dict[str, Tensor]:
-    dtype = _precise(device)
+    dtype = precise_dtype(device)
     return {name: torch.full((count, models), torch.nan, device=device, dtype=dtype) for name, count in rows.items()}
-
-
-def _precise(device: torch.device) -> torch.dtype:
-    """The type of sums and results: Apple's devices have no double precision."""
-    return torch.float32 if device.type == "mps" else torch.float64

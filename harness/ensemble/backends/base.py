@@ -12,6 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.compute_options import DEFAULT, ComputeOptions, compiled
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
+from harness.ensemble.precision import precise_dtype
 from harness.nn.losses import per_example_loss
 
 LossFn = Callable[[Tensor], tuple[Tensor, Tensor]]  # output "M K N" -> losses "M", and the gradient of their sum
@@ -117,9 +118,8 @@ class Backend(ABC):
         # "M K N"
         output = self(x, shared=True)
         losses = per_example_loss(output, y)
-        precise = torch.float32 if losses.device.type == "mps" else torch.float64
         # max is ten times as fast as argmax, with the same result
-        return losses.sum(1, dtype=precise), (output.max(1).indices == y).sum(1)
+        return losses.sum(1, dtype=precise_dtype(losses.device)), (output.max(1).indices == y).sum(1)
 
     def seed_draws(self, seeds: Sequence[int]) -> None:
         """Let what forward passes draw from now on be a function of these seeds, one for each model."""
