@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.storage.records import ResultsDir, read_record
+from tests.support.processes import wait_for
 
 TWO_RANKS = '''"""Does a tiny suite train on two ranks?"""
 
@@ -52,14 +53,6 @@ def ranks_of(pid: int) -> list[int]:
         for child, (_, command) in children(pid).items()
         if "execution.rank_worker" in command and "launch" not in command
     )
-
-
-def wait_for(condition, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture(scope="module")

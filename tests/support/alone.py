@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from harness.data.datasets import Dataset
-from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim import OPTIMIZERS, lr_factor
+from harness.ensemble.precision import PRECISIONS
 from harness.nn.models import build
 from harness.rng import generator
 from harness.spec.trial import Trial
@@ -32,9 +33,10 @@ def run(trials: list[Trial], data: Dataset = DATA) -> TrainState:
 
 def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[float]]:
     """The same trial written out as a tutorial would: a module, an optimizer of torch, a loop."""
-    model = build(trial, data.input_shape, data.classes, {}).train()
+    dtype = PRECISIONS[trial.precision].dtype
+    model = build(trial, data.input_shape, data.classes, {}).to(dtype).train()
     optimizer = OPTIMIZERS[trial.optimizer].torch_optimizer(groups(model, trial), trial)
-    x, y = (torch.from_numpy(arrays["train"]) for arrays in (data.x, data.y))
+    x, y = torch.from_numpy(data.x["train"]).to(CPU, dtype), torch.from_numpy(data.y["train"])
     if trial.label_noise:
         (y,) = noisy_labels(y, data.classes, [trial])
     losses, per_epoch = [], len(y) // trial.batch_size
@@ -42,6 +44,8 @@ def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[flo
         epoch, batch = divmod(step, per_epoch)
         order = torch.randperm(len(y), generator=generator(trial.seed, "order", epoch))
         some = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
+        for group in optimizer.param_groups:
+            group["lr"] = trial.lr * lr_factor(trial, step, trial.steps)
         optimizer.zero_grad()
         loss = 0.0
         for part in some.tensor_split(trial.accumulation_steps):

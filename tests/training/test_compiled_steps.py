@@ -7,22 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from harness.ensemble.backends import compiled
 from harness.ensemble.native.build import library_or_error
-from harness.ensemble.optim import OPTIMIZERS, lr_factor
 from harness.errors import BuildError
-from harness.nn.models import build
-from harness.rng import generator
 from harness.spec.trial import Trial
 from harness.training import state as state_module
-from harness.training.augmentation import noisy_labels
 from harness.training.compiled_steps import CompiledSteps, Pace
 from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import LOSS_BUFFER_STEPS, init_state
-from tests.support.alone import assert_evaluates_alike, groups
+from tests.support.alone import assert_evaluates_alike, train_alone
 from tests.support.images import small_images
 from tests.support.stopping import train_until
 
@@ -92,30 +86,6 @@ def of_every_model(trial, count=4):
     ]
 
 
-def train_alone(trial, data=DATA):
-    """The plain module, torch's optimizer, a loop; the losses of every step."""
-    model = build(trial, data.input_shape, data.classes, {}).double().train()
-    optimizer = OPTIMIZERS[trial.optimizer].torch_optimizer(groups(model, trial), trial)
-    x, y = torch.from_numpy(data.x["train"]).double(), torch.from_numpy(data.y["train"])
-    if trial.label_noise:
-        (y,) = noisy_labels(y, data.classes, [trial])
-    losses, per_epoch = [], len(y) // trial.batch_size
-    for step in range(trial.steps):
-        epoch, batch = divmod(step, per_epoch)
-        order = torch.randperm(len(y), generator=generator(trial.seed, "order", epoch))
-        some = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
-        for group in optimizer.param_groups:
-            group["lr"] = trial.lr * lr_factor(trial, step, trial.steps)
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x[some]), y[some])
-        loss.backward()
-        if trial.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), trial.max_grad_norm)
-        optimizer.step()
-        losses.append(loss.item())
-    return model, losses
-
-
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiled_steps_do_what_torch_does_with_values_of_each_model(kind, rule):
@@ -123,7 +93,7 @@ def test_compiled_steps_do_what_torch_does_with_values_of_each_model(kind, rule)
     state = finish(start(trials))
     fused = {**state.ensemble.weights, **state.ensemble.buffers}
     for i, trial in enumerate(trials):
-        model, losses = train_alone(trial)
+        model, losses = train_alone(trial, DATA)
         # AdamW divides a gradient that is zero but for rounding, that of a bias before a batch norm, by its own size.
         free = 1e-6 if trial.optimizer == "adamw" else 1e-10
         for name, tensor in model.state_dict().items():
@@ -142,7 +112,7 @@ def test_they_are_evaluated_as_torch_evaluates_them(norm, statistics):
         return
     double = replace(DATA, x={split: x.astype("float64") for split, x in DATA.x.items()})
     for i, (trial, outcome) in enumerate(zip(trials, outcomes(state), strict=True)):
-        model, _ = train_alone(trial)
+        model, _ = train_alone(trial, DATA)
         assert_evaluates_alike(outcome.curves, model, double, state.data["train"][1][i])
 
 
@@ -276,14 +246,10 @@ def test_what_has_no_compiled_form_trains_by_single_steps(options):
     assert state.batch_loss.isfinite().all()
 
 
-def test_without_the_library_they_train_by_stacked_layers_to_the_same_result(monkeypatch):
+def test_without_the_library_they_train_by_stacked_layers_to_the_same_result(request):
     trials = of_every_model(replace(BASE, norm="batch", momentum=0.9))
     expected = finish(start(trials))
-
-    def refuse(scalar):
-        raise BuildError(f"no compiler for {scalar}")
-
-    monkeypatch.setattr(compiled, "load", refuse)
+    request.getfixturevalue("without_native_library")
     state = finish(init_state(trials, DATA, CPU, {}))
     assert state.ensemble.backend.name == "stacked"
     for name, tensor in expected.tensors.items():
@@ -297,8 +263,6 @@ def test_where_a_batch_norm_has_no_running_statistics_evaluation_takes_the_same_
     curves = []
     for backend in ("compiled", "stacked"):
         monkeypatch.setattr(state_module, "fastest_backend", lambda *args, backend=backend: backend)
-        state = init_state([trial], DATA, CPU, {})
-        for _ in train(state):
-            pass
+        state = finish(init_state([trial], DATA, CPU, {}))
         curves.append(state.curves["train.loss"][[0, -1]])
     torch.testing.assert_close(*curves, rtol=1e-5, atol=0.0)
