@@ -207,9 +207,10 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     if trial.world_size > 1:
         resolve_sync_bn_impl(trial)  # raises where it can't be had
         return CohortEstimate(max_cohort_size=1, work=work)
+    is_alone = backend == "loop" and trains_in_turn(trial)  # compiled code shares a cohort out over the threads
     return CohortEstimate(
         max_cohort_size=trial.max_cohort_size
-        or (1 if trains_in_turn(trial) else max_size_on_device(ensemble, dataset, kept, trial.device, workers)),
+        or (1 if is_alone else max_size_on_device(ensemble, dataset, kept, trial.device, workers)),
         work=work,
         note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
         runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,

@@ -1,7 +1,10 @@
 """What is found out about each kind of trial before any is trained."""
 
 import numpy as np
+import pytest
 
+from harness.ensemble.native.build import library_or_error
+from harness.errors import BuildError
 from harness.execution import cohort_size, preflight
 from harness.execution.messages import PreflightRequest
 
@@ -30,3 +33,15 @@ def test_for_a_model_that_trains_alone_no_faster_mode_is_looked_for(tmp_path, mo
         ).estimates.values()
         assert asked.pop() == in_turn
         assert (kind.max_cohort_size == 1) == in_turn
+
+
+@pytest.mark.parametrize(("model", "fits"), [("mlp-16", True), ("resmlp-16x2", False)])
+def test_on_several_threads_models_share_a_cohort_where_compiled_code_shares_it_out(tmp_path, model, fits):
+    if isinstance(library_or_error("double"), BuildError):
+        pytest.skip("there is no native library")
+    (tmp_path / "threads.py").write_text(
+        SUITE.replace("images.npz", "digits").replace("resnet-8", model).replace("steps=1", "steps=1, threads=2")
+    )
+    request = PreflightRequest(suite=tmp_path / "threads.py", device="cpu", measure=False)
+    (estimate,) = preflight.preflight(request).estimates.values()
+    assert (estimate.max_cohort_size > 1) == fits
