@@ -151,7 +151,7 @@ from harness""",
     assert sorted(record.outcome for record in records) == ["crashed", "crashed", "trained", "trained"]
     assert {record.error for record in records} == {"", "ValueError: this rank is out of sorts"}
     logs = [path.read_text() for path in place.logs.iterdir()]
-    assert len(logs) == 2
+    assert len(logs) == 4  # of both trials: a failure is confirmed before it is recorded
     assert all("rank 1: Traceback" in log and "in forward\n" in log for log in logs)
 
 

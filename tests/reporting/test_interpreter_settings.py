@@ -15,12 +15,11 @@ axes.imshow([[1, 2], [3, 4]])
 assert _image_bytes(figure, "svg", {}).startswith(b"<?xml")
 """
 MAIN = """
-import sys
-from harness import __main__
+from harness import __main__, cli
 def main():
     import harness.reporting.figures.frame
     return 0
-__main__.main = main
+cli.main = main
 __main__.run_and_exit()
 """
 
