@@ -22,6 +22,7 @@ from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop, TrainRequest, UserErrorReply
 from harness.execution.torchrun import Launched, launch, torchrun_process
 
+SAFE_PATH = "PYTHONSAFEPATH"  # the variable that keeps the current folder out of the path
 FORK_SERVER, WORKER = "harness.execution.containment.fork_server", "harness.execution.worker"
 HEARTBEAT_TIMEOUT = 1800.0  # seconds without a message after which a worker counts as hung
 RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same for ranks: one that hangs holds up the others
@@ -184,14 +185,14 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
         context.set_forkserver_preload([FORK_SERVER, WORKER])
-        with process_start_errors(), blocked_signals():
+        with process_start_errors(), safe_path(), blocked_signals():
             forkserver.ensure_running()
 
     def start() -> Worker:
         ours, theirs = context.Pipe()
         gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
-        process = context.Process(target=_serve, args=(theirs, gpu), daemon=True)
-        with blocked_signals():
+        process = context.Process(target=_serve, args=(theirs, gpu, SAFE_PATH in os.environ), daemon=True)
+        with safe_path(), blocked_signals():
             process.start()
         theirs.close()
         return Worker(process, ours, gpu=gpu)
@@ -253,9 +254,27 @@ def blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, gpu: str | None) -> None:
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Keep the current folder from coming first in the path of processes that are started here by `python -c`.
+
+    A file called random.py in it would stand in for Python's own. They get this process's path a little later.
+    """
+    if SAFE_PATH in os.environ:
+        yield
+        return
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[SAFE_PATH]
+
+
+def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool) -> None:
     """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
     keep()
+    if not has_safe_path:
+        os.environ.pop(SAFE_PATH, None)
     if gpu is not None:
         os.environ[VISIBLE] = gpu
     from harness.execution.worker import serve

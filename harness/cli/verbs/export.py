@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from harness.cli.find_record import find_record
+from harness.cli.hints import command
 from harness.cli.suite_functions import suite_functions
 from harness.errors import DamageError, HarnessError, ModelError, UsageError
 from harness.export import formats
@@ -27,7 +28,7 @@ def export(options: argparse.Namespace) -> int:
     record = find_record(options.results, options.trial)
     results_dir, key, which = ResultsDir(record.parent.parent), record.stem, options.which
     path = results_dir.model(key, which)
-    model = _load_snapshot(path, key, results_dir)
+    model = _load_snapshot(path, key, results_dir, options.results)
     try:
         check(model.metadata)
         if (model.metadata["key"], model.metadata["which"]) != (key, which):
@@ -46,7 +47,7 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load_snapshot(path: Path, key: str, results_dir: ResultsDir) -> Snapshot:
+def _load_snapshot(path: Path, key: str, results_dir: ResultsDir, results: Path) -> Snapshot:
     try:
         return load(path)
     except FileNotFoundError as error:
@@ -54,7 +55,7 @@ def _load_snapshot(path: Path, key: str, results_dir: ResultsDir) -> Snapshot:
         suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
         raise UsageError(
             f"no weights of {key} were kept: set save_models=True in its suite and run it again, "
-            f"which trains what lacks them: python -m harness run {suite}"
+            f"which trains what lacks them: {command('run', suite, results=results)}"
         ) from error
     except DamageError as error:
         raise DamageError(f"{error}; remove it, and `run` trains it again") from error
