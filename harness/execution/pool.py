@@ -21,6 +21,7 @@ from harness.execution.containment.oom_kills import count_oom_kills
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop, TrainRequest, UserErrorReply
 from harness.execution.torchrun import Launched, launch, torchrun_process
+from harness.fault_injection import arm
 
 SAFE_PATH = "PYTHONSAFEPATH"  # the variable that keeps the current folder out of the path
 FORK_SERVER, WORKER = "harness.execution.containment.fork_server", "harness.execution.worker"
@@ -273,6 +274,7 @@ def safe_path() -> Iterator[None]:
 def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool) -> None:
     """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
     keep()
+    arm()
     if not has_safe_path:
         os.environ.pop(SAFE_PATH, None)
     if gpu is not None:

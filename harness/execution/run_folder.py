@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.errors import MachineError
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunPlan
+from harness.io import make_folder, move
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
 from harness.storage.records import ResultsDir, write_manifest
@@ -19,9 +20,9 @@ def archive(results_dir: ResultsDir) -> Path | None:
     if not paths:
         return None
     try:
-        target.mkdir()
+        make_folder(target, exist_ok=False)
         for path in paths:
-            path.rename(target / path.name)
+            move(path, target / path.name)
     except OSError as error:
         raise MachineError(f"can't archive {results_dir.root}: {error.strerror} (errno {error.errno})") from error
     return target

@@ -25,6 +25,7 @@ from harness.execution.run_plan import (
     require_selection,
 )
 from harness.execution.stop_flag import StopFlag
+from harness.io import remove_old_drafts
 from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
@@ -70,6 +71,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
     results_dir = ResultsDir(options.results / suite.name)
     require_selection(suite, options.only)
     with lock_results(results_dir):
+        remove_old_drafts(results_dir.root)
         if options.fresh:
             yield from _archive(results_dir)
         earlier, preflight = read_manifest(results_dir), None

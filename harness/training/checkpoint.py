@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import DamageError
-from harness.io import open_regular, write_atomically
+from harness.io import open_regular, remove_file, write_atomically
 from harness.storage.containers import MAGIC, MAX_CONTAINER_BYTES, read_container, seal
 
 LENGTH_BYTES = 8  # of the header's length
@@ -106,7 +106,7 @@ def save(folder: Path, cohort: str, snapshot: Snapshot) -> None:
 def discard(folder: Path, cohort: str) -> None:
     """Remove a cohort's snapshots: all its trials have their records."""
     for path in _generations(folder, cohort):
-        path.unlink(missing_ok=True)
+        remove_file(path)
 
 
 def _generations(folder: Path, cohort: str) -> list[Path]:
