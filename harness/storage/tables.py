@@ -85,12 +85,16 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
         for key, trial in zip(keys, trials, strict=True)
     ]
     finished = [records[key] for key in keys if key in records]
-    _write_if_changed(results_dir.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
-    _write_if_changed(results_dir.root / "curves.parquet", _parquet(finished))
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
-    _write_if_changed(results_dir.root / "telemetry.csv", csv_bytes(telemetry))
+    tables = {
+        "trials.csv": csv_bytes(_typed(pd.DataFrame(rows))),
+        "curves.parquet": _parquet(finished),
+        "telemetry.csv": csv_bytes(telemetry),
+    }
+    for name, data in tables.items():
+        _write_if_changed(results_dir.root / name, data)
     if not damaged:
-        merge_cache.save_cache(results_dir, state, records, TABLES)
+        merge_cache.save_cache(results_dir, state, records, tables)
     return damaged
 
 

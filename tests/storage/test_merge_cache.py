@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from harness.fault_injection import flip_bit
 from harness.storage import tables
 from harness.storage.merge_cache import FILE_NAME
 from harness.storage.records import write_record
@@ -35,6 +36,20 @@ def reads(place, monkeypatch, target=0.5, trials=TRIALS):
 
 def test_nothing_new_is_not_read_again(place, monkeypatch):
     assert not reads(place, monkeypatch)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_bit_that_flips_while_a_table_is_written_is_seen_by_the_next_merge(place, monkeypatch, name):
+    whole = (place.root / name).read_bytes()
+    (place.root / name).unlink()
+    (place.root / FILE_NAME).unlink()
+    with monkeypatch.context() as patch:
+        write = tables.write_atomically
+        patch.setattr(tables, "write_atomically", lambda path, data: write(path, flip_bit(data)))
+        assert write_tables(place, TRIALS, 0.5) == []
+    assert (place.root / name).read_bytes() != whole
+    assert reads(place, monkeypatch)
+    assert (place.root / name).read_bytes() == whole
 
 
 def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
