@@ -25,6 +25,14 @@ ONLY = (
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
 EXECUTOR_NAMES = ("local", "in-process")
+EXECUTOR = (
+    "--executor",
+    {
+        "choices": EXECUTOR_NAMES,
+        "default": "local",
+        "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
+    },
+)
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
@@ -51,14 +59,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         "train what is missing, then write the report",
         [
             *(SUITES, RESULTS, ONLY, WORKERS, DEVICE),
-            (
-                "--executor",
-                {
-                    "choices": EXECUTOR_NAMES,
-                    "default": "local",
-                    "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
-                },
-            ),
+            EXECUTOR,
             (
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
@@ -159,7 +160,16 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ("--repair", {"action": "store_true", "help": "set aside what is damaged, so that it is made again"}),
         ],
     ),
-    "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
+    "doctor": (
+        "say what this machine can do, what is missing and its remedy",
+        [
+            RESULTS,
+            ("--drill", {"action": "store_true", "help": "see if results survive interruptions: takes minutes"}),
+            EXECUTOR,
+            ("--drill-seed", {"default": None, "metavar": "N", "help": "draw the moments of an earlier drill"}),
+            ("--drill-rounds", {"default": "1", "metavar": "N", "help": "interrupt so many times in each way"}),
+        ],
+    ),
 }
 TO_COME = {"merge": "joining results of several machines"}
 
@@ -208,12 +218,11 @@ def _convert(options: argparse.Namespace) -> None:
     given = vars(options)
     if "workers" in given:
         options.workers = _workers(options.workers)
+    for name in ("batch_size", "drill_seed", "drill_rounds"):
+        if given.get(name) is not None:
+            given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
     if given.get("output") is not None and options.output.is_dir():
         raise UsageError(f"--output must be a file, got the folder {options.output}")
-    if "batch_size" in given:
-        if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
-            raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
-        options.batch_size = int(options.batch_size)
     if given.get("time_budget") is not None:
         options.time_budget = _duration_seconds(options.time_budget)
     if "retry" in given:
@@ -231,6 +240,12 @@ def _workers(text: str) -> int | None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
+    return int(text)
+
+
+def _count(name: str, text: str, *, least: int) -> int:
+    if not text.isdecimal() or not least <= int(text) < 2**31:
+        raise UsageError(f"--{name.replace('_', '-')} must be a number from {least} up, got {text!r}")
     return int(text)
 
 
