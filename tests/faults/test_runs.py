@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -59,20 +60,15 @@ def test_killed_at_any_moment_runs_come_out_the_same(drill, reference):
 
 
 def test_supervisors_side_by_side_train_each_trial_once_and_come_out_the_same(drill, reference):
-    results, done, begun = drill.folder / "together", 0, time.monotonic()
-    while done < SUPERVISORS:
+    results, begun = drill.folder / "together", time.monotonic()
+    waiting = [drill.folder / f"together-{number}.log" for number in range(SUPERVISORS)]
+    while waiting:
         assert time.monotonic() - begun < PATIENCE
-        done = 0
-        logs = [drill.folder / f"together-{number}.log" for number in range(SUPERVISORS)]
-        running = [started(drill.run_words(results), log) for log in logs]
-        commands = [context.__enter__() for context in running]
-        for context, command in zip(running, commands, strict=True):
-            ended = command.wait(PATIENCE)
-            context.__exit__(None, None, None)
-            assert ended is not None
-            assert ended.exit_code in (0, 4), ended.errors
-            assert ended.exit_code == 0 or "another run is at work" in ended.errors
-            done += ended.exit_code == 0
+        with ExitStack() as running:
+            commands = [running.enter_context(started(drill.run_words(results), log)) for log in waiting]
+            ended = {command.log: command.wait(PATIENCE) for command in commands}
+        assert all(end.exit_code == 0 or "another run is at work" in end.errors for end in ended.values())
+        waiting = [log for log, end in ended.items() if end.exit_code != 0]
     assert read_tables(results) == reference.tables
     records = [read_record(path) for path in ResultsDir(results / SUITE_NAME).records.glob("*.json")]
     assert {record.telemetry["attempts"] for record in records} == {1}
@@ -102,9 +98,7 @@ def in_a_child(line: CommandLine, results: Path, fault: str, counts: Path) -> in
 @pytest.mark.parametrize("kind", ["kill", "eio", "enospc"])
 def test_a_fault_at_any_operation_of_a_run_changes_nothing_of_what_comes_out(tmp_path, kind):
     line = CommandLine(tmp_path)
-    line.suite(
-        TINY.replace("seed=range(3)", "seed=range(2), save_models=True").replace("0.03, 0.3, 1e30", "0.03, 1e30")
-    )
+    line.suite(TINY.replace("seed=range(3)", "seed=range(2), save_models=True").replace("0.03, 0.3, 1e30", "0.3, 1e30"))
     counts = tmp_path / "counts"
     assert in_a_child(line, tmp_path / "results", "kill@step:999999", counts) == 0
     total = count_operations(counts.read_text(), "storage")

@@ -59,7 +59,9 @@ class Drill:
     def run_words(self, results: Path) -> list[str]:
         """The command that trains the suite."""
         where = ["--results", str(results), "--executor", self.executor, "--workers", "2"]
-        return ["run", str(self.folder / f"{SUITE_NAME}.py"), *where, "--progress", "none"]
+        # In one process no other one confirms a failure: it is recorded, and tried again where that is asked for.
+        again = ["--retry", "oom,crashed"] if self.executor == "in-process" else []
+        return ["run", str(self.folder / f"{SUITE_NAME}.py"), *where, *again, "--progress", "none"]
 
 
 def prepare_drill(results: Path, executor: str) -> Drill:
