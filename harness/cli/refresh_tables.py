@@ -8,6 +8,7 @@ import pandas as pd
 from harness.analysis.metrics import FINISHED
 from harness.analysis.validation import check_claims
 from harness.cli.hints import command
+from harness.cli.options import Given
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
@@ -15,12 +16,12 @@ from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.tables import read_trials, write_tables
 
 
-def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
+def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
     """Write the tables of a suite anew where records have changed; its folder, its suite.json and its trials."""
     results_dir = ResultsDir(folder / suite.name)
     manifest = read_manifest(results_dir)
     if manifest is None:
-        again = command("run", suite.path, results=folder)
+        again = command("run", suite.path, given=given)
         raise UsageError(f"no results of {suite.name} in {folder}; make some with: {again}")
     trials = list(suite.trials(device=manifest.device or "cpu"))
     resolved = describe(suite, trials)

@@ -9,7 +9,7 @@ from harness.execution.messages import CohortEstimate, PreflightRequest
 from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
-from harness.spec.selection import Selection, select
+from harness.spec.selection import Selection, Shard, select
 from harness.spec.trial import Trial
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
 from harness.storage.tables import read_outcomes
@@ -23,11 +23,14 @@ class RunOptions:
 
     results: Path = Path("results")
     only: Selection = field(default_factory=dict)  # the values that an axis may have; all trials where it is empty
+    shard: Shard | None = None  # one part of these
     device: str = "auto"
     executor: str = "local"
     workers: int | None = None  # None: one for each core, or one for each GPU
     retry: frozenset[str] = frozenset()  # statuses without a result that are trained again
     fresh: bool = False  # archive earlier results and train everything again
+    join: bool = False  # work beside others in the same folder
+    any_machine: bool = False  # join though bits may differ from those of the machine that the suite was started on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ def find_work(
 ) -> RunPlan:
     """Compare the suite with its records. Cohorts that no earlier run has made are as large as `estimates` allow."""
     trials = list(suite.trials(device=device))
-    selected = select(trials, options.only)
+    selected = select(trials, options.only, options.shard)
     outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
     to_repeat = {*options.retry, "skipped"}
     ended = {

@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
+from harness.cli.options import Given
 from harness.cli.refresh_tables import refresh
 from harness.cli.streams import stdout_to_stderr
 from harness.spec.loader import load_suite
@@ -26,8 +27,8 @@ def status(options: argparse.Namespace) -> int:
     # A suite is a program and may print; what other programs read is to be JSON alone.
     with stdout_to_stderr() if options.json else nullcontext():
         suite = load_suite(options.suite)
-        _, manifest, table = refresh(suite, options.results)
-        selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only))
+        _, manifest, table = refresh(suite, options.results, options.given)
+        selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard)
     rows = table[table["key"].isin({trial.key for trial in selected})]
     counts = pd.crosstab(rows[suite.suite.compare].astype(str), rows["status"])
     counts = counts.reindex(columns=[name for name in ORDER if name in counts.columns])
@@ -38,8 +39,8 @@ def status(options: argparse.Namespace) -> int:
         return 0
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
-        print(f"{key} {name}: {command('show', key, results=options.results)}")
-    print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.results, rows)}")
+        print(f"{key} {name}: {command('show', key, given=options.given)}")
+    print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.given, rows)}")
     return 0
 
 
@@ -61,11 +62,11 @@ def _print(compare: str, counts: pd.DataFrame) -> None:
     Console().print(table)
 
 
-def _next(path: Path, results: Path, rows: pd.DataFrame) -> str:
+def _next(path: Path, given: Given, rows: pd.DataFrame) -> str:
     """What to run next."""
     retry = [name for name in NO_RESULT if (rows["status"] == name).any()]
     if (rows["status"] == "interrupted").any():
-        return f"go on with: {command('run', path, results=results)}"
+        return f"go on with: {command('run', path, given=given)}"
     if retry:
-        return f"try again with: {command('run', path, '--retry', ','.join(retry), results=results)}"
-    return f"see the report, or write it again with: {command('report', path, results=results)}"
+        return f"try again with: {command('run', path, '--retry', ','.join(retry), given=given)}"
+    return f"see the report, or write it again with: {command('report', path, given=given)}"
