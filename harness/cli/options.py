@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness._version import __version__
-from harness.cli.hints import DEFAULT_RESULTS
 from harness.errors import MachineError, UsageError, nearest
+from harness.spec.selection import parse_shard
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
+DEFAULT_RESULTS = Path("results")
 SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
 SUITES = (
     "suites",
@@ -22,6 +23,7 @@ ONLY = (
     "--only",
     {"action": "append", "default": [], "metavar": "AXIS=VALUE[,VALUE]", "help": "a part of the grid; repeatable"},
 )
+SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected trials, the I-th of N equal parts"})
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
 EXECUTOR_NAMES = ("local", "in-process")
@@ -46,11 +48,12 @@ FAIL_IF = (
         "help": "exit with 5 where one is met; a wrong one names those there are",
     },
 )
+Given = dict[str, list[str]]  # an option that was given -> the words that stand for it
 VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "run": (
         "train what is missing, then write the report",
         [
-            *(SUITES, RESULTS, ONLY, WORKERS, DEVICE),
+            *(SUITES, RESULTS, ONLY, SHARD, WORKERS, DEVICE),
             (
                 "--executor",
                 {
@@ -58,6 +61,11 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "default": "local",
                     "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
                 },
+            ),
+            ("--join", {"action": "store_true", "help": "work beside others in the same results folder, on any host"}),
+            (
+                "--any-machine",
+                {"action": "store_true", "help": "join on another kind of machine than the suite was started on"},
             ),
             (
                 "--retry",
@@ -73,9 +81,9 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     ),
     "plan": (
         "say what would run, how long it may take and how many seeds a verdict needs",
-        [SUITE, RESULTS, ONLY, WORKERS, DEVICE],
+        [SUITE, RESULTS, ONLY, SHARD, WORKERS, DEVICE],
     ),
-    "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, JSON]),
+    "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, SHARD, JSON]),
     "report": (
         "write the report again from what is in results/",
         [SUITES, RESULTS, FAIL_IF],
@@ -181,6 +189,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if verb is not None and verb not in VERBS:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
     options = _parser().parse_args(arguments)
+    options.given = given_options(options)
     options.do = _verb(options.verb)
     _convert(options)
     return options
@@ -196,6 +205,21 @@ def _parser() -> _Parser:
             short = [settings["short"]] if "short" in settings else []
             verb.add_argument(*short, flag, **{name: value for name, value in settings.items() if name != "short"})
     return parser
+
+
+def given_options(options: argparse.Namespace) -> Given:
+    """The options that differ from their defaults, each with the words that stand for it."""
+    given = {}
+    for flag, settings in VERBS[options.verb][1]:
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        if flag.startswith("--") and value != settings.get("default", False):
+            values = value if isinstance(value, list) else [value]
+            given[flag] = [flag] if value is True else [word for text in values for word in _words(flag, str(text))]
+    return given
+
+
+def _words(flag: str, value: str) -> list[str]:
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
@@ -216,6 +240,10 @@ def _convert(options: argparse.Namespace) -> None:
         options.batch_size = int(options.batch_size)
     if given.get("time_budget") is not None:
         options.time_budget = _duration_seconds(options.time_budget)
+    if given.get("shard") is not None:
+        options.shard = parse_shard(options.shard)
+    if given.get("any_machine") and not options.join:
+        raise UsageError("--any-machine is for --join, which is not given")
     if "retry" in given:
         options.retry = frozenset(filter(None, options.retry.split(",")))
         for status in sorted(options.retry - set(NO_RESULT)):
