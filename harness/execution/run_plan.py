@@ -28,6 +28,7 @@ class RunOptions:
     workers: int | None = None  # None: one for each core, or one for each GPU
     retry: frozenset[str] = frozenset()  # statuses without a result that are trained again
     fresh: bool = False  # archive earlier results and train everything again
+    with_report: bool = True  # write it at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

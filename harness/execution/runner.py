@@ -47,7 +47,7 @@ class RunResult:
 
     suite: SuiteFile
     trials: pd.DataFrame | None  # rows of trials.csv that were selected; None where it was stopped before any trained
-    report: Path | None  # its page; None where the run was stopped
+    report: Path | None  # its page; None where the run was stopped, or was to write none
 
 
 RunEvent = Event | TrainingStarted | RunResult
@@ -89,7 +89,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
             yield from executor.execute(train_requests(suite, results_dir, plan, preflight), preflight)
         stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
         write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
-        report = None if stop() else update_report(results_dir, manifest)
+        report = update_report(results_dir, manifest) if options.with_report and not stop() else None
         yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report)
 
 
