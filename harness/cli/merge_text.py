@@ -43,7 +43,7 @@ def recheck_lines(rechecked: Sequence[Rechecked], n_trained: int) -> Iterator[st
     parts = [f"{n_equal} equal to the bit"] if n_equal else []
     parts += [f"{len(near)} from another kind of machine, within what rounding moves{_distance(near)}"] if near else []
     parts += [f"{n_faults} different"] if n_faults else []
-    yield f"trained again: {len(rechecked)} of {formatting.count(n_trained, 'result')}; {', '.join(parts) or 'none'}"
+    yield f"trained again: {len(rechecked)} of {formatting.count(n_trained, 'result')}; {', '.join(parts)}"
 
 
 def _distance(trials: Sequence[Rechecked]) -> str:

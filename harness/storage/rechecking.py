@@ -3,18 +3,19 @@
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.spec.manifest import Manifest, kinds_of_machines
-from harness.spec.trial import Value
+from harness.spec.trial import Trial, Value
 from harness.storage.merging import made_with
-from harness.storage.records import TRAINED, Record, ResultsDir, read_manifest, read_record
+from harness.storage.records import TRAINED, Record, ResultsDir, read_manifest, read_record, read_records
 
-# What rounding can move on another kind of machine, at most: see docs/clusters.md for what was measured.
-MAX_INITIAL_LOSS = 1e-3  # relative: no step has been taken yet that could make more of a difference
+# What rounding can move on another kind of machine: docs/clusters.md says what was measured.
+MAX_INITIAL_LOSS = 1e-3  # relative: before the first step nothing makes more of a difference
 MAX_INITIAL_LOSS_LOW_PRECISION = 0.05  # of a trial in bfloat16 or TensorFloat32
-MAX_ACCURACY = 0.05
+MAX_ACCURACY = 0.05  # after the last step; or, where training is unstable, what other seeds differ in:
+SEED_RANGES = 2  # times the range of their accuracies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,40 +32,58 @@ class Rechecked:
 def is_foreign_suite(path: Path, folders: Iterable[Path]) -> bool:
     """Whether a suite file may have come with the results in these folders.
 
-    A suite is a program, and a stranger's suite.json may name any: only a file below the current folder, and outside of
-    the results, is the user's own.
+    A suite is a program, and a stranger's suite.json may name any. The user's own lies below the current folder, and
+    not in the same folder of it as any results.
     """
-    inside = [folder.resolve() for folder in folders]
-    if "\0" in str(path):
+    try:
+        here, first = Path.cwd(), path.resolve().relative_to(Path.cwd()).parts[0]
+    except (ValueError, IndexError):
         return True
-    return not path.resolve().is_relative_to(Path.cwd()) or any(path.resolve().is_relative_to(one) for one in inside)
+    resolved = [folder.resolve() for folder in folders]
+    return any(
+        here.is_relative_to(folder) or (folder.is_relative_to(here) and folder.relative_to(here).parts[0] == first)
+        for folder in resolved
+    )
 
 
-def sample(keys: Iterable[str], amount: float) -> list[str]:
-    """As many of these keys as asked for, a share below 1 or a number: the same whenever and wherever it is asked."""
-    ordered = sorted(keys, key=lambda key: hashlib.sha256(f"recheck {key}".encode()).digest())
+def sample(trials: Iterable[Trial], amount: float) -> list[Trial]:
+    """As many of these trials as asked for, a share or a number: the same whenever and wherever it is asked."""
+    ordered = sorted(trials, key=lambda trial: hashlib.sha256(f"recheck {trial.key}".encode()).digest())
     return ordered[: math.ceil(amount * len(ordered)) if isinstance(amount, float) else int(amount)]
 
 
-def compare_again(results_dir: ResultsDir, again: ResultsDir, manifest: Manifest, key: str) -> Rechecked:
-    """Compare the record of a trial with that of the same trial trained again."""
-    before = read_record(results_dir.record(key))
+def compare_again(
+    results_dir: ResultsDir, again: ResultsDir, manifest: Manifest, trial: Trial, trials: Iterable[Trial]
+) -> Rechecked:
+    """Compare the record of a trial, one of all these, with that of the same trial trained again."""
+    before = read_record(results_dir.record(trial.key))
     try:
-        after = read_record(again.record(key))
+        after = read_record(again.record(trial.key))
     except FileNotFoundError:
-        return Rechecked(key=key, is_equal=False, fault="it could not be trained again")
+        return Rechecked(key=trial.key, is_equal=False, fault="it could not be trained again")
     if after.outcome != TRAINED:
         fault = f"it could not be trained again: {after.outcome}{f', {after.error}' if after.error else ''}"
-        return Rechecked(key=key, is_equal=False, fault=fault)
+        return Rechecked(key=trial.key, is_equal=False, fault=fault)
     if (before.facts, before.curves) == (after.facts, after.curves):
-        return Rechecked(key=key, is_equal=True)
+        return Rechecked(key=trial.key, is_equal=True)
+    accuracy, loss = (_difference(before, after, metric) for metric in ("accuracy", "loss"))
     here = read_manifest(again)
-    is_alike = here is not None and _must_be_equal(before, after, kinds_of_machines(manifest), here.fingerprint)
-    differences = {name: _difference(before, after, name) for name in ("accuracy", "loss")}
-    fault = (
-        "it was made on this kind of machine, so bits should be equal" if is_alike else _beyond_rounding(before, after)
-    )
-    return Rechecked(key=key, is_equal=False, fault=fault, **differences)
+    if here is not None and _must_be_equal(before, after, kinds_of_machines(manifest), here.fingerprint):
+        fault = "it was made on this kind of machine, so bits should be equal"
+    elif accuracy > MAX_ACCURACY and accuracy > SEED_RANGES * _range_of_seeds(results_dir, after, trial, trials):
+        fault = "its accuracy is further away than rounding, or another seed, moves it"
+    else:
+        fault = _difference_from_the_start(before, after)
+    return Rechecked(key=trial.key, is_equal=False, accuracy=accuracy, loss=loss, fault=fault)
+
+
+def _range_of_seeds(results_dir: ResultsDir, after: Record, trial: Trial, trials: Iterable[Trial]) -> float:
+    """The range of the test accuracy over seeds: the other ones of the trial, and the trial as it is trained here."""
+    others = [other for other in trials if other.seed != trial.seed and replace(other, seed=trial.seed) == trial]
+    known, _ = read_records(results_dir, [other.key for other in others])
+    curves = [record.curves.get("test.accuracy") for record in (*known.values(), after)]
+    values = [curve["value"][-1] for curve in curves if curve is not None and curve["value"][-1] is not None]
+    return max(values, default=0.0) - min(values, default=0.0)
 
 
 def _must_be_equal(
@@ -93,8 +112,8 @@ def _last_values(before: Record, after: Record, metric: str) -> list[tuple[float
     return [(old, new) for old, new in pairs if old is not None and new is not None]
 
 
-def _beyond_rounding(before: Record, after: Record) -> str:
-    """What rounding can't explain of the difference; empty where it can."""
+def _difference_from_the_start(before: Record, after: Record) -> str:
+    """How the trials differ in what does not wait for small differences to grow; empty where they don't."""
     diverged = [record.facts["fail_step"] is not None for record in (before, after)]
     if diverged[0] != diverged[1]:
         return f"its loss was {'not ' if diverged[0] else ''}finite, and here it is{' not' if diverged[1] else ''}"
@@ -103,6 +122,4 @@ def _beyond_rounding(before: Record, after: Record) -> str:
     tolerance = MAX_INITIAL_LOSS_LOW_PRECISION if is_low else MAX_INITIAL_LOSS
     if None not in first and abs(first[0] - first[1]) > tolerance * abs(first[0]):
         return f"its loss was {first[0]:.6g} before the first step, and here it is {first[1]:.6g}"
-    if (accuracy := _difference(before, after, "accuracy")) > MAX_ACCURACY:
-        return f"its accuracy was {100 * accuracy:.1f} points away, and rounding moves at most {100 * MAX_ACCURACY:.0f}"
     return ""

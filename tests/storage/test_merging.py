@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DamageError, NewerSchemaError
@@ -64,6 +64,7 @@ def result(out, trial=TRIAL):
     return read_record(path) if path.exists() else None
 
 
+@settings(max_examples=25)  # each writes some twenty files that last
 @given(st.data())
 def test_any_split_of_records_in_any_order_comes_to_the_tables_of_the_whole(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("split")

@@ -1,7 +1,7 @@
 """`merge`: results made on several machines joined into one folder."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness.reporting.update import update_report
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.manifest import Manifest
 from harness.spec.manifest_merge import merge_manifests
+from harness.spec.trial import Trial
 from harness.storage.folders import by_suite
 from harness.storage.merging import merge_results
 from harness.storage.rechecking import compare_again, is_foreign_suite, sample
@@ -34,7 +35,7 @@ def merge(options: argparse.Namespace) -> int:
     plans = {name: merge_manifests(folders) for name, folders in suites.items()}
     for manifest, _ in plans.values():
         check_claims([declared.claim for declared in manifest.claims], manifest)
-    programs = {} if options.recheck is None else {n: _program(options, m, suites[n]) for n, (m, _) in plans.items()}
+    programs = {} if options.recheck is None else {name: _program(options, m) for name, (m, _) in plans.items()}
     exit_code = 0
     for name, (manifest, trials) in plans.items():
         results_dir = ResultsDir(options.results / name)
@@ -46,37 +47,40 @@ def merge(options: argparse.Namespace) -> int:
         for line in [*summary_lines(merged, results_dir, manifest), f"  the report is {page}"]:
             print(printable(line))
         exit_code = max(exit_code, int(merged.is_incomplete))
-        if name in programs:
-            trained = [trial.key for trial in merged.trials if trial.is_trained]
-            code = _recheck(programs[name], results_dir, manifest, trained, options.recheck)
-            exit_code = max(exit_code, code)
+        trained = [trial for trial, made in zip(trials, merged.trials, strict=True) if made.is_trained]
+        if name in programs and trained:
+            exit_code = max(exit_code, _recheck(programs[name], results_dir, manifest, trained, options.recheck))
     return exit_code
 
 
-def _program(options: argparse.Namespace, manifest: Manifest, folders: Iterable[Path]) -> SuiteFile:
+def _program(options: argparse.Namespace, manifest: Manifest) -> SuiteFile:
     """The suite that trains a sample again; one that came with the results is run only where it is named."""
-    if options.suite is None and is_foreign_suite(Path(manifest.path), folders):
+    if options.suite is None and is_foreign_suite(Path(manifest.path), [*options.folders, options.results]):
         raise UsageError(f"--recheck runs the suite file of {manifest.name}; say which that is with --suite PATH")
     return load_suite(manifest.path if options.suite is None else options.suite)
 
 
 def _recheck(
-    suite: SuiteFile, results_dir: ResultsDir, manifest: Manifest, trained: Sequence[str], amount: float
+    suite: SuiteFile, results_dir: ResultsDir, manifest: Manifest, trained: Sequence[Trial], amount: float
 ) -> int:
     """Train a sample of these trials again, in the cohorts that they were in, and compare; the exit code."""
-    keys = sample(trained, amount)
-    if missing := set(keys) - {trial.key for trial in suite.trials(device=manifest.device or "cpu")}:
-        raise UsageError(f"{suite.path} has no trial {min(missing)}; name the suite that made the results with --suite")
+    trials = sample(trained, amount)
+    if missing := {*trials} - {*suite.trials(device=manifest.device or "cpu")}:
+        key = min(trial.key for trial in missing)
+        raise UsageError(f"{suite.path} has no trial {key}; name the suite that made the results with --suite")
+    print(printable(f"training {len(trials)} of {len(trained)} results again, by {suite.path}"), flush=True)
     with TemporaryDirectory(prefix="harness-recheck-") as folder, stopping(None) as stop:
         again = ResultsDir(Path(folder) / suite.name)
         write_manifest(again, replace(manifest, fingerprint={}, fingerprints=[], machine={}))
-        options = RunOptions(results=Path(folder), only={"key": frozenset(keys)}, with_report=False)
+        options = RunOptions(
+            results=Path(folder), only={"key": frozenset(trial.key for trial in trials)}, with_report=False
+        )
         with open_executor(options, stop) as executor, closing(run_suite(suite, options, executor, stop)) as events:
             show_progress(events, "auto")
         if stop():
             print(f"{stop.reason}: the results are merged, and not trained again")
             return stop.exit_code
-        rechecked = [compare_again(results_dir, again, manifest, key) for key in keys]
+        rechecked = [compare_again(results_dir, again, manifest, trial, trained) for trial in trials]
     for line in recheck_lines(rechecked, len(trained)):
         print(printable(line))
     return int(any(trial.fault for trial in rechecked))
