@@ -81,6 +81,22 @@ def test_three_machines_come_to_the_bytes_of_one_run(machines, finished, capsys,
     assert main(["compare", "results", str(finished.results), "--fail-if", "bits,changed,verdicts"]) == 0
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_suites_that_differ_in_their_seeds_alone_come_to_one_run(machines, finished, monkeypatch, capsys):
+    monkeypatch.setattr("harness.execution.runner.update_report", lambda *_: None)
+    for name, seeds in (("late", "[2]"), ("early", "range(2)")):
+        machines.suite(TINY.replace("range(3)", seeds))
+        words = ("--results", name, "--executor", "in-process", "--progress", "none")
+        assert main(["run", "tiny", *words]) == 0
+    capsys.readouterr()
+    assert main(["merge", "late", "early"]) == 0
+    assert capsys.readouterr().out.startswith("tiny: 18 of 18 trials have a result, 18 of them new here\n")
+    assert machines.tables() == finished.tables()
+    machines.suite(TINY)
+    assert main(["run", "tiny", "--executor", "in-process", "--progress", "none"]) == 0
+    assert machines.tables() == finished.tables()
+
+
 def test_what_is_merged_is_a_run_like_any_other(machines, finished):
     assert main(["merge", "machine2", "machine0", "--results", "joined"]) == 0
     assert main(["status", "tiny", "--results", "joined"]) == 0
