@@ -1,10 +1,12 @@
 """The console that tables are printed on."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 import rich.console
 from rich.table import Table
+
+from harness.cli.streams import printable
 
 
 class Console(rich.console.Console):
@@ -27,3 +29,14 @@ def print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
     for finding in findings:
         table.add_row(*finding)
     Console().print(table)
+
+
+def print_lines(lines: Generator[str, None, int]) -> int:
+    """Print lines as they come; what they come to."""
+    while True:
+        try:
+            line = next(lines)
+        except StopIteration as end:
+            exit_code: int = end.value
+            return exit_code
+        print(printable(line), flush=True)

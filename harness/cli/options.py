@@ -2,16 +2,16 @@
 
 import argparse
 import importlib
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness._version import __version__
-from harness.cli.hints import DEFAULT_RESULTS
-from harness.errors import MachineError, UsageError, nearest
+from harness.cli.option_values import convert
+from harness.errors import UsageError, nearest
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
+DEFAULT_RESULTS = Path("results")
 SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
 SUITES = (
     "suites",
@@ -22,6 +22,7 @@ ONLY = (
     "--only",
     {"action": "append", "default": [], "metavar": "AXIS=VALUE[,VALUE]", "help": "a part of the grid; repeatable"},
 )
+SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected trials, the I-th of N equal parts"})
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
 EXECUTOR_NAMES = ("local", "in-process")
@@ -54,12 +55,18 @@ FAIL_IF = (
         "help": "exit with 5 where one is met; a wrong one names those there are",
     },
 )
+Given = dict[str, list[str]]  # an option that was given -> the words that stand for it
 VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "run": (
         "train what is missing, then write the report",
         [
-            *(SUITES, RESULTS, ONLY, WORKERS, DEVICE),
+            *(SUITES, RESULTS, ONLY, SHARD, WORKERS, DEVICE),
             EXECUTOR,
+            ("--join", {"action": "store_true", "help": "work beside others in the same results folder, on any host"}),
+            (
+                "--any-machine",
+                {"action": "store_true", "help": "join on another kind of machine than the suite was started on"},
+            ),
             (
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
@@ -74,9 +81,9 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     ),
     "plan": (
         "say what would run, how long it may take and how many seeds a verdict needs",
-        [SUITE, RESULTS, ONLY, WORKERS, DEVICE],
+        [SUITE, RESULTS, ONLY, SHARD, WORKERS, DEVICE],
     ),
-    "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, JSON]),
+    "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, SHARD, JSON]),
     "report": (
         "write the report again from what is in results/",
         [SUITES, RESULTS, FAIL_IF],
@@ -87,6 +94,42 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ("before", {"type": Path, "help": "a folder of results, such as results/lr_sweep, or one with several"}),
             ("after", {"type": Path, "help": "the folder to compare with it"}),
             *(FAIL_IF, JSON),
+        ],
+    ),
+    "merge": (
+        "join results that were made on several machines, and check what they have in common",
+        [
+            (
+                "folders",
+                {
+                    "nargs": "+",
+                    "type": Path,
+                    "metavar": "DIR",
+                    "help": "results of a suite, such as gpu1/lr_sweep; or a folder with those of several suites: "
+                    "suites of one name go together",
+                },
+            ),
+            (
+                "--results",
+                {
+                    "type": Path,
+                    "default": DEFAULT_RESULTS,
+                    "metavar": "OUT",
+                    "help": "where the joined results go; a result that is there already stays as it is",
+                },
+            ),
+            (
+                "--recheck",
+                {"default": None, "metavar": "2%|N", "help": "train a share of them, or N, again here and compare"},
+            ),
+            (
+                "--suite",
+                {
+                    "default": None,
+                    "metavar": "PATH",
+                    "help": "the suite file that --recheck runs; where the results say unless given",
+                },
+            ),
         ],
     ),
     "show": (
@@ -171,7 +214,6 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         ],
     ),
 }
-TO_COME = {"merge": "joining results of several machines"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -186,13 +228,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if not arguments:
         raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
-    if verb in TO_COME:
-        raise MachineError(f"`{verb}`: {TO_COME[verb]} is not there yet")
     if verb is not None and verb not in VERBS:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
     options = _parser().parse_args(arguments)
+    options.given = given_options(options)
     options.do = _verb(options.verb)
-    _convert(options)
+    convert(options)
     return options
 
 
@@ -208,53 +249,21 @@ def _parser() -> _Parser:
     return parser
 
 
+def given_options(options: argparse.Namespace) -> Given:
+    """The options that differ from their defaults, each with the words that stand for it."""
+    given = {}
+    for flag, settings in VERBS[options.verb][1]:
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        if flag.startswith("--") and value != settings.get("default", False):
+            values = value if isinstance(value, list) else [value]
+            given[flag] = [flag] if value is True else [word for text in values for word in _words(flag, str(text))]
+    return given
+
+
+def _words(flag: str, value: str) -> list[str]:
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
+
+
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.verbs.{name}"), name)
     return do
-
-
-def _convert(options: argparse.Namespace) -> None:
-    """Turn texts into values; UsageError where one is wrong."""
-    given = vars(options)
-    if "workers" in given:
-        options.workers = _workers(options.workers)
-    for name in ("batch_size", "drill_seed", "drill_rounds"):
-        if given.get(name) is not None:
-            given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
-    if given.get("output") is not None and options.output.is_dir():
-        raise UsageError(f"--output must be a file, got the folder {options.output}")
-    if given.get("time_budget") is not None:
-        options.time_budget = _duration_seconds(options.time_budget)
-    if "retry" in given:
-        options.retry = frozenset(filter(None, options.retry.split(",")))
-        for status in sorted(options.retry - set(NO_RESULT)):
-            raise UsageError(
-                f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
-                "(what never ended is always trained; a result stands, unless --fresh archives all of them)"
-            )
-
-
-def _workers(text: str) -> int | None:
-    """A number of workers; None for auto."""
-    if text == "auto":
-        return None
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
-    return int(text)
-
-
-def _count(name: str, text: str, *, least: int) -> int:
-    if not text.isdecimal() or not least <= int(text) < 2**31:
-        raise UsageError(f"--{name.replace('_', '-')} must be a number from {least} up, got {text!r}")
-    return int(text)
-
-
-def _duration_seconds(text: str) -> float:
-    """A duration such as 2h, 1h30m, 90s."""
-    match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text)
-    seconds = (
-        sum(int(number or 0) * unit for number, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    )
-    if seconds <= 0:
-        raise UsageError(f"--time-budget must be a duration such as 2h, 1h30m or 90s, got {text!r}")
-    return float(seconds)

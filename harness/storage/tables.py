@@ -41,6 +41,7 @@ TELEMETRY = (
     *("cohort_size", "attempts", "resumes", "started", "finished", "host", "device_name", "threads", "torch", "python"),
     *("machine", "cpu", "backend", "commit", "dirty", "code_hash"),
 )
+FOREIGN = "environment_changes"  # column of telemetry.csv where a trial was trained on another kind of machine
 CURVES = pa.schema(
     [
         ("key", pa.string()),
@@ -53,7 +54,7 @@ CURVES = pa.schema(
 )
 TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whatever their cells look like
     ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "backend", "commit")
-) | {"code_hash"}
+) | {"code_hash", FOREIGN}
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
 MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
@@ -80,14 +81,11 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
     if merge_cache.outcomes_if_merged(results_dir, state, TABLES) is not None:
         return []
     records, damaged = read_records(results_dir, keys)
-    rows = [
-        _row(results_dir.root.name, key, trial, records.get(key), target_accuracy)
-        for key, trial in zip(keys, trials, strict=True)
-    ]
     finished = [records[key] for key in keys if key in records]
-    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
+    columns = [*TELEMETRY, *([FOREIGN] if any(FOREIGN in record.telemetry for record in finished) else [])]
+    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=columns, dtype="object")
     tables = {
-        "trials.csv": csv_bytes(_typed(pd.DataFrame(rows))),
+        "trials.csv": csv_bytes(_trials_table(results_dir, trials, records, target_accuracy)),
         "curves.parquet": _parquet(finished),
         "telemetry.csv": csv_bytes(telemetry),
     }
@@ -96,6 +94,23 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
     if not damaged:
         merge_cache.save_cache(results_dir, state, records, tables)
     return damaged
+
+
+def current_trials(
+    results_dir: ResultsDir, trials: Sequence[Trial], target_accuracy: float | None
+) -> tuple[pd.DataFrame, list[DamageError]]:
+    """The table of trials as the records are now, which is written nowhere, and what could not be read of these."""
+    records, damaged = read_records(results_dir, [trial.key for trial in trials])
+    return _trials_table(results_dir, trials, records, target_accuracy), damaged
+
+
+def _trials_table(
+    results_dir: ResultsDir, trials: Sequence[Trial], records: Mapping[str, Record], target_accuracy: float | None
+) -> pd.DataFrame:
+    suite = results_dir.root.name
+    return _typed(
+        pd.DataFrame([_row(suite, trial.key, trial, records.get(trial.key), target_accuracy) for trial in trials])
+    )
 
 
 def read_outcomes(
@@ -124,7 +139,9 @@ def read_results(folder: str | Path) -> Results:
             trials=read_trials(results_dir.root),
             curves=_read_curves(results_dir.root / "curves.parquet"),
             telemetry=read_table(
-                results_dir.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}
+                results_dir.root / "telemetry.csv",
+                {n: "str" if n in TEXTS else None for n in (*TELEMETRY, FOREIGN)},
+                optional=[FOREIGN],
             ),
         )
     except FileNotFoundError as error:

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from harness.cli.console import print_findings
-from harness.cli.drill_lines import print_drill
+from harness.cli.console import print_findings, print_lines
 from harness.ensemble.native.build import CACHE_REMEDY, SCALARS, SWITCH, is_switched_off, library_or_error
 from harness.errors import BuildError
 from harness.execution.cores import usable_cores
+from harness.execution.drill.lines import drill_lines
 from harness.execution.executors.scheduler import request
 from harness.execution.messages import Finding, InspectRequest, InspectResult
 from harness.execution.pool import pool_of
@@ -30,7 +30,7 @@ REQUIRED_PACKAGES = (
 def doctor(options: argparse.Namespace) -> int:
     """Print what this machine has, or what a drill finds; the exit code is 4 where trials can't be trained at all."""
     if options.drill:
-        return print_drill(options.results, options.executor, options.drill_seed, options.drill_rounds)
+        return print_lines(drill_lines(options.results, options.executor, options.drill_seed, options.drill_rounds))
     findings = [*system_findings(options.results), *_package_findings(), native_finding()]
     with stopping(None) as stop, pool_of(1) as pool:
         answer = request(pool, InspectRequest(), stop)

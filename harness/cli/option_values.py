@@ -1,0 +1,71 @@
+"""Values of options, from the texts that were typed; UsageError where one makes no sense."""
+
+import argparse
+import re
+
+from harness.errors import UsageError
+from harness.spec.selection import parse_shard
+from harness.storage.records import NO_RESULT
+
+
+def convert(options: argparse.Namespace) -> None:
+    """Turn texts into values; UsageError where one is wrong."""
+    given = vars(options)
+    if "workers" in given:
+        options.workers = _workers(options.workers)
+    for name in ("batch_size", "drill_seed", "drill_rounds"):
+        if given.get(name) is not None:
+            given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
+    if given.get("output") is not None and options.output.is_dir():
+        raise UsageError(f"--output must be a file, got the folder {options.output}")
+    if given.get("recheck") is not None:
+        options.recheck = _amount(options.recheck)
+    if given.get("time_budget") is not None:
+        options.time_budget = _duration_seconds(options.time_budget)
+    if given.get("shard") is not None:
+        options.shard = parse_shard(options.shard)
+    if given.get("any_machine") and not options.join:
+        raise UsageError("--any-machine is for --join, which is not given")
+    if "retry" in given:
+        options.retry = frozenset(filter(None, options.retry.split(",")))
+        for status in sorted(options.retry - set(NO_RESULT)):
+            raise UsageError(
+                f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
+                "(what never ended is always trained; a result stands, unless --fresh archives all of them)"
+            )
+
+
+def _workers(text: str) -> int | None:
+    """A number of workers; None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
+    return int(text)
+
+
+def _count(name: str, text: str, *, least: int) -> int:
+    if not text.isdecimal() or not least <= int(text) < 2**31:
+        raise UsageError(f"--{name.replace('_', '-')} must be a number from {least} up, got {text!r}")
+    return int(text)
+
+
+def _amount(text: str) -> int | float:
+    """A number of trials, or from a percentage a share of them."""
+    number, percent, rest = text.partition("%")
+    if percent and not rest and re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", number) and 0 < float(number) <= 100:
+        return float(number) / 100
+    if not percent and number.isdecimal() and 1 <= int(number) < 2**31:
+        return int(number)
+    raise UsageError(f"--recheck must be a share such as 2% or a number of trials from 1 up, got {text!r}")
+
+
+def _duration_seconds(text: str) -> float:
+    """A duration such as 2h, 1h30m, 90s."""
+    match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text)
+    seconds = (
+        sum(int(number or 0) * unit for number, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    )
+    if seconds <= 0:
+        raise UsageError(f"--time-budget must be a duration such as 2h, 1h30m or 90s, got {text!r}")
+    return float(seconds)
