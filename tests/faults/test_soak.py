@@ -16,6 +16,7 @@ SCRIPT = """
 import json, os, random, resource, shutil, sys, tempfile, threading, time
 from pathlib import Path
 from harness.cli import main
+from harness.fault_injection import arm
 
 seconds, least, seed = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 rng, begun, number = random.Random(seed), time.monotonic(), 0
@@ -31,6 +32,7 @@ while number < least or time.monotonic() - begun < seconds:
     words = ["run", "tiny", "--executor", "in-process", "--progress", "none", "--retry", "oom,crashed"]
     codes = [main(words)]
     del os.environ["HARNESS_FAULT"]
+    arm()  # which closes the file of the counts
     while codes[-1] != 0 and len(codes) < 5:
         codes.append(main(words))
     files = sum(path.is_file() for path in Path("results").rglob("*") if path.parent.name != "logs")
