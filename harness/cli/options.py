@@ -27,6 +27,7 @@ SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
 EXECUTOR_NAMES = ("local", "in-process")
+SUBMITTER_NAMES = ("slurm", "dask")
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
@@ -57,9 +58,10 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             (
                 "--executor",
                 {
-                    "choices": EXECUTOR_NAMES,
+                    "choices": (*EXECUTOR_NAMES, *SUBMITTER_NAMES),
                     "default": "local",
-                    "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
+                    "help": "where cohorts train: in worker processes, or in this one, where a debugger works; "
+                    "or on a cluster, in so many workers as --workers says, which are queued",
                 },
             ),
             ("--join", {"action": "store_true", "help": "work beside others in the same results folder, on any host"}),
@@ -67,6 +69,11 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                 "--any-machine",
                 {"action": "store_true", "help": "join on another kind of machine than the suite was started on"},
             ),
+            (
+                "--executor-options",
+                {"type": Path, "default": None, "metavar": "FILE", "help": "what is asked of a cluster, in TOML"},
+            ),
+            ("--scheduler", {"default": None, "metavar": "ADDRESS", "help": "of Dask, with --executor dask"}),
             (
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
@@ -242,8 +249,13 @@ def _convert(options: argparse.Namespace) -> None:
         options.time_budget = _duration_seconds(options.time_budget)
     if given.get("shard") is not None:
         options.shard = parse_shard(options.shard)
-    if given.get("any_machine") and not options.join:
+    if given.get("any_machine") and not options.join and options.executor in EXECUTOR_NAMES:
         raise UsageError("--any-machine is for --join, which is not given")
+    if "executor" in given and options.executor in EXECUTOR_NAMES:
+        for name in ("executor_options", "scheduler"):
+            if given[name] is not None:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} is for --executor {' or '.join(SUBMITTER_NAMES)}, got {options.executor}")
     if "retry" in given:
         options.retry = frozenset(filter(None, options.retry.split(",")))
         for status in sorted(options.retry - set(NO_RESULT)):

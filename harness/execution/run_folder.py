@@ -6,10 +6,12 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.execution.messages import PreflightResult
-from harness.execution.run_plan import RunPlan
+from harness.execution.run_plan import RunOptions, RunPlan
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
-from harness.storage.records import ResultsDir, write_manifest
+from harness.spec.selection import select
+from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.storage.tables import read_outcomes
 
 
 def archive(results_dir: ResultsDir) -> Path | None:
@@ -25,6 +27,17 @@ def archive(results_dir: ResultsDir) -> Path | None:
     except OSError as error:
         raise MachineError(f"can't archive {results_dir.root}: {error.strerror} (errno {error.errno})") from error
     return target
+
+
+def remove_records(suite: SuiteFile, results_dir: ResultsDir, options: RunOptions) -> None:
+    """Remove the records of selected trials that ended as `options.retry` says, so that workers find none."""
+    earlier = read_manifest(results_dir)
+    if earlier is None or earlier.device is None:
+        return
+    selected = select(suite.trials(device=earlier.device), options.only, options.shard)
+    outcomes, _ = read_outcomes(results_dir, [trial.key for trial in selected], suite.suite.target_accuracy)
+    for key in [key for key, outcome in outcomes.items() if outcome in options.retry]:
+        results_dir.record(key).unlink(missing_ok=True)
 
 
 def update_manifest(

@@ -9,7 +9,13 @@ from harness.cli import options
 from harness.cli.hints import command, without
 
 TYPED = {  # what to type for an option that takes any text
-    **{"--results": "my results", "--only": "norm=batch,none", "--shard": "2/3", "--workers": "3", "--device": "cuda:1"},
+    **{
+        "--results": "my results",
+        "--only": "norm=batch,none",
+        "--shard": "2/3",
+        "--workers": "3",
+        "--device": "cuda:1",
+    },
     **{"--retry": "oom,crashed", "--time-budget": "1h30m", "--fail-if": "refuted", "--output": "it's $HOME"},
     **{"--suite": "-", "--dataset": "digits", "--batch-size": "8"},
 }
@@ -23,8 +29,12 @@ def parsed(words: list[str]) -> argparse.Namespace:
 def typed(verb: str, flag: str, settings: dict) -> list[str]:
     """A command of the verb with that option at another value than its default."""
     arguments = ["x" for name, _ in options.VERBS[verb][1] if not name.startswith("-")]
-    required = [word for name, more in options.VERBS[verb][1] if more.get("required") and name != flag
-                for word in (name, "file")]
+    required = [
+        word
+        for name, more in options.VERBS[verb][1]
+        if more.get("required") and name != flag
+        for word in (name, "file")
+    ]
     values = [value for value in settings.get("choices", [TYPED.get(flag)]) if value != settings.get("default")]
     words = [flag] if settings.get("action") == "store_true" else [f"{flag}={values[0]}"]
     return [verb, *arguments, *required, *words]
@@ -50,7 +60,9 @@ def test_what_was_not_given_is_left_out():
 
 
 def test_options_of_one_verb_that_another_does_not_take_are_left_out():
-    given = options.given_options(parsed(["run", "a", "--join", "--only", "lr=1", "--only", "seed=0", "--results", "r s"]))
+    given = options.given_options(
+        parsed(["run", "a", "--join", "--only", "lr=1", "--only", "seed=0", "--results", "r s"])
+    )
     assert command("show", "0123", given=given) == "python -m harness show 0123 --results 'r s'"
     assert command("status", "a", given=given) == "python -m harness status a --results 'r s' --only lr=1 --only seed=0"
 

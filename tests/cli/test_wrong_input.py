@@ -126,7 +126,7 @@ def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, ch
         (("run", "right", "--workers", "many"), 2, "got 'many'"),
         (("run", "right", "--device", "cudda"), 2, "unknown device 'cudda'"),
         (("run", "right", "--device", "cuda:77"), 4, "not on this machine"),
-        (("run", "right", "--executor", "slurm"), 2, "invalid choice"),
+        (("run", "right", "--executor", "slurm"), 2, "needs --workers N"),
         (("run", "right", "--executor", "kubernetes"), 2, "choose from 'local', 'in-process'"),
         (("run", "right", "--retry", "ok"), 2, "got 'ok'"),
         (("run", "right", "--time-budget", "soon"), 2, "got 'soon'"),

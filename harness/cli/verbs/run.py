@@ -4,7 +4,9 @@ import argparse
 import sys
 from contextlib import closing
 
+from harness.cli.options import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
+from harness.cli.submit import submit
 from harness.cli.summary import print_summary
 from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
@@ -31,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     suites = load_and_check(options.suites)
     run_options = _run_options(options)
+    if options.executor in SUBMITTER_NAMES:
+        return submit(suites, options, run_options)
     codes: dict[str, int] = {}
     with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
         for suite in suites:
