@@ -18,7 +18,8 @@ from harness.execution.torchrun import torchrun_process
 from harness.spec.loader import SuiteFile
 from harness.spec.selection import select
 from harness.spec.trial import Trial
-from harness.storage.records import ResultsDir, lock_results, read_manifest
+from harness.storage.lock import lock_results
+from harness.storage.records import ResultsDir, read_manifest
 
 PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # options that are each worker's, too
 
@@ -97,13 +98,12 @@ def _try_suite(suite: SuiteFile, stop: StopFlag) -> bool:
 
 
 def _make_way(suite: SuiteFile, results_dir: ResultsDir, options: RunOptions) -> None:
-    """Archive results, or remove records without a result, once for all workers."""
-    if not (options.fresh or options.retry):
-        return
-    with lock_results(results_dir):
+    """Archive results, or remove records without a result, once for all workers; refused where a run is at work."""
+    is_shared = not (options.fresh or options.retry)
+    with lock_results(results_dir, is_shared=is_shared):
         if options.fresh:
             folder = archive(results_dir)
             if folder is not None:
                 print(printable(f"earlier results are kept in {folder}"))
-        else:
+        elif options.retry:
             remove_records(suite, results_dir, options)

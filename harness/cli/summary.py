@@ -9,8 +9,7 @@ from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.hints import command, without
 from harness.cli.options import Given
 from harness.cli.streams import printable
-from harness.errors import MachineError
-from harness.execution.runner import RunResult
+from harness.execution.runner import RunResult, exit_code
 from harness.execution.stop_flag import StopFlag
 from harness.storage.records import NO_RESULT
 
@@ -19,21 +18,22 @@ MOST_LISTED = 10
 
 def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag) -> int:
     """Print how the run ended; the exit code."""
+    code = exit_code(result, stop)
     suites = options.suites if len(options.suites) > 1 else [result.suite.path]
     again = command("run", *suites, given=without(options.given, "--fresh"))
     if result.trials is None:
         print(f"{stop.reason} before anything was trained; go on with: {again}")
-        return stop.exit_code
+        return code
     status = result.trials["status"]
     n_finished, n_failed = status.isin(FINISHED).sum(), status.isin(FAILED).sum()
     counts = f"{n_finished} of {len(status)} trials have a result, {n_failed} of these failed to train"
     if result.report is None:
         print(f"{stop.reason}: {counts}; all state is saved, go on with: {again}")
-        return stop.exit_code
+        return code
     lacking = result.trials[status.isin(NO_RESULT)]
     if lacking.empty:
         print(f"{counts}; the report is {printable(str(result.report))}")
-        return 0
+        return code
     _list(lacking, options.given)
     by_status = Counter(lacking["status"])
     by_name = ", ".join(f"{count} {name}" for name, count in by_status.items())
@@ -43,7 +43,7 @@ def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag
         given=without(options.given, "--fresh", "--retry"),
     )
     print(f"{counts}, {by_name}; the report is {printable(str(result.report))}; try again with: {retry}")
-    return MachineError.exit_code if (status == "skipped").all() else 1
+    return code
 
 
 def _list(rows: pd.DataFrame, given: Given) -> None:

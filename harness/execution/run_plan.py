@@ -1,6 +1,6 @@
 """The options of a run, and its plan: which trials must train, in which cohorts."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class RunOptions:
     retry: frozenset[str] = frozenset()  # statuses without a result that are trained again
     fresh: bool = False  # archive earlier results and train everything again
     join: bool = False  # work beside others in the same folder
+    command: str = ""  # what was typed, to be looked up in last_run.json
     any_machine: bool = False  # join though bits may differ from those of the machine that the suite was started on
 
 
@@ -41,6 +42,7 @@ class RunPlan:
     selected: list[Trial]
     cohorts: list[Cohort]  # of the whole suite
     pending: list[Cohort]  # those that must train
+    missing: frozenset[str]  # keys of selected trials without a result: on a CPU these are what trains
     results: int  # trials of the suite that have been trained
     damaged: list[str]  # what is wrong with records that can't be read
 
@@ -69,13 +71,7 @@ def find_work(
     trials = list(suite.trials(device=device))
     selected = select(trials, options.only, options.shard)
     outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
-    to_repeat = {*options.retry, "skipped"}
-    ended = {
-        key
-        for key, outcome in outcomes.items()
-        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome)
-    }
-    missing = {trial.key for trial in selected} - ended
+    missing = frozenset(trial.key for trial in selected) - find_ended(suite, results_dir, outcomes, options)
     max_size = max_cohort_sizes(trials, estimates or {}, options.workers or usable_cores())
     cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
     return RunPlan(
@@ -83,9 +79,20 @@ def find_work(
         selected=selected,
         cohorts=cohorts,
         pending=[part for cohort in cohorts if (part := trials_to_train(cohort, missing, results_dir)).trials],
+        missing=missing,
         results=sum(outcome == TRAINED for outcome in outcomes.values()),
         damaged=[str(error) for error in damaged],
     )
+
+
+def find_ended(suite: SuiteFile, results_dir: ResultsDir, outcomes: Mapping[str, str], options: RunOptions) -> set[str]:
+    """The trials that need not be trained, of those with these outcomes."""
+    to_repeat = {*options.retry, "skipped"}
+    return {
+        key
+        for key, outcome in outcomes.items()
+        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome)
+    }
 
 
 def max_cohort_sizes(
@@ -119,6 +126,26 @@ def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: st
     if not suite.suite.save_models or outcome in NO_RESULT:
         return True
     return all(results_dir.model(key, which).is_file() for which in CHECKPOINT_KINDS)
+
+
+def selection_notes(plan: RunPlan, options: RunOptions) -> Iterator[str]:
+    """What a selection selects, and why more than that trains where it does."""
+    rules = [f"--only {axis}={','.join(map(str, sorted(values, key=str)))}" for axis, values in options.only.items()]
+    rules += [f"--shard {options.shard[0]}/{options.shard[1]}"] if options.shard else []
+    if not rules:
+        return
+    n_trained = sum(len(cohort.trials) for cohort in plan.pending)
+    text = f"{' '.join(rules)} selects {len(plan.selected)} of {len(plan.trials)} trials"
+    if n_trained == len(plan.missing):
+        yield text
+        return
+    on_cpu = all(cohort.trials[0].device == "cpu" for cohort in plan.pending)
+    reason = (
+        "earlier runs have saved whole cohorts on their way, and these go on from there"
+        if on_cpu
+        else "off a CPU a cohort trains as a whole: the bits of a trial depend on the others"
+    )
+    yield f"{text}, {n_trained} train where {len(plan.missing)} have no result, because {reason}"
 
 
 def preflight_request(

@@ -10,10 +10,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from harness.errors import MachineError
@@ -22,6 +23,7 @@ from harness.storage.owners import Owner, has_died, owner_from_json
 
 HEARTBEAT_SECONDS = 10.0  # between two signs of life
 STALE_SECONDS = 60.0  # without a sign of life after which a claim can be taken over
+WAIT_SECONDS = 0.2  # between two tries to get a claim that another process holds
 MAX_BYTES = 4096  # of a claim
 
 
@@ -41,7 +43,7 @@ class WorkClaim:
 
 
 class Claims:
-    """The claims that this process holds in a folder; use it through `claims_in`."""
+    """The claims that this process holds in a folder; use it through `claims_in`, and `heartbeat`."""
 
     def __init__(self, folder: Path, owner: Owner, stale_seconds: float = STALE_SECONDS) -> None:
         self.folder, self.owner, self.stale_seconds = folder, owner, stale_seconds
@@ -53,11 +55,11 @@ class Claims:
         """What this process holds."""
         return list(self._held)
 
-    def take(self, name: str) -> bool:
+    def take(self, name: str, now: int | None = None) -> bool:
         """Claim a name that nobody holds, or whose claim is stale; whether this process has it now."""
         if name in self._held:
             return False
-        newest = find_claim(self.folder, name)
+        newest = find_claim(self.folder, name, now)
         if newest is not None and not newest.is_stale(self.stale_seconds):
             return False
         number = 0 if newest is None else newest.number + 1
@@ -132,34 +134,71 @@ def find_claim(folder: Path, name: str, now: int | None = None) -> WorkClaim | N
     )
 
 
-def find_claims(folder: Path) -> list[WorkClaim]:
-    """The newest claim on each name, stale ones included."""
+def claimed_names(folder: Path) -> set[str]:
+    """The names on which there are claims, stale ones included."""
     try:
-        files = [entry.name for entry in os.scandir(folder)]
+        with os.scandir(folder) as entries:
+            files = [entry.name for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    names = sorted({file.split(".")[0] for file in files if file.endswith(".json") and not file.startswith(".")})
-    now = server_time(folder) if names else 0
-    return [claim for name in names if (claim := find_claim(folder, name, now)) is not None]
+        return set()
+    return {file.split(".")[0] for file in files if file.endswith(".json") and not file.startswith(".")}
+
+
+def remove_claims(folder: Path) -> None:
+    """Remove all claims: who calls this knows that nobody is left who made them."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
-def claims_in(folder: Path, owner: Owner, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> Iterator[Claims]:
-    """Claims of this process in a folder, with a thread that gives signs of life; all are released at the end."""
-    claims, ended = Claims(folder, owner), threading.Event()
+def claims_in(folder: Path, owner: Owner) -> Iterator[Claims]:
+    """Claims of this process in a folder; all are released at the end."""
+    claims = Claims(folder, owner)
+    try:
+        yield claims
+    finally:
+        claims.release_all()
+
+
+@contextmanager
+def hold(claims: Claims | None, name: str, stop: Callable[[], bool]) -> Iterator[bool]:
+    """Wait for a claim, or until `stop`; whether this process has it. Who works alone has everything."""
+    if claims is None:
+        yield True
+        return
+    while not (is_held := claims.take(name)) and not stop():
+        time.sleep(WAIT_SECONDS)
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            claims.release(name)
+
+
+class Beating(Protocol):
+    """Something that gives signs of life."""
+
+    def beat(self) -> None: ...
+
+
+@contextmanager
+def heartbeat(parts: Sequence[Beating], seconds: float = HEARTBEAT_SECONDS) -> Iterator[None]:
+    """A thread that gives signs of life for as long as this lasts."""
+    ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(heartbeat_seconds):
-            claims.beat()
+        while not ended.wait(seconds):
+            for part in parts:
+                part.beat()
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield claims
+        yield
     finally:
         ended.set()
         thread.join()
-        claims.release_all()
 
 
 def server_time(folder: Path) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from uuid import uuid4
 
 SLURM_TASK = "SLURM_ARRAY_TASK_ID"
 JOB_VARIABLES = (  # scheduler, job, and the element of an array; the most telling first
@@ -27,6 +27,7 @@ class Owner:
     since: str = ""  # UTC
     is_joined: bool = False  # whether others may work beside it
     kernel: str = ""  # what pid belongs to: a boot of a machine and a container; "" where the system can't tell
+    token: str = ""  # of this run of the process: it may have several
     birth: str = ""  # when the process was started, in the kernel's own count: numbers of processes are used again
 
     def __str__(self) -> str:
@@ -43,6 +44,7 @@ def this_process(*, is_joined: bool, environment: Mapping[str, str] = os.environ
         since=datetime.now(UTC).isoformat(timespec="seconds"),
         is_joined=is_joined,
         kernel=_kernel(),
+        token=uuid4().hex,
         birth=_birth(os.getpid()),
     )
 
@@ -74,10 +76,12 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def owner_from_json(content: Mapping[str, Any]) -> Owner | None:
+def owner_from_json(content: object) -> Owner | None:
     """The owner that was written as a JSON object; None where this is none."""
     types = {f.name: f.type for f in fields(Owner)}
-    if content.keys() != types.keys() or not all(type(value) is types[name] for name, value in content.items()):
+    if not isinstance(content, Mapping) or content.keys() != types.keys():
+        return None
+    if not all(type(value) is types[name] for name, value in content.items()):
         return None
     return Owner(**content)
 

@@ -1,17 +1,13 @@
 """The source of truth: one self-checksummed file per trial, and one for the suite that they belong to."""
 
-import errno
-import fcntl
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DamageError, MachineError, NewerSchemaError
-from harness.io import dump_checked_json, load_checked_json, make_folder, write_atomically
+from harness.errors import DamageError, NewerSchemaError
+from harness.io import create_atomically, dump_checked_json, load_checked_json, write_atomically
 from harness.spec.manifest import Manifest, from_json, to_json
 
 SCHEMA = 1
@@ -68,12 +64,24 @@ class ResultsDir:
         return self.root / "suite.json"
 
     @property
+    def last_run(self) -> Path:
+        return self.root / "last_run.json"
+
+    @property
     def records(self) -> Path:
         return self.root / "records"
 
     @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
+
+    @property
+    def claims(self) -> Path:
+        return self.root / "claims"
+
+    @property
+    def running(self) -> Path:
+        return self.root / "running"
 
     @property
     def logs(self) -> Path:
@@ -175,6 +183,11 @@ def write_manifest(results_dir: ResultsDir, manifest: Manifest) -> None:
     write_atomically(results_dir.manifest, dump_checked_json({"schema": SCHEMA, **to_json(manifest)}))
 
 
+def create_manifest(results_dir: ResultsDir, manifest: Manifest) -> bool:
+    """Write the first suite.json; false where there is one."""
+    return create_atomically(results_dir.manifest, dump_checked_json({"schema": SCHEMA, **to_json(manifest)}))
+
+
 def read_manifest(results_dir: ResultsDir) -> Manifest | None:
     """What suite.json holds, or None where nothing has run yet; DamageError where it is damaged or newer."""
     path = results_dir.manifest
@@ -193,30 +206,3 @@ def _require_current_schema(content: dict[str, Any], path: Path) -> dict[str, An
     if schema != SCHEMA:
         raise DamageError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it")
     return content
-
-
-@contextmanager
-def lock_results(results_dir: ResultsDir) -> Iterator[None]:
-    """Hold the results folder for one run; the kernel lets go of it when the process is gone, however it went."""
-    try:
-        make_folder(results_dir.root)
-        descriptor = os.open(results_dir.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        if error.errno == errno.ELOOP and (results_dir.root / ".lock").is_symlink():
-            raise MachineError(
-                f"can't lock {results_dir.root / '.lock'}: it is a link; delete it, or choose another --results"
-            ) from error
-        raise MachineError(
-            f"can't write results to {results_dir.root}: {error.strerror}; choose another --results"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        busy = f"another run is at work in {results_dir.root}; wait for it, or choose another --results"
-        unlockable = f"can't lock {results_dir.root}: {error.strerror} (errno {error.errno}); choose another --results"
-        raise MachineError(busy if isinstance(error, BlockingIOError) else unlockable) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)

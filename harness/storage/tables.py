@@ -39,7 +39,7 @@ OUTCOMES = {  # column of trials.csv after the axes -> its type
 TELEMETRY = (
     *("key", "seconds_train", "seconds_eval", "seconds_checkpoint", "step_ms", "samples_per_second", "peak_memory_mb"),
     *("cohort_size", "attempts", "resumes", "started", "finished", "host", "device_name", "threads", "torch", "python"),
-    *("machine", "cpu", "backend", "commit", "dirty", "code_hash"),
+    *("machine", "cpu", "backend", "commit", "dirty", "code_hash", "environment_changes"),
 )
 CURVES = pa.schema(
     [
@@ -53,7 +53,7 @@ CURVES = pa.schema(
 )
 TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whatever their cells look like
     ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "backend", "commit")
-) | {"code_hash"}
+) | {"code_hash", "environment_changes"}
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
 MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
@@ -80,18 +80,33 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
     if merge_cache.outcomes_if_merged(results_dir, state, TABLES) is not None:
         return []
     records, damaged = read_records(results_dir, keys)
-    rows = [
-        _row(results_dir.root.name, key, trial, records.get(key), target_accuracy)
-        for key, trial in zip(keys, trials, strict=True)
-    ]
     finished = [records[key] for key in keys if key in records]
-    _write_if_changed(results_dir.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
+    _write_if_changed(
+        results_dir.root / "trials.csv", csv_bytes(_trials_table(results_dir, trials, records, target_accuracy))
+    )
     _write_if_changed(results_dir.root / "curves.parquet", _parquet(finished))
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
     _write_if_changed(results_dir.root / "telemetry.csv", csv_bytes(telemetry))
     if not damaged:
         merge_cache.save_cache(results_dir, state, records, TABLES)
     return damaged
+
+
+def current_trials(
+    results_dir: ResultsDir, trials: Sequence[Trial], target_accuracy: float | None
+) -> tuple[pd.DataFrame, list[DamageError]]:
+    """The table of trials as the records are now, which is written nowhere, and what could not be read of these."""
+    records, damaged = read_records(results_dir, [trial.key for trial in trials])
+    return _trials_table(results_dir, trials, records, target_accuracy), damaged
+
+
+def _trials_table(
+    results_dir: ResultsDir, trials: Sequence[Trial], records: Mapping[str, Record], target_accuracy: float | None
+) -> pd.DataFrame:
+    suite = results_dir.root.name
+    return _typed(
+        pd.DataFrame([_row(suite, trial.key, trial, records.get(trial.key), target_accuracy) for trial in trials])
+    )
 
 
 def read_outcomes(

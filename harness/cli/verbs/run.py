@@ -4,6 +4,7 @@ import argparse
 import sys
 from contextlib import closing
 
+from harness.cli.hints import command
 from harness.cli.options import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
 from harness.cli.submit import submit
@@ -60,6 +61,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
         fresh=options.fresh,
         join=options.join,
         any_machine=options.any_machine,
+        command=command("run", *options.suites, given=options.given),
     )
 
 

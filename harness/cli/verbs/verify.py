@@ -5,7 +5,8 @@ from pathlib import Path
 
 from harness.cli.streams import printable
 from harness.errors import DamageError, UsageError
-from harness.storage.records import ResultsDir, lock_results
+from harness.storage.lock import lock_results
+from harness.storage.records import ResultsDir
 from harness.storage.verification import REMADE, Verified, set_aside, verify_results
 
 
