@@ -14,6 +14,7 @@ from harness.spec.trial import Trial
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
 from harness.storage.tables import read_outcomes
 
+JOINED_WORKERS = 16  # for which cohorts are cut at least where runs join: how many there will be, the first can't know
 COHORTS_PER_WORKER = 4  # at least, where that makes them no slower: short ones at the end keep all workers busy
 
 
@@ -72,7 +73,8 @@ def find_work(
     selected = select(trials, options.only, options.shard)
     outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
     missing = frozenset(trial.key for trial in selected) - find_ended(suite, results_dir, outcomes, options)
-    max_size = max_cohort_sizes(trials, estimates or {}, options.workers or usable_cores())
+    workers = max(options.workers or usable_cores(), JOINED_WORKERS if options.join else 1)
+    max_size = max_cohort_sizes(trials, estimates or {}, workers)
     cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
     return RunPlan(
         trials=trials,

@@ -74,16 +74,17 @@ class SlurmSubmitter:
     def _ranks_script(self, submission: Submission, size: int) -> Script:
         options = self.ranks
         on_a_node = size // options.nodes
+        cores = max(options.cpus_per_task, on_a_node)
         return Script(
             name=f"ranks-{size}.sh",
             job_name=_job_name(submission),
             log=f"ranks-{size}-%a.log",
             count=min(submission.count, submission.trials[size]),
             nodes=options.nodes,
-            cpus_per_task=max(options.cpus_per_task, 1 if options.has_gpus else on_a_node),
+            cpus_per_task=cores,
             results=submission.root,
             folder=submission.folder,
-            launcher=_launcher(options.nodes, on_a_node),
+            launcher=_launcher(options.nodes, on_a_node, cores),
             command=("-m", "harness", *submission.worker_arguments(world_size=size)),
             options=options,
         )
@@ -95,10 +96,13 @@ def slurm_submitter(table: Mapping[str, Any]) -> SlurmSubmitter:
     return SlurmSubmitter(workers=workers, ranks=ranks)
 
 
-def _launcher(nodes: int, on_a_node: int) -> tuple[str, ...]:
-    """torchrun on every node of a job, whose number is fixed: another one would change how batches are cut."""
+def _launcher(nodes: int, on_a_node: int, cores: int) -> tuple[str, ...]:
+    """torchrun on every node of a job, whose number is fixed: another one would change how batches are cut.
+
+    Newer versions of srun don't take over the cores that the job has asked for.
+    """
     return (
-        *("srun", "--kill-on-bad-exit=1", f"--nodes={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"),
+        *("srun", "--kill-on-bad-exit=1", f"--nodes={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}"),
         *(sys.executable, "-m", "torch.distributed.run"),
         *(f"--nnodes={nodes}", f"--nproc-per-node={on_a_node}", "--max-restarts=0", "--rdzv-backend=c10d"),
         *(f"--signals-to-handle={SIGNALS}", f"--shutdown-timeout={SHUTDOWN}"),

@@ -253,7 +253,7 @@ def test_a_job_that_is_cancelled_twice_still_waits_for_its_worker(job):
 def test_a_signal_before_the_worker_begins_reaches_it_all_the_same(job):
     made = job(SlurmOptions(setup=('touch "$RESULTS/begun"; sleep 0.5',)))
     made.results.mkdir(parents=True)
-    process = made.start("sleep 60")
+    process = made.start("exec sleep 60")
     wait_for((made.results / "begun").exists)
     process.terminate()
     process.communicate(timeout=30)
