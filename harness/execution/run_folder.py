@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import FAULT, BusyError, HarnessError, MachineError, error_line
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan
-from harness.execution.stop_flag import RunAborted, StopFlag
+from harness.execution.stop_flag import INTERRUPTED, RunAborted, StopFlag
 from harness.io import write_unsynced
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
@@ -20,7 +20,7 @@ from harness.spec.trial import Value
 from harness.storage.claims import Claims, claims_in, heartbeat, remove_claims
 from harness.storage.owners import Owner, this_process
 from harness.storage.records import ResultsDir, create_manifest, read_manifest, write_manifest
-from harness.storage.running import SignOfLife, find_runs, remove_dead, sign_of_life
+from harness.storage.running import SignOfLife, find_runs, sign_of_life
 from harness.storage.tables import read_outcomes
 
 
@@ -56,7 +56,6 @@ def at_work(results_dir: ResultsDir, *, is_joined: bool) -> Iterator[tuple[SignO
     """What tells others that this run is at work; and its claims, where others share the work."""
     owner = this_process(is_joined=is_joined)
     if not is_joined:
-        remove_dead(results_dir)
         remove_claims(results_dir.claims)
     with (
         sign_of_life(results_dir, owner) as sign,
@@ -86,7 +85,8 @@ def noted(results_dir: ResultsDir, owner: Owner, command: str, stop: StopFlag) -
         ending.update(exit_code=error.exit_code, reason=str(error))
         raise
     except BaseException as error:
-        ending.update(exit_code=FAULT, reason=error_line(error))
+        code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAULT
+        ending.update(exit_code=code, reason=error_line(error))
         raise
     finally:
         finished = datetime.now(UTC).isoformat(timespec="seconds")

@@ -93,6 +93,7 @@ def sign_of_life(results_dir: ResultsDir, owner: Owner) -> Iterator[SignOfLife]:
     finally:
         with suppress(OSError):
             sign.path.unlink(missing_ok=True)
+            _remove_dead(results_dir)
 
 
 def find_runs(results_dir: ResultsDir) -> list[WorkingRun]:
@@ -120,14 +121,13 @@ def unfinished_states(
     return {key: "running" if key in running else state for key, state in states.items()}
 
 
-def remove_dead(results_dir: ResultsDir) -> None:
-    """Remove the signs of runs that are over without having removed them."""
-    now = server_time(results_dir.running) if results_dir.running.is_dir() else 0
+def _remove_dead(results_dir: ResultsDir) -> None:
+    """Remove the signs of runs that could not do so at their end; one that was suspended makes its own anew."""
+    now = server_time(results_dir.running)
     for path in results_dir.running.glob("[!.]*.json"):
         run = _read(path, now)
         if run is None or not _is_alive(run):
-            with suppress(OSError):
-                path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _is_alive(run: WorkingRun) -> bool:

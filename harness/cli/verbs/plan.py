@@ -11,7 +11,7 @@ from harness.cli.hints import command
 from harness.cli.progress import duration
 from harness.execution.executors.pool import PoolExecutor
 from harness.execution.messages import PreflightResult
-from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request
+from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request, selection_notes
 from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
 from harness.spec.claim import Claim
@@ -41,6 +41,8 @@ def plan(options: argparse.Namespace) -> int:
     if preflight is None:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
+    for note in selection_notes(run_plan, run_options):
+        print(note)
     _print_work(run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, given=options.given))
     return 0
 

@@ -79,12 +79,16 @@ class SharedWork:
             return None
         request = self.requests.pop(name)
         keys = [trial.key for trial in request.cohort.trials]
-        records, _ = read_records(self.results_dir, keys)
+        whole = [trial.key for trial in self.cohorts[name].trials]
+        records, _ = read_records(self.results_dir, whole)
         outcomes = {key: record.outcome for key, record in records.items()}
         ended = find_ended(self.suite, self.results_dir, outcomes, self.options)
         self.ended_elsewhere += [key for key in keys if key in ended]
         part = trials_to_train(self.cohorts[name], {*keys} - ended, self.results_dir)
         if not part.trials:
+            if ended.issuperset(whole):  # who had it may have been killed before it removed its snapshots
+                for path in self.results_dir.checkpoints.glob(f"{name}.*.snapshot"):
+                    path.unlink(missing_ok=True)
             self.claims.release(name)
             return None
         self.training[name] = {trial.key for trial in part.trials}
