@@ -36,7 +36,7 @@ from harness.storage.claims import Claims, hold
 from harness.storage.lock import lock_results, share_lock
 from harness.storage.records import NO_RESULT, ResultsDir, read_manifest
 from harness.storage.running import SignOfLife
-from harness.storage.tables import read_trials, write_tables
+from harness.storage.tables import FOREIGN, read_trials, write_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,7 @@ def train_requests(
     work = {shape: estimate.work for shape, estimate in preflight.estimates.items()}
     path, root, telemetry = suite.path.resolve(), results_dir.root.resolve(), telemetry_of(preflight)
     if changes:
-        telemetry["environment_changes"] = "; ".join(changes)
+        telemetry[FOREIGN] = "; ".join(changes)
     return [
         TrainRequest(suite=path, cohort=cohort, root=root, telemetry=telemetry, limits=suite.suite.limits)
         for cohort in longest_first(plan.pending, work)

@@ -39,8 +39,9 @@ OUTCOMES = {  # column of trials.csv after the axes -> its type
 TELEMETRY = (
     *("key", "seconds_train", "seconds_eval", "seconds_checkpoint", "step_ms", "samples_per_second", "peak_memory_mb"),
     *("cohort_size", "attempts", "resumes", "started", "finished", "host", "device_name", "threads", "torch", "python"),
-    *("machine", "cpu", "backend", "commit", "dirty", "code_hash", "environment_changes"),
+    *("machine", "cpu", "backend", "commit", "dirty", "code_hash"),
 )
+FOREIGN = "environment_changes"  # column of telemetry.csv where a trial was trained on another kind of machine
 CURVES = pa.schema(
     [
         ("key", pa.string()),
@@ -53,7 +54,7 @@ CURVES = pa.schema(
 )
 TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whatever their cells look like
     ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "backend", "commit")
-) | {"code_hash", "environment_changes"}
+) | {"code_hash", FOREIGN}
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
 MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
@@ -85,7 +86,8 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
         results_dir.root / "trials.csv", csv_bytes(_trials_table(results_dir, trials, records, target_accuracy))
     )
     _write_if_changed(results_dir.root / "curves.parquet", _parquet(finished))
-    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
+    columns = [*TELEMETRY, *([FOREIGN] if any(FOREIGN in record.telemetry for record in finished) else [])]
+    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=columns, dtype="object")
     _write_if_changed(results_dir.root / "telemetry.csv", csv_bytes(telemetry))
     if not damaged:
         merge_cache.save_cache(results_dir, state, records, TABLES)
@@ -135,7 +137,9 @@ def read_results(folder: str | Path) -> Results:
             trials=read_trials(results_dir.root),
             curves=_read_curves(results_dir.root / "curves.parquet"),
             telemetry=read_table(
-                results_dir.root / "telemetry.csv", {n: "str" if n in TEXTS else None for n in TELEMETRY}
+                results_dir.root / "telemetry.csv",
+                {n: "str" if n in TEXTS else None for n in (*TELEMETRY, FOREIGN)},
+                optional=[FOREIGN],
             ),
         )
     except FileNotFoundError as error:

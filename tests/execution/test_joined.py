@@ -7,7 +7,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import pandas as pd
 import pytest
 
 from harness.errors import BusyError, MachineError
@@ -22,6 +21,7 @@ from harness.storage.lock import lock_results
 from harness.storage.owners import this_process
 from harness.storage.records import ResultsDir, read_manifest, write_record
 from harness.storage.running import find_runs, sign_of_life
+from harness.storage.tables import read_results
 from tests.support.records import a_record
 
 SUITE = '''"""Do many hands make light work?"""
@@ -178,7 +178,7 @@ def test_another_kind_of_machine_is_refused_unless_it_may_be_any_and_then_every_
         run(other)
     run(other, any_machine=True)
     assert read_manifest(run.place) == manifest
-    telemetry = pd.read_csv(run.place.root / "telemetry.csv").set_index("key")["environment_changes"]
+    telemetry = read_results(run.place.root).telemetry.set_index("key")["environment_changes"]
     assert set(telemetry[list(other.trained)]) == {"cpu was of this kind, is of another kind"}
     assert telemetry.drop(list(other.trained)).isna().all()
 

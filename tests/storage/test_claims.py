@@ -164,6 +164,26 @@ def test_a_claim_that_was_taken_over_is_not_released_by_its_first_owner(folder):
     assert claimed_names(folder) == set()
 
 
+def test_who_comes_late_to_a_theft_does_not_get_the_name_that_others_have_claimed_anew(folder):
+    dead, fast, third = (Claims(folder, replace(OTHER_HOST, pid=number)) for number in range(3))
+
+    class Late(Claims):
+        def _create(self, name, number):
+            assert fast.take(name)
+            fast.release(name)
+            assert third.take(name)
+            return super()._create(name, number)
+
+    dead.take("a")
+    age(folder, "a", 70)
+    late = Late(folder, OTHER_HOST)
+    assert not late.take("a")
+    assert late.names == []
+    assert find_claim(folder, "a").owner == third.owner
+    third.release("a")
+    assert claimed_names(folder) == set()
+
+
 def test_a_thread_gives_signs_of_life(folder):
     with claims_in(folder, OTHER_HOST) as claims:
         claims.take("a")
