@@ -63,9 +63,10 @@ def serve_as_rank(address: str | None = None) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()
-    if torchrun_process() is not None and address is None:  # torchrun signals all of its processes
+    if torchrun_process() is not None:  # torchrun signals its processes, a cluster all that these have started
         for number in (signal.SIGINT, *TERM_SIGNALS):
-            signal.signal(number, lambda *_: stop.set())
+            # The first rank has a supervisor, which gets the signal too and decides.
+            signal.signal(number, signal.SIG_IGN if address is not None else lambda *_: stop.set())
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pipe = _connect(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None
     store = dist.distributed_c10d._get_default_store()

@@ -243,12 +243,17 @@ def is_supervisor(pid: int) -> bool:
 
 
 @pytest.mark.slurm
-def test_on_slurm_trials_of_several_ranks_train_under_torchrun(on_cluster):
-    text = TWO_RANKS.replace("world_size=2", "world_size=[1, 2]").replace("steps=200", "steps=20")
-    on_cluster.suite(text)
+def test_on_slurm_trials_of_several_ranks_train_under_torchrun_and_go_on_in_another_job(on_cluster):
+    on_cluster.suite(TWO_RANKS.replace("world_size=2", "world_size=[1, 2]").replace("steps=200", "steps=600"))
     assert on_cluster("run", "tiny", "--progress", "none", "--results", "whole").code == 0
     ran = on_cluster("run", "tiny", "--executor", "slurm", "--workers", "1")
     assert ran.code == 0, ran.err
-    assert [line.rpartition("/")[2] for line in ran.out.splitlines()[:2]] == ["workers.sh", "ranks-2.sh"]
+    scripts = [line.rpartition("/")[2] for line in ran.out.splitlines()[:2]]
+    assert scripts == ["workers.sh", "ranks-2.sh"]
+    array = ran.out.splitlines()[1].split()[2]
+    wait_for(lambda: "trained" in (on_cluster.results / "tiny/slurm/ranks-2-0.log").read_text())
+    subprocess.run(["scancel", "--batch", "--signal=USR1", f"{array}_0"], check=True)
     wait_for(lambda: not queued())
     assert on_cluster.tables() == on_cluster.tables(results="whole"), logs(on_cluster)
+    assert "the time limit is near" in logs(on_cluster)
+    assert "a rank ended" not in logs(on_cluster), "a rank has ended without saving"

@@ -34,6 +34,12 @@ class SlurmSubmitter:
         for size in submission.trials:
             if size > 1 and size % self.ranks.nodes:
                 raise UsageError(f"world_size={size} can't be dealt out evenly over nodes = {self.ranks.nodes}")
+        if "%" in str(submission.root) or "\\" in str(submission.root):
+            # A job whose log can't be opened fails, and nobody is told why.
+            raise UsageError(
+                f"SLURM can't write logs under {submission.root}: % and \\ in a path mean something to it; "
+                "choose another --results"
+            )
         if shutil.which("sbatch") is None:
             raise MachineError(
                 "--executor slurm needs sbatch, which is not on the PATH here; type the command on a login node"

@@ -316,3 +316,10 @@ def test_ranks_that_dont_fit_the_nodes_are_refused(tmp_path):
     submitter = SlurmSubmitter(workers=SlurmOptions(), ranks=SlurmOptions(nodes=3))
     with pytest.raises(UsageError, match=r"world_size=4 can't be dealt out evenly over nodes = 3"):
         submitter.check(submission(tmp_path, trials={1: 5, 4: 5}))
+
+
+@pytest.mark.parametrize("name", ["50%", "back\\slash"])
+def test_a_folder_that_slurm_writes_no_logs_to_is_refused(tmp_path, name):
+    submitter = SlurmSubmitter(workers=SlurmOptions(), ranks=SlurmOptions())
+    with pytest.raises(UsageError, match="choose another --results"):
+        submitter.check(submission(tmp_path, root=tmp_path / name / "tiny"))
