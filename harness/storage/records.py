@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,8 @@ def write_record(results_dir: ResultsDir, record: Record) -> None:
         raise
     except (FileNotFoundError, DamageError):
         pass
-    write_atomically(path, dump_checked_json({"schema": SCHEMA, **asdict(record)}))
+    members = {f.name: getattr(record, f.name) for f in fields(Record)}  # asdict would copy all curves
+    write_atomically(path, dump_checked_json({"schema": SCHEMA, **members}))
 
 
 def read_record(path: Path) -> Record:
