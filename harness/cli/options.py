@@ -2,14 +2,13 @@
 
 import argparse
 import importlib
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness._version import __version__
-from harness.errors import MachineError, UsageError, nearest
-from harness.spec.selection import parse_shard
+from harness.cli.option_values import EXECUTOR_NAMES, SUBMITTER_NAMES, convert
+from harness.errors import UsageError, nearest
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
 DEFAULT_RESULTS = Path("results")
@@ -26,8 +25,6 @@ ONLY = (
 SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected trials, the I-th of N equal parts"})
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
-EXECUTOR_NAMES = ("local", "in-process")
-SUBMITTER_NAMES = ("slurm", "dask")
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
@@ -103,6 +100,42 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             *(FAIL_IF, JSON),
         ],
     ),
+    "merge": (
+        "join results that were made on several machines, and check what they have in common",
+        [
+            (
+                "folders",
+                {
+                    "nargs": "+",
+                    "type": Path,
+                    "metavar": "DIR",
+                    "help": "results of a suite, such as gpu1/lr_sweep; or a folder with those of several suites: "
+                    "suites of one name go together",
+                },
+            ),
+            (
+                "--results",
+                {
+                    "type": Path,
+                    "default": DEFAULT_RESULTS,
+                    "metavar": "OUT",
+                    "help": "where the joined results go; a result that is there already stays as it is",
+                },
+            ),
+            (
+                "--recheck",
+                {"default": None, "metavar": "2%|N", "help": "train a share of them, or N, again here and compare"},
+            ),
+            (
+                "--suite",
+                {
+                    "default": None,
+                    "metavar": "PATH",
+                    "help": "the suite file that --recheck runs; where the results say unless given",
+                },
+            ),
+        ],
+    ),
     "show": (
         "show one trial: settings, attempts, curves, error, and the command that replays it",
         [("trial", {"help": "the key of a trial, or how it begins"}), RESULTS],
@@ -176,7 +209,6 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     ),
     "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
 }
-TO_COME = {"merge": "joining results of several machines"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -191,14 +223,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if not arguments:
         raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
-    if verb in TO_COME:
-        raise MachineError(f"`{verb}`: {TO_COME[verb]} is not there yet")
     if verb is not None and verb not in VERBS:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
     options = _parser().parse_args(arguments)
     options.given = given_options(options)
     options.do = _verb(options.verb)
-    _convert(options)
+    convert(options)
     return options
 
 
@@ -232,54 +262,3 @@ def _words(flag: str, value: str) -> list[str]:
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.verbs.{name}"), name)
     return do
-
-
-def _convert(options: argparse.Namespace) -> None:
-    """Turn texts into values; UsageError where one is wrong."""
-    given = vars(options)
-    if "workers" in given:
-        options.workers = _workers(options.workers)
-    if given.get("output") is not None and options.output.is_dir():
-        raise UsageError(f"--output must be a file, got the folder {options.output}")
-    if "batch_size" in given:
-        if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
-            raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
-        options.batch_size = int(options.batch_size)
-    if given.get("time_budget") is not None:
-        options.time_budget = _duration_seconds(options.time_budget)
-    if given.get("shard") is not None:
-        options.shard = parse_shard(options.shard)
-    if given.get("any_machine") and not options.join and options.executor in EXECUTOR_NAMES:
-        raise UsageError("--any-machine is for --join, which is not given")
-    if "executor" in given and options.executor in EXECUTOR_NAMES:
-        for name in ("executor_options", "scheduler"):
-            if given[name] is not None:
-                flag = name.replace("_", "-")
-                raise UsageError(f"--{flag} is for --executor {' or '.join(SUBMITTER_NAMES)}, got {options.executor}")
-    if "retry" in given:
-        options.retry = frozenset(filter(None, options.retry.split(",")))
-        for status in sorted(options.retry - set(NO_RESULT)):
-            raise UsageError(
-                f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
-                "(what never ended is always trained; a result stands, unless --fresh archives all of them)"
-            )
-
-
-def _workers(text: str) -> int | None:
-    """A number of workers; None for auto."""
-    if text == "auto":
-        return None
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
-    return int(text)
-
-
-def _duration_seconds(text: str) -> float:
-    """A duration such as 2h, 1h30m, 90s."""
-    match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text)
-    seconds = (
-        sum(int(number or 0) * unit for number, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    )
-    if seconds <= 0:
-        raise UsageError(f"--time-budget must be a duration such as 2h, 1h30m or 90s, got {text!r}")
-    return float(seconds)

@@ -57,12 +57,12 @@ def test_what_is_done_is_not_queued(finished, queue):
 WRONG = [
     (("--executor", "slurm"), 2, "--executor slurm needs --workers N: how many workers to queue"),
     (("--executor", "dask", "--workers", "2"), 2, "--executor dask needs --scheduler tcp://HOST:8786"),
-    ((*SUBMIT[2:], "--scheduler", "tcp://a:1"), 2, "--scheduler is for --executor dask"),
+    ((*SUBMIT[2:], "--scheduler", "tcp://a:1"), 2, "--scheduler is for --executor dask, got slurm"),
     ((*SUBMIT[2:], "--time-budget", "2h"), 2, "with --executor slurm say `time` in the file of --executor-options"),
     ((*SUBMIT[2:], "--executor-options", "none.toml"), 2, "can't read none.toml: No such file or directory"),
     ((*SUBMIT[2:], "--executor-options", "wrong.toml"), 2, "wrong.toml: unknown option 'tiem'; did you mean 'time'?"),
     (("--executor-options", "wrong.toml"), 2, "--executor-options is for --executor slurm or dask, got local"),
-    (("--scheduler", "tcp://a:1"), 2, "--scheduler is for --executor slurm or dask, got local"),
+    (("--scheduler", "tcp://a:1"), 2, "--scheduler is for --executor dask, got local"),
     ((*SUBMIT[2:], "--only", "norm=layer"), 3, "no trial matches"),
 ]
 
@@ -110,10 +110,10 @@ def test_a_wrong_suite_does_not_reach_the_queue(harness, queue):
 def test_what_this_machine_lacks_is_left_to_the_first_worker(harness, queue):
     harness.suite(TINY.replace("steps=12", 'steps=12, device="cuda"'))
     ran = harness(*SUBMIT)
-    if "can't be tried" not in ran.out:
+    if "can't be tried" not in ran.err:
         pytest.skip("this machine has a GPU")
     assert ran.code == 0, ran.err
-    assert "tiny can't be tried on this machine, the first worker will: " in ran.out
+    assert "tiny can't be tried on this machine, the first worker will: " in ran.err
     assert queue.exists()
 
 
@@ -122,7 +122,7 @@ def test_fresh_archives_once_for_all_workers(harness, queue):
     assert harness("run", "tiny", "--progress", "none").code == 0
     ran = harness(*SUBMIT, "--fresh")
     assert ran.code == 0, ran.err
-    assert "earlier results are kept in " in ran.out
+    assert "earlier results are kept in " in ran.err
     assert queue.exists()
     assert "--fresh" not in (harness.results / "tiny/slurm/workers.sh").read_text()
     assert not (harness.results / "tiny/records").exists()
@@ -170,9 +170,9 @@ PAGE = (Path(__file__).parents[2] / "docs/clusters.md").read_text("utf-8")
 def test_every_command_on_the_page_can_be_typed():
     shell = [block.partition("```")[0] for block in PAGE.split("```sh\n")[1:]]
     commands = [line for block in shell for line in block.splitlines() if line.startswith("python -m harness ")]
-    assert len(commands) == 4
+    assert sum("--executor" in line for line in commands) == 2
     for line in commands:
-        assert options.parse(line.split()[3:]).results == Path("/shared/results")
+        assert options.parse(line.split()[3:]).do
 
 
 def test_the_options_on_the_page_are_those_that_there_are():

@@ -5,21 +5,23 @@ import sys
 from contextlib import closing
 
 from harness.cli.hints import command
-from harness.cli.options import SUBMITTER_NAMES
+from harness.cli.option_values import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
-from harness.cli.submit import submit
-from harness.cli.summary import print_summary
+from harness.cli.summary import print_queued, print_summary
 from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import load_and_check, run_suite
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stopping
+from harness.execution.submission import open_submitter
+from harness.execution.submission.queueing import queue_workers
 from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
 from harness.spec.selection import parse_only
 
+PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
 STOPPED = (TEMPORARY, INTERRUPTED)
 WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
 
@@ -35,7 +37,9 @@ def run(options: argparse.Namespace) -> int:
     suites = load_and_check(options.suites)
     run_options = _run_options(options)
     if options.executor in SUBMITTER_NAMES:
-        return submit(suites, options, run_options)
+        submitter = open_submitter(options.executor, options.executor_options, options.scheduler)
+        arguments = [word for flag in PASSED_ON for word in options.given.get(flag, [])]
+        return print_queued(queue_workers(suites, submitter, run_options, options.only, arguments), options.given)
     codes: dict[str, int] = {}
     with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
         for suite in suites:

@@ -1,0 +1,83 @@
+"""The values of options: texts become numbers and sets, and one that makes no sense is refused."""
+
+import argparse
+import re
+
+from harness.errors import UsageError
+from harness.spec.selection import parse_shard
+from harness.storage.records import NO_RESULT
+
+EXECUTOR_NAMES = ("local", "in-process")  # that train here
+SUBMITTER_NAMES = ("slurm", "dask")  # that queue workers elsewhere
+
+
+def convert(options: argparse.Namespace) -> None:
+    """Turn texts into values; UsageError where one is wrong."""
+    given = vars(options)
+    if "workers" in given:
+        options.workers = _workers(options.workers)
+    if given.get("output") is not None and options.output.is_dir():
+        raise UsageError(f"--output must be a file, got the folder {options.output}")
+    if "batch_size" in given:
+        if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
+            raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
+        options.batch_size = int(options.batch_size)
+    if given.get("recheck") is not None:
+        options.recheck = _amount(options.recheck)
+    if given.get("time_budget") is not None:
+        options.time_budget = _duration_seconds(options.time_budget)
+    if given.get("shard") is not None:
+        options.shard = parse_shard(options.shard)
+    if given.get("any_machine") and not options.join and options.executor in EXECUTOR_NAMES:
+        raise UsageError("--any-machine is for --join, which is not given")
+    if "executor" in given:
+        _check_executor(options)
+    if "retry" in given:
+        options.retry = frozenset(filter(None, options.retry.split(",")))
+        for status in sorted(options.retry - set(NO_RESULT)):
+            raise UsageError(
+                f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
+                "(what never ended is always trained; a result stands, unless --fresh archives all of them)"
+            )
+
+
+def _check_executor(options: argparse.Namespace) -> None:
+    """UsageError where options are given that are for another executor."""
+    is_dask, is_submitter = options.executor == "dask", options.executor in SUBMITTER_NAMES
+    if options.executor_options is not None and not is_submitter:
+        names = " or ".join(SUBMITTER_NAMES)
+        raise UsageError(f"--executor-options is for --executor {names}, got {options.executor}")
+    if options.scheduler is not None and not is_dask:
+        raise UsageError(f"--scheduler is for --executor dask, got {options.executor}")
+    if options.time_budget is not None and is_submitter and not is_dask:
+        raise UsageError("--time-budget: with --executor slurm say `time` in the file of --executor-options")
+
+
+def _workers(text: str) -> int | None:
+    """A number of workers; None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
+    return int(text)
+
+
+def _amount(text: str) -> int | float:
+    """A number of trials, or from a percentage a share of them."""
+    number, percent, rest = text.partition("%")
+    if percent and not rest and re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", number) and 0 < float(number) <= 100:
+        return float(number) / 100
+    if not percent and number.isdecimal() and 1 <= int(number) < 2**31:
+        return int(number)
+    raise UsageError(f"--recheck must be a share such as 2% or a number of trials from 1 up, got {text!r}")
+
+
+def _duration_seconds(text: str) -> float:
+    """A duration such as 2h, 1h30m, 90s."""
+    match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text)
+    seconds = (
+        sum(int(number or 0) * unit for number, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    )
+    if seconds <= 0:
+        raise UsageError(f"--time-budget must be a duration such as 2h, 1h30m or 90s, got {text!r}")
+    return float(seconds)
