@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness._version import __version__
-from harness.errors import MachineError, UsageError, nearest
+from harness.errors import UsageError, nearest
 from harness.spec.selection import parse_shard
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
@@ -96,6 +96,42 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             *(FAIL_IF, JSON),
         ],
     ),
+    "merge": (
+        "join results that were made on several machines, and check what they have in common",
+        [
+            (
+                "folders",
+                {
+                    "nargs": "+",
+                    "type": Path,
+                    "metavar": "DIR",
+                    "help": "results of a suite, such as gpu1/lr_sweep; or a folder with those of several suites: "
+                    "suites of one name go together",
+                },
+            ),
+            (
+                "--results",
+                {
+                    "type": Path,
+                    "default": DEFAULT_RESULTS,
+                    "metavar": "OUT",
+                    "help": "where the joined results go; a result that is there already stays as it is",
+                },
+            ),
+            (
+                "--recheck",
+                {"default": None, "metavar": "2%|N", "help": "train a share of them, or N, again here and compare"},
+            ),
+            (
+                "--suite",
+                {
+                    "default": None,
+                    "metavar": "PATH",
+                    "help": "the suite file that --recheck runs; where the results say unless given",
+                },
+            ),
+        ],
+    ),
     "show": (
         "show one trial: settings, attempts, curves, error, and the command that replays it",
         [("trial", {"help": "the key of a trial, or how it begins"}), RESULTS],
@@ -169,7 +205,6 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     ),
     "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
 }
-TO_COME = {"merge": "joining results of several machines"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -184,8 +219,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if not arguments:
         raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
-    if verb in TO_COME:
-        raise MachineError(f"`{verb}`: {TO_COME[verb]} is not there yet")
     if verb is not None and verb not in VERBS:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
     options = _parser().parse_args(arguments)
@@ -238,6 +271,8 @@ def _convert(options: argparse.Namespace) -> None:
         if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
             raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
         options.batch_size = int(options.batch_size)
+    if given.get("recheck") is not None:
+        options.recheck = _amount(options.recheck)
     if given.get("time_budget") is not None:
         options.time_budget = _duration_seconds(options.time_budget)
     if given.get("shard") is not None:
@@ -260,6 +295,16 @@ def _workers(text: str) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
     return int(text)
+
+
+def _amount(text: str) -> int | float:
+    """A number of trials, or from a percentage a share of them."""
+    number, percent, rest = text.partition("%")
+    if percent and not rest and re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", number) and 0 < float(number) <= 100:
+        return float(number) / 100
+    if not percent and number.isdecimal() and 1 <= int(number) < 2**31:
+        return int(number)
+    raise UsageError(f"--recheck must be a share such as 2% or a number of trials from 1 up, got {text!r}")
 
 
 def _duration_seconds(text: str) -> float:

@@ -32,6 +32,7 @@ class RunOptions:
     join: bool = False  # work beside others in the same folder
     command: str = ""  # what was typed, to be looked up in last_run.json
     any_machine: bool = False  # join though bits may differ from those of the machine that the suite was started on
+    with_report: bool = True  # write it at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

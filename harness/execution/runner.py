@@ -53,7 +53,7 @@ class RunResult:
 
     suite: SuiteFile
     trials: pd.DataFrame | None  # rows of trials.csv that were selected; None where it was stopped before any trained
-    report: Path | None  # its page; None where the run was stopped
+    report: Path | None  # its page; None where the run was stopped, or was to write none
 
 
 RunEvent = Event | TrainingStarted | RunResult
@@ -154,7 +154,8 @@ def _run(run: Run) -> Generator[RunEvent]:
     with hold(run.claims, "tables", stop=lambda: False):
         write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
     with hold(run.claims, "report", stop) as is_held:
-        report = update_report(results_dir, manifest) if is_held and not stop() else None
+        is_due = is_held and run.options.with_report and not stop()
+        report = update_report(results_dir, manifest) if is_due else None
     yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report)
 
 

@@ -107,18 +107,26 @@ def write_record(results_dir: ResultsDir, record: Record) -> None:
         raise
     except (FileNotFoundError, DamageError):
         pass
+    write_atomically(path, dump_record(record))
+
+
+def dump_record(record: Record) -> bytes:
+    """The bytes of a record's file."""
     members = {f.name: getattr(record, f.name) for f in fields(Record)}  # asdict would copy all curves
-    write_atomically(path, dump_checked_json({"schema": SCHEMA, **members}))
+    return dump_checked_json({"schema": SCHEMA, **members})
 
 
-def read_record(path: Path) -> Record:
-    """The record at `path`; DamageError where it is damaged, of a newer version, or of another trial."""
+def read_record(path: Path, key: str | None = None) -> Record:
+    """The record at `path`; DamageError where it is damaged, of a newer version, or of another trial than `key`.
+
+    The file is named by the key, unless one is given.
+    """
     content = _require_current_schema(load_checked_json(path), path)
     names = {f.name for f in fields(Record)}
     if set(content) != names:
         raise DamageError(f"{path} is no record: its members are {', '.join(sorted(content)) or 'none'}")
     record = Record(**content)
-    if record.key != path.stem:
+    if record.key != (path.stem if key is None else key):
         raise DamageError(f"{path} is the record of another trial, {record.key!r}")
     if fault := find_fault(record):
         raise DamageError(f"{path} is no record that training wrote: {fault}")
