@@ -13,6 +13,7 @@ import pytest
 from harness.errors import BusyError, MachineError
 from harness.execution.executors.base import Event, available
 from harness.execution.messages import CohortEstimate, PreflightResult
+from harness.execution.run_folder import save_manifest
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import RunResult, load_and_check, run_suite
 from harness.execution.stop_flag import StopFlag
@@ -23,6 +24,7 @@ from harness.storage.owners import this_process
 from harness.storage.records import ResultsDir, read_manifest, write_record
 from harness.storage.running import find_runs, sign_of_life
 from harness.storage.tables import read_results
+from tests.support.manifests import a_manifest
 from tests.support.processes import wait_for
 from tests.support.records import a_record
 
@@ -177,6 +179,15 @@ def test_the_first_cuts_the_cohorts_for_all(run):
     assert len(sizes) == 1
     run(Hands(max_size=7))
     assert {len(cohort) for cohort in read_manifest(run.place).cohorts} == sizes
+
+
+def test_the_first_suite_json_stands_where_two_believe_to_be_first(run):
+    first, second = replace(a_manifest(), question="first?"), replace(a_manifest(), question="second?")
+    owner = this_process(is_joined=True)
+    assert save_manifest(run.place, None, first, owner)
+    assert not save_manifest(run.place, None, second, owner)
+    assert read_manifest(run.place) == first
+    assert [path.name for path in run.place.root.iterdir()] == ["suite.json"]
 
 
 def test_another_kind_of_machine_is_refused_unless_it_may_be_any_and_then_every_trial_says_so(run):

@@ -36,8 +36,8 @@ def report(options: argparse.Namespace) -> int:
                 met[condition] += lines
     if len(suites) > 1:
         print(f"the overview is {update_overview(options.results, [suite.name for suite in suites])}")
-    cases = {name: "; ".join(of_suites) for name, of_suites in met.items()}
-    close_gate(asked, cases, dict.fromkeys(DECIDED, cases["descriptive"]))
+    by_condition = {name: "; ".join(cases) for name, cases in met.items()}
+    close_gate(asked, by_condition, dict.fromkeys(DECIDED, by_condition["descriptive"]))
     return 0
 
 
