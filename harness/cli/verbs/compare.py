@@ -13,7 +13,7 @@ from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.errors import UsageError
 from harness.storage.tables import read_results
 
-COMPARE_CONDITIONS = ("changed", "verdicts", "bits")
+COMPARE_CONDITIONS = ("changed", "verdicts", "bits", "untested")
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -29,8 +29,11 @@ def compare(options: argparse.Namespace) -> int:
     else:
         for difference in differences:
             print("\n".join(diff_lines(difference)))
-    cases = {name: "; ".join(filter(None, (d.conditions[name] for d in differences))) for name in COMPARE_CONDITIONS}
-    close_gate(asked, cases)
+    cases, unjudged = (
+        {name: "; ".join(filter(None, (found[name] for found in of_suites))) for name in COMPARE_CONDITIONS}
+        for of_suites in ([d.conditions for d in differences], [d.unjudged for d in differences])
+    )
+    close_gate(asked, cases, unjudged)
     return 0
 
 
@@ -49,7 +52,11 @@ def _folders(before: Path, after: Path) -> list[tuple[Path, Path]]:
 
 def _diff_as_json(difference: ResultsDiff) -> dict[str, Any]:
     beyond_noise = [asdict(comparison) for comparison in difference.beyond_noise]
-    values = {**asdict(difference), "beyond_noise": beyond_noise, "changed": difference.conditions["changed"]}
+    values = {
+        **asdict(difference),
+        "beyond_noise": beyond_noise,
+        **{name: difference.conditions[name] for name in ("changed", "untested")},
+    }
     return {name: _json_value(value) for name, value in values.items()}
 
 
