@@ -32,7 +32,7 @@ from harness.storage.records import (
     write_manifest,
     write_record,
 )
-from harness.storage.tables import write_tables
+from harness.storage.tables import FOREIGN, write_tables
 
 FOLDERS = ("records", "conflicts", "models", "data", "data/planes", "logs", "checkpoints")
 CONFLICT = re.compile(r"([0-9a-f]{16})\.[0-9a-f]{8}\.json")
@@ -207,7 +207,7 @@ def _conflict(key: str, results: Mapping[str, Sequence[Version]], *, is_decided:
 
 def made_with(record: Record) -> dict[str, Any]:
     """What bits depend on besides the trial, as far as a record has it."""
-    names = (*BITS_DEPEND_ON, *([] if record.trial.get("device") == "cpu" else ["device_name"]))
+    names = (*BITS_DEPEND_ON, FOREIGN, *([] if record.trial.get("device") == "cpu" else ["device_name"]))
     return {name: record.telemetry.get(name) for name in names}
 
 
