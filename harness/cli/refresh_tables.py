@@ -13,6 +13,7 @@ from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.tables import read_trials, write_tables
+from harness.text import printable
 
 
 def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
@@ -26,7 +27,7 @@ def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Manifest, pd.Da
     resolved = describe(suite, trials)
     check_claims(suite.suite.claims, resolved)
     for error in write_tables(results_dir, trials, suite.suite.target_accuracy):
-        print(f"{error}; `run` trains it again", file=sys.stderr)
+        print(printable(f"{error}; `run` trains it again"), file=sys.stderr)
     table = read_trials(results_dir.root)
     results = int(table["status"].isin(FINISHED).sum())
     now = with_history(resolved, manifest, cohorts=manifest.cohorts, results=results)

@@ -7,13 +7,14 @@ import pandas as pd
 
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.hints import command
-from harness.cli.streams import printable
 from harness.errors import MachineError
 from harness.execution.runner import RunResult
 from harness.execution.stop_flag import StopFlag
 from harness.storage.records import NO_RESULT
+from harness.text import printable
 
 MOST_LISTED = 10
+INTERRUPTED = "interrupted"  # without a record: where the run was not stopped, somebody has removed it
 
 
 def print_summary(result: RunResult, results: Path, stop: StopFlag) -> int:
@@ -28,17 +29,16 @@ def print_summary(result: RunResult, results: Path, stop: StopFlag) -> int:
     if result.report is None:
         print(f"{stop.reason}: {counts}; all state is saved, go on with: {again}")
         return stop.exit_code
-    without = result.trials[status.isin(NO_RESULT)]
+    without = result.trials[status.isin((*NO_RESULT, INTERRUPTED))]
     if without.empty:
         print(f"{counts}; the report is {printable(str(result.report))}")
         return 0
-    _list(without, results)
+    _list(without[without["status"] != INTERRUPTED], results)
     by_status = Counter(without["status"])
     lacking = ", ".join(f"{count} {name}" for name, count in by_status.items())
-    retry = ",".join(sorted(by_status))
-    print(
-        f"{counts}, {lacking}; the report is {printable(str(result.report))}; try again with: {again} --retry {retry}"
-    )
+    retry = ",".join(sorted(by_status.keys() - {INTERRUPTED}))
+    option = f" --retry {retry}" if retry else ""
+    print(f"{counts}, {lacking}; the report is {printable(str(result.report))}; try again with: {again}{option}")
     return MachineError.exit_code if (status == "skipped").all() else 1
 
 

@@ -19,6 +19,7 @@ from harness.spec.cohorts import longest_first, shape
 from harness.spec.manifest import Manifest, describe
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
+from harness.text import printable
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -55,7 +56,7 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run
     cohorts = f"{formatting.count(len(sizes), 'cohort')} of {size_range}"
     print(f"{run_plan.results} trials have a result; {sum(sizes)} would train, in {cohorts}")
     for note in dict.fromkeys(estimate.note for estimate in preflight.estimates.values() if estimate.note):
-        print(note)
+        print(printable(note))
     time = duration(_estimated_seconds(run_plan, preflight, workers))
     hands = formatting.count(min(workers, len(sizes)), "worker")
     print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {run_command}")

@@ -16,6 +16,7 @@ from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
 from harness.spec.selection import parse_only
+from harness.text import printable
 
 STOPPED = (TEMPORARY, INTERRUPTED)
 WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
@@ -70,5 +71,5 @@ def _run_one_of_many(suite: SuiteFile, options: RunOptions, executor: Executor, 
     try:
         return _run(suite, options, executor, stop, progress)
     except (MachineError, DamageError, EmptySelection) as error:
-        print(f"{suite.name}: {error}", file=sys.stderr)
+        print(printable(f"{suite.name}: {error}"), file=sys.stderr)
         return error.exit_code

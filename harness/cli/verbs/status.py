@@ -1,7 +1,6 @@
 """`status`: counts by status, what failed and how to retry it."""
 
 import argparse
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
 from harness.cli.refresh_tables import refresh
-from harness.cli.streams import stdout_to_stderr
+from harness.cli.streams import print_json, stdout_to_stderr
 from harness.spec.loader import load_suite
 from harness.spec.selection import parse_only, select
 from harness.storage.records import NO_RESULT
@@ -34,7 +33,7 @@ def status(options: argparse.Namespace) -> int:
     n_finished = int(rows["status"].isin(FINISHED).sum())
     without = rows[rows["status"].isin(NO_RESULT)]
     if options.json:
-        print(json.dumps(_counts_as_json(suite.name, rows, counts, n_finished)))
+        print_json(_counts_as_json(suite.name, rows, counts, n_finished))
         return 0
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from harness.cli.streams import printable
 from harness.errors import DamageError, UsageError
 from harness.storage.records import ResultsDir, lock_results
 from harness.storage.verification import REMADE, Verified, set_aside, verify_results
+from harness.text import printable
 
 
 def verify(options: argparse.Namespace) -> int:
