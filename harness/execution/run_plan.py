@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.errors import DamageError
 from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest
 from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
@@ -11,6 +12,7 @@ from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
 from harness.spec.selection import Selection, select
 from harness.spec.trial import Trial
+from harness.storage.models import find_damaged_models
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
 from harness.storage.tables import read_outcomes
 
@@ -39,7 +41,7 @@ class RunPlan:
     cohorts: list[Cohort]  # of the whole suite
     pending: list[Cohort]  # those that must train
     results: int  # trials of the suite that have been trained
-    damaged: list[str]  # what is wrong with records that can't be read
+    damaged: list[str]  # what is wrong with records and models that can't be read
 
 
 def require_selection(suite: SuiteFile, only: Selection) -> None:
@@ -67,12 +69,15 @@ def find_work(
     selected = select(trials, options.only)
     outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
     to_repeat = {*options.retry, "skipped"}
+    damaged_models = find_damaged_models(results_dir) if suite.suite.save_models else {}
     ended = {
         key
         for key, outcome in outcomes.items()
-        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome)
+        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome, damaged_models)
     }
-    missing = {trial.key for trial in selected} - ended
+    keys = {trial.key for trial in selected}
+    missing = keys - ended
+    damaged += [error for name, error in damaged_models.items() if name.partition(".")[0] in keys]
     max_size = max_cohort_sizes(trials, estimates or {}, options.workers or usable_cores())
     cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
     return RunPlan(
@@ -111,11 +116,14 @@ def trials_to_train(cohort: Cohort, missing: Set[str], results_dir: ResultsDir) 
     return cohort
 
 
-def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str) -> bool:
-    """Whether the models that the suite asks for are kept of a trial that has ended."""
+def _has_models(
+    suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str, damaged: Mapping[str, DamageError]
+) -> bool:
+    """Whether the models that the suite asks for are kept, and whole, of a trial that has ended."""
     if not suite.suite.save_models or outcome in NO_RESULT:
         return True
-    return all(results_dir.model(key, which).is_file() for which in CHECKPOINT_KINDS)
+    paths = [results_dir.model(key, which) for which in CHECKPOINT_KINDS]
+    return all(path.name not in damaged and path.is_file() for path in paths)
 
 
 def preflight_request(
