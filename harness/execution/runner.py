@@ -29,7 +29,7 @@ from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
 from harness.spec.manifest import Manifest, describe
-from harness.storage.records import ResultsDir, lock_results, read_manifest
+from harness.storage.records import ResultsDir, lock_results, read_manifest, write_manifest
 from harness.storage.tables import read_trials, write_tables
 
 
@@ -87,6 +87,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
             yield TrainingStarted(plan=plan, compare=suite.suite.compare)
             yield from _notes_on_training(plan, preflight)
             yield from executor.execute(train_requests(suite, results_dir, plan, preflight), preflight)
+            yield from _written_again(results_dir, manifest)
         stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
         write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
         report = None if stop() else update_report(results_dir, manifest)
@@ -127,11 +128,18 @@ def _environment_note(earlier: Manifest | None, manifest: Manifest) -> Iterator[
 
 
 def _notes_on_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Event]:
-    """Which records are damaged, and which models train in a slower way."""
+    """Which records and trained models are damaged, and which models train in a slower way."""
     for error in plan.damaged:
         yield Event(note=f"{error}; it is trained again")
     for note in sorted({estimate.note for estimate in preflight.estimates.values() if estimate.note}):
         yield Event(note=note)
+
+
+def _written_again(results_dir: ResultsDir, manifest: Manifest) -> Iterator[Event]:
+    """Write suite.json again where somebody has removed it, or the whole folder, in the meantime."""
+    if not results_dir.manifest.exists():
+        write_manifest(results_dir, manifest)
+        yield Event(note=f"{results_dir.manifest} was removed while the run was at work; it is written again")
 
 
 def _selected_rows(results_dir: ResultsDir, plan: RunPlan) -> pd.DataFrame:
