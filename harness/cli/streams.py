@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 from harness.text import printable
 
+MAX_LINE = 2000  # letters of a message that a stranger may have lengthened
+
 
 def prepare_streams() -> None:
     """Open what is closed, escape what can't be encoded, and survive a terminal that goes away."""
@@ -54,7 +56,7 @@ def discard(number: int) -> None:
 def print_error(text: str) -> None:
     """Print what went wrong, in one line, as far as anybody can be told."""
     with suppress(OSError, ValueError):
-        print(f"harness: {printable(' '.join(text.split()))}", file=sys.stderr, flush=True)
+        print(f"harness: {printable(' '.join(text.split()))}"[:MAX_LINE], file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -37,7 +37,7 @@ TELEMETRY: dict[str, Any] = {  # columns of telemetry.csv -> their types
     "dirty": bool | None,
     "code_hash": str | None,
 }
-POSITIVE = ("steps", "steps_per_epoch", "classes")
+POSITIVE = ("steps", "steps_per_epoch", "classes", "train_examples", "test_examples")
 STEPS, VALUES = Sequence[int], Sequence[float | None]  # of a curve
 
 

@@ -13,14 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.cli import main
+from harness.cli.streams import MAX_LINE
+from harness.errors import DamageError
 from harness.export.embedded_checksum import NO_CHECKSUM, embed_checksum
 from harness.export.formats import FACTS_MEMBER
 from harness.io import dump_checked_json, load_checked_json
 from harness.reporting.figures.frame import ReportFigure
 from harness.storage.containers import read_container, seal
+from harness.storage.records import ResultsDir, read_manifest, read_record
 from tests.cli.conftest import CommandLine
 from tests.reporting.conftest import BLANK
-from tests.support.mutations import mutated
+from tests.support.mutations import STRANGE, at_the_edge, mutated
 
 SUITE = '''"""Is it read with care?"""
 
@@ -59,7 +62,7 @@ def check(folder, *commands, problems=2):
         assert code in CODES, (words, code, err)
         assert "Traceback" not in out + err, (words, err)
         assert len(err.splitlines()) <= problems, (words, err)
-        assert all(len(line) < 1000 for line in err.splitlines()), words
+        assert all(len(line) <= MAX_LINE for line in err.splitlines()), words
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +130,51 @@ def test_suite_json(whole, copy, data):
     path.write_bytes(dump_checked_json(data.draw(mutated(content, content["claims"][0]))))
     check(folder, STATUS, ("show", key), VERIFY, COMPARE)
     check(folder, data.draw(st.sampled_from([REPORT, RUN, ("export", key, "-o", "x.pth")])))
+
+
+EDGES = range(0, len(STRANGE), 7)
+
+
+def is_read(read, path, content):
+    """Whether this content, sealed, is let in by what reads such a file."""
+    path.write_bytes(dump_checked_json(content))
+    try:
+        read()
+    except DamageError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", EDGES)
+def test_a_record_that_is_just_let_in(whole, copy, number):
+    folder = copy()
+    (path, content) = contents(whole, "records/*.json")[0]
+    content["facts"] |= dict.fromkeys(("lr", "key", "suite", "status", "test_accuracy", "best_step", "unknown"), 1)
+    before = rows_of_others(whole, path.stem)
+    members = [("error",), *((part, name) for part in ("facts", "telemetry") for name in content[part])]
+    members += [("curves", name, "value", 0) for name in content["curves"]]
+    strange = at_the_edge(content, members, lambda c: is_read(lambda: read_record(path), path, c), number)
+    assert is_read(lambda: read_record(path), path, strange)
+    check(folder, STATUS, ("show", path.stem), VERIFY, REPORT, COMPARE, RUN, problems=1)
+    assert rows_of_others(whole, path.stem) == before
+
+
+TEXTS = [("name",), ("question",), ("path",), ("harness",), ("device",), ("cohorts",), ("trials",), ("machine",)]
+SETTINGS = [("settings", name) for name in ("model", "lr", "batch_size", "steps", "schedule")]
+AXES = [("compare",), ("axes",), ("following",), ("target_accuracy",)]
+CLAIM = [("claims", 0, name) for name in ("kind", "arm", "than", "margin", "metric", "where", "against", "at", "along")]
+
+
+@pytest.mark.parametrize("number", EDGES)
+@pytest.mark.parametrize("members", [TEXTS, SETTINGS, AXES, CLAIM], ids=["texts", "settings", "axes", "claim"])
+def test_a_suite_json_that_is_just_let_in(whole, copy, number, members):
+    folder = copy()
+    place = ResultsDir(whole.results / "s")
+    ((path, content),) = contents(whole, "suite.json")
+    key = contents(whole, "records/*.json")[0][0].stem
+    strange = at_the_edge(content, members, lambda c: is_read(lambda: read_manifest(place), path, c), number)
+    assert is_read(lambda: read_manifest(place), path, strange)
+    check(folder, COMPARE, STATUS, ("show", key), VERIFY, REPORT, RUN, problems=1)
 
 
 @EXAMPLES

@@ -191,7 +191,7 @@ LOSS = {"step": [0, 5], "value": [2.5, 0.5]}
         *({"facts": {"fail_step": step}} for step in ("5", 1.5, True, [5], 2**63, -(2**63))),
         *({"facts": {"fail_step": None, "norm_batch": value}} for value in ("7", 7.5, [7], {}, True)),
         *({"facts": {"fail_step": None, "guess_loss": value}} for value in (None, "low", True)),
-        *({"facts": {"fail_step": None, name: 0}} for name in ("classes", "steps", "steps_per_epoch")),
+        *({"facts": {"fail_step": None, name: 0}} for name in ("classes", "steps", "steps_per_epoch", "test_examples")),
         {"facts": {"fail_step": -1}},
         {"facts": {"fail_step": None, "sync_bn_impl": 1}},
         {"facts": {"fail_step": None, "unknown": [1]}},

@@ -1,6 +1,7 @@
 """JSON as a stranger might write it: what was written, with a part missing, added, moved or of another kind."""
 
 import copy
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -68,3 +69,24 @@ def _at(content: Any, path: tuple[Any, ...]) -> Any:
         except (LookupError, TypeError):
             return None
     return copy.deepcopy(content)
+
+
+def at_the_edge(content: Any, paths: Iterable[tuple[Any, ...]], is_read: Callable[[Any], bool], number: int) -> Any:
+    """The content with all at these paths changed that can be, so that it is read all the same.
+
+    Of the strange values that would be read there, each has the one of this number.
+    """
+    for path in paths:
+        candidates = [_with(content, path, value) for value in STRANGE]
+        if read := [candidate for candidate in candidates if is_read(candidate)]:
+            content = read[number % len(read)]
+    return content
+
+
+def _with(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    content = copy.deepcopy(content)
+    holder = content
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+    return content
