@@ -2,7 +2,8 @@
 
 import os
 import statistics
-import time
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,7 @@ from own_models import OWN_MODELS
 from timing import DATA, cohort_step, tutorial_step
 
 from harness import log_grid
-from harness.execution.executors.scheduler import execute, request
-from harness.execution.messages import PreflightRequest, TrainRequest
-from harness.execution.pool import pool_of
-from harness.spec.cohorts import longest_first, make_cohorts
+from harness.spec.cohorts import make_cohorts
 from harness.spec.loader import load_suite
 from harness.spec.trial import Trial
 
@@ -39,19 +37,9 @@ def whole_run(tmp_path: Path, trial: Trial, seeds: int) -> tuple[float, list[Tri
     path = tmp_path / f"grid{seeds}.py"
     fields = ("dataset", "model", "batch_size", "steps", "eval_every")
     path.write_text('"""?"""\n' + GRID.format(seeds=seeds, **{name: getattr(trial, name) for name in fields}))
-    trials = list(load_suite(path).trials(device="cpu"))
-    with pool_of(CORES) as pool:
-        seen = request(pool, PreflightRequest(suite=path, device="cpu"), lambda: False)
-        cohorts = make_cohorts(trials, max_size={of: kind.max_cohort_size for of, kind in seen.estimates.items()})
-        cohorts = longest_first(cohorts, {of: kind.work for of, kind in seen.estimates.items()})
-        root = tmp_path / f"results{seeds}"
-        (root / "records").mkdir(parents=True)
-        telemetry = {"code_hash": ""}
-        requests = [TrainRequest(suite=path, cohort=cohort, root=root, telemetry=telemetry) for cohort in cohorts]
-        started = time.perf_counter()
-        for event in execute(pool, requests, lambda: False):
-            assert not event.note, event.note
-        return time.perf_counter() - started, trials
+    command = [sys.executable, str(Path(__file__).with_name("grid.py")), str(path), str(tmp_path / f"results{seeds}")]
+    seconds = subprocess.run([*command, str(CORES)], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return float(seconds), list(load_suite(path).trials(device="cpu"))
 
 
 def one_at_a_time(trials: list[Trial], threads: int) -> float:

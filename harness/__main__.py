@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if (number := getattr(signal, name, None))]
 IS_RANK = all(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"))  # of torchrun
+IS_FIRST = not IS_RANK or os.environ["RANK"] == "0"  # which reads the options, and says what happens
 
 
 def _end_at_once(number: int, _: "FrameType | None") -> None:
     """End before anything has begun, with the exit code of a run that is stopped; under torchrun that is no failure."""
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    os.write(2, f"harness: stopped by {name} before anything was begun; the same command goes on\n".encode())
+    if IS_FIRST:
+        os.write(2, f"harness: stopped by {name} before anything was begun; the same command goes on\n".encode())
     os._exit(0 if IS_RANK else 130 if number == signal.SIGINT else 75)
 
 
@@ -45,7 +47,7 @@ def run_and_exit() -> "NoReturn":
     prepare_streams()
     os.environ["MPLBACKEND"] = "agg"  # figures are drawn into files; notebooks export a backend of their own
     try:
-        heed_signals(abort)
+        heed_signals(abort if IS_FIRST else _end_at_once)  # a rank that trains heeds them itself
         exit_code = main()
         heed_signals(signal.SIG_IGN)  # the work is done; a late signal would replace the exit code
     except RunAborted as aborted:  # the signal came when all was done

@@ -6,6 +6,7 @@ HarnessError
 │   └── ModelError      2  a model file that can't be loaded: damaged, foreign, newer, or not safe
 ├── EmptySelection      3  the selection matched no trial
 ├── MachineError        4  this machine can't do it: device, world size, disk, permissions
+│   ├── BusyError       4  others are at work in the results folder
 │   └── BuildError      4  the native library can't be built or loaded; training works without it
 │       └── NoCompilerError  4  there is no C++ compiler
 ├── DamageError         4  a file on disk is not what was written
@@ -21,6 +22,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 MAX_ERROR_LINE = 500  # characters
+FAULT = 70  # EX_SOFTWARE of sysexits.h: the exit code of what nobody has foreseen
 
 
 class HarnessError(Exception):
@@ -64,6 +66,10 @@ class MachineError(HarnessError):
     """Something that this machine can't do."""
 
     exit_code = 4
+
+
+class BusyError(MachineError):
+    """Others are at work in the results folder."""
 
 
 class BuildError(MachineError):

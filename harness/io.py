@@ -39,6 +39,38 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise MachineError(f"can't write {path}: {error.strerror} (errno {error.errno})") from error
 
 
+def write_unsynced(path: Path, data: bytes) -> None:
+    """Write `data` so that a reader sees all or none of it, as long as the power is on; OSError where it can't."""
+    draft = path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:  # noqa: PTH123
+            file.write(data)
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def create_atomically(path: Path, data: bytes) -> bool:
+    """Write a file that nobody has written yet, whole and lasting; false where somebody has."""
+    draft = path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
+    try:
+        make_folder(path.parent)
+        try:
+            _write_and_sync(draft, data)
+            os.link(draft, path)  # which fails where there is such a name, as a rename does not
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise MachineError(f"can't write {path}: {error.strerror} (errno {error.errno})") from error
+    return True
+
+
 def _write_and_sync(path: Path, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with open(os.open(path, flags, 0o644), "wb") as file:  # noqa: PTH123 (a descriptor, not a path)

@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.cli.streams import print_error
-from harness.errors import MAX_ERROR_LINE, HarnessError, MachineError, RunAborted, error_line
+from harness.errors import FAULT, MAX_ERROR_LINE, HarnessError, MachineError, RunAborted, error_line
 from harness.execution.containment.machine_limits import machine_limit
 from harness.text import LINES, printable
-
-FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
 def report_fault(error: BaseException) -> int:

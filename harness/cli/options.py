@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness._version import __version__
-from harness.cli.hints import DEFAULT_RESULTS
-from harness.errors import MachineError, UsageError, nearest
+from harness.errors import UsageError, nearest
+from harness.spec.selection import parse_shard
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
+DEFAULT_RESULTS = Path("results")
 SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
 SUITES = (
     "suites",
@@ -22,6 +23,7 @@ ONLY = (
     "--only",
     {"action": "append", "default": [], "metavar": "AXIS=VALUE[,VALUE]", "help": "a part of the grid; repeatable"},
 )
+SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected trials, the I-th of N equal parts"})
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
 EXECUTOR_NAMES = ("local", "in-process")
@@ -46,11 +48,12 @@ FAIL_IF = (
         "help": "exit with 5 where one is met; a wrong one names those there are",
     },
 )
+Given = dict[str, list[str]]  # an option that was given -> the words that stand for it
 VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "run": (
         "train what is missing, then write the report",
         [
-            *(SUITES, RESULTS, ONLY, WORKERS, DEVICE),
+            *(SUITES, RESULTS, ONLY, SHARD, WORKERS, DEVICE),
             (
                 "--executor",
                 {
@@ -58,6 +61,11 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "default": "local",
                     "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
                 },
+            ),
+            ("--join", {"action": "store_true", "help": "work beside others in the same results folder, on any host"}),
+            (
+                "--any-machine",
+                {"action": "store_true", "help": "join on another kind of machine than the suite was started on"},
             ),
             (
                 "--retry",
@@ -73,9 +81,9 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     ),
     "plan": (
         "say what would run, how long it may take and how many seeds a verdict needs",
-        [SUITE, RESULTS, ONLY, WORKERS, DEVICE],
+        [SUITE, RESULTS, ONLY, SHARD, WORKERS, DEVICE],
     ),
-    "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, JSON]),
+    "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, SHARD, JSON]),
     "report": (
         "write the report again from what is in results/",
         [SUITES, RESULTS, FAIL_IF],
@@ -86,6 +94,42 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ("before", {"type": Path, "help": "a folder of results, such as results/lr_sweep, or one with several"}),
             ("after", {"type": Path, "help": "the folder to compare with it"}),
             *(FAIL_IF, JSON),
+        ],
+    ),
+    "merge": (
+        "join results that were made on several machines, and check what they have in common",
+        [
+            (
+                "folders",
+                {
+                    "nargs": "+",
+                    "type": Path,
+                    "metavar": "DIR",
+                    "help": "results of a suite, such as gpu1/lr_sweep; or a folder with those of several suites: "
+                    "suites of one name go together",
+                },
+            ),
+            (
+                "--results",
+                {
+                    "type": Path,
+                    "default": DEFAULT_RESULTS,
+                    "metavar": "OUT",
+                    "help": "where the joined results go; a result that is there already stays as it is",
+                },
+            ),
+            (
+                "--recheck",
+                {"default": None, "metavar": "2%|N", "help": "train a share of them, or N, again here and compare"},
+            ),
+            (
+                "--suite",
+                {
+                    "default": None,
+                    "metavar": "PATH",
+                    "help": "the suite file that --recheck runs; where the results say unless given",
+                },
+            ),
         ],
     ),
     "show": (
@@ -161,7 +205,6 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     ),
     "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
 }
-TO_COME = {"merge": "joining results of several machines"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,11 +219,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if not arguments:
         raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
-    if verb in TO_COME:
-        raise MachineError(f"`{verb}`: {TO_COME[verb]} is not there yet")
     if verb is not None and verb not in VERBS:
         raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
     options = _parser().parse_args(arguments)
+    options.given = given_options(options)
     options.do = _verb(options.verb)
     _convert(options)
     return options
@@ -196,6 +238,21 @@ def _parser() -> _Parser:
             short = [settings["short"]] if "short" in settings else []
             verb.add_argument(*short, flag, **{name: value for name, value in settings.items() if name != "short"})
     return parser
+
+
+def given_options(options: argparse.Namespace) -> Given:
+    """The options that differ from their defaults, each with the words that stand for it."""
+    given = {}
+    for flag, settings in VERBS[options.verb][1]:
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        if flag.startswith("--") and value != settings.get("default", False):
+            values = value if isinstance(value, list) else [value]
+            given[flag] = [flag] if value is True else [word for text in values for word in _words(flag, str(text))]
+    return given
+
+
+def _words(flag: str, value: str) -> list[str]:
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
@@ -214,8 +271,14 @@ def _convert(options: argparse.Namespace) -> None:
         if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
             raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
         options.batch_size = int(options.batch_size)
+    if given.get("recheck") is not None:
+        options.recheck = _amount(options.recheck)
     if given.get("time_budget") is not None:
         options.time_budget = _duration_seconds(options.time_budget)
+    if given.get("shard") is not None:
+        options.shard = parse_shard(options.shard)
+    if given.get("any_machine") and not options.join:
+        raise UsageError("--any-machine is for --join, which is not given")
     if "retry" in given:
         options.retry = frozenset(filter(None, options.retry.split(",")))
         for status in sorted(options.retry - set(NO_RESULT)):
@@ -232,6 +295,16 @@ def _workers(text: str) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
     return int(text)
+
+
+def _amount(text: str) -> int | float:
+    """A number of trials, or from a percentage a share of them."""
+    number, percent, rest = text.partition("%")
+    if percent and not rest and re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", number) and 0 < float(number) <= 100:
+        return float(number) / 100
+    if not percent and number.isdecimal() and 1 <= int(number) < 2**31:
+        return int(number)
+    raise UsageError(f"--recheck must be a share such as 2% or a number of trials from 1 up, got {text!r}")
 
 
 def _duration_seconds(text: str) -> float:

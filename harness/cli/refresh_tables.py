@@ -8,21 +8,19 @@ import pandas as pd
 from harness.analysis.metrics import FINISHED
 from harness.analysis.validation import check_claims
 from harness.cli.hints import command
+from harness.cli.options import Given
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
-from harness.storage.tables import read_trials, write_tables
+from harness.storage.running import WorkingRun, find_runs, unfinished_states
+from harness.storage.tables import current_trials, read_trials, write_tables
 from harness.text import printable
 
 
-def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
+def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
     """Write the tables of a suite anew where records have changed; its folder, its suite.json and its trials."""
-    results_dir = ResultsDir(folder / suite.name)
-    manifest = read_manifest(results_dir)
-    if manifest is None:
-        again = command("run", suite.path, results=folder)
-        raise UsageError(f"no results of {suite.name} in {folder}; make some with: {again}")
+    results_dir, manifest = find_results(suite, folder, given)
     trials = list(suite.trials(device=manifest.device or "cpu"))
     resolved = describe(suite, trials)
     check_claims(suite.suite.claims, resolved)
@@ -34,3 +32,32 @@ def refresh(suite: SuiteFile, folder: Path) -> tuple[ResultsDir, Manifest, pd.Da
     if now != manifest:
         write_manifest(results_dir, now)
     return results_dir, now, table
+
+
+def look(suite: SuiteFile, folder: Path, given: Given) -> tuple[Manifest, pd.DataFrame, list[WorkingRun]]:
+    """A suite as it is at the moment: its suite.json, its trials, each with its status, and the runs at work."""
+    results_dir, manifest = find_results(suite, folder, given)
+    runs = find_runs(results_dir)
+    if runs:  # they write the tables, which must not be replaced by older ones
+        trials = list(suite.trials(device=manifest.device or "cpu"))
+        table, damaged = current_trials(results_dir, trials, suite.suite.target_accuracy)
+        for error in damaged:
+            print(printable(str(error)), file=sys.stderr)
+    else:
+        _, manifest, table = refresh(suite, folder, given)
+    unfinished = set(table.loc[table["status"] == "interrupted", "key"])
+    states = unfinished_states(results_dir, unfinished, manifest.cohorts, runs)
+    statuses = [states.get(key, name) for key, name in table[["key", "status"]].itertuples(index=False)]
+    return manifest, table.assign(status=statuses), runs
+
+
+def find_results(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, Manifest]:
+    """The folder of a suite and its suite.json; UsageError where nothing has run."""
+    results_dir = ResultsDir(folder / suite.name)
+    manifest = read_manifest(results_dir)
+    if manifest is None:
+        if runs := find_runs(results_dir):
+            raise UsageError(f"no results of {suite.name} in {folder} yet; a run has just begun: {runs[0]}")
+        again = command("run", suite.path, given=given)
+        raise UsageError(f"no results of {suite.name} in {folder}; make some with: {again}")
+    return results_dir, manifest

@@ -1,16 +1,15 @@
 """The options of a run, and its plan: which trials must train, in which cohorts."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import DamageError
 from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest
 from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
-from harness.spec.selection import Selection, select
+from harness.spec.selection import Selection, Shard, select
 from harness.spec.trial import Trial
 from harness.storage.models import find_damaged_models
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
@@ -25,11 +24,16 @@ class RunOptions:
 
     results: Path = Path("results")
     only: Selection = field(default_factory=dict)  # the values that an axis may have; all trials where it is empty
+    shard: Shard | None = None  # one part of these
     device: str = "auto"
     executor: str = "local"
     workers: int | None = None  # None: one for each core, or one for each GPU
     retry: frozenset[str] = frozenset()  # statuses without a result that are trained again
     fresh: bool = False  # archive earlier results and train everything again
+    join: bool = False  # work beside others in the same folder
+    command: str = ""  # what was typed, to be looked up in last_run.json
+    any_machine: bool = False  # join though bits may differ from those of the machine that the suite was started on
+    with_report: bool = True  # write it at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,7 @@ class RunPlan:
     selected: list[Trial]
     cohorts: list[Cohort]  # of the whole suite
     pending: list[Cohort]  # those that must train
+    missing: frozenset[str]  # keys of selected trials without a result: on a CPU these are what trains
     results: int  # trials of the suite that have been trained
     damaged: list[str]  # what is wrong with records and models that can't be read
 
@@ -66,17 +71,11 @@ def find_work(
 ) -> RunPlan:
     """Compare the suite with its records. Cohorts that no earlier run has made are as large as `estimates` allow."""
     trials = list(suite.trials(device=device))
-    selected = select(trials, options.only)
+    selected = select(trials, options.only, options.shard)
     outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
-    to_repeat = {*options.retry, "skipped"}
     damaged_models = find_damaged_models(results_dir) if suite.suite.save_models else {}
-    ended = {
-        key
-        for key, outcome in outcomes.items()
-        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome, damaged_models)
-    }
-    keys = {trial.key for trial in selected}
-    missing = keys - ended
+    keys = frozenset(trial.key for trial in selected)
+    missing = keys - find_ended(suite, results_dir, outcomes, options, damaged_models)
     damaged += [error for name, error in damaged_models.items() if name.partition(".")[0] in keys]
     max_size = max_cohort_sizes(trials, estimates or {}, options.workers or usable_cores())
     cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
@@ -85,9 +84,26 @@ def find_work(
         selected=selected,
         cohorts=cohorts,
         pending=[part for cohort in cohorts if (part := trials_to_train(cohort, missing, results_dir)).trials],
+        missing=missing,
         results=sum(outcome == TRAINED for outcome in outcomes.values()),
         damaged=[str(error) for error in damaged],
     )
+
+
+def find_ended(
+    suite: SuiteFile,
+    results_dir: ResultsDir,
+    outcomes: Mapping[str, str],
+    options: RunOptions,
+    damaged_models: Container[str] = (),
+) -> set[str]:
+    """The trials that need not be trained, of those with these outcomes; `damaged_models` are names of files."""
+    to_repeat = {*options.retry, "skipped"}
+    return {
+        key
+        for key, outcome in outcomes.items()
+        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome, damaged_models)
+    }
 
 
 def max_cohort_sizes(
@@ -116,14 +132,32 @@ def trials_to_train(cohort: Cohort, missing: Set[str], results_dir: ResultsDir) 
     return cohort
 
 
-def _has_models(
-    suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str, damaged: Mapping[str, DamageError]
-) -> bool:
+def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str, damaged: Container[str]) -> bool:
     """Whether the models that the suite asks for are kept, and whole, of a trial that has ended."""
     if not suite.suite.save_models or outcome in NO_RESULT:
         return True
     paths = [results_dir.model(key, which) for which in CHECKPOINT_KINDS]
     return all(path.name not in damaged and path.is_file() for path in paths)
+
+
+def selection_notes(plan: RunPlan, options: RunOptions) -> Iterator[str]:
+    """What a selection selects, and why more than that trains where it does."""
+    rules = [f"--only {axis}={','.join(map(str, sorted(values, key=str)))}" for axis, values in options.only.items()]
+    rules += [f"--shard {options.shard[0]}/{options.shard[1]}"] if options.shard else []
+    if not rules:
+        return
+    n_trained = sum(len(cohort.trials) for cohort in plan.pending)
+    text = f"{' '.join(rules)} selects {len(plan.selected)} of {len(plan.trials)} trials"
+    if n_trained == len(plan.missing):
+        yield text
+        return
+    on_cpu = all(cohort.trials[0].device == "cpu" for cohort in plan.pending)
+    reason = (
+        "earlier runs have saved whole cohorts on their way, and these go on from there"
+        if on_cpu
+        else "off a CPU a cohort trains as a whole: the bits of a trial depend on the others"
+    )
+    yield f"{text}, {n_trained} train where {len(plan.missing)} have no result, because {reason}"
 
 
 def preflight_request(

@@ -3,19 +3,21 @@
 What happens is yielded as it happens, the result last. Nothing here prints or calls back.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from harness.analysis.validation import check_claims
 from harness.ensemble.native.build import start_building
-from harness.errors import SuiteError
-from harness.execution.executors.base import Event, Executor
+from harness.errors import MachineError, SuiteError
+from harness.execution.executors.base import Event, Executor, execute_all
+from harness.execution.executors.joined import execute_shared, share_work
 from harness.execution.messages import PreflightResult, TrainRequest
 from harness.execution.provenance import telemetry_of
-from harness.execution.run_folder import archive, environment_changes, update_manifest
+from harness.execution.run_folder import archive, at_work, environment_changes, make_manifest, noted, save_manifest
 from harness.execution.run_plan import (
     RunOptions,
     RunPlan,
@@ -23,14 +25,20 @@ from harness.execution.run_plan import (
     known_device,
     preflight_request,
     require_selection,
+    selection_notes,
 )
 from harness.execution.stop_flag import StopFlag
 from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
 from harness.spec.manifest import Manifest, describe
-from harness.storage.records import ResultsDir, lock_results, read_manifest, write_manifest
+from harness.storage.claims import Claims, hold
+from harness.storage.lock import lock_results, share_lock
+from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
+from harness.storage.running import SignOfLife
 from harness.storage.tables import read_trials, write_tables
+
+INTERRUPTED = "interrupted"  # status of a trial without a record: where a run was not stopped, somebody has removed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +55,23 @@ class RunResult:
 
     suite: SuiteFile
     trials: pd.DataFrame | None  # rows of trials.csv that were selected; None where it was stopped before any trained
-    report: Path | None  # its page; None where the run was stopped
+    report: Path | None  # its page; None where the run was stopped, or was to write none
 
 
 RunEvent = Event | TrainingStarted | RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run at work: what it is of, what it trains with, and what tells others about it."""
+
+    suite: SuiteFile
+    results_dir: ResultsDir
+    options: RunOptions
+    executor: Executor
+    stop: StopFlag
+    sign: SignOfLife
+    claims: Claims | None  # None where it works alone
 
 
 def load_and_check(paths: Iterable[str | Path]) -> list[SuiteFile]:
@@ -69,45 +90,119 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
     stop.is_immediate = False
     results_dir = ResultsDir(options.results / suite.name)
     require_selection(suite, options.only)
-    with lock_results(results_dir):
+    # What others rely on can be changed while nobody is at work; others may join from then on.
+    is_shared = options.join and not (options.fresh or options.retry)
+    with lock_results(results_dir, is_shared=is_shared) as lock:
         if options.fresh:
             yield from _archive(results_dir)
-        earlier, preflight = read_manifest(results_dir), None
-        plan = _plan_without_preflight(suite, results_dir, options, earlier)
-        if plan is None or plan.pending:
-            start_building()
-            preflight = executor.preflight(preflight_request(suite, results_dir, options, earlier, plan))
-            if preflight is None:
-                yield RunResult(suite=suite, trials=None, report=None)
-                return
-            plan = find_work(suite, results_dir, preflight.device, options, earlier, preflight.estimates)
-        manifest = update_manifest(suite, results_dir, earlier, plan, preflight)
-        if preflight is not None:
-            yield from _environment_note(earlier, manifest)
-            yield TrainingStarted(plan=plan, compare=suite.suite.compare)
-            yield from _notes_on_training(plan, preflight)
-            yield from executor.execute(train_requests(suite, results_dir, plan, preflight), preflight)
-            yield from _written_again(results_dir, manifest)
-        stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
+        if options.join:
+            share_lock(lock, results_dir)
+        with at_work(results_dir, is_joined=options.join) as (sign, claims):
+            run = Run(suite, results_dir, options, executor, stop, sign, claims)
+            with noted(results_dir, sign.owner, options.command, stop) as ending:
+                for event in _run(run):
+                    if isinstance(event, RunResult):
+                        ending.update(_ending(event, stop))
+                    yield event
+
+
+def exit_code(result: RunResult, stop: StopFlag) -> int:
+    """What a run that ended so comes to: 0 where every trial has a result."""
+    if result.trials is None or result.report is None:
+        return stop.exit_code
+    status = result.trials["status"]
+    if not status.isin((*NO_RESULT, INTERRUPTED)).any():
+        return 0
+    return MachineError.exit_code if (status == "skipped").all() else 1
+
+
+def _ending(result: RunResult, stop: StopFlag) -> dict[str, Any]:
+    """What last_run.json says of it."""
+    code = exit_code(result, stop)
+    counts = (
+        {} if result.trials is None else {name: int(n) for name, n in result.trials["status"].value_counts().items()}
+    )
+    reason = stop.reason if result.report is None else "complete" if code == 0 else "some trials have no result"
+    return {"exit_code": code, "reason": reason, "trials": counts}
+
+
+def _run(run: Run) -> Generator[RunEvent]:
+    suite, results_dir, stop = run.suite, run.results_dir, run.stop
+    earlier, preflight = read_manifest(results_dir), None
+    plan = _plan_without_preflight(run, earlier)
+    if plan is None or plan.pending:
+        start_building()
+        request = preflight_request(suite, results_dir, run.options, earlier, plan)
+        preflight = run.executor.preflight(request)
+        if preflight is None:
+            yield RunResult(suite=suite, trials=None, report=None)
+            return
+    with hold(run.claims, "suite", stop) as is_held:
+        if not is_held:
+            yield RunResult(suite=suite, trials=None, report=None)
+            return
+        plan, manifest = _settle(run, earlier, plan, preflight)
+    yield from (Event(note=note) for note in selection_notes(plan, run.options))
+    if preflight is not None:
+        before = manifest if run.options.join else earlier
+        changes = environment_changes(before.fingerprint if before else {}, preflight.fingerprint)
+        yield from _environment_note(changes)
+        yield TrainingStarted(plan=plan, compare=suite.suite.compare)
+        yield from _notes_on_training(plan, preflight)
+        for event in _execute(run, plan, preflight, changes if run.options.join else []):
+            run.sign.add(event.keys, event.done)
+            yield event
+        yield from _written_again(results_dir, manifest)
+    stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
+    with hold(run.claims, "tables", stop=lambda: False):
         write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
-        report = None if stop() else update_report(results_dir, manifest)
-        yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report)
+    with hold(run.claims, "report", stop) as is_held:
+        is_due = is_held and run.options.with_report and not stop()
+        report = update_report(results_dir, manifest) if is_due else None
+    yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report)
 
 
-def _plan_without_preflight(
-    suite: SuiteFile, results_dir: ResultsDir, options: RunOptions, earlier: Manifest | None
-) -> RunPlan | None:
+def _plan_without_preflight(run: Run, earlier: Manifest | None) -> RunPlan | None:
     """What is pending, where the device is known; so a suite that is done needs no torch."""
-    device = known_device(options.device, earlier)
-    return None if device is None else find_work(suite, results_dir, device, options, earlier)
+    device = known_device(run.options.device, earlier)
+    return None if device is None else find_work(run.suite, run.results_dir, device, run.options, earlier)
+
+
+def _settle(
+    run: Run, earlier: Manifest | None, plan: RunPlan | None, preflight: PreflightResult | None
+) -> tuple[RunPlan, Manifest]:
+    """The plan, and suite.json as it stands from now on: whoever is first cuts the cohorts for all that join."""
+    owner = None if run.claims is None else run.claims.owner
+    while True:
+        if owner is not None:
+            earlier = read_manifest(run.results_dir)
+        if preflight is not None:
+            estimates = preflight.estimates
+            plan = find_work(run.suite, run.results_dir, preflight.device, run.options, earlier, estimates)
+        assert plan is not None
+        manifest = make_manifest(run.suite, earlier, plan, preflight, run.options)
+        if save_manifest(run.results_dir, earlier, manifest, owner):
+            return plan, manifest
+
+
+def _execute(run: Run, plan: RunPlan, preflight: PreflightResult, changes: Sequence[str]) -> Iterator[Event]:
+    """Train what is pending, alone or beside others."""
+    requests = train_requests(run.suite, run.results_dir, plan, preflight, changes)
+    if run.claims is None:
+        yield from execute_all(run.executor, requests, preflight, run.stop)
+    else:
+        work = share_work(run.suite, run.results_dir, run.options, run.claims, requests, plan.cohorts)
+        yield from execute_shared(run.executor, work, preflight, run.stop)
 
 
 def train_requests(
-    suite: SuiteFile, results_dir: ResultsDir, plan: RunPlan, preflight: PreflightResult
+    suite: SuiteFile, results_dir: ResultsDir, plan: RunPlan, preflight: PreflightResult, changes: Sequence[str] = ()
 ) -> list[TrainRequest]:
     """The cohorts that must train, in the order in which workers take them."""
     work = {shape: estimate.work for shape, estimate in preflight.estimates.items()}
     path, root, telemetry = suite.path.resolve(), results_dir.root.resolve(), telemetry_of(preflight)
+    if changes:
+        telemetry[FOREIGN] = "; ".join(changes)
     return [
         TrainRequest(suite=path, cohort=cohort, root=root, telemetry=telemetry, limits=suite.suite.limits)
         for cohort in longest_first(plan.pending, work)
@@ -120,11 +215,12 @@ def _archive(results_dir: ResultsDir) -> Iterator[Event]:
         yield Event(note=f"earlier results are kept in {folder}")
 
 
-def _environment_note(earlier: Manifest | None, manifest: Manifest) -> Iterator[Event]:
-    changes = "; ".join(environment_changes(earlier, manifest))
+def _environment_note(changes: Sequence[str]) -> Iterator[Event]:
     if changes:
-        text = f"results of this suite were started in a different environment ({changes}); --fresh begins again"
-        yield Event(note=text)
+        yield Event(
+            note="results of this suite were started in a different environment "
+            f"({'; '.join(changes)}); --fresh begins again"
+        )
 
 
 def _notes_on_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Event]:

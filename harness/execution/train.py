@@ -222,9 +222,8 @@ def _write_decision_boundaries(results_dir: ResultsDir, state: TrainState, suite
     first = {grid.get("seed", (0,))[0] for grid in suite.suite.grids}
     if first.isdisjoint(trial.seed for trial in state.trials):
         return
-    for trial, data in decision_boundaries(state):
-        if trial.seed in first:
-            write_atomically(results_dir.plane(trial.key), data)
+    for trial, data in decision_boundaries(state, first):
+        write_atomically(results_dir.plane(trial.key), data)
 
 
 def _not_finite(state: TrainState) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
-from harness.rng import sub_seed
+from harness.rng import seed_default_generators, sub_seed
 from harness.spec.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -54,7 +54,7 @@ def build_uninitialised(
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(sub_seed(trial.seed, "init"))
+        seed_default_generators(sub_seed(trial.seed, "init"))
         if trial.model in factories:
             model = _build_custom(factories[trial.model], config)
         else:

@@ -7,6 +7,7 @@ from torch.func import functional_call
 
 from harness.probes.context import ProbeContext, Values
 from harness.probes.layers import Nonlinearity, record_inputs
+from harness.rng import seed_default_generators
 
 PERCENTILES = (15, 50, 85)  # of Ioffe & Szegedy 2015, figure 1
 FLAT = 0.1  # a unit is saturated where the slope is under this share of the largest
@@ -34,7 +35,7 @@ def _measure_model(context: ProbeContext, model: int) -> dict[str, Tensor]:
         torch.autocast(x.device.type, autocast, enabled=autocast is not None),
         record_inputs(ensemble.template) as inputs,
     ):
-        torch.manual_seed(context.draw_seed(model))
+        seed_default_generators(context.draw_seed(model))
         functional_call(ensemble.template, tensors, (x,))
     values: dict[str, Tensor] = {}
     for i, layer in enumerate(context.layers, 1):

@@ -23,7 +23,7 @@ from harness.reporting.figures.verdict import estimates
 from harness.reporting.printing import draw_and_print
 from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, differing_members, kinds_of_machines
 from harness.storage.csv_files import csv_bytes
 from harness.storage.tables import Results
 
@@ -88,11 +88,25 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
         "settings": {
             name: formatting.value(value) for name, value in manifest.settings.items() if value not in (None, "")
         },
-        "machine": {**manifest.machine, **manifest.fingerprint},
+        "machine": _machine(manifest),
         "seconds": float(telemetry[["seconds_train", "seconds_eval"]].astype("float64").sum().sum()),
         "commits": sorted(set(telemetry["commit"].dropna().astype(str))),
         "commands": _commands(manifest, telemetry),
     }
+
+
+def _machine(manifest: Manifest) -> dict[str, Any]:
+    """What the results were made on; where that is several kinds of machines, what these differ in."""
+    kinds = kinds_of_machines(manifest)
+    differing = differing_members(kinds)
+    facts = {
+        **manifest.machine,
+        **manifest.fingerprint,
+        **{name: ", ".join(texts) for name, texts in differing.items()},
+    }
+    if not differing:
+        return facts
+    return {"made on": f"{len(kinds)} kinds of machines, which differ in {', '.join(differing)}", **facts}
 
 
 def _limitations(ended: pd.DataFrame, manifest: Manifest, *, all_failed: bool) -> list[str]:

@@ -10,6 +10,7 @@ from harness.errors import DamageError
 from harness.io import read_bytes
 from harness.spec.manifest import Manifest, to_json
 from harness.storage.csv_files import MAX_TABLE_BYTES
+from harness.storage.folders import PLAIN_NAME
 from harness.storage.tables import TABLES
 
 # The formats of figures, with the metadata that must not be written into them.
@@ -17,7 +18,6 @@ IMAGE_FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}
 MAX_PAGE_BYTES = 2**28
 DIGEST = re.compile(rb'<meta name="inputs" content="([0-9a-f]{64})">')
 FIGURE_NAME = re.compile(rb'<figure id="figure-([\w.-]+)">')
-PLAIN_NAME = re.compile(r"[\w.-]{1,64}")  # what may become part of a file's name
 
 
 def current_page(folder: Path, manifest: Manifest) -> Path | None:

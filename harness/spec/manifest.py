@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from harness._version import __version__
-from harness.errors import DamageError, SuiteError
+from harness.errors import DamageError, SuiteError, UsageError
 from harness.spec.claim import Claim
 from harness.spec.loader import SuiteFile
 from harness.spec.trial import Trial, Value, canonical
 from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
-KNOWN_AFTER_A_RUN = ("device", "fingerprint", "machine")
+KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
+NOT_WRITTEN_EMPTY = ("points", *KNOWN_AFTER_A_RUN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +40,20 @@ class Manifest:
     settings: Mapping[str, Value]  # what does not vary
     claims: Sequence[DeclaredClaim]
     trials: int  # how many there are
+    points: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # what varies -> its value in each trial
     harness: str  # the version that wrote it
     cohorts: Sequence[Sequence[str]] = field(default_factory=list)  # keys of trials
     device: str | None = None  # None, like an empty fingerprint and machine, before anything was trained
     fingerprint: Mapping[str, Value] = field(default_factory=dict)
+    fingerprints: Sequence[Mapping[str, Value]] = field(default_factory=list)  # of merged results, where these differ
     machine: Mapping[str, Value] = field(default_factory=dict)
 
 
 def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
     """The manifest of a suite before anything has run: its question, its axes, its constants and its claims."""
     axes = [axis for grid in suite.suite.grids for axis in grid]
-    names = [*dict.fromkeys(axes), *(f.name for f in fields(Trial))]
-    values = {name: list(dict.fromkeys(getattr(t, name) for t in trials)) for name in dict.fromkeys(names)}
+    names = [*dict.fromkeys([*axes, *(f.name for f in fields(Trial))])]
+    values = {name: list(dict.fromkeys(getattr(t, name) for t in trials)) for name in names}
     varying = {name: levels for name, levels in values.items() if len(levels) > 1 and name not in NOT_AXES}
     following = _following(trials, [name for name in varying if name not in (suite.suite.compare, "seed")])
     return Manifest(
@@ -64,8 +67,46 @@ def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
         settings={name: levels[0] for name, levels in values.items() if name not in varying and levels},
         claims=[DeclaredClaim(claim=claim) for claim in suite.suite.claims],
         trials=len(trials),
+        points=points_of(trials, [name for name in names if len(values[name]) > 1]),
         harness=__version__,
     )
+
+
+def points_of(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, list[Value]]:
+    """For each of these fields its value in every trial; with the settings, these are the trials."""
+    return {name: [getattr(trial, name) for trial in trials] for name in varying}
+
+
+def trials_of(manifest: Manifest, path: Path) -> list[Trial]:
+    """Every trial of the suite that the manifest at `path` describes, in their order."""
+    if not manifest.points and manifest.trials > 1:
+        raise UsageError(f"{path} is of an earlier version, which did not list the trials; `report` writes it again")
+    if any(len(column) != manifest.trials for column in manifest.points.values()):
+        raise DamageError(f"{path} is no manifest: it has {manifest.trials} trials, and not as many points")
+    contents: list[dict[str, Any]] = [
+        {**manifest.settings, **{name: column[i] for name, column in manifest.points.items()}}
+        for i in range(manifest.trials)
+    ]
+    try:
+        trials = [Trial(**content) for content in contents]
+    except (SuiteError, TypeError) as error:
+        raise DamageError(f"{path} is no manifest: it has a trial that can't be: {error}") from error
+    if len(set(trials)) < len(trials):
+        raise DamageError(f"{path} is no manifest: it has a trial twice")
+    return trials
+
+
+def kinds_of_machines(manifest: Manifest) -> list[Mapping[str, Value]]:
+    """The different fingerprints under which the results were made; none before anything was trained."""
+    kinds = [manifest.fingerprint, *manifest.fingerprints]
+    return [kind for i, kind in enumerate(kinds) if kind and kind not in kinds[:i]]
+
+
+def differing_members(kinds: Sequence[Mapping[str, Value]]) -> dict[str, list[str]]:
+    """The members in which fingerprints differ, each with its values."""
+    names = dict.fromkeys(name for kind in kinds for name in kind)
+    values = {name: sorted({str(kind.get(name, "")) for kind in kinds}) for name in names}
+    return {name: texts for name, texts in values.items() if len(texts) > 1}
 
 
 def _following(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, str]:
@@ -83,13 +124,13 @@ def with_history(
     manifest: Manifest, before: Manifest | None, *, cohorts: Sequence[Sequence[str]], results: int
 ) -> Manifest:
     """The manifest with what earlier runs of the suite decided: the cut into cohorts, when claims were declared."""
-    earlier = {} if before is None else {_identity(d.claim): d.declared_after for d in before.claims}
-    claims = [replace(d, declared_after=earlier.get(_identity(d.claim), results)) for d in manifest.claims]
+    earlier = {} if before is None else {claim_identity(d.claim): d.declared_after for d in before.claims}
+    claims = [replace(d, declared_after=earlier.get(claim_identity(d.claim), results)) for d in manifest.claims]
     kept = {} if before is None else {name: getattr(before, name) for name in KNOWN_AFTER_A_RUN}
     return replace(manifest, **kept, claims=claims, cohorts=cohorts)
 
 
-def _identity(claim: Claim) -> str:
+def claim_identity(claim: Claim) -> str:
     """What a claim says, the same before and after it was written as JSON."""
     return json.dumps(asdict(claim), sort_keys=True, default=str)
 
@@ -98,8 +139,8 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
     """The members of suite.json; what is only known after a run is left out before."""
     content = {f.name: getattr(manifest, f.name) for f in fields(Manifest)}
     claims = [{**asdict(d.claim), "declared_after": d.declared_after} for d in manifest.claims]
-    unknown = [name for name in KNOWN_AFTER_A_RUN if not content[name]]
-    return {name: value for name, value in {**content, "claims": claims}.items() if name not in unknown}
+    empty = [name for name in NOT_WRITTEN_EMPTY if not content[name]]
+    return {name: value for name, value in {**content, "claims": claims}.items() if name not in empty}
 
 
 def from_json(content: Mapping[str, Any], path: Path) -> Manifest:

@@ -1,5 +1,6 @@
 """What `--only AXIS=VALUE[,VALUE]` picks out of a grid."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ from harness.errors import EmptySelection, SuiteError, UsageError, nearest
 from harness.spec.trial import Trial, Value, axis_types
 
 Selection = Mapping[str, frozenset[Value]]
+Shard = tuple[int, int]  # which part, from 1, of how many
+MAX_SHARDS = 100_000
 
 
 def parse_only(rules: Sequence[str]) -> dict[str, frozenset[Value]]:
@@ -22,8 +25,21 @@ def parse_only(rules: Sequence[str]) -> dict[str, frozenset[Value]]:
     return {axis: frozenset(values) for axis, values in allowed.items()}
 
 
-def select(trials: Iterable[Trial], only: Selection) -> list[Trial]:
-    """The trials that match every rule; EmptySelection where there is none."""
+def parse_shard(text: str) -> Shard:
+    """The part that I/N stands for: from 1/N to N/N."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count <= MAX_SHARDS:
+        raise UsageError(f"--shard needs I/N with I from 1 to N, and N up to {MAX_SHARDS}, got {text!r}")
+    return number, count
+
+
+def select(trials: Iterable[Trial], only: Selection, shard: Shard | None = None) -> list[Trial]:
+    """The trials that match every rule; of these, those of one part. EmptySelection where there is none.
+
+    The parts are equal but for one trial, and the same on every machine: each is every N-th trial in the order of their
+    keys, which is random as far as settings go.
+    """
     trials = list(trials)
     if not trials:
         raise SuiteError("the suite has no trial: its only_if keeps none")
@@ -31,7 +47,13 @@ def select(trials: Iterable[Trial], only: Selection) -> list[Trial]:
     if not selected:
         rules = ", ".join(f"{axis} in {sorted(map(str, values))}" for axis, values in only.items())
         raise EmptySelection(f"no trial matches: {rules}; the suite has {len(trials)} trials, `plan` shows their axes")
-    return selected
+    if shard is None:
+        return selected
+    number, count = shard
+    kept = {trial.key for trial in sorted(selected, key=lambda trial: trial.key)[number - 1 :: count]}
+    if not kept:
+        raise EmptySelection(f"shard {number}/{count} holds no trial: {len(selected)} are selected")
+    return [trial for trial in selected if trial.key in kept]
 
 
 def _matches(trial: Trial, only: Selection) -> bool:

@@ -20,8 +20,13 @@ def seal(parts: Iterable[bytes]) -> bytes:
 
 def read_container(path: Path) -> memoryview:
     """The body of the container at `path`; DamageError where a bit of it is not what was written."""
-    data = memoryview(read_bytes(path, max_bytes=MAX_CONTAINER_BYTES))
-    content, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
+    return memoryview(read_sealed(path))[len(MAGIC) : -CHECKSUM_BYTES]
+
+
+def read_sealed(path: Path) -> bytes:
+    """The whole container at `path`, as `seal` has made it; DamageError where a bit of it is not what was written."""
+    data = read_bytes(path, max_bytes=MAX_CONTAINER_BYTES)
+    content, checksum = memoryview(data)[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if content[: len(MAGIC)] != MAGIC or hashlib.sha256(content).digest() != checksum:
         raise DamageError(f"{path} is damaged, or no snapshot: its checksum does not hold")
-    return content[len(MAGIC) :]
+    return data

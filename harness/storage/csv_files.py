@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -49,8 +49,11 @@ def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     return frame
 
 
-def read_table(path: Path, dtypes: Mapping[str, str | None]) -> pd.DataFrame:
-    """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `dtypes`, in their order."""
+def read_table(path: Path, dtypes: Mapping[str, str | None], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """The table at `path`, texts as they were before `csv_bytes`; it must have the columns `dtypes`, in their order.
+
+    Those that are optional, the last ones, may be missing.
+    """
     data = read_bytes(path, max_bytes=MAX_TABLE_BYTES)
     known = {column: dtype for column, dtype in dtypes.items() if dtype is not None}
     if not data.endswith(b"\n"):
@@ -59,6 +62,7 @@ def read_table(path: Path, dtypes: Mapping[str, str | None]) -> pd.DataFrame:
         frame = pd.read_csv(io.BytesIO(data), dtype=known, keep_default_na=False, na_values=[""])
     except (ValueError, TypeError, OverflowError) as error:
         raise DamageError(f"{path} is not a table: {error}") from error
-    if list(frame.columns) != list(dtypes):
+    required = [column for column in dtypes if column not in optional]
+    if list(frame.columns) not in (required, list(dtypes)):
         raise DamageError(f"{path} is not the table that this version writes: its columns differ")
     return _map_texts(frame, _unescape)

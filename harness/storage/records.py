@@ -1,17 +1,13 @@
 """The source of truth: one self-checksummed file per trial, and one for the suite that they belong to."""
 
-import errno
-import fcntl
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MAX_ERROR_LINE, DamageError, MachineError, NewerSchemaError, SuiteError
-from harness.io import dump_checked_json, load_checked_json, make_folder, write_atomically
+from harness.errors import MAX_ERROR_LINE, DamageError, NewerSchemaError, SuiteError
+from harness.io import create_atomically, dump_checked_json, load_checked_json, write_atomically
 from harness.spec.manifest import Manifest, from_json, to_json
 from harness.spec.trial import Trial, Value
 from harness.typed import fits, shown, type_hints
@@ -37,6 +33,8 @@ TELEMETRY: dict[str, Any] = {  # columns of telemetry.csv -> their types
     "dirty": bool | None,
     "code_hash": str | None,
 }
+FOREIGN = "environment_changes"  # column of telemetry.csv where a trial was trained on another kind of machine
+TELEMETRY_TYPES = {**TELEMETRY, FOREIGN: str | None}
 POSITIVE = ("steps", "steps_per_epoch", "classes", "train_examples", "test_examples")
 STEPS, VALUES = Sequence[int], Sequence[float | None]  # of a curve
 
@@ -82,6 +80,10 @@ class ResultsDir:
         return self.root / "suite.json"
 
     @property
+    def last_run(self) -> Path:
+        return self.root / "last_run.json"
+
+    @property
     def records(self) -> Path:
         return self.root / "records"
 
@@ -92,6 +94,14 @@ class ResultsDir:
     @property
     def models(self) -> Path:
         return self.root / "models"
+
+    @property
+    def claims(self) -> Path:
+        return self.root / "claims"
+
+    @property
+    def running(self) -> Path:
+        return self.root / "running"
 
     @property
     def logs(self) -> Path:
@@ -117,11 +127,20 @@ def write_record(results_dir: ResultsDir, record: Record) -> None:
         raise
     except (FileNotFoundError, DamageError):
         pass
-    write_atomically(path, dump_checked_json({"schema": SCHEMA, **asdict(record)}))
+    write_atomically(path, dump_record(record))
 
 
-def read_record(path: Path) -> Record:
-    """The record at `path`; DamageError where it is damaged, of a newer version, or of another trial."""
+def dump_record(record: Record) -> bytes:
+    """The bytes of a record's file."""
+    members = {f.name: getattr(record, f.name) for f in fields(Record)}  # asdict would copy all curves
+    return dump_checked_json({"schema": SCHEMA, **members})
+
+
+def read_record(path: Path, key: str | None = None) -> Record:
+    """The record at `path`; DamageError where it is damaged, of a newer version, or of another trial than `key`.
+
+    The file is named by the key, unless one is given.
+    """
     content = _require_current_schema(load_checked_json(path), path)
     names = {f.name for f in fields(Record)}
     if set(content) != names:
@@ -129,7 +148,7 @@ def read_record(path: Path) -> Record:
             f"{path} is no record: its members are {', '.join(sorted(content)) or 'none'}"[:MAX_ERROR_LINE]
         )
     record = Record(**content)
-    if record.key != path.stem:
+    if record.key != (path.stem if key is None else key):
         raise DamageError(f"{path} is the record of another trial, {shown(record.key)}")
     if fault := find_fault(record):
         raise DamageError(f"{path} is no record that training wrote: {fault}")
@@ -144,17 +163,18 @@ def find_fault(record: Record) -> str | None:
     return (
         _fault_of_trial(record)
         or _fault_of_values("fact", record.facts, FACTS)
-        or _fault_of_values("telemetry", record.telemetry, TELEMETRY)
+        or _fault_of_values("telemetry", record.telemetry, TELEMETRY_TYPES)
         or _fault_of_curves(record)
     )
 
 
 def _fault_of_trial(record: Record) -> str | None:
     try:
-        key = Trial(**record.trial).key  # type: ignore[arg-type]
+        trial = Trial(**record.trial)  # type: ignore[arg-type]
     except (SuiteError, TypeError) as error:
         return f"its trial can't be: {error}"
-    return None if key == record.key else f"its trial is {key}"
+    is_named_so = trial.key == record.key and trial.content == record.trial
+    return None if is_named_so else "its settings are not those of its key"
 
 
 def _fault_of_values(kind: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> str | None:
@@ -211,6 +231,11 @@ def write_manifest(results_dir: ResultsDir, manifest: Manifest) -> None:
     write_atomically(results_dir.manifest, dump_checked_json({"schema": SCHEMA, **to_json(manifest)}))
 
 
+def create_manifest(results_dir: ResultsDir, manifest: Manifest) -> bool:
+    """Write the first suite.json; false where there is one."""
+    return create_atomically(results_dir.manifest, dump_checked_json({"schema": SCHEMA, **to_json(manifest)}))
+
+
 def read_manifest(results_dir: ResultsDir) -> Manifest | None:
     """What suite.json holds, or None where nothing has run yet; DamageError where it is damaged or newer."""
     path = results_dir.manifest
@@ -231,30 +256,3 @@ def _require_current_schema(content: dict[str, Any], path: Path) -> dict[str, An
             f"{path} has schema {shown(schema)}, this version reads {SCHEMA}; use the version that wrote it"
         )
     return content
-
-
-@contextmanager
-def lock_results(results_dir: ResultsDir) -> Iterator[None]:
-    """Hold the results folder for one run; the kernel lets go of it when the process is gone, however it went."""
-    try:
-        make_folder(results_dir.root)
-        descriptor = os.open(results_dir.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        if error.errno == errno.ELOOP and (results_dir.root / ".lock").is_symlink():
-            raise MachineError(
-                f"can't lock {results_dir.root / '.lock'}: it is a link; delete it, or choose another --results"
-            ) from error
-        raise MachineError(
-            f"can't write results to {results_dir.root}: {error.strerror}; choose another --results"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        busy = f"another run is at work in {results_dir.root}; wait for it, or choose another --results"
-        unlockable = f"can't lock {results_dir.root}: {error.strerror} (errno {error.errno}); choose another --results"
-        raise MachineError(busy if isinstance(error, BlockingIOError) else unlockable) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,9 @@ from harness.storage import merge_cache
 from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
 from harness.storage.records import (
     FACTS,
+    FOREIGN,
     TELEMETRY,
+    TELEMETRY_TYPES,
     TRAINED,
     Record,
     ResultsDir,
@@ -87,18 +89,34 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
     if merge_cache.outcomes_if_merged(results_dir, state, TABLES) is not None:
         return []
     records, damaged = read_records(results_dir, keys)
-    rows = [
-        _row(results_dir.root.name, key, trial, records.get(key), target_accuracy)
-        for key, trial in zip(keys, trials, strict=True)
-    ]
     finished = [records[key] for key in keys if key in records]
-    _write_if_changed(results_dir.root / "trials.csv", csv_bytes(_typed(pd.DataFrame(rows))))
+    _write_if_changed(
+        results_dir.root / "trials.csv", csv_bytes(_trials_table(results_dir, trials, records, target_accuracy))
+    )
     _write_if_changed(results_dir.root / "curves.parquet", _parquet(finished))
-    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=list(TELEMETRY), dtype="object")
+    columns = [*TELEMETRY, *([FOREIGN] if any(FOREIGN in record.telemetry for record in finished) else [])]
+    telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=columns, dtype="object")
     _write_if_changed(results_dir.root / "telemetry.csv", csv_bytes(telemetry))
     if not damaged:
         merge_cache.save_cache(results_dir, state, records, TABLES)
     return damaged
+
+
+def current_trials(
+    results_dir: ResultsDir, trials: Sequence[Trial], target_accuracy: float | None
+) -> tuple[pd.DataFrame, list[DamageError]]:
+    """The table of trials as the records are now, which is written nowhere, and what could not be read of these."""
+    records, damaged = read_records(results_dir, [trial.key for trial in trials])
+    return _trials_table(results_dir, trials, records, target_accuracy), damaged
+
+
+def _trials_table(
+    results_dir: ResultsDir, trials: Sequence[Trial], records: Mapping[str, Record], target_accuracy: float | None
+) -> pd.DataFrame:
+    suite = results_dir.root.name
+    return _typed(
+        pd.DataFrame([_row(suite, trial.key, trial, records.get(trial.key), target_accuracy) for trial in trials])
+    )
 
 
 def read_outcomes(
@@ -232,7 +250,8 @@ def read_trials(folder: Path) -> pd.DataFrame:
 
 def _read_telemetry(path: Path) -> pd.DataFrame:
     """The table of telemetry; its texts are text whatever they look like, and its numbers are numbers."""
-    frame = read_table(path, {name: "str" if hint in (str, str | None) else None for name, hint in TELEMETRY.items()})
+    dtypes = {name: "str" if hint in (str, str | None) else None for name, hint in TELEMETRY_TYPES.items()}
+    frame = read_table(path, dtypes, optional=[FOREIGN])
     for name, hint in TELEMETRY.items():
         if len(frame) and hint in (int | None, float | None) and not pd.api.types.is_numeric_dtype(frame[name]):
             raise DamageError(f"{path} holds more than numbers in its column {name}")

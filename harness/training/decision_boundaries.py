@@ -1,6 +1,6 @@
 """The classes that trained models predict all over the plane, where the data have two dimensions: for a report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from io import BytesIO
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.data.datasets import Dataset
-from harness.spec.trial import Trial
+from harness.spec.trial import Trial, Value
 from harness.training.state import TrainState
 
 POINTS = 96  # along each side
@@ -17,8 +17,10 @@ NOT_FINITE = 255  # the class where an output is not finite
 
 
 @torch.no_grad()
-def decision_boundaries(state: TrainState) -> Iterator[tuple[Trial, bytes]]:
-    """Each trial with an .npz: `x` and `y` along the sides, and `classes`, the predicted class at each [y, x].
+def decision_boundaries(state: TrainState, seeds: Set[Value]) -> Iterator[tuple[Trial, bytes]]:
+    """Each trial with one of these seeds, and an .npz.
+
+    It holds `x` and `y` along the sides, and `classes`, the predicted class at each [y, x].
 
     Nothing where the data have not two dimensions, or more classes than a byte can tell apart, or where a prediction
     depends on the other points in the batch.
@@ -29,15 +31,17 @@ def decision_boundaries(state: TrainState) -> Iterator[tuple[Trial, bytes]]:
     x, y = _sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     examples = torch.from_numpy(points).to(state.data["train"][0])
-    batches = examples.tensor_split(-(-len(points) // state.eval_batch_size))
+    sections = 1 if state.ensemble.backend.takes_any_batch else -(-len(points) // state.eval_batch_size)
     with state.ensemble.eval_mode():
         # Each "M K N"
-        outputs = [state.ensemble(batch, shared=True) for batch in batches]
+        outputs = [state.ensemble(batch, shared=True) for batch in examples.tensor_split(sections)]
     # "M N"
     predicted = torch.cat(
         [output.max(1).indices.masked_fill(~output.isfinite().all(1), NOT_FINITE) for output in outputs], dim=1
     )
     for trial, classes in zip(state.trials, predicted.cpu().numpy().astype(np.uint8), strict=False):
+        if trial.seed not in seeds:
+            continue
         file = BytesIO()
         np.savez_compressed(file, x=x, y=y, classes=classes.reshape(POINTS, POINTS))
         yield trial, file.getvalue()

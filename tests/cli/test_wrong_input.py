@@ -150,7 +150,12 @@ def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, ch
         (("show", "../../etc/passwd"), 2, "16 hex digits"),
         (("show", "abc"), 2, "no trial in results"),
         (("doctor", "now"), 2, "now"),
-        (("merge", "abc"), 4, "not there yet"),
+        (("merge", "nowhere"), 2, "no folder nowhere"),
+        (("merge", "."), 2, "no results in ."),
+        *(
+            (("merge", ".", "--recheck", amount), 2, "--recheck must be a share")
+            for amount in ("0", "0%", "101%", "x", "2%%", "%")
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value)[:12],
 )

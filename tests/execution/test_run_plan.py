@@ -3,7 +3,7 @@
 import pytest
 
 from harness.execution.messages import CohortEstimate
-from harness.execution.run_plan import max_cohort_sizes, trials_to_train
+from harness.execution.run_plan import RunOptions, RunPlan, max_cohort_sizes, selection_notes, trials_to_train
 from harness.spec.cohorts import Cohort, shape
 from harness.storage.records import ResultsDir
 from tests.support.strategies import a_trial
@@ -48,3 +48,37 @@ def test_models_that_train_in_turn_are_cut_so_that_every_worker_has_several_coho
     }
     sizes = max_cohort_sizes(trials, estimates, workers)
     assert {trial.norm: sizes[shape(trial)] for trial in trials[:2]} == expected
+
+
+def a_plan(device, selected, pending):
+    """A plan of five trials of one cohort, of which some are selected and some train."""
+    trials = [a_trial(seed=seed, device=device) for seed in range(5)]
+    return RunPlan(
+        trials=trials,
+        selected=trials[:selected],
+        cohorts=[Cohort(tuple(trials))],
+        pending=[Cohort(tuple(trials[:pending]))],
+        missing=frozenset(trial.key for trial in trials[:selected]),
+        results=0,
+        damaged=[],
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "trained", "expected"),
+    [
+        ("cpu", 2, ""),
+        (
+            "cpu",
+            5,
+            ", 5 train where 2 have no result, because earlier runs have saved whole cohorts on their way, and ",
+        ),
+        ("cuda", 5, ", 5 train where 2 have no result, because off a CPU a cohort trains as a whole: "),
+    ],
+)
+def test_a_selection_says_what_it_selects_and_why_more_than_that_trains(device, trained, expected):
+    options = RunOptions(only={"seed": frozenset({0, 1})}, shard=(1, 3))
+    (note,) = selection_notes(a_plan(device, 2, trained), options)
+    assert note.startswith(f"--only seed=0,1 --shard 1/3 selects 2 of 5 trials{expected}")
+    assert bool(expected) == ("because" in note)
+    assert list(selection_notes(a_plan(device, 5, 5), RunOptions())) == []

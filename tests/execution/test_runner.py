@@ -35,9 +35,10 @@ class Watched:
         result = self.executor.preflight(request)
         return result and replace(result, fingerprint={**result.fingerprint, "torch": self.environment})
 
-    def execute(self, requests, preflight):
+    def execute(self, requests, world_size, preflight):
+        requests = list(requests)
         self.calls["cohorts"] += len(requests)
-        yield from self.executor.execute(requests, preflight)
+        yield from self.executor.execute(iter(requests), world_size, preflight)
 
 
 @pytest.fixture

@@ -6,12 +6,24 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.errors import DamageError
+from harness.errors import DamageError, UsageError
 from harness.spec.claim import Claim
 from harness.spec.loader import load_suite
-from harness.spec.manifest import Manifest, check_settings, describe, from_json, to_json, with_history
-from tests.support.manifests import a_manifest, declared, manifests
+from harness.spec.manifest import (
+    Manifest,
+    check_settings,
+    describe,
+    differing_members,
+    from_json,
+    kinds_of_machines,
+    to_json,
+    trials_of,
+    with_history,
+)
+from tests.support.manifests import a_manifest, declared, manifest_of, manifests
+from tests.support.strategies import a_trial, trials
 
 HEAD = "from harness import Claim, Suite\n"
 PATH = Path("results/suite.json")
@@ -95,6 +107,8 @@ def test_the_members_of_suite_json_are_those_that_other_versions_know():
     before += ["trials", "harness", "cohorts"]
     assert list(written(manifest)) == before
     assert list(written(AFTER_A_RUN)) == [*before, "device", "fingerprint", "machine"]
+    merged = replace(AFTER_A_RUN, trials=1, points={"lr": [0.1]}, fingerprints=[{"torch": "2.12.0"}])
+    assert set(written(merged)) - set(written(AFTER_A_RUN)) == {"points", "fingerprints"}
     assert written(manifest)["claims"] == [{**asdict(claim), "declared_after": 3}]
 
 
@@ -118,6 +132,8 @@ WRONG = {  # member -> values that it can't have
     **{name: [None, ["lr"], {"lr": [0.1]}, {"lr": {}}] for name in ("settings", "fingerprint", "machine")},
     "claims": [None, {}, "claims", [None], ["better"]],
     "trials": [None, -1, 1.0, True, "1"],
+    "points": [None, [], {"lr": 0.1}, {"lr": [[0.1]]}, {"lr": {}}],
+    "fingerprints": [None, {}, ["torch"], [None], [{"torch": ["2.13"]}]],
     "cohorts": [None, "ab", ["ab"], [[1]], [None]],
 }
 WRONG_IN_A_CLAIM = {
@@ -195,6 +211,39 @@ def test_a_manifest_by_which_no_table_can_be_read_is_refused(changes, said):
     check_settings(a_manifest(), PATH)
     with pytest.raises(DamageError, match=f"^results/suite.json is no manifest of this version: {said}"):
         check_settings(a_manifest(**changes), PATH)
+
+
+@given(st.lists(trials(), min_size=1, max_size=5, unique=True))
+def test_the_trials_of_a_manifest_are_those_that_it_was_made_of(given_trials):
+    manifest = from_json(written(manifest_of(given_trials)), PATH)
+    assert trials_of(manifest, PATH) == given_trials
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"points": {}}, UsageError, "of an earlier version, .*; `report` writes it again"),
+        ({"trials": 10**9}, DamageError, "it has 1000000000 trials, and not as many points"),
+        ({"points": {"seed": [0, 0, 2]}}, DamageError, "it has a trial twice"),
+        ({"points": {"seed": [0, 1, -2]}}, DamageError, "it has a trial that can't be: seed must be zero or more"),
+        ({"points": {"sede": [0, 1, 2]}}, DamageError, "it has a trial that can't be: .*sede"),
+        ({"settings": {}}, DamageError, "it has a trial that can't be: .*missing"),
+    ],
+)
+def test_a_manifest_whose_trials_can_not_be_is_refused(changes, error, words):
+    manifest = manifest_of([a_trial(seed=seed) for seed in range(3)])
+    with pytest.raises(error, match=f"results/suite.json is .*{words}"):
+        trials_of(replace(manifest, **changes), PATH)
+
+
+def test_kinds_of_machines_are_told_apart_by_what_differs():
+    old, new = {"torch": "2.12", "cpu": "AVX2"}, {"torch": "2.13", "cpu": "AVX2", "native": "g++"}
+    assert kinds_of_machines(a_manifest()) == []
+    assert kinds_of_machines(a_manifest(fingerprint=old)) == [old]
+    merged = a_manifest(fingerprint=new, fingerprints=[old, new])
+    assert kinds_of_machines(merged) == [new, old]
+    assert differing_members(kinds_of_machines(merged)) == {"torch": ["2.12", "2.13"], "native": ["", "g++"]}
+    assert differing_members([old]) == differing_members([]) == {}
 
 
 def written(manifest):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import EmptySelection, SuiteError, UsageError
-from harness.spec.selection import parse_only, select
+from harness.spec.selection import parse_only, parse_shard, select
 from tests.support.strategies import AXES, a_trial, trials
 
 GRID = [a_trial(norm=norm, lr=lr, seed=seed) for seed in range(5) for lr in (0.1, 0.3) for norm in ("batch", "none")]
@@ -114,3 +114,30 @@ def test_text_that_would_move_the_cursor_is_quoted():
     with pytest.raises(EmptySelection) as caught:
         select(GRID, parse_only(["norm=a\x1b[2J\nb"]))
     assert str(caught.value).isprintable()
+
+
+@given(st.integers(1, 9), st.permutations(GRID))
+def test_shards_share_out_what_is_selected_evenly_and_alike_in_any_order(count, grid):
+    chosen = select(GRID, {"norm": frozenset({"none"})})
+    parts = [select(GRID, {"norm": frozenset({"none"})}, (number, count)) for number in range(1, count + 1)]
+    assert sorted(trial.key for part in parts for trial in part) == sorted(trial.key for trial in chosen)
+    assert {len(part) for part in parts} <= {len(chosen) // count, -(-len(chosen) // count)}
+    for number, part in enumerate(parts, start=1):
+        assert {*select(grid, {"norm": frozenset({"none"})}, (number, count))} == {*part}
+
+
+def test_a_shard_that_holds_nothing_is_an_empty_selection():
+    with pytest.raises(EmptySelection, match="shard 4/4 holds no trial: 3 are selected"):
+        select(GRID[:3], {}, (4, 4))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1/", "/2", "0/2", "3/2", "1/0", "a/2", "1/2/3", " 1/2", "1/2 ", "-1/2", "+1/2"]
+)
+def test_a_wrong_shard_is_refused(text):
+    with pytest.raises(UsageError, match="--shard needs I/N"):
+        parse_shard(text)
+
+
+def test_a_shard_counts_from_one():
+    assert (parse_shard("1/3"), parse_shard("3/3")) == ((1, 3), (3, 3))

@@ -1,12 +1,13 @@
 """The shipped suites: they load, their claims can be answered, and they have the seeds for a verdict."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from harness.analysis.validation import check_claims
 from harness.spec.loader import load_suite
-from harness.spec.manifest import describe
+from harness.spec.manifest import describe, from_json, to_json, trials_of
 
 SUITES = sorted((Path(__file__).parents[2] / "suites").glob("*.py"))
 
@@ -19,6 +20,14 @@ def test_a_shipped_suite_asks_a_question_and_claims_what_it_can_answer(path):
     manifest = describe(suite, list(suite.trials(device="cpu")))
     check_claims(suite.suite.claims, manifest)
     assert len(manifest.axes["seed"]) >= 10
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_suite_json_lists_every_trial_of_a_shipped_suite(path):
+    suite = load_suite(path)
+    trials = list(suite.trials(device="cpu"))
+    content = json.loads(json.dumps(to_json(describe(suite, trials))))
+    assert trials_of(from_json(content, path), path) == trials
 
 
 def test_a_suite_for_each_name_that_the_readme_uses():

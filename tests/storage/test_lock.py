@@ -6,13 +6,15 @@ import sys
 import pytest
 
 from harness.errors import MachineError
-from harness.storage.records import ResultsDir, lock_results
+from harness.storage.lock import lock_results
+from harness.storage.records import ResultsDir
 
 OWNER = """
 import sys
 from pathlib import Path
 from harness.errors import HarnessError
-from harness.storage.records import ResultsDir, lock_results
+from harness.storage.lock import lock_results
+from harness.storage.records import ResultsDir
 try:
     with lock_results(ResultsDir(Path(sys.argv[1]))):
         print("owner", flush=True)

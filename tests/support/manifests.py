@@ -1,11 +1,14 @@
 """Manifests, made by hand and drawn at random."""
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from hypothesis import strategies as st
 
 from harness.spec.claim import AT, Claim
 from harness.spec.manifest import DeclaredClaim, Manifest
+from harness.spec.trial import Trial
 
 TEXTS = st.text(max_size=9)
 NUMBERS = st.integers(-99, 99) | st.floats(allow_nan=False, allow_infinity=False)
@@ -28,6 +31,19 @@ def a_manifest(**changes: Any) -> Manifest:
         "harness": "0.2.0",
     }
     return Manifest(**{**content, **changes})
+
+
+def manifest_of(trials: Sequence[Trial], **changes: Any) -> Manifest:
+    """A manifest of these trials, that is right but for the changes."""
+    columns = {field.name: [getattr(trial, field.name) for trial in trials] for field in fields(Trial)}
+    levels = {name: [*dict.fromkeys(column)] for name, column in columns.items()}
+    content = {
+        "axes": {name: values for name, values in levels.items() if len(values) > 1},
+        "settings": {name: values[0] for name, values in levels.items() if len(values) == 1},
+        "trials": len(trials),
+        "points": {name: column for name, column in columns.items() if len(levels[name]) > 1},
+    }
+    return a_manifest(**{**content, **changes})
 
 
 def declared(*claims: Claim, after: int = 0) -> list[DeclaredClaim]:
@@ -69,9 +85,11 @@ def manifests() -> st.SearchStrategy[Manifest]:
         settings=values,
         claims=st.lists(st.builds(DeclaredClaim, claim=claims(), declared_after=st.integers(0, 10**6)), max_size=3),
         trials=st.integers(0, 10**6),
+        points=st.dictionaries(TEXTS, st.lists(VALUES, max_size=3), max_size=2),
         harness=TEXTS,
         cohorts=st.lists(st.lists(TEXTS, max_size=2), max_size=2),
         device=st.none() | st.sampled_from(["cpu", "cuda"]),
         fingerprint=values,
+        fingerprints=st.lists(values, max_size=2),
         machine=values,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from harness.cli.find_record import find_record
 from harness.cli.hints import command
+from harness.cli.options import Given
 from harness.cli.suite_functions import suite_functions
 from harness.errors import NO_ERRORS, DamageError, HarnessError, ModelError, UsageError, error_line
 from harness.export import formats
@@ -28,7 +29,7 @@ def export(options: argparse.Namespace) -> int:
     record = find_record(options.results, options.trial)
     results_dir, key, which = ResultsDir(record.parent.parent), record.stem, options.which
     path = results_dir.model(key, which)
-    model = _load_snapshot(path, key, results_dir, options.results)
+    model = _load_snapshot(path, key, results_dir, options.given)
     try:
         check(model.metadata)
         if (model.metadata["key"], model.metadata["which"]) != (key, which):
@@ -48,7 +49,7 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load_snapshot(path: Path, key: str, results_dir: ResultsDir, results: Path) -> Snapshot:
+def _load_snapshot(path: Path, key: str, results_dir: ResultsDir, given: Given) -> Snapshot:
     try:
         return load(path)
     except FileNotFoundError as error:
@@ -56,7 +57,7 @@ def _load_snapshot(path: Path, key: str, results_dir: ResultsDir, results: Path)
         suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
         raise UsageError(
             f"no weights of {key} were kept: set save_models=True in its suite and run it again, "
-            f"which trains what lacks them: {command('run', suite, results=results)}"
+            f"which trains what lacks them: {command('run', suite, given=given)}"
         ) from error
     except DamageError as error:
         raise DamageError(f"{error}; remove it, and `run` trains it again") from error

@@ -11,7 +11,7 @@ from harness.cli.hints import command
 from harness.cli.progress import duration
 from harness.execution.executors.pool import PoolExecutor
 from harness.execution.messages import PreflightResult
-from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request
+from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request, selection_notes
 from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
 from harness.spec.claim import Claim
@@ -27,7 +27,9 @@ def plan(options: argparse.Namespace) -> int:
     (suite,) = load_and_check([options.suite])
     manifest = describe(suite, list(suite.trials(device="cpu")))
     results_dir = ResultsDir(options.results / suite.name)
-    run_options = RunOptions(only=parse_only(options.only), device=options.device, workers=options.workers)
+    run_options = RunOptions(
+        only=parse_only(options.only), shard=options.shard, device=options.device, workers=options.workers
+    )
     print(suite.question)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in manifest.axes.items()) or "no axis"
     print(f"{manifest.trials} trials: {axes}; compared: {suite.suite.compare}")
@@ -40,9 +42,9 @@ def plan(options: argparse.Namespace) -> int:
     if preflight is None:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
-    _print_work(
-        run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, results=options.results)
-    )
+    for note in selection_notes(run_plan, run_options):
+        print(note)
+    _print_work(run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, given=options.given))
     return 0
 
 

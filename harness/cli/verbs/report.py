@@ -26,7 +26,7 @@ def report(options: argparse.Namespace) -> int:
     met: dict[str, list[str]] = {name: [] for name in REPORT_CONDITIONS}
     suites = load_suites(options.suites)
     for suite in suites:
-        results_dir, manifest, table = refresh(suite, options.results)
+        results_dir, manifest, table = refresh(suite, options.results, options.given)
         page = update_report(results_dir, manifest)
         n_ended = len(table) - int((table["status"] == "interrupted").sum())
         print(f"{suite.name}: {n_ended} of {len(table)} trials have ended; the report is {printable(str(page))}")

@@ -4,6 +4,7 @@ import argparse
 import sys
 from contextlib import closing
 
+from harness.cli.hints import command
 from harness.cli.progress import show_progress
 from harness.cli.summary import print_summary
 from harness.errors import DamageError, EmptySelection, MachineError
@@ -32,13 +33,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     suites = load_and_check(options.suites)
     run_options = _run_options(options)
-    # Bars that are drawn again and again would cover the prompt of a debugger.
-    progress = "plain" if (options.executor, options.progress) == ("in-process", "auto") else options.progress
     codes: dict[str, int] = {}
     with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
         for suite in suites:
             run_one = _run if len(suites) == 1 else _run_one_of_many
-            codes[suite.name] = run_one(suite, run_options, executor, stop, progress)
+            codes[suite.name] = run_one(suite, run_options, executor, stop, options)
             if codes[suite.name] in STOPPED:
                 return codes[suite.name]
     reported = [name for name, code in codes.items() if code in (0, 1)]
@@ -51,25 +50,35 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
     return RunOptions(
         results=options.results,
         only=parse_only(options.only),
+        shard=options.shard,
         device=options.device,
         executor=options.executor,
         workers=options.workers,
         retry=options.retry,
         fresh=options.fresh,
+        join=options.join,
+        any_machine=options.any_machine,
+        command=command("run", *options.suites, given=options.given),
     )
 
 
-def _run(suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag, progress: str) -> int:
-    with closing(run_suite(suite, options, executor, stop)) as events:
+def _run(
+    suite: SuiteFile, run_options: RunOptions, executor: Executor, stop: StopFlag, options: argparse.Namespace
+) -> int:
+    # Bars that are drawn again and again would cover the prompt of a debugger.
+    progress = "plain" if (options.executor, options.progress) == ("in-process", "auto") else options.progress
+    with closing(run_suite(suite, run_options, executor, stop)) as events:
         result = show_progress(events, progress)
-    return print_summary(result, options.results, stop)
+    return print_summary(result, options, stop)
 
 
-def _run_one_of_many(suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag, progress: str) -> int:
+def _run_one_of_many(
+    suite: SuiteFile, run_options: RunOptions, executor: Executor, stop: StopFlag, options: argparse.Namespace
+) -> int:
     """Run a suite; where this machine can't, or nothing of it is selected, say so and leave it to the others."""
     print(f"{suite.name}: {suite.question}", flush=True)
     try:
-        return _run(suite, options, executor, stop, progress)
+        return _run(suite, run_options, executor, stop, options)
     except (MachineError, DamageError, EmptySelection) as error:
         print(printable(f"{suite.name}: {error}"), file=sys.stderr)
         return error.exit_code

@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any
 
 from harness.cli.console import Console
@@ -39,8 +38,8 @@ def show(options: argparse.Namespace) -> int:
     suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
     if results_dir.model(record.key, "last").exists():
         export = ("export", record.key, "--format", "checkpoint", "-o", f"{record.key}.pth")
-        print(f"its model: {command(*export, results=options.results)}")
-    replay = command("run", suite, "--only", f"key={record.key}", results=Path("replay"))
+        print(f"its model: {command(*export, given=options.given)}")
+    replay = command("run", suite, "--results", "replay", "--only", f"key={record.key}", given={})
     print(f"replay it with: {replay}")
     return 0
 

@@ -1,7 +1,8 @@
-"""`status`: counts by status, what failed and how to retry it."""
+"""`status`: counts by status, who works on what, what failed and how to retry it."""
 
 import argparse
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ from rich.table import Table
 from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
-from harness.cli.refresh_tables import refresh
+from harness.cli.options import Given
+from harness.cli.refresh_tables import look
 from harness.cli.streams import print_json, stdout_to_stderr
 from harness.spec.loader import load_suite
 from harness.spec.selection import parse_only, select
 from harness.storage.records import NO_RESULT
+from harness.storage.running import UNFINISHED, WorkingRun
+from harness.text import printable
 
-ORDER = (*FINISHED, *NO_RESULT, "interrupted")
+ORDER = (*FINISHED, *NO_RESULT, *UNFINISHED)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -25,20 +29,22 @@ def status(options: argparse.Namespace) -> int:
     # A suite is a program and may print; what other programs read is to be JSON alone.
     with stdout_to_stderr() if options.json else nullcontext():
         suite = load_suite(options.suite)
-        _, manifest, table = refresh(suite, options.results)
-        selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only))
+        manifest, table, runs = look(suite, options.results, options.given)
+        selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard)
     rows = table[table["key"].isin({trial.key for trial in selected})]
     counts = pd.crosstab(rows[suite.suite.compare].astype(str), rows["status"])
     counts = counts.reindex(columns=[name for name in ORDER if name in counts.columns])
     n_finished = int(rows["status"].isin(FINISHED).sum())
     without = rows[rows["status"].isin(NO_RESULT)]
     if options.json:
-        print_json(_counts_as_json(suite.name, rows, counts, n_finished))
+        print_json({**_counts_as_json(suite.name, rows, counts, n_finished), "runs": list(map(asdict, runs))})
         return 0
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
-        print(f"{key} {name}: {command('show', key, results=options.results)}")
-    print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.results, rows)}")
+        print(f"{key} {name}: {command('show', key, given=options.given)}")
+    for run in runs:
+        print(printable(f"at work: {run}; {_progress(run)}"))
+    print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.given, rows, runs)}")
     return 0
 
 
@@ -60,11 +66,22 @@ def _print(compare: str, counts: pd.DataFrame) -> None:
     Console().print(table)
 
 
-def _next(path: Path, results: Path, rows: pd.DataFrame) -> str:
+def _progress(run: WorkingRun) -> str:
+    """What a run trains at the moment, and how far that is."""
+    count = sum(len(cohort.keys) for cohort in run.cohorts)
+    if not count:
+        return "it trains nothing at the moment"
+    done = sum(cohort.done * len(cohort.keys) for cohort in run.cohorts) / count
+    return f"{count} trials in training, {done:.0%} done, the first since {min(c.since for c in run.cohorts)}"
+
+
+def _next(path: Path, given: Given, rows: pd.DataFrame, runs: list[WorkingRun]) -> str:
     """What to run next."""
     retry = [name for name in NO_RESULT if (rows["status"] == name).any()]
-    if (rows["status"] == "interrupted").any():
-        return f"go on with: {command('run', path, results=results)}"
+    if runs:
+        return f"look again with: {command('status', path, given=given)}"
+    if rows["status"].isin(UNFINISHED).any():
+        return f"go on with: {command('run', path, given=given)}"
     if retry:
-        return f"try again with: {command('run', path, '--retry', ','.join(retry), results=results)}"
-    return f"see the report, or write it again with: {command('report', path, results=results)}"
+        return f"try again with: {command('run', path, '--retry', ','.join(retry), given=given)}"
+    return f"see the report, or write it again with: {command('report', path, given=given)}"

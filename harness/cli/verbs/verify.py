@@ -1,10 +1,11 @@
 """`verify`: every checksum of results read, and what is damaged named."""
 
 import argparse
-from pathlib import Path
 
-from harness.errors import DamageError, UsageError
-from harness.storage.records import ResultsDir, lock_results
+from harness.errors import DamageError
+from harness.storage.folders import results_folders
+from harness.storage.lock import lock_results
+from harness.storage.records import ResultsDir
 from harness.storage.verification import REMADE, Verified, set_aside, verify_results
 from harness.text import printable
 
@@ -12,7 +13,7 @@ from harness.text import printable
 def verify(options: argparse.Namespace) -> int:
     """Print what is damaged, and with --repair set it aside; the exit code."""
     n_files = n_damaged = n_left = 0
-    for folder in _folders(options.folder):
+    for folder in results_folders(options.folder):
         results_dir = ResultsDir(folder)
         files = list(verify_results(results_dir))
         n_files += len(files)
@@ -35,15 +36,3 @@ def _repair(results_dir: ResultsDir, damaged: list[Verified]) -> None:
         else:
             target = set_aside(results_dir, file)
             print(printable(f"{file.path} is now {target}; {REMADE[file.kind]}"))
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folder of one suite, or those of all suites in it."""
-    if not folder.is_dir():
-        raise UsageError(f"no folder {folder}; name a folder of results, such as results/lr_sweep")
-    if (folder / "suite.json").exists() or (folder / "records").exists():
-        return [folder]
-    folders = sorted({path.parent for name in ("suite.json", "records") for path in folder.glob(f"*/{name}")})
-    if not folders:
-        raise UsageError(f"no results in {folder}; name a folder of results, such as results/lr_sweep")
-    return folders

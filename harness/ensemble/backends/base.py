@@ -14,6 +14,7 @@ from harness.ensemble.compute_options import DEFAULT, ComputeOptions, compiled
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.precision import precise_dtype
 from harness.nn.losses import per_example_loss
+from harness.rng import seed_default_generators
 
 LossFn = Callable[[Tensor], tuple[Tensor, Tensor]]  # output "M K N" -> losses "M", and the gradient of their sum
 
@@ -123,7 +124,7 @@ class Backend(ABC):
 
     def seed_draws(self, seeds: Sequence[int]) -> None:
         """Let what forward passes draw from now on be a function of these seeds, one for each model."""
-        torch.manual_seed(seeds[0])
+        seed_default_generators(seeds[0])
         for generator, seed in zip(self.generators, seeds, strict=False):
             generator.manual_seed(seed)
 

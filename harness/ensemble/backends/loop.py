@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from harness.ensemble.backends.base import ModelStack
 from harness.ensemble.backends.plain import PlainModuleBackend
-from harness.rng import sub_seed
+from harness.rng import seed_default_generators, sub_seed
 
 
 class LoopBackend(PlainModuleBackend):
@@ -34,7 +34,7 @@ class LoopBackend(PlainModuleBackend):
         outs = []
         for i in range(self.stack.size):
             if self.seeds:
-                torch.manual_seed(sub_seed(self.seeds[i], "call", self.calls))
+                seed_default_generators(sub_seed(self.seeds[i], "call", self.calls))
             tensors = {name: models[i] for name, models in unbound.items()}
             examples = self.stack.options.to_memory_format(x if shared else x[:, i])
             outs.append(functional_call(self.module, tensors, (examples,)))

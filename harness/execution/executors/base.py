@@ -1,6 +1,6 @@
 """What every executor offers: cohorts in, events out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
@@ -30,11 +30,30 @@ class Executor(Protocol):
     def preflight(self, request: PreflightRequest) -> PreflightResult | None:
         """Try the suite where its cohorts will train; None where the run is stopped before the result is known."""
 
-    def execute(self, requests: Sequence[TrainRequest], preflight: PreflightResult) -> Iterator[Event]:
+    def execute(
+        self, requests: Iterator[TrainRequest | None], world_size: int, preflight: PreflightResult
+    ) -> Iterator[Event]:
         """Train the cohorts and write their records; yield what happens as it happens.
 
-        Every trial ends in a record, unless the run is stopped: then cohorts are saved, and a later run goes on.
+        All need so many ranks. Each is taken when there is room for it, since others may want it too; None says that
+        there is no other at the moment. So this ends when there is none, and none in training. Every trial ends in a
+        record, unless the run is stopped: then cohorts are saved, and a later run goes on.
         """
+
+
+def execute_all(
+    executor: Executor, requests: Iterable[TrainRequest], preflight: PreflightResult, stop: Callable[[], bool]
+) -> Iterator[Event]:
+    """Train cohorts that nobody else wants."""
+    for world_size, group in by_world_size(requests):
+        if not stop():
+            yield from executor.execute(iter(group), world_size, preflight)
+
+
+def available(requests: Iterator[TrainRequest | None]) -> Iterator[TrainRequest]:
+    """The requests up to where there is none at the moment."""
+    while (request := next(requests, None)) is not None:
+        yield request
 
 
 def by_world_size(requests: Iterable[TrainRequest]) -> Iterator[tuple[int, list[TrainRequest]]]:
@@ -47,9 +66,9 @@ def _world_size(request: TrainRequest) -> int:
     return request.cohort.trials[0].world_size
 
 
-def skip(requests: Iterable[TrainRequest], reason: str) -> Iterator[Event]:
+def skip(requests: Iterator[TrainRequest | None], reason: str) -> Iterator[Event]:
     """Record that trials can't be trained here; a later run tries them again."""
-    for request in requests:
+    for request in available(requests):
         for trial in request.cohort.trials:
             record = Record(key=trial.key, trial=trial.content, outcome="skipped", error=reason)
             write_record(ResultsDir(request.root), record)

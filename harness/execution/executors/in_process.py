@@ -3,14 +3,14 @@
 import bdb
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import threadpoolctl
 
 from harness.errors import RunAborted
-from harness.execution.executors.base import Event, by_world_size, skip
+from harness.execution.executors.base import Event, skip
 from harness.execution.executors.retries import follow_up
 from harness.execution.executors.scheduler import result_of
 from harness.execution.messages import Answer, Job, PreflightRequest, PreflightResult, Progress, TrainRequest
@@ -31,20 +31,21 @@ class InProcessExecutor:
         assert isinstance(result, PreflightResult)
         return None if self.stop() else result
 
-    def execute(self, requests: Sequence[TrainRequest], preflight: PreflightResult) -> Iterator[Event]:
+    def execute(
+        self, requests: Iterator[TrainRequest | None], world_size: int, preflight: PreflightResult
+    ) -> Iterator[Event]:
         del preflight  # it says how many GPUs there are for how many workers
-        for world_size, group in by_world_size(requests):
-            if world_size > 1 and not self.stop():
-                yield from skip(group, f"needs {world_size} ranks, and --executor in-process has one; leave it out")
-                continue
+        if world_size > 1:
+            yield from skip(requests, f"needs {world_size} ranks, and --executor in-process has one; leave it out")
+            return
+        waiting = deque[TrainRequest]()
+        while not self.stop() and (request := waiting.popleft() if waiting else next(requests, None)) is not None:
             # There is no other worker to confirm a failure in.
-            waiting = deque(replace(request, is_confirmation=True) for request in group)
-            while waiting and not self.stop():
-                request = waiting.popleft()
-                for message in self._do(request):
-                    event, again = follow_up(request, message)
-                    waiting.extendleft(reversed(again))
-                    yield event
+            request = replace(request, is_confirmation=True)
+            for message in self._do(request):
+                event, again = follow_up(request, message)
+                waiting.extendleft(reversed(again))
+                yield event
 
     def _do(self, job: Job) -> Iterator[Progress | Answer]:
         """Do a job as a worker does it; who quits the debugger ends the run, and no trial has failed by that."""

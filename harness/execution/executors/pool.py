@@ -1,12 +1,12 @@
 """Training in worker processes of this machine: each has one core, or a GPU."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.execution.cores import usable_cores
-from harness.execution.executors.base import Event, by_world_size
+from harness.execution.executors.base import Event
 from harness.execution.executors.scheduler import execute, request_preflight
 from harness.execution.executors.torchrun import torchrun_executor
 from harness.execution.gpus import visible_names
@@ -26,20 +26,18 @@ class PoolExecutor:
     def preflight(self, request: PreflightRequest) -> PreflightResult | None:
         return request_preflight(request, self.stop)
 
-    def execute(self, requests: Sequence[TrainRequest], preflight: PreflightResult) -> Iterator[Event]:
-        for world_size, group in by_world_size(requests):
-            if self.stop():
-                return
-            if world_size > 1:
-                with torchrun_executor(world_size, self.stop) as ranks:
-                    yield from ranks.execute(group, preflight)
-            else:
-                size = min(self.worker_count(preflight), len(group))
-                with pool_of(size, self.gpus(preflight)) as pool:
-                    for event in execute(pool, group, self.stop):
-                        if event.done >= 1.0:  # before the first result, no core is to spare
-                            start_loading()
-                        yield event
+    def execute(
+        self, requests: Iterator[TrainRequest | None], world_size: int, preflight: PreflightResult
+    ) -> Iterator[Event]:
+        if world_size > 1:
+            with torchrun_executor(world_size, self.stop) as ranks:
+                yield from ranks.execute(requests, world_size, preflight)
+            return
+        with pool_of(self.worker_count(preflight), self.gpus(preflight)) as pool:
+            for event in execute(pool, requests, self.stop):
+                if event.done >= 1.0:  # before the first result, no core is to spare
+                    start_loading()
+                yield event
 
     def worker_count(self, preflight: PreflightResult) -> int:
         """How many workers train at most."""

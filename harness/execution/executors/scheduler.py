@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from harness.errors import MachineError
-from harness.execution.executors.base import Event
+from harness.execution.executors.base import Event, available
 from harness.execution.executors.retries import error_of, follow_up
 from harness.execution.messages import (
     Answer,
@@ -58,26 +58,41 @@ def result_of(answer: Progress | Answer) -> PreflightResult | InspectResult:
             raise AssertionError(f"{type(answer).__name__} is no answer to a preflight")
 
 
-def execute(pool: Pool, requests: Iterable[TrainRequest], stop: Callable[[], bool]) -> Iterator[Event]:
+def execute(pool: Pool, requests: Iterable[TrainRequest | None], stop: Callable[[], bool]) -> Iterator[Event]:
     """Train the cohorts, yielding what happens as it happens. When `stop` turns true, save all and end."""
-    waiting = deque(requests)
+    upcoming = iter(requests)
+    waiting, confirmations = deque[TrainRequest](), deque[TrainRequest]()
     kill_at = None
-    while waiting or pool.busy:
+    while True:
         if stop():
+            upcoming = iter(())
             waiting.clear()
+            confirmations.clear()
             if kill_at is None:
                 pool.stop()
                 kill_at = time.monotonic() + STOP_GRACE
             elif time.monotonic() > kill_at:
                 pool.kill()
-        while waiting and has_room(pool, waiting[0]):
-            pool.submit(waiting.popleft())
+        while pool.free > 0:
+            if not waiting and (request := next(upcoming, None) or _pop(confirmations)) is not None:
+                waiting.append(request)
+            if not waiting or not has_room(pool, waiting[0]):
+                break
+            request = waiting.popleft()
+            pool.submit(request)
+            yield Event(keys=tuple(trial.key for trial in request.cohort.trials))
+        if not waiting and not pool.busy:
+            return
         for job, message in pool.events(POLL_SECONDS):
             assert isinstance(job, TrainRequest)
             event, again = follow_up(job, message)
             waiting.extendleft(reversed([request for request in again if not request.is_confirmation]))
-            waiting.extend(request for request in again if request.is_confirmation)
+            confirmations.extend(request for request in again if request.is_confirmation)
             yield event
+
+
+def _pop(requests: deque[TrainRequest]) -> TrainRequest | None:
+    return requests.popleft() if requests else None
 
 
 def has_room(pool: Pool, request: TrainRequest) -> bool:
@@ -90,17 +105,18 @@ def has_room(pool: Pool, request: TrainRequest) -> bool:
     return pool.free > 0 and (not taken or taken + cohort.trials[0].threads <= pool.size)
 
 
-def execute_distributed(ranks: Pool, requests: Iterable[TrainRequest], stop: Callable[[], bool]) -> Iterator[Event]:
+def execute_distributed(
+    ranks: Pool, requests: Iterator[TrainRequest | None], stop: Callable[[], bool]
+) -> Iterator[Event]:
     """The same on ranks that torchrun started: each trains its share of the cohorts by itself."""
-    batch = tuple(requests)
-    while batch and not stop():
+    failed: list[TrainRequest] = []
+    while not stop() and (batch := (*failed, *available(requests))):
         ranks.submit(DistributedBatch(batch))
-        failed: list[TrainRequest] = []
+        failed = []
         for train_request, answer in zip(batch, _answers_of_batch(ranks, stop), strict=False):
             event, again = follow_up(train_request, answer)
             failed += again
             yield event
-        batch = tuple(failed)
 
 
 def _answers_of_batch(ranks: Pool, stop: Callable[[], bool]) -> Iterator[Answer]:

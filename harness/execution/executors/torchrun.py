@@ -1,10 +1,10 @@
 """Training on ranks: those that torchrun started, or ones that are launched for trials of several ranks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.execution.executors.base import Event, by_world_size, skip
+from harness.execution.executors.base import Event, skip
 from harness.execution.executors.scheduler import execute, execute_distributed, request_preflight
 from harness.execution.messages import PreflightRequest, PreflightResult, TrainRequest
 from harness.execution.pool import Pool, ranks_of
@@ -21,17 +21,16 @@ class TorchrunExecutor:
     def preflight(self, request: PreflightRequest) -> PreflightResult | None:
         return request_preflight(request, self.stop)
 
-    def execute(self, requests: Sequence[TrainRequest], preflight: PreflightResult) -> Iterator[Event]:
+    def execute(
+        self, requests: Iterator[TrainRequest | None], world_size: int, preflight: PreflightResult
+    ) -> Iterator[Event]:
         del preflight  # each rank takes the GPU of its number
-        for world_size, group in by_world_size(requests):
-            if self.stop():
-                return
-            if world_size == 1:
-                yield from execute_distributed(self.ranks, group, self.stop)
-            elif world_size == self.world_size:
-                yield from execute(self.ranks, group, self.stop)
-            else:
-                yield from skip(group, f"needs {world_size} ranks, and torchrun started {self.world_size}")
+        if world_size == 1:
+            yield from execute_distributed(self.ranks, requests, self.stop)
+        elif world_size == self.world_size:
+            yield from execute(self.ranks, requests, self.stop)
+        else:
+            yield from skip(requests, f"needs {world_size} ranks, and torchrun started {self.world_size}")
 
 
 @contextmanager

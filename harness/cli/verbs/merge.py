@@ -1,0 +1,87 @@
+"""`merge`: results made on several machines joined into one folder."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.analysis.validation import check_claims
+from harness.cli.merge_text import recheck_lines, summary_lines
+from harness.cli.progress import show_progress
+from harness.errors import MachineError, UsageError
+from harness.execution.executors import open_executor
+from harness.execution.run_plan import RunOptions
+from harness.execution.runner import run_suite
+from harness.execution.stop_flag import stopping
+from harness.reporting.update import update_report
+from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.manifest import Manifest
+from harness.spec.manifest_merge import merge_manifests
+from harness.spec.trial import Trial
+from harness.storage.folders import by_suite
+from harness.storage.lock import lock_results
+from harness.storage.merging import merge_results
+from harness.storage.rechecking import compare_again, is_foreign_suite, sample
+from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.text import printable
+
+
+def merge(options: argparse.Namespace) -> int:
+    """Join the results in these folders, suite by suite, and write tables and reports; the exit code."""
+    suites = by_suite(options.folders, options.results)
+    if options.suite is not None and len(suites) > 1:
+        raise UsageError(f"--suite names one suite, and the folders hold {len(suites)}: {', '.join(suites)}")
+    plans = {name: merge_manifests(folders) for name, folders in suites.items()}
+    for manifest, _ in plans.values():
+        check_claims([declared.claim for declared in manifest.claims], manifest)
+    programs = {} if options.recheck is None else {name: _program(options, m) for name, (m, _) in plans.items()}
+    exit_code = 0
+    for name, (manifest, trials) in plans.items():
+        results_dir = ResultsDir(options.results / name)
+        with lock_results(results_dir):
+            if read_manifest(results_dir) != suites[name].get(results_dir.root):
+                raise MachineError(f"{results_dir.root} has changed just now; merge again")
+            merged = merge_results(list(suites[name]), results_dir, manifest, trials)
+            page = update_report(results_dir, manifest)
+        for line in [*summary_lines(merged, results_dir, manifest, options.given), f"  the report is {page}"]:
+            print(printable(line))
+        exit_code = max(exit_code, int(merged.is_incomplete))
+        trained = [trial for trial, made in zip(trials, merged.trials, strict=True) if made.is_trained]
+        if name in programs and trained:
+            exit_code = max(exit_code, _recheck(programs[name], results_dir, manifest, trained, options.recheck))
+    return exit_code
+
+
+def _program(options: argparse.Namespace, manifest: Manifest) -> SuiteFile:
+    """The suite that trains a sample again; one that came with the results is run only where it is named."""
+    if options.suite is None and is_foreign_suite(Path(manifest.path), [*options.folders, options.results]):
+        raise UsageError(f"--recheck runs the suite file of {manifest.name}; say which that is with --suite PATH")
+    return load_suite(manifest.path if options.suite is None else options.suite)
+
+
+def _recheck(
+    suite: SuiteFile, results_dir: ResultsDir, manifest: Manifest, trained: Sequence[Trial], amount: float
+) -> int:
+    """Train a sample of these trials again, in the cohorts that they were in, and compare; the exit code."""
+    trials = sample(trained, amount)
+    if missing := {*trials} - {*suite.trials(device=manifest.device or "cpu")}:
+        key = min(trial.key for trial in missing)
+        raise UsageError(f"{suite.path} has no trial {key}; name the suite that made the results with --suite")
+    print(printable(f"training {len(trials)} of {len(trained)} results again, by {suite.path}"), flush=True)
+    with TemporaryDirectory(prefix="harness-recheck-") as folder, stopping(None) as stop:
+        again = ResultsDir(Path(folder) / suite.name)
+        write_manifest(again, replace(manifest, fingerprint={}, fingerprints=[], machine={}))
+        options = RunOptions(
+            results=Path(folder), only={"key": frozenset(trial.key for trial in trials)}, with_report=False
+        )
+        with open_executor(options, stop) as executor, closing(run_suite(suite, options, executor, stop)) as events:
+            show_progress(events, "auto")
+        if stop():
+            print(f"{stop.reason}: the results are merged, and not trained again")
+            return stop.exit_code
+        rechecked = [compare_again(results_dir, again, manifest, trial, trained) for trial in trials]
+    for line in recheck_lines(rechecked, len(trained)):
+        print(printable(line))
+    return int(any(trial.fault for trial in rechecked))
