@@ -17,12 +17,15 @@ from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
 from harness.analysis.metrics import FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
+from harness.analysis.validation import check_claims
 from harness.analysis.verdicts import Verdict, verdicts
+from harness.errors import SuiteError
 from harness.spec.claim import DEFAULT_METRIC
 from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
 from harness.storage.tables import OUTCOMES, Results
 
+ALL_POINTS = "over all points"  # how the name ends of a comparison over these
 SETTINGS = [field.name for field in fields(Trial) if field.name != "source"]
 MADE_WITH = ("torch", "python", "commit", "code_hash", "machine", "cpu", "device_name")  # columns of telemetry.csv
 
@@ -41,6 +44,9 @@ class ResultsDiff:
     comparisons: Sequence[Comparison]  # after against before: arms over all points, then points
     verdicts: Sequence[tuple[str, str, str]]  # claim in words, verdict before and after, where these differ
     claims_apart: int  # claims that only one of both suites makes
+    claims_gone: int  # of these, the ones that `before` makes
+    targets: tuple[float | None, float | None] | None  # before and after, where these differ
+    claims_retargeted: int  # claims left out because their verdicts rest on a target that differs
     made_with: Mapping[str, tuple[str, str]]  # what the trials were made with, where that differs
 
     @property
@@ -58,6 +64,25 @@ class ResultsDiff:
             "changed": "; ".join(noise),
             "verdicts": "; ".join(changed_verdicts),
             "bits": f"{formatting.count(differing, 'trial')} of {self.matched}" if differing else "",
+            "untested": self.unjudged["changed"],
+        }
+
+    @property
+    def unjudged(self) -> dict[str, str]:
+        """What `--fail-if` can ask for -> why it can't be told, empty where it can."""
+        missing = self.only_before + self.without_result
+        trials = f"{formatting.count(missing, 'trial')} without a result on both sides" if missing else ""
+        untested = [c for c in self.comparisons if c.n < c.seeds_needed and not _is_unchanged_mean(c)]
+        seeds = ""
+        if untested:
+            most = max(c.seeds_needed for c in untested)
+            seeds = f"{formatting.count(len(untested), 'difference')} of fewer than the {most} seeds that a test needs"
+        claims = self.claims_gone + self.claims_retargeted
+        return {
+            "changed": "; ".join(filter(None, [seeds, trials])),
+            "verdicts": f"{formatting.count(claims, 'claim')} of `before` is not judged alike after" if claims else "",
+            "bits": trials,
+            "untested": "",
         }
 
 
@@ -68,6 +93,10 @@ def diff(before: Results, after: Results) -> ResultsDiff:
     old, new = (frame.loc[both] for frame in rows)
     done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
     judged = (_verdicts(before), _verdicts(after))
+    targets = (before.manifest.target_accuracy, after.manifest.target_accuracy)
+    retargeted = (
+        [] if targets[0] == targets[1] else [name for name in judged[0] if _rests_on_target(judged[0][name], before)]
+    )
     same = _equal_to_the_bit(old, new, before.curves, after.curves)[done]
     by_arm = same.groupby(old.loc[done, before.manifest.compare], sort=False, dropna=False)
     return ResultsDiff(
@@ -77,10 +106,13 @@ def diff(before: Results, after: Results) -> ResultsDiff:
         matched=len(both),
         without_result=int((~done).sum()),
         same_bits={formatting.value(arm): (int(trials.sum()), len(trials)) for arm, trials in by_arm},
-        statuses=_statuses(old, new, before.manifest),
+        statuses=_statuses(old, new, before.manifest, reached=targets[0] == targets[1]),
         comparisons=_comparisons(old[done], new[done], before.manifest),
-        verdicts=_flipped(*judged),
+        verdicts=_flipped({name: verdict for name, verdict in judged[0].items() if name not in retargeted}, judged[1]),
         claims_apart=len(judged[0].keys() ^ judged[1].keys()),
+        claims_gone=len(judged[0].keys() - judged[1].keys()),
+        targets=None if targets[0] == targets[1] else targets,
+        claims_retargeted=sum(name in judged[1] for name in retargeted),
         made_with=_made_with(before, after),
     )
 
@@ -108,8 +140,12 @@ def _curve_digests(curves: pd.DataFrame) -> "pd.Series[Any]":
     return rows.groupby(curves["key"]).sum()
 
 
-def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[tuple[str, str, str]]:
-    changed = old["status"].to_numpy() != new["status"].to_numpy()
+def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest, *, reached: bool) -> list[tuple[str, str, str]]:
+    """The trials that ended otherwise; whether a target was `reached` counts where it is the same target."""
+    before, after = (
+        frame["status"] if reached else frame["status"].replace("below_target", "ok") for frame in (old, new)
+    )
+    changed = before.to_numpy() != after.to_numpy()
     names = [
         formatting.point({axis: row[axis] for axis in manifest.axes}) or "the trial"
         for row in old.loc[changed].to_dict("records")
@@ -137,7 +173,7 @@ def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> li
         return tested(changed)
     means = _mean_units(trials, compare_axis)
     arms = pairing.pairs_of(means, by_side, [compare_axis], arm="after", than="before", metric=DEFAULT_METRIC)
-    return [*(replace(c, point=f"{c.point}, over all points") for c in tested(arms)), *tested(changed)]
+    return [*(replace(c, point=f"{c.point}, {ALL_POINTS}") for c in tested(arms)), *tested(changed)]
 
 
 def _mean_units(trials: pd.DataFrame, compare_axis: str) -> pd.DataFrame:
@@ -150,10 +186,25 @@ def _mean_units(trials: pd.DataFrame, compare_axis: str) -> pd.DataFrame:
     return counts.assign(score=score.where(counts["trials"] == complete)).reset_index()
 
 
+def _is_unchanged_mean(comparison: Comparison) -> bool:
+    """Whether this is the mean over all points of an arm of which nothing changed; such points are left out."""
+    is_mean = comparison.point.endswith(ALL_POINTS)
+    return is_mean and comparison.estimate == 0 and comparison.arm_failed == comparison.than_failed
+
+
 def _flipped(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, str, str]]:
     """The claims of both suites whose verdicts differ."""
     both = [(before[name], verdict) for name, verdict in after.items() if name in before]
     return [(new.statement, old.word, new.word) for old, new in both if old.word != new.word]
+
+
+def _rests_on_target(verdict: Verdict, results: Results) -> bool:
+    """Whether a claim can't be made without the suite's target."""
+    try:
+        check_claims([verdict.claim], replace(results.manifest, target_accuracy=None))
+    except SuiteError:
+        return True
+    return False
 
 
 def _verdicts(results: Results) -> dict[str, Verdict]:

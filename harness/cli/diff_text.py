@@ -26,6 +26,10 @@ def diff_lines(difference: ResultsDiff) -> list[str]:
     shown = [c for c in difference.comparisons if c.point.endswith("over all points") or c in difference.beyond_noise]
     lines += [f"  {wording.finding(c, equivalence=False)}" for c in shown]
     lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in difference.verdicts]
+    if difference.targets:
+        old, new = (formatting.percent(target) if target else "none" for target in difference.targets)
+        left_out = formatting.count(difference.claims_retargeted, "claim")
+        lines.append(f"  another target, {old} then {new}: {left_out} that rest on it are not compared")
     if difference.claims_apart:
         lines.append(
             f"  excluded, because only one side makes them: {formatting.count(difference.claims_apart, 'claim')}"
@@ -41,8 +45,6 @@ def conclusion(difference: ResultsDiff) -> str:
         return f"no score changed beyond noise, but {formatting.count(len(difference.verdicts), 'verdict')} turned"
     if not difference.conditions["bits"]:
         return "nothing changed"
-    untested = [c for c in difference.comparisons if c.n < c.seeds_needed]
-    if untested:
-        most = max(c.seeds_needed for c in untested)
-        return f"no verdict changed; too few seeds to test {len(untested)} differences, {most} would do"
+    if untested := difference.conditions["untested"]:
+        return f"no verdict changed, and what changed is untested: {untested}"
     return "nothing changed beyond noise"

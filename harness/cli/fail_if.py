@@ -15,7 +15,9 @@ def parse_fail_if(rules: Sequence[str], known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-def close_gate(asked: Sequence[str], cases: Mapping[str, str]) -> None:
-    """Raise GateError where a condition that is asked for is met: has cases."""
-    if met := [f"{name} ({cases[name]})" for name in asked if cases[name]]:
-        raise GateError(f"--fail-if: {'; '.join(met)}")
+def close_gate(asked: Sequence[str], cases: Mapping[str, str], unjudged: Mapping[str, str]) -> None:
+    """Raise GateError where a condition that is asked for is met (has cases), or where nobody can tell."""
+    met = [f"{name} ({cases[name]})" for name in asked if cases[name]]
+    unknown = [f"{name} can't be judged ({why})" for name in asked if not cases[name] and (why := unjudged.get(name))]
+    if met or unknown:
+        raise GateError(f"--fail-if: {'; '.join([*met, *unknown])}")

@@ -15,12 +15,12 @@ def evaluate_cohort(state: TrainState, step: int) -> None:
     """Write the row of this step into the curves: validation and test examples always, training ones at both ends."""
     row, trial = state.eval_steps.index(step), state.trials[0]
     sync_buffers(list(state.ensemble.buffers.values()), trial.ddp_eval_buffers, state.dist)
-    state.curves["batch.loss"][row] = state.batch_loss
     # Statistics other than the running ones are gathered by every rank for itself, all of them the same.
     ensemble = state.ensemble if trial.eval_statistics == "running" else as_single_process(state).ensemble
     with_statistics = EVAL_STATISTICS[trial.eval_statistics]
     evaluated = with_statistics(ensemble, state.data["train"][0], trial.batch_size // trial.accumulation_steps)
     is_end, has_failed = step in (0, state.steps), (state.fail_step >= 0) & (state.fail_step <= step)
+    state.curves["batch.loss"][row] = state.batch_loss.masked_fill(has_failed, torch.nan)
     for split in ("train", "val", "test") if is_end else ("val", "test"):
         loss, accuracy = _loss_and_accuracy(state, evaluated, split)
         # What comes after a failure is no result: some backends stop there, others leave the model alone only later.

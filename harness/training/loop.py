@@ -81,14 +81,20 @@ def _probe(state: TrainState, step: int) -> None:
 
 
 def _flush_loss_buffer(state: TrainState, done: int) -> None:
-    """Add the losses since the last time to `batch_loss`, and record where each model's first was not finite."""
-    since = max((done - 1) // LOSS_BUFFER_STEPS * LOSS_BUFFER_STEPS, state.eval_steps[_eval_index(state, done) - 1])
+    """Add the losses since the last time to `batch_loss`, and record where each model's first was not finite.
+
+    The first losses after an evaluation begin a new sum. One over all steps would lose what comes after a spike.
+    """
+    evaluated = state.eval_steps[_eval_index(state, done) - 1]
+    since = max((done - 1) // LOSS_BUFFER_STEPS * LOSS_BUFFER_STEPS, evaluated)
     # "steps M"
     losses = state.loss_buffer[since % LOSS_BUFFER_STEPS : (done - 1) % LOSS_BUFFER_STEPS + 1]
     if state.dist.world_size > 1:
         losses = losses.clone()
         state.dist.all_reduce_sum(losses)
         losses /= state.dist.world_size
+    if since == evaluated:
+        state.batch_loss.zero_()
     state.batch_loss.add_(losses.sum(0, dtype=state.batch_loss.dtype))
     is_failed = ~losses.isfinite()
     record_failures(state, is_failed.any(0), since + 1 + is_failed.int().argmax(0))

@@ -71,9 +71,9 @@ def _points(state: TrainState, name: str, curve: Tensor) -> tuple[list[int], lis
     """The steps at which a curve has values, and the values model by model."""
     steps = list(state.probe_steps if name.startswith(f"{PROBE}.") else state.eval_steps)
     if name == "batch.loss":
-        # The mean since the evaluation before; the curve has sums, so that evaluating twice changes nothing.
+        # The mean since the evaluation before.
         counts = curve.new_tensor(steps).diff()
-        curve, steps = curve.diff(dim=0) / counts[:, None], steps[1:]
+        curve, steps = curve[1:] / counts[:, None], steps[1:]
     elif name.startswith("train."):
         curve, steps = curve[[0, -1]], [steps[0], steps[-1]]
     return steps, [[value if math.isfinite(value) else None for value in row] for row in curve.T.tolist()]

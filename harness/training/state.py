@@ -56,10 +56,10 @@ class TrainState:
 
     # What training changes, next to the ensemble's weights and buffers:
     optimizer_state: Mapping[str, Mapping[str, Tensor]]  # weight -> slot (such as "velocity") -> its tensor
-    curves: Mapping[str, Tensor]  # name -> "E M"; "batch.loss" has the sum over all steps so far
+    curves: Mapping[str, Tensor]  # name -> "E M"; "batch.loss" has sums over the steps since the row before
     fail_step: Tensor  # "M": the first step whose loss was not finite, -1 where there is none
     loss_buffer: Tensor  # "LOSS_BUFFER_STEPS M": a ring of the training losses that are not yet in batch_loss
-    batch_loss: Tensor  # "M": the sum of the training losses of all steps, in double precision
+    batch_loss: Tensor  # "M": the sum of the training losses since the last evaluation, in double precision
     best: Mapping[str, Tensor] = field(default_factory=dict)  # see best_checkpoint.py; empty unless it is asked for
 
     @property

@@ -1,5 +1,6 @@
 """Two results of one suite: changes are told apart from noise, and from other bits."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -124,10 +125,36 @@ def test_claims_that_one_suite_alone_makes_are_counted(tmp_path):
     assert (changes.claims_apart, changes.verdicts) == (2, [])
 
 
-def test_few_seeds_change_nothing_beyond_noise(tmp_path):
+def test_what_one_side_alone_has_can_not_be_judged(tmp_path):
+    before = results(tmp_path)
+    after = replace(before, trials=before.trials[before.trials["seed"] > 0])
+    assert diff(before, after).unjudged["bits"] == "6 trials without a result on both sides"
+    assert diff(after, before).unjudged["bits"] == "", "what is new has nothing to be held against"
+    no_claims = replace(before, manifest=replace(before.manifest, claims=()))
+    assert diff(before, no_claims).unjudged["verdicts"]
+    assert not diff(no_claims, before).unjudged["verdicts"]
+
+
+def test_a_target_that_changes_is_told_apart_from_training_that_does(tmp_path):
+    claim = Claim.wider_lr_range("batch", than="none", at_least_decades=0.1)
+    before = results(tmp_path)
+    before = replace(before, manifest=replace(before.manifest, target_accuracy=0.5, claims=declared(claim)))
+    trials = before.trials.assign(status=before.trials["status"].replace("ok", "below_target"))
+    after = replace(before, manifest=replace(before.manifest, target_accuracy=0.99), trials=trials)
+    changes = diff(before, after)
+    assert (changes.targets, changes.claims_retargeted, changes.verdicts, changes.statuses) == ((0.5, 0.99), 1, [], [])
+    assert changes.unjudged["verdicts"]
+    assert diff(before, replace(before, trials=trials)).statuses, "with one target, what falls below it has changed"
+
+
+def test_few_seeds_change_nothing_beyond_noise_and_are_named_as_untested(tmp_path):
     few = [replace(r, trials=r.trials[r.trials["seed"] < 4]) for r in (results(tmp_path), results(tmp_path, 5, 0.3))]
     changes = diff(*few)
     assert changes.beyond_noise == []
+    assert re.fullmatch(
+        r"\d+ differences of fewer than the \d+ seeds that a test needs", changes.conditions["untested"]
+    )
+    assert diff(few[0], few[0]).conditions["untested"] == ""
     assert all(np.isnan(c.p_adjusted) for c in changes.comparisons)
 
 

@@ -43,7 +43,11 @@ def test_a_gate_on_bits_closes_with_5_and_one_line(finished, other):
     altered(other)
     ran = finished("compare", "results/tiny", str(other / "tiny"), "--fail-if", "bits")
     assert (ran.code, ran.err) == (5, "harness: --fail-if: bits (1 trial of 18)\n")
-    assert "too few seeds" in ran.out
+    assert "untested: 2 differences of fewer than the 7 seeds" in ran.out
+    ran = finished("compare", "results/tiny", str(other / "tiny"), "--fail-if", "changed,verdicts")
+    assert ran.code == 5
+    assert ran.err.startswith("harness: --fail-if: changed can't be judged (2 differences of fewer than")
+    assert finished("compare", "results/tiny", str(other / "tiny"), "--fail-if", "untested").code == 5
 
 
 def test_a_gate_on_a_report_closes_after_the_report_is_written(finished):
@@ -58,8 +62,14 @@ def test_a_gate_on_a_report_closes_after_the_report_is_written(finished):
 
 
 def test_a_gate_of_which_no_condition_is_met_lets_a_report_through(finished):
-    ran = finished("report", "tiny", "--fail-if", "refuted", "--fail-if", "undecided,unfinished,supported")
+    ran = finished("report", "tiny", "--fail-if", "unfinished")
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_gate_on_what_too_few_seeds_can_not_tell_stays_closed(finished):
+    ran = finished("report", "tiny", "--fail-if", "refuted")
+    assert ran.code == 5
+    assert ran.err.startswith("harness: --fail-if: refuted can't be judged (tiny, claim 1: batch has")
 
 
 @pytest.mark.parametrize(

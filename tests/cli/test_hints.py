@@ -17,7 +17,7 @@ TYPED = {  # what to type for an option that takes any text
         "--device": "cuda:1",
     },
     **{"--retry": "oom,crashed", "--time-budget": "1h30m", "--fail-if": "refuted", "--output": "it's $HOME"},
-    **{"--suite": "-", "--dataset": "digits", "--batch-size": "8"},
+    **{"--recheck": "2%", "--suite": "-", "--dataset": "digits", "--batch-size": "8"},
 }
 
 

@@ -266,3 +266,18 @@ DOOMED = True
     assert again.code == 1, "what crashed is not trained again unasked"
     data = json.loads(harness("status", "tiny", "--json").out)
     assert data["by_status"]["crashed"] == 3
+
+
+def test_a_report_bears_points_that_have_no_result_yet(harness):
+    harness.suite(
+        '''"""Q?"""
+from harness import Claim, Suite, log_grid
+suite = Suite(dataset="circles", model="mlp-4", norm=["none", "batch"], lr=log_grid(0.01, 10.0, per_decade=3),
+    batch_size=[32, 64], seed=range(2), steps=4, eval_every=2, target_accuracy=0.6, claims=[
+        Claim.better("batch", than="none"), Claim.equivalent("batch", to="none", within=0.1),
+        Claim.wider_lr_range("batch", than="none", at_least_decades=0.1), Claim.best_tuned("batch", than="none"),
+        Claim.sooner("batch", than="none"), Claim.costs("batch", than="none", at_most=3.0)])
+'''
+    )
+    ran = harness("run", "tiny", "--only", "batch_size=32", "--progress", "none")
+    assert ran.code == 0, ran.err

@@ -89,9 +89,15 @@ def assert_equals_alone(state: TrainState, trials: list[Trial], data: Dataset = 
         fused = {**state.ensemble.weights, **state.ensemble.buffers}
         for name, tensor in model.state_dict().items():
             torch.testing.assert_close(fused[name][i].detach(), tensor, rtol=1e-8, atol=1e-10)
-        assert state.batch_loss[i].item() == pytest.approx(sum(losses), rel=1e-9)
+        assert_means_of_batches(outcomes(state)[i].curves["batch.loss"], losses)
         labels = state.data["train"][1]
         assert_evaluates_alike(outcomes(state)[i].curves, model, data, labels[i] if labels.ndim == 2 else None)
+
+
+def assert_means_of_batches(curve, losses: list[float]) -> None:
+    """The curve's values are means of the losses of the steps since the value before, none of all steps."""
+    for start, end, value in zip([0, *curve["step"]], curve["step"], curve["value"], strict=False):
+        assert value == pytest.approx(sum(losses[start:end]) / (end - start), rel=1e-9)
 
 
 def assert_evaluates_alike(curves, model: nn.Module, data: Dataset, labels: torch.Tensor | None = None) -> None:

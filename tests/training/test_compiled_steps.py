@@ -16,7 +16,7 @@ from harness.training.compiled_steps import CompiledSteps, Pace
 from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import LOSS_BUFFER_STEPS, init_state
-from tests.support.alone import assert_evaluates_alike, train_alone
+from tests.support.alone import assert_evaluates_alike, assert_means_of_batches, train_alone
 from tests.support.images import small_images
 from tests.support.stopping import train_until
 
@@ -100,7 +100,7 @@ def test_compiled_steps_do_what_torch_does_with_values_of_each_model(kind, rule)
             torch.testing.assert_close(
                 fused[name][i].detach(), tensor, rtol=1e-8, atol=free, msg=lambda text, name=name: f"{name}: {text}"
             )
-        assert state.batch_loss[i].item() == pytest.approx(sum(losses), rel=1e-9)
+        assert_means_of_batches(outcomes(state)[i].curves["batch.loss"], losses)
 
 
 @pytest.mark.parametrize("statistics", ["running", "batch", "recalibrated"])

@@ -14,6 +14,7 @@ from harness.training.loop import train
 from harness.training.pruning import surviving_rows
 from harness.training.results import outcomes
 from harness.training.state import eval_steps_of, init_state
+from tests.support.alone import assert_means_of_batches, train_alone
 from tests.support.pairs import fits
 from tests.support.stopping import train_until
 
@@ -71,6 +72,14 @@ def test_curves_have_a_point_at_the_start_at_the_cadence_and_at_the_end():
     assert found.curves["train.loss"]["step"] == [0, 11]
     assert found.curves["batch.loss"]["step"] == [4, 8, 11]
     assert eval_steps_of(replace(BASE, eval_every=None, steps=400), 400) == tuple(range(0, 401, 20))
+
+
+def test_a_spike_of_the_loss_is_forgotten_at_the_next_evaluation():
+    trial = replace(BASE, norm="none", lr=1e14, precision="float64")
+    (found,) = outcomes(finish(make_state([trial])))
+    losses = train_alone(trial, DIGITS)[1]
+    assert losses[1] > 1e10 * max(losses[4:])
+    assert_means_of_batches(found.curves["batch.loss"], losses)
 
 
 def test_epochs_are_counted_in_full_batches():

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.storage.tables import read_results
 from harness.text import printable
 
-COMPARE_CONDITIONS = ("changed", "verdicts", "bits")
+COMPARE_CONDITIONS = ("changed", "verdicts", "bits", "untested")
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -30,8 +30,11 @@ def compare(options: argparse.Namespace) -> int:
     else:
         for difference in differences:
             print("\n".join(map(printable, diff_lines(difference))))
-    cases = {name: "; ".join(filter(None, (d.conditions[name] for d in differences))) for name in COMPARE_CONDITIONS}
-    close_gate(asked, cases)
+    cases, unjudged = (
+        {name: "; ".join(filter(None, (found[name] for found in of_suites))) for name in COMPARE_CONDITIONS}
+        for of_suites in ([d.conditions for d in differences], [d.unjudged for d in differences])
+    )
+    close_gate(asked, cases, unjudged)
     return 0
 
 
@@ -50,7 +53,11 @@ def _folders(before: Path, after: Path) -> list[tuple[Path, Path]]:
 
 def _diff_as_json(difference: ResultsDiff) -> dict[str, Any]:
     beyond_noise = [asdict(comparison) for comparison in difference.beyond_noise]
-    values = {**asdict(difference), "beyond_noise": beyond_noise, "changed": difference.conditions["changed"]}
+    values = {
+        **asdict(difference),
+        "beyond_noise": beyond_noise,
+        **{name: difference.conditions[name] for name in ("changed", "untested")},
+    }
     return {name: _json_value(value) for name, value in values.items()}
 
 

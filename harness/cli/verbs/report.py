@@ -19,6 +19,8 @@ from harness.text import printable
 # Of --fail-if: verdicts, trials that failed to train, trials without a result.
 REPORT_CONDITIONS = (*VERDICTS, "failed", "unfinished")
 
+DECIDED = [word for word in VERDICTS if word != "descriptive"]  # which too few seeds can't tell
+
 
 def report(options: argparse.Namespace) -> int:
     """Write the report of each suite, and an overview of several; the exit code."""
@@ -35,7 +37,8 @@ def report(options: argparse.Namespace) -> int:
                 met[condition] += cases
     if len(suites) > 1:
         print(f"the overview is {update_overview(options.results, [suite.name for suite in suites])}")
-    close_gate(asked, {name: "; ".join(cases) for name, cases in met.items()})
+    cases = {name: "; ".join(of_suites) for name, of_suites in met.items()}
+    close_gate(asked, cases, dict.fromkeys(DECIDED, cases["descriptive"]))
     return 0
 
 

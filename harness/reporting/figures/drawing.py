@@ -21,6 +21,7 @@ from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
 LEGEND_LETTERS = 72  # in a row as wide as a figure
 XLABEL_LETTERS = 62  # on a line of the label of an axis
 MAX_LR_LABELS = 7  # learning rates that each have a number below them
+LR_MARGIN = 1.5  # factor on both sides of the learning rates, where the data give no limits
 
 
 @contextmanager
@@ -57,6 +58,8 @@ def shared_xlabel(figure: Figure, label: str) -> None:
 def log_lr(axes: Axes, lrs: list[float]) -> None:
     """A log axis of learning rates, with a mark at each that was tried."""
     axes.set_xscale("log")
+    if not np.isfinite(axes.dataLim.get_points()).all():  # nothing has a result here
+        axes.set_xlim(min(lrs) / LR_MARGIN, max(lrs) * LR_MARGIN)
     if len(lrs) <= MAX_LR_LABELS:
         axes.set_xticks(lrs)
         axes.set_xticks([], minor=True)
