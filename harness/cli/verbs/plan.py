@@ -43,7 +43,7 @@ def plan(options: argparse.Namespace) -> int:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
     for note in selection_notes(run_plan, run_options):
-        print(note)
+        print(printable(note))
     _print_work(run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, given=options.given))
     return 0
 
