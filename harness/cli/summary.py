@@ -10,12 +10,12 @@ import pandas as pd
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.hints import command, without
 from harness.cli.options import Given
-from harness.cli.streams import printable
 from harness.execution.executors.base import Event
-from harness.execution.runner import RunResult, exit_code
+from harness.execution.runner import INTERRUPTED, RunResult, exit_code
 from harness.execution.stop_flag import StopFlag
 from harness.execution.submission.queueing import Queued
 from harness.storage.records import NO_RESULT
+from harness.text import printable
 
 MOST_LISTED = 10
 
@@ -34,16 +34,17 @@ def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag
     if result.report is None:
         print(f"{stop.reason}: {counts}; all state is saved, go on with: {again}")
         return code
-    lacking = result.trials[status.isin(NO_RESULT)]
+    lacking = result.trials[status.isin((*NO_RESULT, INTERRUPTED))]
     if lacking.empty:
         print(f"{counts}; the report is {printable(str(result.report))}")
         return code
-    _list(lacking, options.given)
+    _list(lacking[lacking["status"] != INTERRUPTED], options.given)
     by_status = Counter(lacking["status"])
     by_name = ", ".join(f"{count} {name}" for name, count in by_status.items())
+    failed = ",".join(sorted(by_status.keys() - {INTERRUPTED}))
     retry = command(
         "run",
-        *(result.suite.path, "--retry", ",".join(sorted(by_status))),
+        *(result.suite.path, *(("--retry", failed) if failed else ())),
         given=without(options.given, "--fresh", "--retry"),
     )
     print(f"{counts}, {by_name}; the report is {printable(str(result.report))}; try again with: {retry}")

@@ -39,6 +39,7 @@ from harness.execution.messages import (
 from harness.execution.pool import TERM_SIGNALS, WORKER_ENV
 from harness.execution.torchrun import EXIT_MARKER, is_secondary_failure, torchrun_process
 from harness.execution.worker import do_job, listen
+from harness.text import LINES, printable
 
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
 LEADER_WAIT = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
@@ -134,7 +135,7 @@ def exit_with(answer: Failed | UserErrorReply) -> NoReturn:
     """End this rank, and with it the others; the supervisor reads the reason in the log."""
     reason = answer.outcome if isinstance(answer, Failed) else answer.error_type
     if isinstance(answer, Failed):
-        print(f"rank {dist.get_rank()}: {answer.details}", file=sys.stderr)
+        print(printable(f"rank {dist.get_rank()}: {answer.details}", keep=LINES), file=sys.stderr)
     print(EXIT_MARKER + json.dumps([reason, answer.error]), file=sys.stderr, flush=True)
     os._exit(1)
 

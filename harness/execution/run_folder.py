@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.errors import FAULT, BusyError, HarnessError, MachineError, error_line
+from harness.errors import FAULT, BusyError, HarnessError, MachineError, RunAborted, error_line
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan
-from harness.execution.stop_flag import INTERRUPTED, RunAborted, StopFlag
+from harness.execution.stop_flag import INTERRUPTED, StopFlag
 from harness.io import write_unsynced
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history

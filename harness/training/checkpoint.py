@@ -6,7 +6,7 @@ the tensors' bytes. Two generations are kept, so that a fault during a save cost
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from harness.errors import DamageError
-from harness.io import write_atomically
+from harness.io import parse_object, write_atomically
 from harness.storage.containers import read_container, seal
+from harness.typed import fits
 
 LENGTH_BYTES = 8  # of the header's length
 DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "float16", "int64", "bool")}
@@ -50,8 +51,10 @@ def load(path: Path) -> Snapshot:
     try:
         (length,) = struct.unpack("<Q", body[:LENGTH_BYTES])
         start = LENGTH_BYTES
-        header = json.loads(bytes(body[start : start + length]))
+        header = parse_object(bytes(body[start : start + length]))
         content = body[start + length :]
+        if not (fits(header["about"], Mapping[str, Any]) and fits(header["tensors"], Sequence[Mapping[str, Any]])):
+            raise ValueError("its header is none")
         if sum(_bytes(entry) for entry in header["tensors"]) > len(content):
             raise ValueError("its tensors overlap")
         return Snapshot(header["about"], {entry["name"]: _tensor(entry, content) for entry in header["tensors"]})
@@ -83,6 +86,9 @@ def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snap
             continue
         except DamageError as error:
             refused.append(str(error))
+            continue
+        if not fits(snapshot.metadata.get("step"), int):
+            refused.append(f"{path} does not say of which step it is")
             continue
         different = [name for name, value in metadata.items() if snapshot.metadata.get(name) != value]
         if different:

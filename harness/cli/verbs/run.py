@@ -20,6 +20,7 @@ from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
 from harness.spec.selection import parse_only
+from harness.text import printable
 
 PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
 STOPPED = (TEMPORARY, INTERRUPTED)
@@ -87,5 +88,5 @@ def _run_one_of_many(
     try:
         return _run(suite, run_options, executor, stop, options)
     except (MachineError, DamageError, EmptySelection) as error:
-        print(f"{suite.name}: {error}", file=sys.stderr)
+        print(printable(f"{suite.name}: {error}"), file=sys.stderr)
         return error.exit_code
