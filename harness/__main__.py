@@ -41,7 +41,8 @@ def run_and_exit() -> "NoReturn":
         keep()
     from harness.cli import main
     from harness.cli.streams import prepare_streams
-    from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, RunAborted, abort
+    from harness.errors import RunAborted
+    from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, abort
 
     prepare_streams()
     os.environ["MPLBACKEND"] = "agg"  # figures are drawn into files; notebooks export a backend of their own

@@ -31,6 +31,17 @@ class HarnessError(Exception):
     exit_code = 1
 
 
+class RunAborted(BaseException):
+    """No error: the run ends at once, and everything that was saved stays."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+NO_ERRORS = (RunAborted, KeyboardInterrupt)  # what comes from outside, whoever's code it is raised in
+
+
 class UsageError(HarnessError):
     """A wrong command, option or value."""
 

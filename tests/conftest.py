@@ -7,6 +7,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+from tests.support.slurm import missing as missing_for_slurm
+
 # As in a worker: the number of threads moves bits, and tests side by side would fight for the cores.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["MKL_CBWR"] = "AUTO"
@@ -30,6 +32,8 @@ pytest.register_assert_rewrite("tests.support.records", "tests.support.alone", "
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("browser") and not shutil.which("chromium"):
         pytest.skip("no chromium")
+    if item.get_closest_marker("slurm") and (reason := missing_for_slurm()):
+        pytest.skip(reason)
     if item.get_closest_marker("cuda"):
         import torch  # only where it is needed: it takes over a second
 

@@ -8,6 +8,7 @@ import numpy as np
 from harness.analysis.comparison import Comparison
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
+from harness.spec.trial import Value
 from harness.storage.tables import Results
 
 
@@ -22,7 +23,7 @@ class ClaimKind:
     # Before a run: raises SuiteError where the suite can't answer the claim.
     check: Callable[[Claim, Manifest], None]
     collapsed_axes: Callable[[Claim], Sequence[str]] = lambda claim: ()  # axes whose values go into one comparison
-    arms_against: Callable[[Claim], Sequence[str]] = lambda claim: (claim.arm,)  # arms compared with `claim.against`
+    arms_against: Callable[[Claim], Sequence[Value]] = lambda claim: (claim.arm,)  # arms compared with `claim.against`
     is_one_sample: bool = False  # the arm is compared with a number and not with another arm
 
     # From results to verdicts.

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 
+from harness.cli.faults import report_fault
+from harness.text import printable_output
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; return the exit code. Whatever goes wrong is one line and never a traceback."""
-    try:
-        from harness.cli.dispatch import dispatch  # here, since imports fail too: packages or memory may be missing
+    with printable_output():
+        try:
+            from harness.cli.dispatch import dispatch  # here, since imports fail too: packages or memory may be missing
 
-        return dispatch(arguments)
-    except SystemExit:
-        raise
-    except BaseException as error:  # noqa: BLE001 (the outermost guard)
-        from harness.cli.faults import report_fault
-
-        return report_fault(error)
+            return dispatch(arguments)
+        except SystemExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 (the outermost guard)
+            return report_fault(error)

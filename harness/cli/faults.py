@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.cli.streams import print_error
-from harness.errors import FAULT, MAX_ERROR_LINE, HarnessError, MachineError, error_line
+from harness.errors import FAULT, MAX_ERROR_LINE, HarnessError, MachineError, RunAborted, error_line
 from harness.execution.containment.machine_limits import machine_limit
-from harness.execution.stop_flag import RunAborted
+from harness.text import LINES, printable
 
 
 def report_fault(error: BaseException) -> int:
@@ -35,6 +35,6 @@ def _write_log(error: BaseException) -> str:
             with suppress(OSError):
                 path = folder / name
                 with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(text)
+                    file.write(printable(text, keep=LINES))
                 return f"the traceback is in {path}; please report it"
     return "no log of it could be written; please report it"

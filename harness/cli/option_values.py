@@ -1,4 +1,4 @@
-"""Values of options, from the texts that were typed; UsageError where one makes no sense."""
+"""The values of options: texts become numbers and sets, and one that makes no sense is refused."""
 
 import argparse
 import re
@@ -6,6 +6,9 @@ import re
 from harness.errors import UsageError
 from harness.spec.selection import parse_shard
 from harness.storage.records import NO_RESULT
+
+EXECUTOR_NAMES = ("local", "in-process")  # that train here
+SUBMITTER_NAMES = ("slurm", "dask")  # that queue workers elsewhere
 
 
 def convert(options: argparse.Namespace) -> None:
@@ -24,8 +27,10 @@ def convert(options: argparse.Namespace) -> None:
         options.time_budget = _duration_seconds(options.time_budget)
     if given.get("shard") is not None:
         options.shard = parse_shard(options.shard)
-    if given.get("any_machine") and not options.join:
+    if given.get("any_machine") and not options.join and options.executor in EXECUTOR_NAMES:
         raise UsageError("--any-machine is for --join, which is not given")
+    if "executor_options" in given:
+        _check_executor(options)
     if "retry" in given:
         options.retry = frozenset(filter(None, options.retry.split(",")))
         for status in sorted(options.retry - set(NO_RESULT)):
@@ -33,6 +38,18 @@ def convert(options: argparse.Namespace) -> None:
                 f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
                 "(what never ended is always trained; a result stands, unless --fresh archives all of them)"
             )
+
+
+def _check_executor(options: argparse.Namespace) -> None:
+    """UsageError where options are given that are for another executor."""
+    is_dask, is_submitter = options.executor == "dask", options.executor in SUBMITTER_NAMES
+    if options.executor_options is not None and not is_submitter:
+        names = " or ".join(SUBMITTER_NAMES)
+        raise UsageError(f"--executor-options is for --executor {names}, got {options.executor}")
+    if options.scheduler is not None and not is_dask:
+        raise UsageError(f"--scheduler is for --executor dask, got {options.executor}")
+    if options.time_budget is not None and is_submitter and not is_dask:
+        raise UsageError("--time-budget: with --executor slurm say `time` in the file of --executor-options")
 
 
 def _workers(text: str) -> int | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness._version import __version__
-from harness.cli.option_values import convert
+from harness.cli.option_values import EXECUTOR_NAMES, SUBMITTER_NAMES, convert
 from harness.errors import UsageError, nearest
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
@@ -25,15 +25,6 @@ ONLY = (
 SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected trials, the I-th of N equal parts"})
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
-EXECUTOR_NAMES = ("local", "in-process")
-EXECUTOR = (
-    "--executor",
-    {
-        "choices": EXECUTOR_NAMES,
-        "default": "local",
-        "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
-    },
-)
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
@@ -61,12 +52,25 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         "train what is missing, then write the report",
         [
             *(SUITES, RESULTS, ONLY, SHARD, WORKERS, DEVICE),
-            EXECUTOR,
+            (
+                "--executor",
+                {
+                    "choices": (*EXECUTOR_NAMES, *SUBMITTER_NAMES),
+                    "default": "local",
+                    "help": "where cohorts train: in worker processes, or in this one, where a debugger works; "
+                    "or on a cluster, in so many workers as --workers says, which are queued",
+                },
+            ),
             ("--join", {"action": "store_true", "help": "work beside others in the same results folder, on any host"}),
             (
                 "--any-machine",
                 {"action": "store_true", "help": "join on another kind of machine than the suite was started on"},
             ),
+            (
+                "--executor-options",
+                {"type": Path, "default": None, "metavar": "FILE", "help": "what is asked of a cluster, in TOML"},
+            ),
+            ("--scheduler", {"default": None, "metavar": "ADDRESS", "help": "of Dask, with --executor dask"}),
             (
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
@@ -208,7 +212,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         [
             RESULTS,
             ("--drill", {"action": "store_true", "help": "see if results survive interruptions: takes minutes"}),
-            EXECUTOR,
+            ("--executor", {"choices": EXECUTOR_NAMES, "default": "local", "help": "where cohorts of the drill train"}),
             ("--drill-seed", {"default": None, "metavar": "N", "help": "draw the moments of an earlier drill"}),
             ("--drill-rounds", {"default": "1", "metavar": "N", "help": "interrupt so many times in each way"}),
         ],

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from harness.cli.console import Console
 from harness.execution.executors.base import Event
 from harness.execution.runner import RunEvent, RunResult, TrainingStarted
 from harness.spec.trial import Trial
+from harness.text import printable
 
 LINE_EVERY = 10.0  # seconds
 
@@ -29,12 +30,12 @@ def show_progress(events: Iterator[RunEvent], kind: str) -> RunResult:
                 case RunResult():
                     return event
                 case Event() if tally is None:  # nothing is training yet
-                    print(event.note)
+                    print(printable(event.note))
                     continue
                 case Event():
                     tally.add(event)
                     if event.note and event.note not in shown:
-                        screen.note(event.note)
+                        screen.note(printable(event.note))
                         shown.add(event.note)
             screen.show(tally)
     raise AssertionError("a run ends with its result")

@@ -15,6 +15,7 @@ from harness.spec.manifest import Manifest, describe, with_history
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.running import WorkingRun, find_runs, unfinished_states
 from harness.storage.tables import current_trials, read_trials, write_tables
+from harness.text import printable
 
 
 def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
@@ -24,7 +25,7 @@ def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, M
     resolved = describe(suite, trials)
     check_claims(suite.suite.claims, resolved)
     for error in write_tables(results_dir, trials, suite.suite.target_accuracy):
-        print(f"{error}; `run` trains it again", file=sys.stderr)
+        print(printable(f"{error}; `run` trains it again"), file=sys.stderr)
     table = read_trials(results_dir.root)
     results = int(table["status"].isin(FINISHED).sum())
     now = with_history(resolved, manifest, cohorts=manifest.cohorts, results=results)
@@ -41,7 +42,7 @@ def look(suite: SuiteFile, folder: Path, given: Given) -> tuple[Manifest, pd.Dat
         trials = list(suite.trials(device=manifest.device or "cpu"))
         table, damaged = current_trials(results_dir, trials, suite.suite.target_accuracy)
         for error in damaged:
-            print(error, file=sys.stderr)
+            print(printable(str(error)), file=sys.stderr)
     else:
         _, manifest, table = refresh(suite, folder, given)
     unfinished = set(table.loc[table["status"] == "interrupted", "key"])

@@ -2,11 +2,16 @@
 
 import errno
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
+
+from harness.text import printable
+
+MAX_LINE = 2000  # letters of a message that a stranger may have lengthened
 
 
 def prepare_streams() -> None:
@@ -48,15 +53,15 @@ def discard(number: int) -> None:
     os.close(sink)
 
 
-def printable(text: str) -> str:
-    """The text with control characters escaped: it may come from a file of somebody else."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def print_error(text: str) -> None:
     """Print what went wrong, in one line, as far as anybody can be told."""
     with suppress(OSError, ValueError):
-        print(f"harness: {printable(' '.join(text.split()))}", file=sys.stderr, flush=True)
+        print(f"harness: {printable(' '.join(text.split()))}"[:MAX_LINE], file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, in ASCII letters that can be seen."""
+    print(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """How a run ends: a last line that says what happened and what to run next."""
 
 import argparse
+import sys
 from collections import Counter
+from collections.abc import Iterable
 
 import pandas as pd
 
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.hints import command, without
 from harness.cli.options import Given
-from harness.cli.streams import printable
-from harness.execution.runner import RunResult, exit_code
+from harness.execution.executors.base import Event
+from harness.execution.runner import INTERRUPTED, RunResult, exit_code
 from harness.execution.stop_flag import StopFlag
+from harness.execution.submission.queueing import Queued
 from harness.storage.records import NO_RESULT
+from harness.text import printable
 
 MOST_LISTED = 10
 
@@ -30,16 +34,17 @@ def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag
     if result.report is None:
         print(f"{stop.reason}: {counts}; all state is saved, go on with: {again}")
         return code
-    lacking = result.trials[status.isin(NO_RESULT)]
+    lacking = result.trials[status.isin((*NO_RESULT, INTERRUPTED))]
     if lacking.empty:
         print(f"{counts}; the report is {printable(str(result.report))}")
         return code
-    _list(lacking, options.given)
+    _list(lacking[lacking["status"] != INTERRUPTED], options.given)
     by_status = Counter(lacking["status"])
     by_name = ", ".join(f"{count} {name}" for name, count in by_status.items())
+    failed = ",".join(sorted(by_status.keys() - {INTERRUPTED}))
     retry = command(
         "run",
-        *(result.suite.path, "--retry", ",".join(sorted(by_status))),
+        *(result.suite.path, *(("--retry", failed) if failed else ())),
         given=without(options.given, "--fresh", "--retry"),
     )
     print(f"{counts}, {by_name}; the report is {printable(str(result.report))}; try again with: {retry}")
@@ -51,3 +56,19 @@ def _list(rows: pd.DataFrame, given: Given) -> None:
         print(f"{key} {status}: {command('show', key, given=given)}")
     if len(rows) > MOST_LISTED:
         print(f"... and {len(rows) - MOST_LISTED} more, in trials.csv")
+
+
+def print_queued(events: Iterable[Event | Queued], given: Given) -> int:
+    """Print what was queued, and how to watch and to cancel it; the exit code."""
+    for event in events:
+        if isinstance(event, Event):
+            print(printable(event.note), file=sys.stderr)
+            continue
+        watch = command("status", event.suite.path, given=given)
+        if event.submitted is None:
+            print(printable(f"{event.suite.name}: every trial has ended; see {watch}"))
+            continue
+        for line in event.submitted.jobs:
+            print(printable(f"{event.suite.name}: {line}"))
+        print(printable(f"watch them with: {watch}; cancel them with: {event.submitted.cancel}"))
+    return 0

@@ -1,13 +1,13 @@
 """Tables on one trial: its settings, and its curves at some of their steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Column, Table
 
 MAX_CURVE_STEPS = 12  # steps of a curve; the table has all of them
 MAX_PROBE_STEPS = 3  # steps of a curve that stands in a row: more don't fit beside the longest name
-Curves = Mapping[str, Mapping[str, list[Any]]]  # name -> step, value
+Curves = Mapping[str, Mapping[str, Sequence[Any]]]  # name -> step, value
 
 
 def pairs_table(kind: str, values: Mapping[str, Any]) -> Table:
@@ -41,6 +41,6 @@ def _some_steps(curves: Curves, most: int) -> list[int]:
     return list(dict.fromkeys(steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)))
 
 
-def _value_at(curve: Mapping[str, list[Any]], step: int) -> str:
+def _value_at(curve: Mapping[str, Sequence[Any]], step: int) -> str:
     value = dict(zip(curve["step"], curve["value"], strict=True)).get(step)
     return "" if value is None else f"{value:.4g}"

@@ -15,6 +15,7 @@ from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble, fuse
+from harness.errors import NO_ERRORS, error_line
 
 CHECK_MODELS, CHECK_EXAMPLES = 3, 5  # models that are held against themselves, and on how many examples
 MEMORY_PROBE_EXAMPLES = 16  # examples that tell how much memory a batch takes
@@ -55,8 +56,10 @@ def select_backend(
             mismatch = "" if name == REFERENCE else find_mismatch(models, input_shape, name)
         except NotStackableError as error:
             mismatch = str(error)
-        except Exception as error:  # noqa: BLE001 (a model may do anything, and one by one it may do it)
-            mismatch = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        except NO_ERRORS:
+            raise
+        except BaseException as error:  # noqa: BLE001 (a model may do anything, and one by one it may do it)
+            mismatch = error_line(error)[:200]
         if not mismatch:
             return name, "; ".join(reasons) if backend.note else ""
         if backend.refusal:

@@ -12,6 +12,7 @@ from statistics import median
 import torch
 
 from harness.ensemble.device import synchronise
+from harness.errors import NO_ERRORS
 from harness.spec.cohorts import MAX_COHORT
 from harness.spec.trial import Trial
 from harness.training.loop import train
@@ -66,7 +67,9 @@ def step_time(trials: Sequence[Trial], init: Callable[[Sequence[Trial]], TrainSt
     """
     try:
         steps = [seconds for seconds, work in timed(init(trials), TIMED_PIECES) if work == "train"]
-    except Exception:  # noqa: BLE001 (a model of a suite's own may raise anything)
+    except NO_ERRORS:
+        raise
+    except BaseException:  # noqa: BLE001 (a model of a suite's own may raise anything)
         return math.inf
     return median(steps[1:] or steps) / len(trials)
 

@@ -1,11 +1,9 @@
 """Worker processes: started once, given jobs, watched, replaced where they die."""
 
-import errno
 import math
 import multiprocessing
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,8 +13,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from harness.errors import MachineError
+from harness.errors import error_line
 from harness.execution.containment.keeper import END_GRACE, end, keep
+from harness.execution.containment.machine_limits import machine_limit, process_start_errors
 from harness.execution.containment.oom_kills import count_oom_kills
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop, TrainRequest, UserErrorReply
@@ -24,7 +23,7 @@ from harness.execution.torchrun import Launched, launch, torchrun_process
 from harness.fault_injection import arm
 
 SAFE_PATH = "PYTHONSAFEPATH"  # the variable that keeps the current folder out of the path
-FORK_SERVER, WORKER = "harness.execution.containment.fork_server", "harness.execution.worker"
+FORK_SERVER = "harness.execution.containment.fork_server"
 HEARTBEAT_TIMEOUT = 1800.0  # seconds without a message after which a worker counts as hung
 RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same for ranks: one that hangs holds up the others
 START_TIMEOUT = 120.0  # seconds that a worker has to start and to load its data, however little its suite allows
@@ -185,7 +184,7 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     os.environ.update(WORKER_ENV)
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
-        context.set_forkserver_preload([FORK_SERVER, WORKER])
+        context.set_forkserver_preload([FORK_SERVER])
         with process_start_errors(), safe_path(), blocked_signals():
             forkserver.ensure_running()
 
@@ -221,22 +220,6 @@ def ranks_of(size: int, stop: Callable[[], bool]) -> Iterator[Pool]:
             pool.submit(End())
             pool.workers[0].process.join(STOP_GRACE)
         pool.kill()
-
-
-@contextmanager
-def process_start_errors() -> Iterator[None]:
-    """Say as a MachineError why no process can be started: limits of processes, or no folder for its socket."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError as error:
-        raise MachineError("there is no temporary folder that can be written; set TMPDIR to one that can") from error
-    try:
-        yield
-    except (OSError, EOFError) as error:
-        # The server that forks workers ends where it can't, and all that is seen of it is the end of a pipe.
-        is_limit = isinstance(error, EOFError) or error.errno == errno.EAGAIN
-        remedy = "raise the limit of processes (ulimit -u, --pids-limit of a container)" if is_limit else str(error)
-        raise MachineError(f"can't start a worker process: {remedy}") from error
 
 
 @contextmanager
@@ -279,8 +262,13 @@ def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool) -> None:
         os.environ.pop(SAFE_PATH, None)
     if gpu is not None:
         os.environ[VISIBLE] = gpu
-    from harness.execution.worker import serve
-
+    try:
+        from harness.execution.worker import serve
+    except Exception as error:  # noqa: BLE001 (libraries that can't be loaded show in many ways)
+        line = error_line(error)
+        limit = machine_limit(error, line) or f"a worker can't load what it needs: {line}"
+        pipe.send(UserErrorReply(error_type="MachineError", error=limit))
+        return
     serve(pipe)
 
 

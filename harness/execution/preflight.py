@@ -24,7 +24,7 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.native.build import library_or_error
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
-from harness.errors import BuildError, HarnessError, MachineError, SuiteError, lookup
+from harness.errors import NO_ERRORS, BuildError, HarnessError, MachineError, SuiteError, error_line, lookup
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
@@ -160,10 +160,10 @@ def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
         raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
     try:
         dataset, *again = (load_dataset(name, suite.path.parent, suite.suite.functions) for _ in range(1 + is_custom))
-    except HarnessError:
+    except (HarnessError, *NO_ERRORS):
         raise
-    except (Exception, SystemExit) as error:  # a function of the suite's own may raise anything
-        raise SuiteError(f"dataset {name!r} can't be loaded: {_error_line(error)}") from error
+    except BaseException as error:  # a function of the suite's own may raise anything
+        raise SuiteError(f"dataset {name!r} can't be loaded: {error_line(error)}") from error
     if any(_differ(dataset.x, other.x) or _differ(dataset.y, other.y) for other in again):
         # The arms would be trained on different data.
         raise SuiteError(f"dataset {name!r} is not deterministic; draw it from a generator with a fixed seed")
@@ -172,10 +172,6 @@ def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
 
 def _differ(arrays: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> bool:
     return any(not np.array_equal(others[split], array) for split, array in arrays.items())
-
-
-def _error_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
@@ -196,10 +192,10 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         out = ensemble(torch.from_numpy(dataset.x["train"][:2]), shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
-    except HarnessError:
+    except (HarnessError, *NO_ERRORS):
         raise
-    except (Exception, SystemExit) as error:  # a model of the suite's own may raise anything
-        raise SuiteError(f"{subject} can't be trained: {_error_line(error)}") from error
+    except BaseException as error:  # a model of the suite's own may raise anything
+        raise SuiteError(f"{subject} can't be trained: {error_line(error)}") from error
     if out.shape[1:] != (dataset.classes, 2):
         wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
         raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")

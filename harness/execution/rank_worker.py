@@ -40,6 +40,7 @@ from harness.execution.pool import TERM_SIGNALS, WORKER_ENV
 from harness.execution.torchrun import EXIT_MARKER, is_secondary_failure, torchrun_process
 from harness.execution.worker import do_job, listen
 from harness.fault_injection import arm, inject
+from harness.text import LINES, printable
 
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
 LEADER_WAIT = timedelta(seconds=10)  # that a rank that raised waits for the others to do so too
@@ -65,9 +66,10 @@ def serve_as_rank(address: str | None = None) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()
-    if torchrun_process() is not None and address is None:  # torchrun signals all of its processes
+    if torchrun_process() is not None:  # torchrun signals its processes, a cluster all that these have started
         for number in (signal.SIGINT, *TERM_SIGNALS):
-            signal.signal(number, lambda *_: stop.set())
+            # The first rank has a supervisor, which gets the signal too and decides.
+            signal.signal(number, signal.SIG_IGN if address is not None else lambda *_: stop.set())
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pipe = _connect(address, jobs, stop) if address is not None and dist.get_rank() == 0 else None
     store = dist.distributed_c10d._get_default_store()
@@ -136,7 +138,7 @@ def exit_with(answer: Failed | UserErrorReply) -> NoReturn:
     """End this rank, and with it the others; the supervisor reads the reason in the log."""
     reason = answer.outcome if isinstance(answer, Failed) else answer.error_type
     if isinstance(answer, Failed):
-        print(f"rank {dist.get_rank()}: {answer.details}", file=sys.stderr)
+        print(printable(f"rank {dist.get_rank()}: {answer.details}", keep=LINES), file=sys.stderr)
     print(EXIT_MARKER + json.dumps([reason, answer.error]), file=sys.stderr, flush=True)
     os._exit(1)
 

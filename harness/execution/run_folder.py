@@ -8,18 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.errors import FAULT, BusyError, HarnessError, MachineError, error_line
+from harness.errors import FAULT, BusyError, HarnessError, MachineError, RunAborted, error_line
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan
-from harness.execution.stop_flag import INTERRUPTED, RunAborted, StopFlag
-from harness.io import make_folder, move, write_unsynced
+from harness.execution.stop_flag import INTERRUPTED, StopFlag
+from harness.io import make_folder, move, remove_file, write_unsynced
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
+from harness.spec.selection import select
 from harness.spec.trial import Value
 from harness.storage.claims import Claims, claims_in, heartbeat, remove_claims
 from harness.storage.owners import Owner, this_process
-from harness.storage.records import ResultsDir, create_manifest, write_manifest
+from harness.storage.records import ResultsDir, create_manifest, read_manifest, write_manifest
 from harness.storage.running import SignOfLife, find_runs, sign_of_life
+from harness.storage.tables import read_outcomes
 
 
 def archive(results_dir: ResultsDir) -> Path | None:
@@ -36,6 +38,17 @@ def archive(results_dir: ResultsDir) -> Path | None:
     except OSError as error:
         raise MachineError(f"can't archive {results_dir.root}: {error.strerror} (errno {error.errno})") from error
     return target
+
+
+def remove_records(suite: SuiteFile, results_dir: ResultsDir, options: RunOptions) -> None:
+    """Remove the records of selected trials that ended as `options.retry` says, so that workers find none."""
+    earlier = read_manifest(results_dir)
+    if earlier is None or earlier.device is None:
+        return
+    selected = select(suite.trials(device=earlier.device), options.only, options.shard)
+    outcomes, _ = read_outcomes(results_dir, [trial.key for trial in selected], suite.suite.target_accuracy)
+    for key in [key for key, outcome in outcomes.items() if outcome in options.retry]:
+        remove_file(results_dir.record(key))
 
 
 @contextmanager

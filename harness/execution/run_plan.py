@@ -1,6 +1,6 @@
 """The options of a run, and its plan: which trials must train, in which cohorts."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
 from harness.spec.selection import Selection, Shard, select
 from harness.spec.trial import Trial
+from harness.storage.models import find_damaged_models
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
 from harness.storage.tables import read_outcomes
 
+JOINED_WORKERS = 16  # for which cohorts are cut at least where runs join: how many there will be, the first can't know
 COHORTS_PER_WORKER = 4  # at least, where that makes them no slower: short ones at the end keep all workers busy
 
 
@@ -45,7 +47,7 @@ class RunPlan:
     pending: list[Cohort]  # those that must train
     missing: frozenset[str]  # keys of selected trials without a result: on a CPU these are what trains
     results: int  # trials of the suite that have been trained
-    damaged: list[str]  # what is wrong with records that can't be read
+    damaged: list[str]  # what is wrong with records and models that can't be read
 
 
 def require_selection(suite: SuiteFile, only: Selection) -> None:
@@ -72,8 +74,12 @@ def find_work(
     trials = list(suite.trials(device=device))
     selected = select(trials, options.only, options.shard)
     outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
-    missing = frozenset(trial.key for trial in selected) - find_ended(suite, results_dir, outcomes, options)
-    max_size = max_cohort_sizes(trials, estimates or {}, options.workers or usable_cores())
+    damaged_models = find_damaged_models(results_dir) if suite.suite.save_models else {}
+    keys = frozenset(trial.key for trial in selected)
+    missing = keys - find_ended(suite, results_dir, outcomes, options, damaged_models)
+    damaged += [error for name, error in damaged_models.items() if name.partition(".")[0] in keys]
+    workers = max(options.workers or usable_cores(), JOINED_WORKERS if options.join else 1)
+    max_size = max_cohort_sizes(trials, estimates or {}, workers)
     cohorts = make_cohorts(trials, earlier.cohorts if earlier else (), max_size)
     return RunPlan(
         trials=trials,
@@ -86,13 +92,19 @@ def find_work(
     )
 
 
-def find_ended(suite: SuiteFile, results_dir: ResultsDir, outcomes: Mapping[str, str], options: RunOptions) -> set[str]:
-    """The trials that need not be trained, of those with these outcomes."""
+def find_ended(
+    suite: SuiteFile,
+    results_dir: ResultsDir,
+    outcomes: Mapping[str, str],
+    options: RunOptions,
+    damaged_models: Container[str] = (),
+) -> set[str]:
+    """The trials that need not be trained, of those with these outcomes; `damaged_models` are names of files."""
     to_repeat = {*options.retry, "skipped"}
     return {
         key
         for key, outcome in outcomes.items()
-        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome)
+        if outcome not in to_repeat and _has_models(suite, results_dir, key, outcome, damaged_models)
     }
 
 
@@ -122,11 +134,12 @@ def trials_to_train(cohort: Cohort, missing: Set[str], results_dir: ResultsDir) 
     return cohort
 
 
-def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str) -> bool:
-    """Whether the models that the suite asks for are kept of a trial that has ended."""
+def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: str, damaged: Container[str]) -> bool:
+    """Whether the models that the suite asks for are kept, and whole, of a trial that has ended."""
     if not suite.suite.save_models or outcome in NO_RESULT:
         return True
-    return all(results_dir.model(key, which).is_file() for which in CHECKPOINT_KINDS)
+    paths = [results_dir.model(key, which) for which in CHECKPOINT_KINDS]
+    return all(path.name not in damaged and path.is_file() for path in paths)
 
 
 def selection_notes(plan: RunPlan, options: RunOptions) -> Iterator[str]:

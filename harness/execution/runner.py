@@ -35,9 +35,11 @@ from harness.spec.loader import SuiteFile, load_suites
 from harness.spec.manifest import Manifest, describe
 from harness.storage.claims import Claims, hold
 from harness.storage.lock import lock_results, share_lock
-from harness.storage.records import NO_RESULT, ResultsDir, read_manifest
+from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
 from harness.storage.running import SignOfLife
-from harness.storage.tables import FOREIGN, read_trials, write_tables
+from harness.storage.tables import read_trials, write_tables
+
+INTERRUPTED = "interrupted"  # status of a trial without a record: where a run was not stopped, somebody has removed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ def exit_code(result: RunResult, stop: StopFlag) -> int:
     if result.trials is None or result.report is None:
         return stop.exit_code
     status = result.trials["status"]
-    if not status.isin(NO_RESULT).any():
+    if not status.isin((*NO_RESULT, INTERRUPTED)).any():
         return 0
     return MachineError.exit_code if (status == "skipped").all() else 1
 
@@ -152,6 +154,7 @@ def _run(run: Run) -> Generator[RunEvent]:
         for event in _execute(run, plan, preflight, changes if run.options.join else []):
             run.sign.add(event.keys, event.done)
             yield event
+        yield from _written_again(results_dir, manifest)
     stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
     with hold(run.claims, "tables", stop=lambda: False):
         write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
@@ -223,11 +226,18 @@ def _environment_note(changes: Sequence[str]) -> Iterator[Event]:
 
 
 def _notes_on_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Event]:
-    """Which records are damaged, and which models train in a slower way."""
+    """Which records and trained models are damaged, and which models train in a slower way."""
     for error in plan.damaged:
         yield Event(note=f"{error}; it is trained again")
     for note in sorted({estimate.note for estimate in preflight.estimates.values() if estimate.note}):
         yield Event(note=note)
+
+
+def _written_again(results_dir: ResultsDir, manifest: Manifest) -> Iterator[Event]:
+    """Write suite.json again where somebody has removed it, or the whole folder, in the meantime."""
+    if not results_dir.manifest.exists():
+        write_manifest(results_dir, manifest)
+        yield Event(note=f"{results_dir.manifest} was removed while the run was at work; it is written again")
 
 
 def _selected_rows(results_dir: ResultsDir, plan: RunPlan) -> pd.DataFrame:

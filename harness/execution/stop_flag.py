@@ -7,17 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from harness.errors import RunAborted
 from harness.execution.pool import TERM_SIGNALS
 
 TEMPORARY, INTERRUPTED = 75, 130  # exit codes: EX_TEMPFAIL of sysexits.h, and the shell's for Ctrl-C
-
-
-class RunAborted(BaseException):
-    """The run ends at once; everything that was saved stays."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def abort(number: int, _: FrameType | None) -> None:

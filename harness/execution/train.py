@@ -35,10 +35,15 @@ from harness.training.loop import train
 from harness.training.pruning import scatter_into
 from harness.training.results import Outcome, outcomes
 from harness.training.state import TrainState, init_state
+from harness.typed import fits, shown
 
 SAVE_EVERY = 1.0  # seconds, or more where a save takes longer than a twentieth of that
 SAVE_SHARE = 20
 REPORT_EVERY = 0.5  # seconds between two reports of progress
+PROGRESS: dict[str, Any] = {  # what a snapshot says of how far its cohort is -> types
+    **{"step": int, "started": str, "resumes": int},
+    "seconds": Mapping[str, float],
+}
 
 
 class TimeLimitError(Exception):
@@ -169,10 +174,30 @@ def resume(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, An
         )
     if snapshot is None:
         return 0, Clock(started=_now()), rejected
-    restore(state, snapshot.tensors)
     earlier = snapshot.metadata
+    if fault := _fault_of_progress(snapshot, state):
+        raise DamageError(
+            f"the snapshot of cohort {metadata['cohort']} in {results_dir.checkpoints} {fault}; remove it"
+        )
+    restore(state, snapshot.tensors)
     clock = Clock(started=earlier["started"], resumes=earlier["resumes"] + 1, seconds=dict(earlier["seconds"]))
     return earlier["step"], clock, rejected
+
+
+def _fault_of_progress(snapshot: Snapshot, state: TrainState) -> str | None:
+    """What in a snapshot is not as training writes it, though its checksum holds: a stranger may have written it."""
+    for name, hint in PROGRESS.items():
+        if not fits(snapshot.metadata.get(name), hint):
+            return f"has as its {name} {shown(snapshot.metadata.get(name))}"
+    if snapshot.metadata["seconds"].keys() != Clock("").seconds.keys():
+        return f"books its time as {shown(snapshot.metadata['seconds'])}"
+    if not 0 <= snapshot.metadata["step"] <= state.steps:
+        return f"is of step {snapshot.metadata['step']}, of {state.steps}"
+    for name, tensor in state.tensors.items():
+        saved = snapshot.tensors.get(name)
+        if saved is None or saved.shape != tensor.shape or saved.dtype != tensor.dtype:
+            return f"is of another model: {shown(name)} is missing or different in it"
+    return None
 
 
 def _save(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any], step: int, clock: Clock) -> float:

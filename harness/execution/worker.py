@@ -84,7 +84,8 @@ def do_job(
             raise
         except BaseException as error:  # noqa: BLE001 (a model of a suite's own may raise anything)
             if is_blameless(error):
-                yield UserErrorReply(error_type="MachineError", error=machine_limit(error, str(error)) or str(error))
+                line = error_line(error)
+                yield UserErrorReply(error_type="MachineError", error=machine_limit(error, line) or line)
             else:
                 yield _with_limit(failed(error), job)
 
@@ -123,7 +124,7 @@ def failed(error: BaseException) -> Failed:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 (of an error that a suite has made)
+    except BaseException:  # noqa: BLE001 (of an error that a suite has made)
         return "".join([*traceback.format_tb(error.__traceback__), error_line(error)])
 
 

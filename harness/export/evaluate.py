@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harness.data.array_files import read_csv, read_npz
 from harness.data.datasets import load_dataset
 from harness.ensemble.bn_statistics import batches
-from harness.errors import ModelError, UsageError
+from harness.errors import NO_ERRORS, ModelError, UsageError, error_line
 from harness.spec.suite import Functions
 
 PREDICT_BATCH = 2048  # examples at once, where that does not change the predictions
@@ -84,8 +84,10 @@ def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = PREDICT_
         raise UsageError(
             "a batch with one value per channel has no variance; evaluate more examples together"
         ) from error
-    except Exception as error:  # whoever wrote the module, it may raise anything
-        raise ModelError(f"the model can't be run: {type(error).__name__}: {error}"[:200]) from error
+    except NO_ERRORS:
+        raise
+    except BaseException as error:  # whoever wrote the module, it may raise anything
+        raise ModelError(f"the model can't be run: {error_line(error)[:200]}") from error
     if out.shape != (len(x), classes):
         raise ModelError(f"the model must give scores of shape {(len(x), classes)}, got {tuple(out.shape)}")
     return out

@@ -17,7 +17,7 @@ is enough to build the model again:
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,11 +33,13 @@ from harness.spec.trial import Trial
 from harness.storage.records import CHECKPOINT_KINDS
 from harness.training.checkpoint import Snapshot
 from harness.training.state import SPLITS, TrainState
+from harness.typed import fits, shown
 
 FORMAT = 1
-CARD_FIELDS = {  # of a card, as far as this package relies on them -> type
-    **{"format": int, "key": str, "trial": dict, "init_params": dict, "which": str, "versions": dict},
-    **{"step": int, "epoch": float, "lr": float, "accuracy": float},
+CARD_FIELDS: dict[str, Any] = {  # of a card, as far as this package relies on them -> type
+    **{"format": int, "key": str, "which": str, "step": int},
+    **dict.fromkeys(("trial", "init_params", "versions"), Mapping[str, Any]),
+    **{"epoch": float, "lr": float, "accuracy": float | None},
 }
 
 
@@ -88,15 +90,15 @@ def check(card: Mapping[str, Any]) -> None:
             f"has format {version}, and harness {__version__} reads up to {FORMAT}; read it with a newer harness"
         )
     fault = "is not a model as this project writes it"
-    for name, expected in CARD_FIELDS.items():
-        if type(card.get(name)) is not expected and not (name == "accuracy" and card.get(name, 0) is None):
-            raise ModelError(f"{fault}: its {name} is {card.get(name)!r:.50}")
-    if type(card.get("spared", [])) is not list:
-        raise ModelError(f"{fault}: its spared is {card['spared']!r:.50}")
+    for name, hint in CARD_FIELDS.items():
+        if name not in card or not fits(card[name], hint):
+            raise ModelError(f"{fault}: its {name} is {shown(card.get(name))}")
+    if not fits(card.get("spared", []), Sequence[str]):
+        raise ModelError(f"{fault}: its spared is {shown(card['spared'])}")
     inputs, classes = card["init_params"].get("inputs"), card["init_params"].get("classes")
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
-        raise ModelError(f"{fault}: its inputs are {inputs!r:.50}, its classes {classes!r:.50}")
+        raise ModelError(f"{fault}: its inputs are {shown(inputs)}, its classes {shown(classes)}")
 
 
 def trial_of(card: Mapping[str, Any]) -> Trial:

@@ -9,7 +9,7 @@ import io
 import torch
 from torch import nn
 
-from harness.errors import ModelError
+from harness.errors import NO_ERRORS, ModelError, error_line
 
 PROTOCOL = 2  # every Python that torch still runs on reads it
 
@@ -25,9 +25,12 @@ def unpickled(data: bytes, device: torch.device) -> nn.Module:
     """The module that `pickled` saved; its classes must be there to import."""
     try:
         model = torch.load(io.BytesIO(data), map_location=device, weights_only=False)
-    except Exception as error:
-        line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ModelError(f"a module in it can't be read, {line}; the code of its classes must be there") from error
+    except NO_ERRORS:
+        raise
+    except BaseException as error:
+        raise ModelError(
+            f"a module in it can't be read, {error_line(error)[:200]}; the code of its classes must be there"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"it holds a {type(model).__name__} and no module")
     return model

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from harness.analysis import formatting
+from harness.text import LINES, printable
 
 TEMPLATES = files("harness.reporting") / "templates"
 MARKUP = re.compile(r"[\\`*\[\]|$]")  # what Markdown or HTML in it would read as more than text
@@ -25,21 +26,17 @@ class Verbatim(str):
 def page(name: str, facts: Mapping[str, Any]) -> bytes:
     """A page made of a template, its style and its script; all that is not of the template is escaped."""
     style, script = ((TEMPLATES / file).read_text("utf-8") for file in ("page.css", "page.js"))
-    template = _environment().get_template(name)
-    return _encoded(template.render(**facts, style=style, script=script, policy=_policy(style, script)))
+    template = _environment(_printable_value).get_template(name)
+    return template.render(**facts, style=style, script=script, policy=_policy(style, script)).encode()
 
 
 def markdown(name: str, facts: Mapping[str, Any]) -> bytes:
     """A Markdown text made of a template; values are shown as they are, each on one line."""
-    return _encoded(_environment(finalize=_escape_markdown).get_template(name).render(**facts))
+    return _environment(_escape_markdown).get_template(name).render(**facts).encode()
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")  # a lone surrogate is no text in UTF-8
-
-
-def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
-    """Where templates are filled in: values are escaped in HTML, and go through `finalize` in all."""
+def _environment(finalize: Callable[[Any], Any]) -> jinja2.Environment:
+    """Where templates are filled in: every value goes through `finalize`, and in HTML it is escaped then."""
 
     def load(name: str) -> str:
         return (TEMPLATES / name).read_text("utf-8")
@@ -56,9 +53,14 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
     return environment
 
 
+def _printable_value(value: Any) -> Any:
+    """A text as it can be seen; what is markup already is of the template."""
+    return value if hasattr(value, "__html__") else printable(str(value), keep=LINES)
+
+
 def _escape_markdown(text: Any) -> str:
     """A text that Markdown shows as it is, on one line."""
-    line = " ".join(str(text).split())
+    line = printable(" ".join(str(text).split()))
     return line if isinstance(text, Verbatim) else MARKUP.sub(r"\\\g<0>", html.escape(line, quote=False))
 
 

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
+import numpy as np
 from matplotlib.backends import backend_agg, backend_pdf, backend_svg  # noqa: F401 (loaded once, not in each process)
 
 from harness.reporting.figures.frame import ReportFigure
@@ -27,6 +28,7 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
 Printing = dict[Connection, tuple[ReportFigure, BaseProcess]]  # what is under way, by the pipes that files come from
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a loss on its way to infinity may be as large as numbers get
 def draw_and_print(figures: Iterable[ReportFigure | None]) -> tuple[list[ReportFigure | None], dict[str, bytes]]:
     """The figures in their order, and their files by name; while a figure is drawn, earlier ones are printed."""
     at_once, printing = min(_cores(), MAX_PROCESSES), Printing()

@@ -52,7 +52,7 @@ def write_report(results: Results) -> Path:
     write_atomically(results.folder / "report.md", pages.markdown("report.md", facts))
     groups = [(v.statement, v.comparisons, KINDS[v.claim.kind].is_equivalence) for v in judged]
     groups += [(figure.title, figure.comparisons, False) for figure in drawn]
-    write_atomically(page.parent / "table.tex", latex.latex_table(groups).encode("utf-8", "backslashreplace"))
+    write_atomically(page.parent / "table.tex", latex.latex_table(groups).encode())
     # The page comes last: with its digest it vouches for the others.
     write_atomically(page, _page(facts, images, digest))
     return page
@@ -61,7 +61,7 @@ def write_report(results: Results) -> Path:
 def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove figures that an earlier report had and this one has not: the folder is to depend on the results alone."""
     for path in sorted(folder.glob("*")):
-        if path.name not in names and path.suffix.removeprefix(".") in IMAGE_FORMATS:
+        if path.name not in names and path.suffix.removeprefix(".") in IMAGE_FORMATS and not path.is_dir():
             remove_file(path)
 
 

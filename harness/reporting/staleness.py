@@ -40,9 +40,15 @@ def digest_of(folder: Path, manifest: Manifest) -> str:
     folders = [Path(__file__).parents[1] / name for name in ("analysis", "reporting")]
     code = sorted(p for directory in folders for p in directory.rglob("*") if p.is_file() and p.suffix != ".pyc")
     for path in [*(folder / name for name in TABLES), *data_files(folder, manifest), *plane_files(folder), *code]:
-        content = read_bytes(path, max_bytes=MAX_TABLE_BYTES) if path.exists() else b""
-        sums.update(hashlib.sha256(content).digest())
+        sums.update(hashlib.sha256(_content(path)).digest())
     return sums.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, max_bytes=MAX_TABLE_BYTES)
+    except FileNotFoundError:
+        return b""
 
 
 def is_whole(page: Path, digest: str) -> bool:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -16,7 +17,12 @@ from harness.storage.tables import read_results
 @cache
 def start_loading() -> None:
     """Load what draws in a thread, once: where others train, this process has the time for it."""
-    threading.Thread(target=import_module, args=("harness.reporting.report",)).start()
+    threading.Thread(target=_load).start()
+
+
+def _load() -> None:
+    with suppress(Exception):  # what can't be loaded is told where it is needed
+        import_module("harness.reporting.report")
 
 
 def update_report(results_dir: ResultsDir, manifest: Manifest) -> Path:

@@ -1,11 +1,12 @@
 """A claim: a statement that a suite puts to the test, declared with its margin before the run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import SuiteError
+from harness.spec.trial import Value
 
 DEFAULT_METRIC = "test_accuracy"  # what arms are compared by unless a claim names another
 AT = ("last", "mean", "first", "range")  # the value of a curve that a claim is about; range: its largest less its least
@@ -22,14 +23,14 @@ class Claim:
     """
 
     kind: str
-    arm: str
-    than: str
+    arm: Value
+    than: Value
     margin: float  # in the unit of the metric; decades for wider_lr_range, steps for sooner, a ratio for costs
     metric: str = DEFAULT_METRIC  # an outcome, or "split.name" of any curve
-    where: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
     at: str = "last"  # which value of a curve: one of AT
     along: str = ""  # the axis that a trend goes along, or that is tuned
-    against: Mapping[str, Any] = field(default_factory=dict)
+    against: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
     within: float | None = None  # of recovers: the margin within which arm and one big batch count as equal
     published: float | None = None  # of matches: the figure
     is_ratio: bool = False  # of more and less: the margin is a factor

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from harness.errors import HarnessError, SuiteError
+from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
 from harness.spec.suite import Suite
 from harness.spec.trial import Trial
 
@@ -111,8 +111,10 @@ def _execute(file: Path, text: str) -> ModuleType:
         exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102 (a suite is a program)
     except HarnessError as error:
         raise SuiteError(one_line(f"{_location(error, file)}: {error}")) from error
-    except (Exception, SystemExit) as error:
-        raise SuiteError(one_line(f"{_location(error, file)}: {type(error).__name__}: {error}")) from error
+    except NO_ERRORS:
+        raise
+    except BaseException as error:  # a suite may raise anything
+        raise SuiteError(one_line(f"{_location(error, file)}: {error_line(error)}")) from error
     return module
 
 

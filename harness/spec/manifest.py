@@ -1,16 +1,17 @@
 """suite.json: what a suite comes to, as reports and later runs need it. Only this file knows its keys."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from harness._version import __version__
 from harness.errors import DamageError, SuiteError, UsageError
-from harness.spec.claim import Claim, is_number
+from harness.spec.claim import Claim
 from harness.spec.loader import SuiteFile
-from harness.spec.trial import Trial, Value
+from harness.spec.trial import Trial, Value, canonical
+from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
 KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
@@ -144,78 +145,36 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
 
 def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
     """The manifest that the members of suite.json stand for; DamageError where they are not what was written."""
-    _check_members(content, Manifest, MEMBERS, f"{path} is no manifest:")
-    claims = []
-    for number, member in enumerate(content["claims"], start=1):
-        _check_members(member, Claim, CLAIM_MEMBERS, f"{path} is no manifest: in claim {number},")
-        try:
-            claim = Claim(**{name: value for name, value in member.items() if name != "declared_after"})
-        except SuiteError as error:
-            raise DamageError(f"{path} is no manifest: in claim {number}, {error}") from error
-        claims.append(DeclaredClaim(claim=claim, declared_after=member.get("declared_after", 0)))
+    where = f"{path} is no manifest:"
+    check_members(content, Manifest, where)
+    if content["trials"] < 0:
+        raise DamageError(f"{where} trials is {content['trials']}")
+    if empty := [axis for axis, levels in content["axes"].items() if not levels]:
+        raise DamageError(f"{where} axes has no value of {shown(empty[0])}")
+    claims = [_declared(member, f"{where} in claim {number},") for number, member in enumerate(content["claims"], 1)]
     return Manifest(**{**content, "claims": claims})
 
 
-def _check_members(
-    content: Mapping[str, Any], cls: type, types: Mapping[str, Callable[[object], bool]], where: str
-) -> None:
-    """Raise DamageError where a member is missing, unknown or of a wrong type; one with a default may be missing."""
-    required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
-    if missing := [name for name in required if name not in content]:
-        raise DamageError(f"{where} {missing[0]} is missing")
-    for name, value in content.items():
-        if name not in types:
-            raise DamageError(f"{where} {name!r:.50} is unknown")
-        if not types[name](value):
-            raise DamageError(f"{where} {name} is {value!r:.50}")
+def _declared(content: Mapping[str, Any], where: str) -> DeclaredClaim:
+    members = {name: value for name, value in content.items() if name != "declared_after"}
+    check_members(members, Claim, where)
+    after = content.get("declared_after", 0)
+    if not (fits(after, int) and after >= 0):
+        raise DamageError(f"{where} declared_after is {shown(after)}")
+    try:
+        return DeclaredClaim(claim=Claim(**members), declared_after=after)
+    except SuiteError as error:
+        raise DamageError(f"{where} {error}") from error
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_value(value: object) -> bool:
-    return value is None or isinstance(value, str | int | float)  # bool is an int
-
-
-def _is_number_or_none(value: object) -> bool:
-    return value is None or is_number(value)
-
-
-def _is_one_or_more(value: object) -> bool:
-    return _is_value(value) or _is_list(value, _is_value)
-
-
-def _is_list(value: object, is_item: Callable[[object], bool]) -> bool:
-    return isinstance(value, list) and all(map(is_item, value))
-
-
-def _is_mapping(value: object, is_item: Callable[[object], bool]) -> bool:
-    return isinstance(value, dict) and all(isinstance(name, str) and is_item(item) for name, item in value.items())
-
-
-MEMBERS: dict[str, Callable[[object], bool]] = {  # of suite.json -> whether a value has its type
-    **dict.fromkeys(("name", "question", "path", "compare", "harness", "device"), _is_text),
-    "target_accuracy": _is_number_or_none,
-    "axes": lambda axes: _is_mapping(axes, lambda levels: bool(levels) and _is_list(levels, _is_value)),
-    "following": lambda following: _is_mapping(following, _is_text),
-    **dict.fromkeys(("settings", "fingerprint", "machine"), lambda values: _is_mapping(values, _is_value)),
-    "claims": lambda claims: _is_list(claims, lambda claim: isinstance(claim, dict)),
-    "trials": _is_count,
-    "points": lambda points: _is_mapping(points, lambda column: _is_list(column, _is_value)),
-    "fingerprints": lambda kinds: _is_list(kinds, lambda kind: _is_mapping(kind, _is_value)),
-    "cohorts": lambda cohorts: _is_list(cohorts, lambda keys: _is_list(keys, _is_text)),
-}
-CLAIM_MEMBERS: dict[str, Callable[[object], bool]] = {  # of a claim in suite.json -> whether a value has its type
-    **dict.fromkeys(("kind", "metric", "at", "along"), _is_text),
-    **dict.fromkeys(("arm", "than"), _is_value),
-    **dict.fromkeys(("where", "against"), lambda point: _is_mapping(point, _is_one_or_more)),
-    "margin": is_number,
-    **dict.fromkeys(("within", "published"), _is_number_or_none),
-    "is_ratio": lambda value: isinstance(value, bool),
-    "declared_after": _is_count,
-}
+def check_settings(manifest: Manifest, path: Path) -> None:
+    """Raise DamageError where tables can't be read by the manifest: by settings that this version doesn't know."""
+    levels = {**{name: [value] for name, value in manifest.settings.items()}, **manifest.axes}
+    try:
+        if manifest.compare not in levels:
+            raise SuiteError(f"it compares {shown(manifest.compare)}, which is none of its axes or settings")
+        for name, values in levels.items():
+            for value in values:
+                canonical(name, value)
+    except SuiteError as error:
+        raise DamageError(f"{path} is no manifest of this version: {error}") from error

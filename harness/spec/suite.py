@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from itertools import islice, product
 from typing import Any
 
-from harness.errors import SuiteError
+from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
 from harness.spec.limits import Limits
 from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
@@ -96,8 +96,10 @@ class Suite:
     def _keeps(self, trial: Trial) -> bool:
         try:
             return bool(self.only_if(trial))
-        except Exception as error:
-            raise SuiteError(f"only_if failed on {trial.content}: {type(error).__name__}: {error}") from error
+        except NO_ERRORS:
+            raise
+        except BaseException as error:  # a function of the suite's own may raise anything
+            raise SuiteError(f"only_if failed on {trial.content}: {error_line(error)}") from error
 
 
 def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:

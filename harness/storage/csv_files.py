@@ -1,6 +1,7 @@
 """Tables as CSV files: no text in them starts like a spreadsheet formula, and every text is read back as it was."""
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,26 +9,31 @@ import pandas as pd
 
 from harness.errors import DamageError
 from harness.io import read_bytes
+from harness.text import printable
 
 MAX_TABLE_BYTES = 2**30
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV in which no text starts like a spreadsheet formula, and none ends its row."""
+    """The frame as CSV in which all text can be seen, and none starts like a spreadsheet formula or ends its row."""
     return _map_texts(frame, _escape).to_csv(index=False, lineterminator="\n").encode()
 
 
 _FORMULA = frozenset("=+-@\t\r")
 
 
+# As `printable` writes them, but for lone surrogates, which no table can hold.
+ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u(?!d[89a-f])[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
+
+
 def _escape(text: str) -> str:
-    # A lone surrogate is no text in UTF-8.
-    text = (f"'{text}" if _is_formula(text) else text).replace("\r", "\\r")
-    return text.encode("utf-8", "backslashreplace").decode()
+    text = printable(ESCAPE.sub(r"\\x5c\1", text))  # a backslash that looks like one of ours is escaped itself
+    return f"'{text}" if _is_formula(text) else text
 
 
 def _unescape(text: str) -> str:
-    return text[1:] if text[:1] == "'" and _is_formula(text) else text
+    text = text[1:] if text[:1] == "'" and _is_formula(text) else text
+    return ESCAPE.sub(lambda match: chr(int(match[1][1:], 16)), text)
 
 
 def _is_formula(text: str) -> bool:

@@ -10,13 +10,24 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 
 from harness.errors import DamageError, MachineError
 from harness.io import dump_checked_json, load_checked_json, read_bytes, write_atomically
 from harness.storage.csv_files import MAX_TABLE_BYTES
-from harness.storage.records import SCHEMA, Record, ResultsDir
+from harness.storage.records import NO_RESULT, SCHEMA, TRAINED, Record, ResultsDir
+from harness.typed import check_members
 
 FILE_NAME = ".merged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """What is noted of a merge."""
+
+    of: str  # the fingerprint of what it was made from
+    tables: Mapping[str, str]  # name -> checksum
+    outcomes: Mapping[str, str]  # key -> how the trial ended
 
 
 def fingerprint_of(
@@ -26,10 +37,12 @@ def fingerprint_of(
     try:
         with os.scandir(results_dir.records) as entries:
             files = {
-                entry.name.removesuffix(".json"): _stat_identity(entry.stat(follow_symlinks=False)) for entry in entries
+                entry.name.removesuffix(".json"): stat_identity(entry.stat(follow_symlinks=False)) for entry in entries
             }
     except FileNotFoundError:
         files = {}
+    except OSError as error:  # a file, a pipe or a loop of links in the place of the folder
+        raise DamageError(f"can't read {results_dir.records}: {error.strerror}; move it away") from error
     content = [SCHEMA, target_accuracy, list(columns), [(key, files.get(key)) for key in keys]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -43,19 +56,17 @@ def save_cache(
     """
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
     outcomes = {key: record.outcome for key, record in records.items()}
-    content = {"of": fingerprint, "tables": checksums, "outcomes": outcomes}
+    merge = Merge(of=fingerprint, tables=checksums, outcomes=outcomes)
     with suppress(MachineError):  # it saves time, no more
-        write_atomically(results_dir.root / FILE_NAME, dump_checked_json(content))
+        write_atomically(results_dir.root / FILE_NAME, dump_checked_json(asdict(merge)))
 
 
 def outcomes_if_merged(results_dir: ResultsDir, fingerprint: str, tables: Iterable[str]) -> dict[str, str] | None:
     """How each trial ended, where the tables are made from this state and as they were written; else None."""
-    try:
-        cache = load_checked_json(results_dir.root / FILE_NAME)
-        if (cache["of"], cache["tables"]) == (fingerprint, _table_checksums(results_dir, tables)):
-            return dict(cache["outcomes"])
-    except (FileNotFoundError, DamageError, KeyError, TypeError, ValueError):
-        pass
+    with suppress(FileNotFoundError, DamageError):
+        merge = _read_merge(results_dir)
+        if (merge.of, merge.tables) == (fingerprint, _table_checksums(results_dir, tables)):
+            return dict(merge.outcomes)
     return None
 
 
@@ -65,8 +76,8 @@ def find_changed_tables(results_dir: ResultsDir, names: Iterable[str]) -> dict[s
     Empty where the merge is not known.
     """
     try:
-        checksums = dict(load_checked_json(results_dir.root / FILE_NAME)["tables"])
-    except (FileNotFoundError, DamageError, KeyError, TypeError, ValueError):
+        checksums = _read_merge(results_dir).tables
+    except (FileNotFoundError, DamageError):
         return {}
     changed = {}
     for name in names:
@@ -79,6 +90,17 @@ def find_changed_tables(results_dir: ResultsDir, names: Iterable[str]) -> dict[s
     return changed
 
 
+def _read_merge(results_dir: ResultsDir) -> Merge:
+    """What is noted of the last merge; DamageError where the note is not what was written."""
+    path = results_dir.root / FILE_NAME
+    content = load_checked_json(path)
+    check_members(content, Merge, f"{path}:")
+    merge = Merge(**content)
+    if not {*merge.outcomes.values()} <= {TRAINED, *NO_RESULT}:
+        raise DamageError(f"{path}: it has an unknown outcome")
+    return merge
+
+
 def _table_checksums(results_dir: ResultsDir, names: Iterable[str]) -> dict[str, str]:
     paths = {name: results_dir.root / name for name in names}
     return {
@@ -86,5 +108,5 @@ def _table_checksums(results_dir: ResultsDir, names: Iterable[str]) -> dict[str,
     }
 
 
-def _stat_identity(info: os.stat_result) -> list[int]:
+def stat_identity(info: os.stat_result) -> list[int]:
     return [info.st_size, info.st_ino, info.st_mtime_ns, info.st_ctime_ns]

@@ -22,6 +22,7 @@ from harness.storage.containers import read_sealed
 from harness.storage.folders import PLAIN_NAME
 from harness.storage.records import (
     CHECKPOINT_KINDS,
+    FOREIGN,
     NO_RESULT,
     TRAINED,
     Record,
@@ -161,9 +162,7 @@ def _versions(source: Source, trial: Trial, faults: list[str]) -> list[Version]:
 def _read_record(path: Path, trial: Trial, faults: list[str]) -> Record | None:
     """The record of a trial, or None where there is none; a fault where it is not what training wrote."""
     try:
-        record = read_record(path, trial.key)
-        if record.trial != trial.content:
-            raise DamageError(f"{path} is the record of another trial: its settings are not those of its key")
+        return read_record(path, trial.key)
     except FileNotFoundError:
         return None
     except NewerSchemaError:
@@ -172,7 +171,6 @@ def _read_record(path: Path, trial: Trial, faults: list[str]) -> Record | None:
         if str(error) not in faults:
             faults.append(str(error))
         return None
-    return record
 
 
 def _digest(record: Record) -> str:
@@ -207,7 +205,7 @@ def _conflict(key: str, results: Mapping[str, Sequence[Version]], *, is_decided:
 
 def made_with(record: Record) -> dict[str, Any]:
     """What bits depend on besides the trial, as far as a record has it."""
-    names = (*BITS_DEPEND_ON, *([] if record.trial.get("device") == "cpu" else ["device_name"]))
+    names = (*BITS_DEPEND_ON, FOREIGN, *([] if record.trial.get("device") == "cpu" else ["device_name"]))
     return {name: record.telemetry.get(name) for name in names}
 
 

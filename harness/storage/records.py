@@ -1,26 +1,42 @@
 """The source of truth: one self-checksummed file per trial, and one for the suite that they belong to."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DamageError, NewerSchemaError
+from harness.errors import MAX_ERROR_LINE, DamageError, NewerSchemaError, SuiteError
 from harness.io import create_atomically, dump_checked_json, load_checked_json, write_atomically
 from harness.spec.manifest import Manifest, from_json, to_json
+from harness.spec.trial import Trial, Value
+from harness.typed import fits, shown, type_hints
 
 SCHEMA = 1
 NO_RESULT = ("oom", "crashed", "timeout", "skipped")  # outcomes of a trial that ended without a result
 TRAINED = "trained"
 CHECKPOINT_KINDS = ("last", "best")  # of a trial's weights: after its last step, and where it validated best
-FACT_TYPES: dict[
-    str, type
-] = {  # facts that tables and verdicts are made from -> their type; a whole number may be missing
-    **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int),
-    **dict.fromkeys(("train_examples", "test_examples"), int),
+FACTS: dict[str, Any] = {  # what tables and verdicts are made from -> its type
+    **dict.fromkeys(("steps", "steps_per_epoch", "fail_step", "norm_batch", "classes", "parameters"), int | None),
+    **dict.fromkeys(("train_examples", "test_examples"), int | None),
     "guess_loss": float,
+    "sync_bn_impl": str,
 }
+TELEMETRY: dict[str, Any] = {  # columns of telemetry.csv -> their types
+    "key": str,
+    **dict.fromkeys(("seconds_train", "seconds_eval", "seconds_checkpoint", "step_ms"), float | None),
+    **dict.fromkeys(("samples_per_second", "peak_memory_mb"), float | None),
+    **dict.fromkeys(("cohort_size", "attempts", "resumes"), int | None),
+    **dict.fromkeys(("started", "finished", "host", "device_name"), str | None),
+    "threads": int | None,
+    **dict.fromkeys(("torch", "python", "machine", "cpu", "backend", "commit"), str | None),
+    "dirty": bool | None,
+    "code_hash": str | None,
+}
+FOREIGN = "environment_changes"  # column of telemetry.csv where a trial was trained on another kind of machine
+TELEMETRY_TYPES = {**TELEMETRY, FOREIGN: str | None}
+POSITIVE = ("steps", "steps_per_epoch", "classes", "train_examples", "test_examples")
+STEPS, VALUES = Sequence[int], Sequence[float | None]  # of a curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +44,16 @@ class Record:
     """What is known of one trial: what it was, how it ended, and what was measured."""
 
     key: str
-    trial: Mapping[str, Any]  # the fields that differ from their default
+    trial: Mapping[str, Value]  # the fields that differ from their default
     outcome: str  # trained, or one of NO_RESULT
     facts: Mapping[str, Any] = field(default_factory=dict)  # steps, classes, fail_step, ...: no clock, no host
-    curves: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)  # "val.loss" -> step, value
+    curves: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)  # "val.loss" -> step, value
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""  # one line; the traceback stands under logs/
 
     def __post_init__(self) -> None:
         if self.outcome not in (TRAINED, *NO_RESULT):
-            raise DamageError(f"record {self.key}: unknown outcome {self.outcome!r}")
+            raise DamageError(f"record {shown(self.key)}: unknown outcome {shown(self.outcome)}")
 
 
 def failure(record: Record) -> str | None:
@@ -76,6 +92,10 @@ class ResultsDir:
         return self.root / "checkpoints"
 
     @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
     def claims(self) -> Path:
         return self.root / "claims"
 
@@ -91,7 +111,7 @@ class ResultsDir:
         return self.records / f"{key}.json"
 
     def model(self, key: str, which: str) -> Path:
-        return self.root / "models" / f"{key}.{which}"
+        return self.models / f"{key}.{which}"
 
     def plane(self, key: str) -> Path:
         return self.root / "data" / "planes" / f"{key}.npz"
@@ -124,10 +144,12 @@ def read_record(path: Path, key: str | None = None) -> Record:
     content = _require_current_schema(load_checked_json(path), path)
     names = {f.name for f in fields(Record)}
     if set(content) != names:
-        raise DamageError(f"{path} is no record: its members are {', '.join(sorted(content)) or 'none'}")
+        raise DamageError(
+            f"{path} is no record: its members are {', '.join(sorted(content)) or 'none'}"[:MAX_ERROR_LINE]
+        )
     record = Record(**content)
     if record.key != (path.stem if key is None else key):
-        raise DamageError(f"{path} is the record of another trial, {record.key!r}")
+        raise DamageError(f"{path} is the record of another trial, {shown(record.key)}")
     if fault := find_fault(record):
         raise DamageError(f"{path} is no record that training wrote: {fault}")
     return record
@@ -135,18 +157,39 @@ def read_record(path: Path, key: str | None = None) -> Record:
 
 def find_fault(record: Record) -> str | None:
     """What in a record is missing or of a wrong type: its checksum holds, but a stranger may have written it."""
-    parts = (record.trial, record.facts, record.curves, record.telemetry)
-    if not (isinstance(record.error, str) and all(isinstance(part, dict) for part in parts)):
-        return "a member of it has a wrong type"
-    for name, value in record.facts.items():
-        expected = FACT_TYPES.get(name, type(value))
-        if not (type(value) is expected or (value is None and expected is int)) or (
-            expected is int and not _is_column_value(value)
-        ):
-            return f"its fact {name!r} is {value!r:.50}"
+    for name, hint in type_hints(Record).items():
+        if not fits(getattr(record, name), hint):
+            return f"its {name} is {shown(getattr(record, name))}"
+    return (
+        _fault_of_trial(record)
+        or _fault_of_values("fact", record.facts, FACTS)
+        or _fault_of_values("telemetry", record.telemetry, TELEMETRY_TYPES)
+        or _fault_of_curves(record)
+    )
+
+
+def _fault_of_trial(record: Record) -> str | None:
+    try:
+        trial = Trial(**record.trial)  # type: ignore[arg-type]
+    except (SuiteError, TypeError) as error:
+        return f"its trial can't be: {error}"
+    is_named_so = trial.key == record.key and trial.content == record.trial
+    return None if is_named_so else "its settings are not those of its key"
+
+
+def _fault_of_values(kind: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> str | None:
+    """A value of a wrong type. One that this version doesn't know is of another, and is shown, no more."""
+    for name, value in values.items():
+        is_too_small = type(value) is int and value < (name in POSITIVE) and name in hints
+        if is_too_small or not fits(value, hints.get(name, Value)):
+            return f"its {kind} {shown(name)} is {shown(value)}"
+    return None
+
+
+def _fault_of_curves(record: Record) -> str | None:
     for name, curve in record.curves.items():
         if not (name.isprintable() and _is_curve(curve)):
-            return f"its curve {name!r:.50} is none"
+            return f"its curve {shown(name)} is none"
     if record.outcome == TRAINED:
         if "fail_step" not in record.facts or "train.loss" not in record.curves:
             return "it says nothing of its loss"
@@ -156,19 +199,15 @@ def find_fault(record: Record) -> str | None:
     return None
 
 
-def _is_curve(curve: Any) -> bool:
+def _is_curve(curve: Mapping[str, Sequence[Any]]) -> bool:
     """Whether a curve has steps and as many values, at least one of each."""
-    if not (isinstance(curve, dict) and curve.keys() == {"step", "value"}):
+    if curve.keys() != {"step", "value"}:
         return False
-    steps, values = curve["step"], curve["value"]
-    if not (isinstance(steps, list) and isinstance(values, list) and 0 < len(steps) == len(values)):
+    steps: Sequence[int] = curve["step"]
+    values = curve["value"]
+    if not (0 < len(steps) == len(values) and fits(steps, STEPS) and fits(values, VALUES)):
         return False
-    return all(type(step) is int and 0 <= step < 2**31 for step in steps) and all(map(_is_column_value, values))
-
-
-def _is_column_value(value: Any) -> bool:
-    """Whether a value is missing, or a number that a column of a table can hold."""
-    return value is None or type(value) is float or (type(value) is int and abs(value) < 2**63)
+    return min(steps) >= 0 and max(steps) < 2**31
 
 
 def read_records(results_dir: ResultsDir, keys: Iterable[str]) -> tuple[dict[str, Record], list[DamageError]]:
@@ -213,5 +252,7 @@ def _require_current_schema(content: dict[str, Any], path: Path) -> dict[str, An
             f"{path} has schema {schema}, this version reads {SCHEMA}; use the version that wrote it"
         )
     if schema != SCHEMA:
-        raise DamageError(f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it")
+        raise DamageError(
+            f"{path} has schema {shown(schema)}, this version reads {SCHEMA}; use the version that wrote it"
+        )
     return content

@@ -13,11 +13,22 @@ import pyarrow.parquet as pq
 
 from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, check_settings
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
 from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
-from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_records
+from harness.storage.records import (
+    FACTS,
+    FOREIGN,
+    TELEMETRY,
+    TELEMETRY_TYPES,
+    TRAINED,
+    Record,
+    ResultsDir,
+    failure,
+    read_manifest,
+    read_records,
+)
 
 OUTCOMES = {  # column of trials.csv after the axes -> its type
     "train_examples": "Int64",
@@ -36,12 +47,6 @@ OUTCOMES = {  # column of trials.csv after the axes -> its type
     "best_step": "Int64",
     "steps_to_target": "Int64",
 }
-TELEMETRY = (
-    *("key", "seconds_train", "seconds_eval", "seconds_checkpoint", "step_ms", "samples_per_second", "peak_memory_mb"),
-    *("cohort_size", "attempts", "resumes", "started", "finished", "host", "device_name", "threads", "torch", "python"),
-    *("machine", "cpu", "backend", "commit", "dirty", "code_hash"),
-)
-FOREIGN = "environment_changes"  # column of telemetry.csv where a trial was trained on another kind of machine
 CURVES = pa.schema(
     [
         ("key", pa.string()),
@@ -52,9 +57,12 @@ CURVES = pa.schema(
         ("value", pa.float64()),
     ]
 )
-TEXTS = frozenset(  # the columns of telemetry.csv that hold no numbers, whatever their cells look like
-    ("key", "started", "finished", "host", "device_name", "torch", "python", "machine", "cpu", "backend", "commit")
-) | {"code_hash", FOREIGN}
+FACT_COLUMNS = (
+    *OUTCOMES,
+    "steps",
+    "norm_batch",
+    "sync_bn_impl",
+)  # also of axes, where what was trained is known better
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
 MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
@@ -132,17 +140,14 @@ def read_results(folder: str | Path) -> Results:
     manifest = read_manifest(results_dir)
     if manifest is None:
         raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")
+    check_settings(manifest, results_dir.manifest)
     try:
         return Results(
             folder=results_dir.root,
             manifest=manifest,
             trials=read_trials(results_dir.root),
             curves=_read_curves(results_dir.root / "curves.parquet"),
-            telemetry=read_table(
-                results_dir.root / "telemetry.csv",
-                {n: "str" if n in TEXTS else None for n in (*TELEMETRY, FOREIGN)},
-                optional=[FOREIGN],
-            ),
+            telemetry=_read_telemetry(results_dir.root / "telemetry.csv"),
         )
     except FileNotFoundError as error:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
@@ -164,7 +169,8 @@ def _row(suite: str, key: str, trial: Trial, record: Record | None, target_accur
     row = {"suite": suite, "key": key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
     if record is None:
         return {**row, **dict.fromkeys(OUTCOMES), "status": "interrupted"}
-    outcomes = {**dict.fromkeys(OUTCOMES), **record.facts, **_final(record, target_accuracy)}
+    facts = {name: value for name, value in record.facts.items() if name in FACTS and name in FACT_COLUMNS}
+    outcomes = {**dict.fromkeys(OUTCOMES), **facts, **_final(record, target_accuracy)}
     return {**row, **outcomes, "status": status_of(record, outcomes, target_accuracy)}
 
 
@@ -241,6 +247,16 @@ def read_trials(folder: Path) -> pd.DataFrame:
             frame[column] = frame[column].fillna("")
         if kind == "object":
             frame[column] = frame[column].map(_number).astype("object")
+    return frame
+
+
+def _read_telemetry(path: Path) -> pd.DataFrame:
+    """The table of telemetry; its texts are text whatever they look like, and its numbers are numbers."""
+    dtypes = {name: "str" if hint in (str, str | None) else None for name, hint in TELEMETRY_TYPES.items()}
+    frame = read_table(path, dtypes, optional=[FOREIGN])
+    for name, hint in TELEMETRY.items():
+        if len(frame) and hint in (int | None, float | None) and not pd.api.types.is_numeric_dtype(frame[name]):
+            raise DamageError(f"{path} holds more than numbers in its column {name}")
     return frame
 
 

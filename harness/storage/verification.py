@@ -17,6 +17,7 @@ REMADE = {  # kind of file -> what becomes of it once it is set aside
     "table": "`report` writes it again",
     "snapshot": "`run` goes on from the one before it, or begins again",
     "model": "`run` trains it again",
+    "folder": "`run` makes it again, with all that was in it",
 }
 
 
@@ -34,6 +35,9 @@ def verify_results(results_dir: ResultsDir) -> Iterator[Verified]:
     """Every file of the folder that has a checksum, and what is wrong with it."""
     if results_dir.manifest.is_symlink() or results_dir.manifest.exists():
         yield _verified(results_dir.manifest, "suite.json", lambda path: read_manifest(results_dir))
+    for folder in (results_dir.records, results_dir.checkpoints, results_dir.models):
+        if (folder.is_symlink() or folder.exists()) and not folder.is_dir():
+            yield Verified(path=folder, kind="folder", fault="it is no folder")
     for path in sorted(results_dir.records.glob("*.json")):
         yield _verified(path, "record", read_record)
     for name, is_changed in find_changed_tables(results_dir, TABLES).items():
@@ -44,7 +48,7 @@ def verify_results(results_dir: ResultsDir) -> Iterator[Verified]:
         )
     for path in sorted(results_dir.checkpoints.glob("*.snapshot")):
         yield _verified(path, "snapshot", read_container)
-    for path in sorted((results_dir.root / "models").glob("[!.]*")):
+    for path in sorted(results_dir.models.glob("[!.]*")):
         yield _verified(path, "model", read_container)
 
 

@@ -7,7 +7,7 @@ counter in the header says which is older: the times of files say nothing where 
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from harness.errors import DamageError
-from harness.io import open_regular, remove_file, write_atomically
+from harness.io import open_regular, parse_object, remove_file, write_atomically
 from harness.storage.containers import MAGIC, MAX_CONTAINER_BYTES, read_container, seal
+from harness.typed import fits
 
 LENGTH_BYTES = 8  # of the header's length
 GENERATION = "generation"  # in the metadata of a snapshot: how many its cohort has written up to it
@@ -53,8 +54,10 @@ def load(path: Path) -> Snapshot:
     try:
         (length,) = struct.unpack("<Q", body[:LENGTH_BYTES])
         start = LENGTH_BYTES
-        header = json.loads(bytes(body[start : start + length]))
+        header = parse_object(bytes(body[start : start + length]))
         content = body[start + length :]
+        if not (fits(header["about"], Mapping[str, Any]) and fits(header["tensors"], Sequence[Mapping[str, Any]])):
+            raise ValueError("its header is none")
         if sum(_bytes(entry) for entry in header["tensors"]) > len(content):
             raise ValueError("its tensors overlap")
         return Snapshot(header["about"], {entry["name"]: _tensor(entry, content) for entry in header["tensors"]})
@@ -86,6 +89,9 @@ def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snap
             continue
         except DamageError as error:
             refused.append(str(error))
+            continue
+        if not fits(snapshot.metadata.get("step"), int):
+            refused.append(f"{path} does not say of which step it is")
             continue
         different = [name for name, value in metadata.items() if snapshot.metadata.get(name) != value]
         if different:

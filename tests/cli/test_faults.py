@@ -1,14 +1,18 @@
 """What nobody has foreseen: one line, exit code 70, and a log with the traceback; limits of the machine are named."""
 
 import errno
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+import harness
 from harness.cli import main
 from harness.cli.faults import report_fault
-from harness.execution.stop_flag import RunAborted
+from harness.errors import RunAborted
 
 
 class Mute(Exception):
@@ -65,3 +69,34 @@ def test_an_exit_that_argparse_asks_for_is_no_fault(capsys):
         main(["--help"])
     assert ended.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+LIMITED = [  # what stands before the command, options of Python, what the line says
+    ("ulimit -n 10", "", "too many files are open; raise the limit (ulimit -n)"),
+    ("ulimit -v 300000", "", "there is not enough memory (ulimit -v"),
+    ("true", "-S", "is not installed for"),
+]
+
+
+@pytest.mark.parametrize(("before", "option", "said"), LIMITED, ids=["files", "memory", "packages"])
+def test_a_machine_that_lacks_something_is_told_so_in_one_line(tmp_path, before, option, said):
+    (tmp_path / "s.py").write_text(
+        '"""Q?"""\nfrom harness import Suite\n'
+        'suite = Suite(dataset="circles", model="mlp-4", lr=0.1, batch_size=50, steps=2)\n',
+        "utf-8",
+    )
+    command = f'{before} && exec "$0" {option} -m harness run s --workers 1'
+    home = str(Path(harness.__file__).parents[1])
+    variables = {**os.environ, "PYTHONPATH": home, "OPENBLAS_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        ["bash", "-c", command, sys.executable],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 4, ran.stderr
+    assert ran.stderr.startswith("harness: ")
+    assert len(ran.stderr.splitlines()) == 1
+    assert said in ran.stderr

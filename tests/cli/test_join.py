@@ -44,7 +44,7 @@ def status(line, name="tiny"):
 
 @pytest.mark.parametrize(
     ("text", "workers", "kills"),
-    [(SMALL, 3, 1), pytest.param(MANY, 8, 3, marks=pytest.mark.slow)],
+    [(SMALL, 3, 1), pytest.param(MANY, 8, 3, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])],
     ids=["few", "eight"],
 )
 def test_workers_of_which_some_are_killed_record_every_trial_once_and_come_out_as_one_run(
@@ -66,11 +66,11 @@ def test_workers_of_which_some_are_killed_record_every_trial_once_and_come_out_a
             kill_all(process)
             time.sleep(draws.uniform(0, 2))
         stopped.send_signal(signal.SIGTERM)
-        out, err = stopped.communicate(timeout=280)
+        out, err = stopped.communicate(timeout=600)
         assert (stopped.returncode, err) in ((75, ""), (0, "")), err
         assert stopped.returncode == 0 or "--join" in out.partition("go on with: ")[2]
         for process in others:
-            out, err = process.communicate(timeout=280)
+            out, err = process.communicate(timeout=600)
             assert process.returncode == 0, err
     assert harness.tables() == alone.tables()
     assert {len(files) for files in written.values()} == {1}

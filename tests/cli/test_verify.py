@@ -79,3 +79,20 @@ def test_a_list_of_tables_by_a_stranger_names_no_file_outside(copy, tmp_path):
     cache.write_bytes(dump_checked_json({"of": "", "tables": {str(outside): "0"}, "outcomes": {}}))
     main(["verify", str(copy.results), "--repair"])
     assert outside.read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize("executor", ["local", "in-process"])
+def test_a_damaged_model_is_named_by_run_and_trained_again_to_the_same_bytes(saved, copy, executor):
+    path = sorted((copy.results / "tiny" / "models").glob("*.best"))[1]
+    whole, record = path.read_bytes(), copy.results / "tiny" / "records" / f"{path.stem}.json"
+    known = record.read_bytes()
+    assert copy("run", "tiny", "--progress", "none").err == ""
+    flip(path)
+    ran = copy("run", "tiny", "--progress", "none", "--executor", executor)
+    assert ran.code == 0, ran.err
+    assert f"{path.relative_to(copy.folder)} is damaged" in ran.err
+    assert ran.err.endswith("it is trained again\n")
+    assert path.read_bytes() == whole
+    assert record.read_bytes() == known
+    assert copy.tables() == saved.tables()
+    assert copy("run", "tiny", "--progress", "none").err == ""

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from harness.cli import main
@@ -126,7 +127,7 @@ def test_what_only_torch_knows_is_refused_before_anything_is_trained(command, ch
         (("run", "right", "--workers", "many"), 2, "got 'many'"),
         (("run", "right", "--device", "cudda"), 2, "unknown device 'cudda'"),
         (("run", "right", "--device", "cuda:77"), 4, "not on this machine"),
-        (("run", "right", "--executor", "slurm"), 2, "invalid choice"),
+        (("run", "right", "--executor", "slurm"), 2, "needs --workers N"),
         (("run", "right", "--executor", "kubernetes"), 2, "choose from 'local', 'in-process'"),
         (("run", "right", "--retry", "ok"), 2, "got 'ok'"),
         (("run", "right", "--time-budget", "soon"), 2, "got 'soon'"),
@@ -175,6 +176,12 @@ def test_a_misused_option_is_refused_in_one_line(command, words, code, word):
         (b"x = '\x00'", "wrong.py"),
         (b"", "declares no suite"),
         (b"raise SystemExit(7)", "SystemExit"),
+        (b"class Odd(BaseException): pass\nraise Odd('no error')", ":2: Odd: no error"),
+        (
+            b"class Mute(Exception):\n    def __str__(self): return 1 / 0\nraise Mute()",
+            ":3: Mute: (its text can't be made)",
+        ),
+        (b"class Mute:\n    def __repr__(self): return 1 / 0\n{}[Mute()]", ":3: KeyError: (its text can't be made)"),
     ],
     ids=str,
 )
@@ -193,16 +200,55 @@ def test_a_file_that_is_no_suite_is_refused_in_one_line(command, text, word):
             "dataset 'data' is not deterministic",
         ),
         ("def data(): sys.exit(3)", "dataset 'data' can't be loaded: SystemExit: 3"),
+        ("def data(): raise Odd('x')", "dataset 'data' can't be loaded: Odd: x"),
+        ("def data(): raise Mute", "dataset 'data' can't be loaded: Mute: (its text can't be made)"),
+        ("def net(inputs, classes): raise Odd('x')", "model 'net' with norm 'none' can't be trained: Odd: x"),
+        (
+            "def net(inputs, classes): raise Mute",
+            "model 'net' with norm 'none' can't be trained: Mute: (its text can't be made)",
+        ),
         ("def net(inputs, classes, norm): sys.exit(3)", "model 'net' with norm 'none' can't be trained: SystemExit: 3"),
     ],
 )
 def test_code_of_the_suites_own_that_fails_or_draws_without_a_seed_is_named(command, own, word):
     name = own[4:].partition("(")[0]
     settings = {"net": "dataset='circles', model=net", "data": "dataset=data, model='mlp-8'"}[name]
-    text = f"import numpy, sys, torch\nfrom harness import Suite\n{own}\n"
+    errors = "class Odd(BaseException): pass\nclass Mute(Exception):\n    def __str__(self): return 1 / 0\n"
+    text = f"import numpy, sys, torch\nfrom harness import Suite\n{errors}{own}\n"
     text += f"suite = Suite({settings}, lr=0.1, batch_size=10, steps=1)\n"
     (command.folder / "wrong.py").write_text(text, "utf-8")
     assert_refused(command("run", "wrong", "--executor", "in-process"), 2, word)
+
+
+@pytest.mark.parametrize("executor", ["local", "in-process"])
+@pytest.mark.parametrize("error", ["Odd('x')", "Mute()", "Late()"])
+def test_a_model_that_raises_what_can_not_be_told_is_a_crashed_trial(command, error, executor):
+    text = f'''"""Q?"""
+import torch
+from harness import Suite
+
+class Odd(BaseException): pass
+class Mute(Exception):
+    def __str__(self): return 1 / 0
+class Late(RuntimeError):
+    def __str__(self): raise Odd("x")
+
+def net(inputs, classes):
+    class Net(torch.nn.Linear):
+        def forward(self, x):
+            if len(x) == 20 and torch.is_grad_enabled():
+                raise {error}
+            return super().forward(x)
+    return Net(*inputs, classes)
+
+suite = Suite(dataset="circles", model=[net, "mlp-4"], lr=0.1, batch_size=20, steps=2)
+'''
+    (command.folder / "odd.py").write_text(text, "utf-8")
+    code, err = command("run", "odd", "--progress", "none", "--executor", executor, "--workers", "1")
+    assert code == 1, err
+    assert f"crashed: {error.partition('(')[0]}: " in err
+    assert "Traceback" not in err
+    assert list(pd.read_csv("results/odd/trials.csv").sort_values("model")["status"] == "crashed") == [False, True]
 
 
 def test_a_suite_whose_name_no_table_could_hold_is_refused_in_one_line(command):

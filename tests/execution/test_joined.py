@@ -1,5 +1,6 @@
 """Runs that share a folder: together they train everything once, and what one leaves behind another takes over."""
 
+import os
 import random
 import threading
 import time
@@ -12,16 +13,19 @@ import pytest
 from harness.errors import BusyError, MachineError
 from harness.execution.executors.base import Event, available
 from harness.execution.messages import CohortEstimate, PreflightResult
+from harness.execution.run_folder import save_manifest
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import RunResult, load_and_check, run_suite
 from harness.execution.stop_flag import StopFlag
-from harness.spec.cohorts import shape
-from harness.storage.claims import claimed_names
+from harness.spec.cohorts import cohort_id, shape
+from harness.storage.claims import Claims, claimed_names
 from harness.storage.lock import lock_results
 from harness.storage.owners import this_process
 from harness.storage.records import ResultsDir, read_manifest, write_record
 from harness.storage.running import find_runs, sign_of_life
 from harness.storage.tables import read_results
+from tests.support.manifests import a_manifest
+from tests.support.processes import wait_for
 from tests.support.records import a_record
 
 SUITE = '''"""Do many hands make light work?"""
@@ -92,6 +96,13 @@ def run(tmp_path):
     run.place = ResultsDir(tmp_path / "results" / "tiny")
     run.folder = tmp_path
     return run
+
+
+def silence(folder):
+    """Let the last sign of life of all claims lie an hour back."""
+    for path in folder.glob("*.json"):
+        then = path.stat().st_mtime - 3600
+        os.utime(path, (then, then))
 
 
 def tables(run, results="results"):
@@ -168,6 +179,15 @@ def test_the_first_cuts_the_cohorts_for_all(run):
     assert len(sizes) == 1
     run(Hands(max_size=7))
     assert {len(cohort) for cohort in read_manifest(run.place).cohorts} == sizes
+
+
+def test_the_first_suite_json_stands_where_two_believe_to_be_first(run):
+    first, second = replace(a_manifest(), question="first?"), replace(a_manifest(), question="second?")
+    owner = this_process(is_joined=True)
+    assert save_manifest(run.place, None, first, owner)
+    assert not save_manifest(run.place, None, second, owner)
+    assert read_manifest(run.place) == first
+    assert [path.name for path in run.place.root.iterdir()] == ["suite.json"]
 
 
 def test_another_kind_of_machine_is_refused_unless_it_may_be_any_and_then_every_trial_says_so(run):
@@ -296,6 +316,29 @@ def test_a_run_that_is_stopped_leaves_no_claim_and_the_others_finish(run):
     hands = Hands()
     run(hands)
     assert len(hands.trained) == TRIALS
+
+
+@pytest.mark.parametrize("is_silent_at_first", [True, False], ids=["silent", "falls silent"])
+def test_what_a_worker_on_another_host_holds_is_taken_over_when_it_is_silent_for_long(run, is_silent_at_first):
+    plan = Hands()
+    run(plan, only={"norm": frozenset({"none"})})
+    left = [keys for keys in read_manifest(run.place).cohorts if not {*keys} <= {*plan.trained}]
+    lost = Claims(run.place.claims, replace(this_process(is_joined=True), host="elsewhere", kernel="another"))
+    for keys in left[:2]:
+        assert lost.take(cohort_id(keys))
+    if is_silent_at_first:
+        silence(run.place.claims)
+    hands = Hands()
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(run, hands)
+        if not is_silent_at_first:
+            wait_for(lambda: len(hands.trained) == sum(map(len, left[2:])))
+            assert not ended.done()
+            silence(run.place.claims)
+        events = ended.result(60)
+    assert "interrupted" not in set(events[-1].trials["status"])
+    waits = [event.note for event in events if isinstance(event, Event) and "others train the last 2" in event.note]
+    assert is_silent_at_first or ("elsewhere" in waits[0] and len(waits) == 1)
 
 
 def test_what_a_run_is_at_is_seen_while_it_lasts_with_how_far_it_is(run, monkeypatch):

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from harness.errors import BusyError, MachineError
+from harness.errors import BusyError, MachineError, RunAborted
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import load_and_check, run_suite
-from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, RunAborted, StopFlag
+from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag
 from harness.storage.lock import lock_results
 from harness.storage.records import ResultsDir
 from tests.execution.test_joined import SUITE, TRIALS, Hands, quick

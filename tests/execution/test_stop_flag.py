@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.execution.stop_flag import RunAborted, StopFlag, stopping
+from harness.errors import RunAborted
+from harness.execution.stop_flag import StopFlag, stopping
 
 HEAVY = '''
 import os, signal

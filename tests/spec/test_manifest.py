@@ -13,6 +13,7 @@ from harness.spec.claim import Claim
 from harness.spec.loader import load_suite
 from harness.spec.manifest import (
     Manifest,
+    check_settings,
     describe,
     differing_members,
     from_json,
@@ -123,7 +124,8 @@ def test_what_older_versions_did_not_write_may_be_missing():
 
 
 WRONG = {  # member -> values that it can't have
-    **{name: [None, 1, ["a"]] for name in ("name", "question", "path", "compare", "harness", "device")},
+    **{name: [None, 1, ["a"]] for name in ("name", "question", "path", "compare", "harness")},
+    "device": [1, ["a"]],
     "target_accuracy": ["0.9", True, [0.9]],
     "axes": [None, [], {"lr": 0.1}, {"lr": []}, {"lr": [[0.1]]}, {"lr": [{}]}, {"lr": "ab"}],
     "following": [None, ["lr"], {"lr": 1}, {"lr": None}],
@@ -193,6 +195,22 @@ def test_an_unknown_member_is_refused():
     refused({**content, "nmae": "a"}, "'nmae' is unknown")
     content["claims"][0]["margni"] = 1
     refused(content, "in claim 1, 'margni' is unknown")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"compare": "nrm"}, "it compares 'nrm', which is none of its axes or settings"),
+        ({"axes": {"lrr": [0.1]}}, "unknown field 'lrr'"),
+        ({"axes": {"lr": [0.1, "0.2"]}}, "lr must be float, got '0.2'"),
+        ({"settings": {"norm": "none", "accumulate": 1}}, "unknown field 'accumulate'"),
+        ({"settings": {"norm": 3}}, "norm must be str, got 3"),
+    ],
+)
+def test_a_manifest_by_which_no_table_can_be_read_is_refused(changes, said):
+    check_settings(a_manifest(), PATH)
+    with pytest.raises(DamageError, match=f"^results/suite.json is no manifest of this version: {said}"):
+        check_settings(a_manifest(**changes), PATH)
 
 
 @given(st.lists(trials(), min_size=1, max_size=5, unique=True))

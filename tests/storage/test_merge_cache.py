@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+from harness.errors import DamageError
 from harness.fault_injection import flip_bit
+from harness.io import dump_checked_json, load_checked_json
 from harness.storage import tables
 from harness.storage.merge_cache import FILE_NAME
 from harness.storage.records import write_record
@@ -32,6 +34,23 @@ def reads(place, monkeypatch, target=0.5, trials=TRIALS):
     monkeypatch.setattr(tables, "read_records", lambda *words: (read.append(1), right(*words))[1])
     assert write_tables(place, trials, target) == []
     return bool(read)
+
+
+STRANGE = [
+    {"outcomes": []},
+    {"outcomes": {KEYS[0]: []}},
+    {"outcomes": {KEYS[0]: "ok"}},
+    {"outcomes": None},
+    {"tables": 3},
+    {"of": ["x"]},
+    {"more": 1},
+]
+
+
+def strange_note(place, change):
+    """Change what is noted of the merge, as a stranger may, with a checksum that holds."""
+    path = place.root / FILE_NAME
+    path.write_bytes(dump_checked_json({**load_checked_json(path), **change}))
 
 
 def test_nothing_new_is_not_read_again(place, monkeypatch):
@@ -62,7 +81,7 @@ def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
 def test_a_digit_that_changes_under_the_same_file_is_seen_and_mended(place, monkeypatch):
     table = place.root / "trials.csv"
     whole = table.read_bytes()
-    monkeypatch.setattr("harness.storage.merge_cache._stat_identity", lambda info: [info.st_size])
+    monkeypatch.setattr("harness.storage.merge_cache.stat_identity", lambda info: [info.st_size])
     (place.root / FILE_NAME).unlink()
     assert write_tables(place, TRIALS, 0.5) == []
     changed = whole.replace(b"0.1", b"0.2", 1)
@@ -84,8 +103,9 @@ def test_a_digit_that_changes_under_the_same_file_is_seen_and_mended(place, monk
         lambda place: (place.root / FILE_NAME).unlink(),
         lambda place: (place.root / FILE_NAME).write_bytes((place.root / FILE_NAME).read_bytes()[:-9]),
         lambda place: (place.root / FILE_NAME).write_bytes(b"[" * 9999),
+        *(lambda place, change=change: strange_note(place, change) for change in STRANGE),
     ],
-    ids=range(8),
+    ids=range(8 + len(STRANGE)),
 )
 def test_whatever_has_changed_is_seen(place, monkeypatch, change):
     change(place)
@@ -123,3 +143,15 @@ def test_tables_that_an_older_version_wrote_with_other_columns_are_written_again
         assert "gone" in (place.root / "trials.csv").read_text().partition("\n")[0]
     assert write_tables(place, TRIALS, 0.5) == []
     assert "gone" not in tables.read_trials(place.root).columns
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: path.write_text("no folder"), os.mkfifo, lambda path: path.symlink_to(path)],
+    ids=["file", "pipe", "loop"],
+)
+def test_what_is_no_folder_of_records_is_named(tmp_path, make):
+    place = a_place(tmp_path)
+    make(place.records)
+    with pytest.raises(DamageError, match=r"records: .*; move it away"):
+        write_tables(place, TRIALS, 0.5)

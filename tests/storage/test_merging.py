@@ -175,7 +175,8 @@ def test_what_a_trial_has_besides_its_record_comes_along_and_snapshots_stay(tmp_
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_of_equal_results_the_one_that_was_finished_first_is_kept(tmp_path, turned):
-    records = [a_record(telemetry={"finished": time, "host": time}) for time in ("2026-02", "2026-01", "2026-03")]
+    times = {"2026-02": "b", "2026-01": "c", "2026-03": "a"}
+    records = [a_record(telemetry={"host": host, "finished": time}) for time, host in times.items()]
     records = [replace(record, key=KEY, trial=TRIAL.content) for record in records]
     places = [machine(tmp_path / f"m{i}", record) for i, record in enumerate(records)]
     (trial, *_) = merge(tmp_path / "out", *places[:: -1 if turned else 1]).trials
@@ -192,6 +193,18 @@ def test_a_result_wins_over_a_failure_wherever_it_is(tmp_path, outcome):
     here = machine(tmp_path / "here", failed(TRIAL, outcome))
     assert merge(tmp_path / "here", places[1]).trials[0].is_new
     assert read_record(here.record(KEY)) == a_record(TRIAL)
+
+
+def test_files_that_the_target_has_already_stay_as_they_are(tmp_path):
+    places = [machine(tmp_path / name, a_record(TRIAL)) for name in ("out", "a")]
+    for place, body in zip(places, (b"mine", b"theirs"), strict=True):
+        write(place.root / "models" / f"{KEY}.last", seal([body]))
+        write(place.logs / f"{KEY}.1.log", body)
+        write(place.root / "data" / "digits.npz", body)
+    assert not merge(tmp_path / "out", places[1]).is_incomplete
+    assert (tmp_path / "out/suite/models" / f"{KEY}.last").read_bytes() == seal([b"mine"])
+    assert (tmp_path / "out/suite/logs" / f"{KEY}.1.log").read_bytes() == b"mine"
+    assert (tmp_path / "out/suite/data/digits.npz").read_bytes() == b"mine"
 
 
 def test_a_failure_that_stands_is_not_replaced_by_another(tmp_path):
@@ -351,8 +364,8 @@ def test_files_that_are_links_or_pipes_or_huge_are_named_and_left_out(tmp_path):
 def test_names_of_a_stranger_never_become_paths(tmp_path):
     trial = replace(TRIAL, dataset="../../../evil")
     place = machine(tmp_path / "a", a_record(trial), manifest=manifest_of([trial]))
-    write(place.logs / f"{KEY}.1.log.exe", b"")
-    write(place.root / "conflicts" / f"{KEY}.json", b"")
+    write(place.logs / f"{trial.key}.1.log.exe", b"")
+    write(place.root / "conflicts" / f"{trial.key}.json", b"")
     write(place.root / "data" / "evil.npz", b"data")
     assert not merge(tmp_path / "out", place).is_incomplete
     assert {path.name for path in (tmp_path / "out").rglob("*.npz")} == {"evil.npz"}

@@ -174,7 +174,7 @@ def test_a_record_with_a_member_too_many_is_refused(place):
 
 
 def test_an_unknown_outcome_is_refused_where_a_record_is_made():
-    with pytest.raises(DamageError, match=f"record {KEY}: unknown outcome 'done'"):
+    with pytest.raises(DamageError, match=f"record '{KEY}': unknown outcome 'done'"):
         a_record(outcome="done")
 
 
@@ -190,7 +190,20 @@ LOSS = {"step": [0, 5], "value": [2.5, 0.5]}
         *({"error": error} for error in (None, 3, ["text"])),
         *({"facts": {"fail_step": step}} for step in ("5", 1.5, True, [5], 2**63, -(2**63))),
         *({"facts": {"fail_step": None, "norm_batch": value}} for value in ("7", 7.5, [7], {}, True)),
-        *({"facts": {"fail_step": None, "guess_loss": value}} for value in (None, "low", 2)),
+        *({"facts": {"fail_step": None, "guess_loss": value}} for value in (None, "low", True)),
+        *({"facts": {"fail_step": None, name: 0}} for name in ("classes", "steps", "steps_per_epoch", "test_examples")),
+        {"facts": {"fail_step": -1}},
+        {"facts": {"fail_step": None, "sync_bn_impl": 1}},
+        {"facts": {"fail_step": None, "unknown": [1]}},
+        *({"telemetry": {"seconds_train": value}} for value in ("=cmd", True, [1.0], {})),
+        *({"telemetry": {"host": value}} for value in (1, ["a"], {"a": 1})),
+        *({"telemetry": {"threads": value}} for value in (10**400, 1.5, "1", -1)),
+        {"telemetry": {"unknown": {}}},
+        {"trial": {}},
+        {"trial": {**a_trial().content, "lr": "0.1"}},
+        {"trial": {**a_trial().content, "lr": -1.0}},
+        {"trial": {**a_trial().content, "more": 1}},
+        {"trial": a_trial(seed=1).content},
         {"facts": {}},
         {"facts": {"steps": 5}},
         {"curves": {}},
@@ -221,7 +234,7 @@ def test_a_member_of_a_wrong_type_is_damage_though_the_checksum_holds(place, wro
 
 def test_read_records_returns_what_is_there_and_what_is_wrong(place):
     whole, damaged, missing = (a_trial(seed=seed).key for seed in (1, 2, 3))
-    write_record(place, a_record(key=whole))
+    write_record(place, a_record(key=whole, trial=a_trial(seed=1).content))
     stored(place, {}, damaged)
     records, errors = read_records(place, [missing, damaged, whole])
     assert list(records) == [whole]

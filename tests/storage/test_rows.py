@@ -97,3 +97,15 @@ def test_outcomes_are_the_ends_of_the_curves_and_the_facts(place):
         "classes": 3,
         "parameters": 99,
     }
+
+
+def test_facts_are_in_their_own_columns_and_in_no_other(tmp_path):
+    trial = a_trial(norm="batch")
+    own = {"fail_step": None, "classes": 3, "norm_batch": 7, "steps": 5}
+    others = {"lr": 9.0, "key": "0" * 16, "suite": "x", "status": "nonfinite", "test_accuracy": 1.0, "best_step": 1}
+    rows = []
+    for name, facts in (("a", own), ("b", own | others)):
+        place = a_place(tmp_path / name)
+        rows.append(merged(place, [a_record(trial, facts=facts)], [trial]).trials.iloc[0])
+    assert rows[0].equals(rows[1])
+    assert (rows[1]["suite"], rows[1]["key"], rows[1]["norm_batch"]) == ("suite", trial.key, 7)

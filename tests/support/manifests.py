@@ -25,7 +25,7 @@ def a_manifest(**changes: Any) -> Manifest:
         "compare": "norm",
         "target_accuracy": None,
         "axes": {},
-        "settings": {},
+        "settings": {"norm": "none"},
         "claims": [],
         "trials": 0,
         "harness": "0.2.0",

@@ -14,7 +14,8 @@ from harness._version import __version__
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
-from harness.storage.tables import CURVES, OUTCOMES, TELEMETRY, Results
+from harness.storage.records import TELEMETRY
+from harness.storage.tables import CURVES, OUTCOMES, Results
 from tests.support.manifests import declared
 
 HIGHEST_LR = {"batch": 2.0, "none": 0.25, "layer": 0.8}  # what an arm still trains at, in this world

@@ -1,7 +1,6 @@
 """`compare`: what changed beyond noise between two results of the same suites."""
 
 import argparse
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 from harness.analysis.diff import ResultsDiff, diff
 from harness.cli.diff_text import diff_lines
 from harness.cli.fail_if import close_gate, parse_fail_if
+from harness.cli.streams import print_json
 from harness.errors import UsageError
 from harness.storage.tables import read_results
+from harness.text import printable
 
 COMPARE_CONDITIONS = ("changed", "verdicts", "bits", "untested")
 
@@ -25,10 +26,10 @@ def compare(options: argparse.Namespace) -> int:
         names = ", ".join(unmatched)
         raise UsageError(f"{names}: no trial has the same settings in both; compare results of one suite")
     if options.json:
-        print(json.dumps([_diff_as_json(difference) for difference in differences], allow_nan=False))
+        print_json([_diff_as_json(difference) for difference in differences])
     else:
         for difference in differences:
-            print("\n".join(diff_lines(difference)))
+            print("\n".join(map(printable, diff_lines(difference))))
     cases, unjudged = (
         {name: "; ".join(filter(None, (found[name] for found in of_suites))) for name in COMPARE_CONDITIONS}
         for of_suites in ([d.conditions for d in differences], [d.unjudged for d in differences])

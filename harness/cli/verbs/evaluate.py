@@ -17,6 +17,7 @@ from harness.export.evaluate import as_taken, labelled, loss_and_accuracy, score
 from harness.export.load import load_with_facts
 from harness.export.model_card import trial_of
 from harness.spec.suite import Functions
+from harness.text import printable
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def evaluate(options: argparse.Namespace) -> int:
         table.add_row(name, f"{accuracy:.4f}", f"{loss:.4f}", n_changed)
     Console().print(table)
     for line in impossible:
-        print(line)
+        print(printable(line))
     if len(names) == 1:
         without = "no layer of this model normalises over a batch"
         print(f"{without}: its predictions do not depend on the other examples in the batch")

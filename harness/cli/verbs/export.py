@@ -7,7 +7,7 @@ from harness.cli.find_record import find_record
 from harness.cli.hints import command
 from harness.cli.options import Given
 from harness.cli.suite_functions import suite_functions
-from harness.errors import DamageError, HarnessError, ModelError, UsageError
+from harness.errors import NO_ERRORS, DamageError, HarnessError, ModelError, UsageError, error_line
 from harness.export import formats
 from harness.export.model_card import check
 from harness.io import write_atomically
@@ -37,9 +37,10 @@ def export(options: argparse.Namespace) -> int:
         data = formats.export_as(model, options.format, suite_functions(options))
     except HarnessError as error:
         raise type(error)(f"{path}: {error}") from error
-    except Exception as error:
-        line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ModelError(f"{path} cannot be exported as {options.format}: {line}") from error
+    except NO_ERRORS:
+        raise
+    except BaseException as error:  # the code of a suite may raise anything
+        raise ModelError(f"{path} cannot be exported as {options.format}: {error_line(error)[:200]}") from error
     write_atomically(options.output, data)
     metadata, reader = model.metadata, READERS[options.format].format(str(options.output))
     accuracy = "none" if metadata["accuracy"] is None else f"{metadata['accuracy']:.4f}"

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from harness.analysis.validation import check_claims
 from harness.cli.merge_text import recheck_lines, summary_lines
 from harness.cli.progress import show_progress
-from harness.cli.streams import printable
 from harness.errors import MachineError, UsageError
 from harness.execution.executors import open_executor
 from harness.execution.run_plan import RunOptions
@@ -26,6 +25,7 @@ from harness.storage.lock import lock_results
 from harness.storage.merging import merge_results
 from harness.storage.rechecking import compare_again, is_foreign_suite, sample
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.text import printable
 
 
 def merge(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from harness.spec.cohorts import longest_first, shape
 from harness.spec.manifest import Manifest, describe
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
+from harness.text import printable
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -42,7 +43,7 @@ def plan(options: argparse.Namespace) -> int:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
     for note in selection_notes(run_plan, run_options):
-        print(note)
+        print(printable(note))
     _print_work(run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, given=options.given))
     return 0
 
@@ -57,7 +58,7 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run
     cohorts = f"{formatting.count(len(sizes), 'cohort')} of {size_range}"
     print(f"{run_plan.results} trials have a result; {sum(sizes)} would train, in {cohorts}")
     for note in dict.fromkeys(estimate.note for estimate in preflight.estimates.values() if estimate.note):
-        print(note)
+        print(printable(note))
     time = duration(_estimated_seconds(run_plan, preflight, workers))
     hands = formatting.count(min(workers, len(sizes)), "worker")
     print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {run_command}")

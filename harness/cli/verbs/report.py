@@ -14,6 +14,7 @@ from harness.cli.refresh_tables import refresh
 from harness.reporting.update import update_overview, update_report
 from harness.spec.loader import load_suites
 from harness.storage.tables import Results, read_results
+from harness.text import printable
 
 # Of --fail-if: verdicts, trials that failed to train, trials without a result.
 REPORT_CONDITIONS = (*VERDICTS, "failed", "unfinished")
@@ -30,14 +31,14 @@ def report(options: argparse.Namespace) -> int:
         results_dir, manifest, table = refresh(suite, options.results, options.given)
         page = update_report(results_dir, manifest)
         n_ended = len(table) - int((table["status"] == "interrupted").sum())
-        print(f"{suite.name}: {n_ended} of {len(table)} trials have ended; the report is {page}")
+        print(f"{suite.name}: {n_ended} of {len(table)} trials have ended; the report is {printable(str(page))}")
         if asked:
-            for condition, found in _conditions(replace(read_results(results_dir.root), manifest=manifest)).items():
-                met[condition] += found
+            for condition, lines in _conditions(replace(read_results(results_dir.root), manifest=manifest)).items():
+                met[condition] += lines
     if len(suites) > 1:
         print(f"the overview is {update_overview(options.results, [suite.name for suite in suites])}")
-    cases = {name: "; ".join(of_suites) for name, of_suites in met.items()}
-    close_gate(asked, cases, dict.fromkeys(DECIDED, cases["descriptive"]))
+    met_by = {name: "; ".join(of_suites) for name, of_suites in met.items()}
+    close_gate(asked, met_by, dict.fromkeys(DECIDED, met_by["descriptive"]))
     return 0
 
 

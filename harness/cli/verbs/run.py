@@ -5,19 +5,24 @@ import sys
 from contextlib import closing
 
 from harness.cli.hints import command
+from harness.cli.option_values import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
-from harness.cli.summary import print_summary
+from harness.cli.summary import print_queued, print_summary
 from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import load_and_check, run_suite
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stopping
+from harness.execution.submission import open_submitter
+from harness.execution.submission.queueing import queue_workers
 from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
 from harness.spec.selection import parse_only
+from harness.text import printable
 
+PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
 STOPPED = (TEMPORARY, INTERRUPTED)
 WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
 
@@ -32,6 +37,10 @@ def run(options: argparse.Namespace) -> int:
         return 0
     suites = load_and_check(options.suites)
     run_options = _run_options(options)
+    if options.executor in SUBMITTER_NAMES:
+        submitter = open_submitter(options.executor, options.executor_options, options.scheduler)
+        arguments = [word for flag in PASSED_ON for word in options.given.get(flag, [])]
+        return print_queued(queue_workers(suites, submitter, run_options, options.only, arguments), options.given)
     codes: dict[str, int] = {}
     with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
         for suite in suites:
@@ -79,5 +88,5 @@ def _run_one_of_many(
     try:
         return _run(suite, run_options, executor, stop, options)
     except (MachineError, DamageError, EmptySelection) as error:
-        print(f"{suite.name}: {error}", file=sys.stderr)
+        print(printable(f"{suite.name}: {error}"), file=sys.stderr)
         return error.exit_code

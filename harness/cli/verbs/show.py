@@ -11,6 +11,7 @@ from harness.cli.trial_tables import curves_table, pairs_table, probes_table
 from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_record
+from harness.text import printable
 
 
 def show(options: argparse.Namespace) -> int:
@@ -20,7 +21,7 @@ def show(options: argparse.Namespace) -> int:
     outcome = failure(record) if record.outcome == TRAINED else None
     print(f"trial {record.key} of {results_dir.root.name}: {outcome or record.outcome}")
     if record.error:
-        print(f"error: {record.error}")
+        print(printable(f"error: {record.error}"))
     for log in sorted(results_dir.logs.glob(f"{record.key}.*.log")):
         print(f"log: {log}")
     manifest = read_manifest(results_dir)

@@ -1,7 +1,6 @@
 """`status`: counts by status, who works on what, what failed and how to retry it."""
 
 import argparse
-import json
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +14,12 @@ from harness.cli.console import Console
 from harness.cli.hints import command
 from harness.cli.options import Given
 from harness.cli.refresh_tables import look
-from harness.cli.streams import printable, stdout_to_stderr
+from harness.cli.streams import print_json, stdout_to_stderr
 from harness.spec.loader import load_suite
 from harness.spec.selection import parse_only, select
 from harness.storage.records import NO_RESULT
 from harness.storage.running import UNFINISHED, WorkingRun
+from harness.text import printable
 
 ORDER = (*FINISHED, *NO_RESULT, *UNFINISHED)
 
@@ -37,7 +37,7 @@ def status(options: argparse.Namespace) -> int:
     n_finished = int(rows["status"].isin(FINISHED).sum())
     without = rows[rows["status"].isin(NO_RESULT)]
     if options.json:
-        print(json.dumps({**_counts_as_json(suite.name, rows, counts, n_finished), "runs": list(map(asdict, runs))}))
+        print_json({**_counts_as_json(suite.name, rows, counts, n_finished), "runs": list(map(asdict, runs))})
         return 0
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):

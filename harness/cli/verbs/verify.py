@@ -2,12 +2,12 @@
 
 import argparse
 
-from harness.cli.streams import printable
 from harness.errors import DamageError
 from harness.storage.folders import results_folders
 from harness.storage.lock import lock_results
 from harness.storage.records import ResultsDir
 from harness.storage.verification import REMADE, Verified, set_aside, verify_results
+from harness.text import printable
 
 
 def verify(options: argparse.Namespace) -> int:

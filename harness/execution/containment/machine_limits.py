@@ -2,7 +2,13 @@
 
 import errno
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from harness.errors import MachineError, error_line
+
+GONE = "it was there before: was something removed, or another put in its place, while it was in use?"
 LIMITS = {  # errno -> what this machine lacks, and what to do
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine",
@@ -14,6 +20,7 @@ LIMITS = {  # errno -> what this machine lacks, and what to do
     errno.EACCES: "a file may not be read or written",
     errno.EIO: "a disk can't be read or written",
     errno.ESTALE: "a network file system has lost a file",
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP), GONE),
 }
 BLAMELESS = {errno.EAGAIN, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ESTALE}  # that no model causes
 
@@ -40,5 +47,22 @@ def machine_limit(error: BaseException, text: str) -> str | None:
 
 def is_blameless(error: BaseException) -> bool:
     """Whether a trial that raised this error is not to blame: the same would meet any other."""
-    is_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    is_thread = isinstance(error, RuntimeError) and "can't start new thread" in error_line(error)
     return is_thread or (isinstance(error, OSError) and error.errno in BLAMELESS)
+
+
+@contextmanager
+def process_start_errors() -> Iterator[None]:
+    """Say as a MachineError why no process can be started: limits of processes, or no folder for its socket."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise MachineError("there is no temporary folder that can be written; set TMPDIR to one that can") from error
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        # The server that forks workers ends where it can't, and all that is seen of it is the end of a pipe.
+        is_limit = isinstance(error, EOFError) or error.errno == errno.EAGAIN
+        remedy = "raise the limit of processes (ulimit -u, --pids-limit of a container)"
+        reason = remedy if is_limit else machine_limit(error, str(error)) or str(error)
+        raise MachineError(f"can't start a worker process: {reason}") from error

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 
 import threadpoolctl
 
+from harness.errors import RunAborted
 from harness.execution.executors.base import Event, skip
 from harness.execution.executors.retries import follow_up
 from harness.execution.executors.scheduler import result_of
 from harness.execution.messages import Answer, Job, PreflightRequest, PreflightResult, Progress, TrainRequest
 from harness.execution.pool import WORKER_ENV
-from harness.execution.stop_flag import INTERRUPTED, RunAborted
+from harness.execution.stop_flag import INTERRUPTED
+from harness.text import unescaped_output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,19 @@ class InProcessExecutor:
         from harness.execution.worker import do_job, free_memory
 
         torch.set_num_threads(1)
+        messages = do_job(job, self.stop, passing=(bdb.BdbQuit,))
         try:
-            yield from do_job(job, self.stop, passing=(bdb.BdbQuit,))
+            while (message := _next(messages)) is not None:
+                yield message
         except bdb.BdbQuit as quit_debugger:
             raise RunAborted("the debugger was quit; the same command goes on", INTERRUPTED) from quit_debugger
         free_memory()
+
+
+def _next(messages: Iterator[Progress | Answer]) -> Progress | Answer | None:
+    """The next message, None after the last; on its way the model's code runs, and a debugger that stops in it."""
+    with unescaped_output():
+        return next(messages, None)
 
 
 @contextmanager

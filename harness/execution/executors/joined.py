@@ -13,7 +13,7 @@ from harness.execution.torchrun import torchrun_process
 from harness.io import remove_file
 from harness.spec.cohorts import Cohort
 from harness.spec.loader import SuiteFile
-from harness.storage.claims import Claims, claimed_names, find_claim
+from harness.storage.claims import Claims, claimed_names, find_claim, server_time
 from harness.storage.records import ResultsDir, read_records
 
 POLL_SECONDS = 0.2  # between two looks at whether to stop
@@ -81,6 +81,8 @@ class SharedWork:
         request = self.requests.pop(name)
         keys = [trial.key for trial in request.cohort.trials]
         whole = [trial.key for trial in self.cohorts[name].trials]
+        # A file server's client may not know what others have just written; making a file of its own tells it.
+        server_time(self.results_dir.records)
         records, _ = read_records(self.results_dir, whole)
         outcomes = {key: record.outcome for key, record in records.items()}
         ended = find_ended(self.suite, self.results_dir, outcomes, self.options)
@@ -149,4 +151,5 @@ def _who_has(work: SharedWork) -> str:
     claims = [find_claim(work.claims.folder, name) for name in work.requests]
     owners = sorted({str(claim.owner) for claim in claims if claim is not None and claim.owner is not None})
     who = f" ({owners[0]}{f' and {len(owners) - 1} more' if owners[1:] else ''})" if owners else ""
-    return f"others train the last {len(work.requests)} cohorts{who}; waiting, to take over what they leave behind"
+    rest = "the last cohort" if len(work.requests) == 1 else f"the last {len(work.requests)} cohorts"
+    return f"others train {rest}{who}; waiting, to take over what they leave behind"

@@ -9,6 +9,7 @@ from harness.execution.executors.base import Event
 from harness.execution.messages import Answer, Failed, Finished, Progress, Stopped, TrainRequest, UserErrorReply
 from harness.io import write_atomically
 from harness.storage.records import Record, ResultsDir, write_record
+from harness.text import LINES, printable
 
 MAX_ATTEMPTS = 3  # of a cohort whose worker dies, before it is bisected
 
@@ -79,7 +80,7 @@ def _write_log(request: TrainRequest, failure: Failed) -> Path:
     path = ResultsDir(request.root).logs / f"{name}.{request.attempt}.log"
     listing = "\n".join(f"{trial.key} {trial.content}" for trial in trials)
     text = f"{failure.outcome}: {failure.error}\nattempt {request.attempt}\n\n{failure.details}\n\nTrials:\n{listing}\n"
-    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+    write_atomically(path, printable(text, keep=LINES).encode())
     return path
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
+from harness.analysis.claim_checks import covered_values
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import restricted_times, survival
 from harness.reporting.figures.drawing import canvas, chance, chance_line, lines_per_trial, plain_numbers
@@ -73,7 +74,7 @@ def telling_lrs(data: ResultSlice, at_most: int = MAX_LR_COLUMNS) -> list[float]
     mean = scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
     best = [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
     claims = [declared.claim for declared in data.manifest.claims]
-    claimed = [lr for claim in claims for lr in np.atleast_1d(claim.where.get("lr", []))]
+    claimed = [lr for claim in claims if "lr" in claim.where for lr in covered_values(claim, "lr", data.manifest)]
     telling = [*claimed[:1], *best, ended["lr"].max(), ended["lr"].min(), *claimed[1:]]
     return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:at_most])
 

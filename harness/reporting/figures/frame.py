@@ -23,7 +23,9 @@ from harness.reporting.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
-from harness.storage.tables import OUTCOMES, TELEMETRY, Results
+from harness.storage.records import TELEMETRY
+from harness.storage.tables import OUTCOMES, Results
+from harness.text import LINES, printable
 
 MAX_POINTS = 6  # grid points that get a figure of their own; the tables have all of them
 UNTESTED = "not tested here; see the verdicts"
@@ -129,7 +131,9 @@ def _image_bytes(figure: Figure, suffix: str, metadata: Mapping[str, Any]) -> by
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", BytesWarning)  # matplotlib makes ids of str(bytes), which python -bb refuses
         figure.savefig(sink, format=suffix, dpi=160, metadata=dict(metadata))
-    return sink.getvalue()
+    data = sink.getvalue()
+    # It holds the texts of the figure as comments beside their outlines.
+    return printable(data.decode(), keep=LINES).encode() if suffix == "svg" else data
 
 
 def report_figure(

@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.font_manager import findfont, get_font
 
 from harness.analysis import formatting
+from harness.text import printable
 
 WIDTH = 5.2  # inches: in a column of 3.35, as most papers have, the text is of 6 points
 MAX_LABEL_LENGTH = 40
@@ -51,7 +52,7 @@ def color_of(arm: Any, index: int) -> str:
 
 def label_text(text: Any) -> str:
     """Text of a suite for a figure: of a length that fits, in letters that the font has."""
-    label = formatting.value(text)
+    label = printable(formatting.value(text))
     if len(label) > MAX_LABEL_LENGTH:
         label = f"{label[: MAX_LABEL_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
     return "".join(letter if ord(letter) in _font_letters() else "\N{REPLACEMENT CHARACTER}" for letter in label)
