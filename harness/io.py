@@ -1,11 +1,16 @@
-"""Files that a fault can't tear: atomic writes, and JSON that carries its own checksum."""
+"""Files that a fault can't tear: atomic writes, and JSON that carries its own checksum.
+
+Whatever changes a results folder is done here, so that faults can be tried at every operation.
+"""
 
 import errno
 import hashlib
 import json
 import math
 import os
+import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,10 +18,13 @@ from typing import Any, BinaryIO, NoReturn
 from uuid import uuid4
 
 from harness.errors import DamageError, MachineError
+from harness.fault_injection import flip_bit, inject, is_armed
 
 MAX_JSON_BYTES = 64 * 2**20
 # Links are not followed, since a results folder of somebody else could point anywhere.
 LINK_REMEDY = "it is a link; put the file itself in its place (cp -L, dvc unprotect, git annex unlock)"
+DRAFT_NAME = re.compile(r"\..*\.[0-9a-f]{32}\.draft", re.DOTALL)
+DRAFT_SECONDS = 3600.0  # after which whoever wrote a draft is taken for dead
 # What a mount says that can't sync folders (CIFS, 9p, many of FUSE); files are written and renamed there as anywhere.
 CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
@@ -29,10 +37,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         try:
             _write_and_sync(draft, data)
             # A rename is atomic, a write is not: a killed run must leave no half file.
+            inject("rename", path)
             draft.replace(path)
         except BaseException:
             with suppress(OSError):  # what went wrong first is what to tell
-                draft.unlink(missing_ok=True)
+                remove_file(draft)
             raise
         sync_folder(path.parent)
     except OSError as error:
@@ -43,13 +52,16 @@ def write_unsynced(path: Path, data: bytes) -> None:
     """Write `data` so that a reader sees all or none of it, as long as the power is on; OSError where it can't."""
     draft = path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
     path.parent.mkdir(parents=True, exist_ok=True)
+    inject("create", path)
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:  # noqa: PTH123
+            inject("write", path)
             file.write(data)
+        inject("rename", path)
         draft.replace(path)
     except BaseException:
         with suppress(OSError):
-            draft.unlink(missing_ok=True)
+            remove_file(draft)
         raise
 
 
@@ -60,11 +72,12 @@ def create_atomically(path: Path, data: bytes) -> bool:
         make_folder(path.parent)
         try:
             _write_and_sync(draft, data)
+            inject("rename", path)
             os.link(draft, path)  # which fails where there is such a name, as a rename does not
         except FileExistsError:
             return False
         finally:
-            draft.unlink(missing_ok=True)
+            remove_file(draft)
         sync_folder(path.parent)
     except OSError as error:
         raise MachineError(f"can't write {path}: {error.strerror} (errno {error.errno})") from error
@@ -73,18 +86,48 @@ def create_atomically(path: Path, data: bytes) -> bool:
 
 def _write_and_sync(path: Path, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    inject("create", path)
     with open(os.open(path, flags, 0o644), "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
+        if is_armed():
+            file.write(data[: len(data) // 2])
+            file.flush()
+            kind, data = inject("write", path), data[len(data) // 2 :]
+            data = flip_bit(data) if kind == "bitflip" else data
         file.write(data)
         file.flush()
+        inject("sync", path)
         os.fsync(file.fileno())
 
 
-def make_folder(folder: Path) -> None:
+def remove_old_drafts(folder: Path) -> None:
+    """Remove what processes that were killed in the middle of a write have left, in a folder and those in it."""
+    for path in folder.rglob(".*.draft"):
+        with suppress(OSError):  # another process removes it, too
+            if DRAFT_NAME.fullmatch(path.name) and time.time() - path.lstat().st_mtime > DRAFT_SECONDS:
+                remove_file(path)
+
+
+def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
     """Make a folder that lasts, and those above it that are missing."""
-    if not folder.is_dir():
+    if not exist_ok or not folder.is_dir():
         make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        inject("mkdir", folder)
+        folder.mkdir(exist_ok=exist_ok)
         sync_folder(folder.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there. After a power cut it may be there again."""
+    inject("remove", path)
+    path.unlink(missing_ok=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Move a file or a folder, so that it stays moved; a file in its place is replaced."""
+    inject("rename", target)
+    path.rename(target)
+    sync_folder(target.parent)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -92,6 +135,7 @@ def sync_folder(folder: Path) -> None:
 
     A mount that has no such call orders the names by itself, as well as it can.
     """
+    inject("sync", folder)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -112,6 +156,7 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
 def open_regular(path: Path, *, max_bytes: int) -> Iterator[BinaryIO]:
     """A regular file, open to read; a link, a pipe, a device or too large a file is refused."""
     try:
+        inject("read", path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise

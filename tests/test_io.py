@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness import io
 from harness.errors import MachineError
-from harness.io import make_folder, read_bytes, write_atomically
+from harness.io import make_folder, read_bytes, remove_old_drafts, write_atomically
 
 OLD, NEW = b"what stood there", b"what is written instead" * 99
 FAULTS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
@@ -182,6 +182,19 @@ def test_a_draft_is_opened_so_that_it_follows_no_link_and_takes_no_file(tmp_path
     with pytest.raises(MachineError):
         write_atomically(tmp_path / "a.json", NEW)
     assert victim.read_bytes() == OLD
+
+
+def test_drafts_of_the_dead_are_removed_and_those_of_the_living_and_files_of_a_user_stay(tmp_path):
+    (tmp_path / "deep").mkdir()
+    names = [f".a.json.{'0f' * 16}.draft", f"deep/.b.{'1e' * 16}.draft", ".mine.draft", f"c.{'1e' * 16}.draft"]
+    for name in names:
+        (tmp_path / name).write_bytes(OLD)
+        os.utime(tmp_path / name, (10**9, 10**9))
+    (tmp_path / f".living.{'2d' * 16}.draft").write_bytes(OLD)
+    (tmp_path / "deep" / f".link.{'3c' * 16}.draft").symlink_to("nothing")
+    remove_old_drafts(tmp_path)
+    assert not any((tmp_path / name).exists() for name in names[:2])
+    assert all((tmp_path / name).exists() for name in [*names[2:], f".living.{'2d' * 16}.draft"])
 
 
 def test_a_link_is_replaced_and_what_it_points_to_is_left_alone(tmp_path):

@@ -27,7 +27,14 @@ ONE_FILE_PER_ENTRY = {  # folders that grow by what is added, file by file
     "harness.execution.executors",
     "harness.reporting.figures",
 }
-GROUND = {"errors", "io", "text", "typed", "_version"}  # modules beside the folders that all of these may import
+GROUND = {
+    "errors",
+    "fault_injection",
+    "io",
+    "text",
+    "typed",
+    "_version",
+}  # modules beside the folders that all of these may import
 MAY_IMPORT = {  # part of harness -> the parts directly below it; it may import whatever these may, too
     "ground": set(),
     "rng": {"ground"},

@@ -2,11 +2,12 @@
 
 import errno
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import rich.console
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from harness.text import LINES, printable, unescaped
@@ -41,3 +42,22 @@ class Console(rich.console.Console):
     def on_broken_pipe(self) -> None:
         """Raise BrokenPipeError, as `print` does."""
         raise BrokenPipeError(errno.EPIPE, "the reader has gone away")
+
+
+def print_findings(findings: Iterable[tuple[str, str, str]]) -> None:
+    """Print what was found, and what to do about it, as a table."""
+    table = Table("what", "found", "remedy")
+    for finding in findings:
+        table.add_row(*finding)
+    Console().print(table)
+
+
+def print_lines(lines: Generator[str, None, int]) -> int:
+    """Print lines as they come; what they come to."""
+    while True:
+        try:
+            line = next(lines)
+        except StopIteration as end:
+            exit_code: int = end.value
+            return exit_code
+        print(printable(line), flush=True)

@@ -8,6 +8,7 @@ from harness.cli.options import parse
 from harness.cli.streams import discard, print_error
 from harness.errors import HarnessError, MachineError
 from harness.execution.stop_flag import INTERRUPTED
+from harness.fault_injection import arm
 
 PIPE_CLOSED = 128 + 13  # what a shell makes of SIGPIPE
 READING = ("compare", "plan", "show", "status")  # verbs that have nothing left to do when nobody reads on
@@ -19,6 +20,7 @@ def dispatch(arguments: Sequence[str] | None) -> int:
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         verb = options.verb
+        arm()
         exit_code: int = options.do(options)
         print(end="", flush=True)
         return exit_code

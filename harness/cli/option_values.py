@@ -16,12 +16,11 @@ def convert(options: argparse.Namespace) -> None:
     given = vars(options)
     if "workers" in given:
         options.workers = _workers(options.workers)
+    for name in ("batch_size", "drill_seed", "drill_rounds"):
+        if given.get(name) is not None:
+            given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
     if given.get("output") is not None and options.output.is_dir():
         raise UsageError(f"--output must be a file, got the folder {options.output}")
-    if "batch_size" in given:
-        if not options.batch_size.isdecimal() or not 1 <= int(options.batch_size) < 2**31:
-            raise UsageError(f"--batch-size must be a number from 1 up, got {options.batch_size!r}")
-        options.batch_size = int(options.batch_size)
     if given.get("recheck") is not None:
         options.recheck = _amount(options.recheck)
     if given.get("time_budget") is not None:
@@ -59,6 +58,12 @@ def _workers(text: str) -> int | None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise UsageError(f"--workers must be auto or a number from 1 to 1024, got {text!r}")
+    return int(text)
+
+
+def _count(name: str, text: str, *, least: int) -> int:
+    if not text.isdecimal() or not least <= int(text) < 2**31:
+        raise UsageError(f"--{name.replace('_', '-')} must be a number from {least} up, got {text!r}")
     return int(text)
 
 

@@ -25,6 +25,14 @@ ONLY = (
 SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected trials, the I-th of N equal parts"})
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
+EXECUTOR = (
+    "--executor",
+    {
+        "choices": EXECUTOR_NAMES,
+        "default": "local",
+        "help": "where cohorts train: in worker processes, or in this one, where a debugger works",
+    },
+)
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
@@ -207,7 +215,16 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ("--repair", {"action": "store_true", "help": "set aside what is damaged, so that it is made again"}),
         ],
     ),
-    "doctor": ("say what this machine can do, what is missing and its remedy", [RESULTS]),
+    "doctor": (
+        "say what this machine can do, what is missing and its remedy",
+        [
+            RESULTS,
+            ("--drill", {"action": "store_true", "help": "see if results survive interruptions: takes minutes"}),
+            EXECUTOR,
+            ("--drill-seed", {"default": None, "metavar": "N", "help": "draw the moments of an earlier drill"}),
+            ("--drill-rounds", {"default": "1", "metavar": "N", "help": "interrupt so many times in each way"}),
+        ],
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from harness.execution.containment.oom_kills import count_oom_kills
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop, TrainRequest, UserErrorReply
 from harness.execution.torchrun import Launched, launch, torchrun_process
+from harness.fault_injection import arm
 
 SAFE_PATH = "PYTHONSAFEPATH"  # the variable that keeps the current folder out of the path
 FORK_SERVER = "harness.execution.containment.fork_server"
@@ -256,6 +257,7 @@ def safe_path() -> Iterator[None]:
 def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool) -> None:
     """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
     keep()
+    arm()
     if not has_safe_path:
         os.environ.pop(SAFE_PATH, None)
     if gpu is not None:

@@ -39,6 +39,7 @@ from harness.execution.messages import (
 from harness.execution.pool import TERM_SIGNALS, WORKER_ENV
 from harness.execution.torchrun import EXIT_MARKER, is_secondary_failure, torchrun_process
 from harness.execution.worker import do_job, listen
+from harness.fault_injection import arm, inject
 from harness.text import LINES, printable
 
 IDLE = timedelta(days=30)  # that ranks wait for a job; the supervisor ends those that hang
@@ -61,6 +62,7 @@ def rank_main(arguments: list[str]) -> None:
 def serve_as_rank(address: str | None = None) -> None:
     """Do jobs as they come, until there are no more. The first rank gets them at `address`."""
     os.environ.update(WORKER_ENV)  # torchrun may have started it
+    arm()
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=IDLE)
     stop = threading.Event()
@@ -88,6 +90,7 @@ def serve_as_rank(address: str | None = None) -> None:
         else:
             answer = _train_share(job, stop)
         if pipe is not None:
+            inject("message")
             pipe.send(answer)
 
 
@@ -158,6 +161,7 @@ def _last(messages: Iterator[Progress | Answer], pipe: Connection | None) -> Tra
         if not isinstance(message, Progress):
             return cast(TrainAnswer, message)
         if pipe is not None:
+            inject("message")
             pipe.send(message)
     raise AssertionError("a job ends with an answer")
 

@@ -12,7 +12,7 @@ from harness.errors import FAULT, BusyError, HarnessError, MachineError, RunAbor
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan
 from harness.execution.stop_flag import INTERRUPTED, StopFlag
-from harness.io import write_unsynced
+from harness.io import make_folder, move, write_unsynced
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
 from harness.spec.selection import select
@@ -32,9 +32,9 @@ def archive(results_dir: ResultsDir) -> Path | None:
     if not paths:
         return None
     try:
-        target.mkdir()
+        make_folder(target, exist_ok=False)
         for path in paths:
-            path.rename(target / path.name)
+            move(path, target / path.name)
     except OSError as error:
         raise MachineError(f"can't archive {results_dir.root}: {error.strerror} (errno {error.errno})") from error
     return target

@@ -28,6 +28,7 @@ from harness.execution.run_plan import (
     selection_notes,
 )
 from harness.execution.stop_flag import StopFlag
+from harness.io import remove_old_drafts
 from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
@@ -93,6 +94,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
     # What others rely on can be changed while nobody is at work; others may join from then on.
     is_shared = options.join and not (options.fresh or options.retry)
     with lock_results(results_dir, is_shared=is_shared) as lock:
+        remove_old_drafts(results_dir.root)
         if options.fresh:
             yield from _archive(results_dir)
         if options.join:

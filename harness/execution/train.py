@@ -1,5 +1,6 @@
 """One cohort from its last snapshot to its records."""
 
+import math
 import os
 import resource
 import sys
@@ -20,6 +21,7 @@ from harness.errors import DamageError, MachineError
 from harness.execution.messages import Finished, Progress, Stopped, TrainRequest
 from harness.execution.preflight import fingerprint
 from harness.export.model_card import trained_models
+from harness.fault_injection import inject
 from harness.io import write_atomically
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.trial import Trial
@@ -91,6 +93,8 @@ def train_cohort(
         if event.kind != "train" or step in pauses:
             synchronise(device)  # what was started before is done, so that its time is booked where it belongs
         clock.charge(event.kind)
+        if event.kind == "train" and inject("step") == "nan":
+            _set_to_nan(event.active.state)
         if event.note:
             yield Progress(done=step / state.steps, note=event.note)
         is_due = clock.last - saved_at > max(SAVE_EVERY, SAVE_SHARE * save_seconds) and step < state.steps
@@ -224,6 +228,13 @@ def _write_decision_boundaries(results_dir: ResultsDir, state: TrainState, suite
         return
     for trial, data in decision_boundaries(state, first):
         write_atomically(results_dir.plane(trial.key), data)
+
+
+def _set_to_nan(state: TrainState) -> None:
+    """Let the first model diverge, as a fault that is tried on purpose."""
+    with torch.no_grad():
+        for weight in state.ensemble.weights.values():
+            weight[0].fill_(math.nan)
 
 
 def _not_finite(state: TrainState) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from harness.execution.messages import (
 )
 from harness.execution.preflight import preflight
 from harness.execution.train import TimeLimitError, train_cohort
+from harness.fault_injection import inject
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")  # what torch's RuntimeErrors say
 
@@ -44,6 +45,7 @@ def serve(connection: Connection) -> None:
     threading.Thread(target=listen, args=(connection, jobs, stop), daemon=True).start()
     while True:
         for message in do_job(jobs.get(), stop.is_set):
+            inject("message")
             connection.send(message)
         free_memory()
 

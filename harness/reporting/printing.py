@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
 
 import numpy as np
 from matplotlib.backends import backend_agg, backend_pdf, backend_svg  # noqa: F401 (loaded once, not in each process)
@@ -21,6 +22,7 @@ from matplotlib.backends import backend_agg, backend_pdf, backend_svg  # noqa: F
 from harness.reporting.figures.frame import ReportFigure
 
 MAX_PROCESSES = 8
+ORPHAN_POLL_SECONDS = 0.5  # between two looks at whether the process that waits is still there
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
 
 Printing = dict[Connection, tuple[ReportFigure, BaseProcess]]  # what is under way, by the pipes that files come from
@@ -78,6 +80,7 @@ def _print(figure: ReportFigure, pipe: Connection) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    _end_when_orphaned()
     try:
         files = figure.files()
     except Exception:  # noqa: BLE001 (the process that waits will raise it, where it can be seen)
@@ -86,6 +89,19 @@ def _print(figure: ReportFigure, pipe: Connection) -> None:
         pipe.send(files)
     except BrokenPipeError:  # that process is gone
         return
+
+
+def _end_when_orphaned() -> None:
+    """End this process soon after the one that waits for it was killed: nobody reads what it prints."""
+    parent = multiprocessing.parent_process()
+
+    def look(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if parent is not None and os.getppid() != parent.pid:
+            os._exit(1)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, ORPHAN_POLL_SECONDS, ORPHAN_POLL_SECONDS)
 
 
 def _finished(printing: Printing, timeout: float | None) -> dict[str, bytes]:

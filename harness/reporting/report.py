@@ -16,7 +16,7 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats.paired import MOST_EXACT
 from harness.analysis.verdicts import Verdict, verdicts
-from harness.io import write_atomically
+from harness.io import remove_file, write_atomically
 from harness.reporting import latex, pages
 from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_left_out
 from harness.reporting.figures.verdict import estimates
@@ -62,7 +62,7 @@ def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove figures that an earlier report had and this one has not: the folder is to depend on the results alone."""
     for path in sorted(folder.glob("*")):
         if path.name not in names and path.suffix.removeprefix(".") in IMAGE_FORMATS and not path.is_dir():
-            path.unlink(missing_ok=True)
+            remove_file(path)
 
 
 def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str, Any]:

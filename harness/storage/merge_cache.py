@@ -47,10 +47,16 @@ def fingerprint_of(
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def save_cache(results_dir: ResultsDir, fingerprint: str, records: Mapping[str, Record], tables: Iterable[str]) -> None:
-    """Note what the tables were merged from, and how each trial ended."""
+def save_cache(
+    results_dir: ResultsDir, fingerprint: str, records: Mapping[str, Record], tables: Mapping[str, bytes]
+) -> None:
+    """Note what the tables were merged from, what they hold, and how each trial ended.
+
+    The checksums are those of what was written, and not of what a disk has made of it.
+    """
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
     outcomes = {key: record.outcome for key, record in records.items()}
-    merge = Merge(of=fingerprint, tables=_table_checksums(results_dir, tables), outcomes=outcomes)
+    merge = Merge(of=fingerprint, tables=checksums, outcomes=outcomes)
     with suppress(MachineError):  # it saves time, no more
         write_atomically(results_dir.root / FILE_NAME, dump_checked_json(asdict(merge)))
 

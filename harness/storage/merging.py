@@ -21,6 +21,7 @@ from harness.spec.trial import Trial
 from harness.storage.containers import read_sealed
 from harness.storage.folders import PLAIN_NAME
 from harness.storage.records import (
+    FOREIGN,
     CHECKPOINT_KINDS,
     NO_RESULT,
     TRAINED,
@@ -32,7 +33,7 @@ from harness.storage.records import (
     write_manifest,
     write_record,
 )
-from harness.storage.tables import FOREIGN, write_tables
+from harness.storage.tables import write_tables
 
 FOLDERS = ("records", "conflicts", "models", "data", "data/planes", "logs", "checkpoints")
 CONFLICT = re.compile(r"([0-9a-f]{16})\.[0-9a-f]{8}\.json")

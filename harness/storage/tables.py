@@ -90,15 +90,17 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
         return []
     records, damaged = read_records(results_dir, keys)
     finished = [records[key] for key in keys if key in records]
-    _write_if_changed(
-        results_dir.root / "trials.csv", csv_bytes(_trials_table(results_dir, trials, records, target_accuracy))
-    )
-    _write_if_changed(results_dir.root / "curves.parquet", _parquet(finished))
     columns = [*TELEMETRY, *([FOREIGN] if any(FOREIGN in record.telemetry for record in finished) else [])]
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=columns, dtype="object")
-    _write_if_changed(results_dir.root / "telemetry.csv", csv_bytes(telemetry))
+    tables = {
+        "trials.csv": csv_bytes(_trials_table(results_dir, trials, records, target_accuracy)),
+        "curves.parquet": _parquet(finished),
+        "telemetry.csv": csv_bytes(telemetry),
+    }
+    for name, data in tables.items():
+        _write_if_changed(results_dir.root / name, data)
     if not damaged:
-        merge_cache.save_cache(results_dir, state, records, TABLES)
+        merge_cache.save_cache(results_dir, state, records, tables)
     return damaged
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import DamageError, MachineError, NewerSchemaError
-from harness.io import make_folder, sync_folder
+from harness.io import make_folder, move
 from harness.storage.containers import read_container
 from harness.storage.merge_cache import find_changed_tables
 from harness.storage.records import ResultsDir, read_manifest, read_record
@@ -64,9 +64,7 @@ def set_aside(results_dir: ResultsDir, file: Verified) -> Path:
         target = target.with_name(f"{file.path.name}.{number}")
     try:
         make_folder(target.parent)
-        file.path.rename(target)
-        sync_folder(file.path.parent)
-        sync_folder(target.parent)
+        move(file.path, target)
     except OSError as error:
         raise MachineError(f"can't move {file.path}: {error.strerror} (errno {error.errno})") from error
     return target

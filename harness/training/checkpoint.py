@@ -1,7 +1,8 @@
 """Snapshots to go on from: tensors and a step, in a container without pickle that knows when it is damaged.
 
 The body of a container (storage/containers.py) is the length of a JSON header (8 bytes, little endian), the header, and
-the tensors' bytes. Two generations are kept, so that a fault during a save costs one interval and not the run.
+the tensors' bytes. Two generations are kept, so that a fault during a save costs one interval and not the run. A
+counter in the header says which is older: the times of files say nothing where a clock was set back.
 """
 
 import json
@@ -17,11 +18,13 @@ import torch
 from torch import Tensor
 
 from harness.errors import DamageError
-from harness.io import parse_object, write_atomically
-from harness.storage.containers import read_container, seal
+from harness.io import open_regular, parse_object, remove_file, write_atomically
+from harness.storage.containers import MAGIC, MAX_CONTAINER_BYTES, read_container, seal
 from harness.typed import fits
 
 LENGTH_BYTES = 8  # of the header's length
+GENERATION = "generation"  # in the metadata of a snapshot: how many its cohort has written up to it
+MAX_HEADER_BYTES = 2**26  # that are read to learn a snapshot's generation
 DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "float16", "int64", "bool")}
 
 
@@ -100,19 +103,33 @@ def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snap
 
 def save(folder: Path, cohort: str, snapshot: Snapshot) -> None:
     """Write a snapshot over the older of the two generations."""
-    paths = _generations(folder, cohort)
-    write_atomically(min(paths, key=_age), dump(snapshot))
+    generations = {path: _generation(path) for path in _generations(folder, cohort)}
+    older = min(generations, key=generations.__getitem__)
+    metadata = {**snapshot.metadata, GENERATION: max(generations.values()) + 1}
+    write_atomically(older, dump(Snapshot(metadata, snapshot.tensors)))
 
 
 def discard(folder: Path, cohort: str) -> None:
     """Remove a cohort's snapshots: all its trials have their records."""
     for path in _generations(folder, cohort):
-        path.unlink(missing_ok=True)
+        remove_file(path)
 
 
 def _generations(folder: Path, cohort: str) -> list[Path]:
     return [folder / f"{cohort}.{generation}.snapshot" for generation in "ab"]
 
 
-def _age(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+def _generation(path: Path) -> int:
+    """The number of a snapshot by its header alone, without the checksum: all it decides is which file is replaced.
+
+    0 where there is none, so that a file that can't be read is the first to go.
+    """
+    try:
+        with open_regular(path, max_bytes=MAX_CONTAINER_BYTES) as file:
+            file.seek(len(MAGIC))
+            (length,) = struct.unpack("<Q", file.read(LENGTH_BYTES))
+            header = json.loads(file.read(min(length, MAX_HEADER_BYTES)))
+        generation = header["about"][GENERATION]
+    except (FileNotFoundError, DamageError, ValueError, KeyError, TypeError, struct.error, RecursionError):
+        return 0
+    return generation if type(generation) is int and generation > 0 else 0

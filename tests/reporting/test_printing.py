@@ -2,6 +2,9 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -9,6 +12,7 @@ from matplotlib.figure import Figure
 from harness.reporting import printing
 from harness.reporting.figures.frame import ReportFigure
 from harness.reporting.printing import draw_and_print
+from tests.support.processes import wait_for
 
 HERE = os.getpid()
 WORDS = {"title": "Dots", "caption": "Each dot is a seed.", "alt": "Dots."}
@@ -92,3 +96,28 @@ def test_no_process_outlives_an_error_in_drawing(monkeypatch):
     with pytest.raises(ValueError, match="b"):
         draw_and_print(figures())
     assert {process.pid for process in multiprocessing.active_children()} == before
+
+
+ORPHANED = """
+import os, sys, time
+from matplotlib.figure import Figure
+from harness.reporting import printing
+from harness.reporting.figures.frame import ReportFigure
+
+def files(figure):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+ReportFigure.files = files
+printing._cores = lambda: 2
+figure = ReportFigure(name="a", figure=Figure(), title="Dots", caption="Each dot is a seed.", alt="Dots.")
+printing.draw_and_print([figure])
+"""
+
+
+def test_what_prints_ends_when_the_process_that_waits_for_it_is_killed():
+    waiting = subprocess.Popen([sys.executable, "-c", ORPHANED], stdout=subprocess.PIPE, text=True)
+    printer = int(waiting.stdout.readline())
+    waiting.kill()
+    waiting.communicate(timeout=30)  # until the printer has ended, too: it has the same pipe
+    wait_for(lambda: not Path(f"/proc/{printer}").exists(), 5)

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from harness.errors import DamageError
+from harness.fault_injection import flip_bit
 from harness.io import dump_checked_json, load_checked_json
 from harness.storage import tables
 from harness.storage.merge_cache import FILE_NAME
@@ -54,6 +55,20 @@ def strange_note(place, change):
 
 def test_nothing_new_is_not_read_again(place, monkeypatch):
     assert not reads(place, monkeypatch)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_bit_that_flips_while_a_table_is_written_is_seen_by_the_next_merge(place, monkeypatch, name):
+    whole = (place.root / name).read_bytes()
+    (place.root / name).unlink()
+    (place.root / FILE_NAME).unlink()
+    with monkeypatch.context() as patch:
+        write = tables.write_atomically
+        patch.setattr(tables, "write_atomically", lambda path, data: write(path, flip_bit(data)))
+        assert write_tables(place, TRIALS, 0.5) == []
+    assert (place.root / name).read_bytes() != whole
+    assert reads(place, monkeypatch)
+    assert (place.root / name).read_bytes() == whole
 
 
 def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):

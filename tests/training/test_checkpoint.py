@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import struct
 
 import pytest
@@ -103,6 +104,47 @@ def test_two_generations_are_kept_and_the_newest_whole_one_is_used(tmp_path):
     snapshot, refused = newest(tmp_path, "c", {"code": "x"})
     assert snapshot.metadata["step"] == 6
     assert newer.name in refused[0]
+
+
+def steps_kept(folder):
+    return sorted(load(path).metadata["step"] for path in folder.iterdir())
+
+
+def test_a_clock_that_is_set_back_does_not_make_the_newer_snapshot_the_older(tmp_path):
+    for step in (3, 6):
+        save(tmp_path, "c", Snapshot({**ABOUT, "step": step}, TENSORS))
+        (newer,) = [path for path in tmp_path.iterdir() if load(path).metadata["step"] == step]
+        os.utime(newer, (10**9 - step, 10**9 - step))
+    save(tmp_path, "c", Snapshot({**ABOUT, "step": 9}, TENSORS))
+    assert steps_kept(tmp_path) == [6, 9]
+
+
+def test_a_cohort_that_begins_again_replaces_snapshots_that_it_cannot_use_and_then_its_own_older_one(tmp_path):
+    for step in (800, 900):
+        save(tmp_path, "c", Snapshot({**ABOUT, "code": "y", "step": step}, TENSORS))
+    for step, kept in ((3, [3, 900]), (6, [3, 6]), (9, [6, 9])):
+        save(tmp_path, "c", Snapshot({**ABOUT, "step": step}, TENSORS))
+        assert steps_kept(tmp_path) == kept
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        MAGIC,
+        MAGIC + struct.pack("<Q", 2**63) + b"{}",
+        sealed({}),
+        sealed({"about": {}, "tensors": []}),
+        *(sealed({"about": {"generation": number}, "tensors": []}) for number in ("7", -7, True, 1e300, None)),
+        MAGIC + struct.pack("<Q", 10**5) + b"[" * 10**5,
+    ],
+    ids=lambda data: hashlib.sha256(data).hexdigest()[:6],
+)
+def test_a_file_without_a_generation_is_the_first_to_be_replaced(tmp_path, data):
+    save(tmp_path, "c", Snapshot({**ABOUT, "step": 3}, TENSORS))
+    (tmp_path / "c.b.snapshot").write_bytes(data)
+    save(tmp_path, "c", Snapshot({**ABOUT, "step": 6}, TENSORS))
+    assert steps_kept(tmp_path) == [3, 6]
 
 
 def test_a_snapshot_from_other_conditions_is_named_and_not_used(tmp_path):

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rich.table import Table
-
-from harness.cli.console import Console
+from harness.cli.console import print_findings, print_lines
 from harness.ensemble.native.build import CACHE_REMEDY, SCALARS, SWITCH, is_switched_off, library_or_error
 from harness.errors import BuildError
 from harness.execution.cores import usable_cores
+from harness.execution.drill.lines import drill_lines
 from harness.execution.executors.scheduler import request
 from harness.execution.messages import Finding, InspectRequest, InspectResult
 from harness.execution.pool import pool_of
@@ -29,7 +28,9 @@ REQUIRED_PACKAGES = (
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print what this machine has; the exit code is 4 where trials can't be trained at all."""
+    """Print what this machine has, or what a drill finds; the exit code is 4 where trials can't be trained at all."""
+    if options.drill:
+        return print_lines(drill_lines(options.results, options.executor, options.drill_seed, options.drill_rounds))
     findings = [*system_findings(options.results), *_package_findings(), native_finding()]
     with stopping(None) as stop, pool_of(1) as pool:
         answer = request(pool, InspectRequest(), stop)
@@ -37,10 +38,7 @@ def doctor(options: argparse.Namespace) -> int:
         return stop.exit_code
     assert isinstance(answer, InspectResult)
     findings += answer.findings
-    table = Table("what", "found", "remedy")
-    for finding in findings:
-        table.add_row(*finding)
-    Console().print(table)
+    print_findings(findings)
     problems = [name for name, _, remedy in findings if remedy]
     conclusion = f"problems: {', '.join(problems)}" if problems else "all is well"
     print(f"{conclusion}; try it with: python -m harness run suites/circles")
@@ -53,8 +51,8 @@ def system_findings(results: Path) -> Iterator[Finding]:
     yield "cores", str(usable_cores()), ""
     folder = next(path for path in [results.absolute(), *results.absolute().parents] if path.exists())
     free = shutil.disk_usage(folder).free
-    remedy = "" if free > ENOUGH_DISK else "make room, or give --results"
-    yield "disk", f"{free / 2**30:.1f} GiB free for {results}", remedy
+    room = f"{free / 2**30:.1f} GiB free for {results}"
+    yield "disk", room, "" if free > ENOUGH_DISK else "make room, or give --results"
     if folder.is_dir() and os.access(folder, os.W_OK):
         yield "results", f"{results} can be written", ""
     else:

@@ -10,6 +10,7 @@ from harness.execution.executors.base import Event, Executor
 from harness.execution.messages import PreflightResult, TrainRequest
 from harness.execution.run_plan import RunOptions, find_ended, trials_to_train
 from harness.execution.torchrun import torchrun_process
+from harness.io import remove_file
 from harness.spec.cohorts import Cohort
 from harness.spec.loader import SuiteFile
 from harness.storage.claims import Claims, claimed_names, find_claim, server_time
@@ -90,7 +91,7 @@ class SharedWork:
         if not part.trials:
             if ended.issuperset(whole):  # who had it may have been killed before it removed its snapshots
                 for path in self.results_dir.checkpoints.glob(f"{name}.*.snapshot"):
-                    path.unlink(missing_ok=True)
+                    remove_file(path)
             self.claims.release(name)
             return None
         self.training[name] = {trial.key for trial in part.trials}

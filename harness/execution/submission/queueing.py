@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import MachineError, UsageError
+from harness.errors import MachineError, RunAborted, UsageError
 from harness.execution.executors.base import Event
 from harness.execution.executors.scheduler import request_preflight
 from harness.execution.messages import PreflightRequest
 from harness.execution.run_folder import archive, remove_records
 from harness.execution.run_plan import RunOptions, find_work, known_device
-from harness.execution.stop_flag import RunAborted, stopping
+from harness.execution.stop_flag import stopping
 from harness.execution.submission.base import Submission, Submitted, Submitter
 from harness.execution.torchrun import torchrun_process
 from harness.spec.loader import SuiteFile
