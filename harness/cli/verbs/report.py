@@ -36,8 +36,8 @@ def report(options: argparse.Namespace) -> int:
                 met[condition] += cases
     if len(suites) > 1:
         print(f"the overview is {update_overview(options.results, [suite.name for suite in suites])}")
-    cases = {name: "; ".join(of_suites) for name, of_suites in met.items()}
-    close_gate(asked, cases, dict.fromkeys(DECIDED, cases["descriptive"]))
+    met_by = {name: "; ".join(of_suites) for name, of_suites in met.items()}
+    close_gate(asked, met_by, dict.fromkeys(DECIDED, met_by["descriptive"]))
     return 0
 
 
