@@ -21,8 +21,8 @@ from harness.spec.trial import Trial
 from harness.storage.containers import read_sealed
 from harness.storage.folders import PLAIN_NAME
 from harness.storage.records import (
-    FOREIGN,
     CHECKPOINT_KINDS,
+    FOREIGN,
     NO_RESULT,
     TRAINED,
     Record,
