@@ -22,6 +22,7 @@ from harness.storage.containers import read_sealed
 from harness.storage.folders import PLAIN_NAME
 from harness.storage.records import (
     CHECKPOINT_KINDS,
+    FOREIGN,
     NO_RESULT,
     TRAINED,
     Record,
@@ -32,7 +33,7 @@ from harness.storage.records import (
     write_manifest,
     write_record,
 )
-from harness.storage.tables import FOREIGN, write_tables
+from harness.storage.tables import write_tables
 
 FOLDERS = ("records", "conflicts", "models", "data", "data/planes", "logs", "checkpoints")
 CONFLICT = re.compile(r"([0-9a-f]{16})\.[0-9a-f]{8}\.json")
