@@ -38,7 +38,7 @@ def test_a_run_is_terminated_by_what_its_worker_meets_and_goes_on(finished, harn
 
 
 def test_a_disk_that_is_full_ends_the_run_in_a_line_that_names_the_file(harness, run_with):
-    ran = run_with("enospc@rename:1")
+    ran = run_with("enospc@rename:3")
     assert ran.code == 4
     path = harness.results / "tiny" / "suite.json"
     assert ran.err.splitlines()[-1] == f"harness: can't write {path.relative_to(harness.folder)}: " + (

@@ -9,6 +9,8 @@ from harness.cli import options
 from harness.cli.hints import command, without
 
 TYPED = {  # what to type for an option that takes any text
+    "--drill-seed": "3",
+    "--drill-rounds": "2",
     **{
         "--results": "my results",
         "--only": "norm=batch,none",
