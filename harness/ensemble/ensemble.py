@@ -13,6 +13,8 @@ from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.base import Backend, LossFn, ModelStack, NotStackableError
 from harness.ensemble.compute_options import DEFAULT, ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
+from harness.errors import SuiteError
+from harness.nn.frozen import frozen_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +131,24 @@ def fuse(
 
     `input_shape` is that of one example. NotStackableError where the backend can't run them.
     """
-    weights, buffers = stack_module_state(models)
+    parameters, buffers = stack_module_state(models)
+    frozen = frozen_parameters(models[0])
+    if len(frozen) == len(parameters):
+        raise SuiteError("none of its parameters can be trained: they are frozen, or there are none")
     stack = ModelStack(
         template=models[0],
         input_shape=input_shape,
         weights={
             name: options.weights_to_memory_format(weight.detach().to(device).requires_grad_())
-            for name, weight in weights.items()
+            for name, weight in parameters.items()
+            if name not in frozen
         },
-        buffers={name: buffer.to(device) for name, buffer in buffers.items()},
+        # What is frozen is a constant of the models, as buffers are that no layer writes to.
+        buffers={
+            name: tensor.detach().to(device)
+            for name, tensor in (*buffers.items(), *parameters.items())
+            if name in frozen or name in buffers
+        },
         options=options,
         dist=dist,
     )

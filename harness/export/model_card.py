@@ -14,6 +14,7 @@ is enough to build the model again:
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
     spared         the weights without weight decay, where some are
+    parameters     all parameters in the module's order, where some of them are not trained
 """
 
 import math
@@ -42,6 +43,8 @@ CARD_FIELDS: dict[str, Any] = {  # of a card, as far as this package relies on t
     **{"epoch": float, "lr": float, "accuracy": float | None},
 }
 
+KINDS = ("weight/", "buffer/")  # of tensors of the module, in the names that snapshots have for them
+
 
 def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
     """The last and the best model of each trial whose state keeps the best: see best_checkpoint.py."""
@@ -63,11 +66,14 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
     metrics = {name: value if math.isfinite(value) else None for name, value in values.items()}
     next_step = min(step, state.steps - 1)
     spared = {} if trial.decay_norms else {"spared": sorted(state.norm_params)}
+    parameters = [name for name, _ in state.ensemble.template.named_parameters()]
+    frozen = {} if len(parameters) == len(state.ensemble.weights) else {"parameters": parameters}
     return {
         "format": FORMAT,
         "key": trial.key,
         "trial": trial.content,
         **spared,
+        **frozen,
         "init_params": {
             "model": trial.model,
             "inputs": list(state.dataset.input_shape),
@@ -93,8 +99,9 @@ def check(card: Mapping[str, Any]) -> None:
     for name, hint in CARD_FIELDS.items():
         if name not in card or not fits(card[name], hint):
             raise ModelError(f"{fault}: its {name} is {shown(card.get(name))}")
-    if not fits(card.get("spared", []), Sequence[str]):
-        raise ModelError(f"{fault}: its spared is {shown(card['spared'])}")
+    for name in ("spared", "parameters"):
+        if not fits(card.get(name, []), Sequence[str]):
+            raise ModelError(f"{fault}: its {name} is {shown(card[name])}")
     inputs, classes = card["init_params"].get("inputs"), card["init_params"].get("classes")
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
@@ -126,22 +133,30 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     card = model.metadata
     trial = trial_of(card)
     optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
-    names = [name for name in model.tensors if name.startswith("weight/")]
-    spared = [name for name in names if name.removeprefix("weight/") in card.get("spared", [])]
+    tensors = {
+        name.removeprefix(kind): tensor
+        for name, tensor in model.tensors.items()
+        for kind in KINDS
+        if name.startswith(kind)
+    }
+    trained = [name.removeprefix("weight/") for name in model.tensors if name.startswith("weight/")]
+    names = card.get("parameters", trained)
+    if not set(names) <= tensors.keys():
+        raise ModelError(f"it lacks its parameter {min(set(names) - tensors.keys())!r:.50}")
+    spared = [name for name in names if name in card.get("spared", [])]
     decaying = [name for name in names if name not in spared]
-    groups: list[dict[str, Any]] = [{"params": [nn.Parameter(model.tensors[name]) for name in decaying]}]
+    groups: list[dict[str, Any]] = [{"params": [nn.Parameter(tensors[name]) for name in decaying]}]
     if spared:
-        groups.append({"params": [nn.Parameter(model.tensors[name]) for name in spared], "weight_decay": 0.0})
-    weights = [*decaying, *spared]
+        groups.append({"params": [nn.Parameter(tensors[name]) for name in spared], "weight_decay": 0.0})
+    parameters = [*decaying, *spared]
     state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
     for group in state["param_groups"]:
         group |= {"lr": card["lr"], "initial_lr": trial.lr}
     state_names = optimizer.state_names([trial])
-    for i, name in enumerate(weights if state_names else ()):
-        state["state"][i] = {
-            optimizer.torch_state[ours]: model.tensors[name.replace("weight", f"slot/{ours}", 1)]
-            for ours in state_names
-        }
+    for i, name in enumerate(parameters if state_names else ()):
+        if name not in trained:  # torch remembers nothing of it
+            continue
+        state["state"][i] = {optimizer.torch_state[ours]: model.tensors[f"slot/{ours}/{name}"] for ours in state_names}
         if optimizer.torch_counts_steps:
             state["state"][i]["step"] = torch.tensor(float(card["step"]))  # each parameter counts its own
     return state

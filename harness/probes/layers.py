@@ -64,7 +64,7 @@ class Layer:
 
 
 def layers_of(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
-    """The layers with weights, input side first; one that runs twice counts where it runs first."""
+    """The layers with weights that train, input side first; one that runs twice counts where it runs first."""
     model = deepcopy(model).eval()
     names = {module: name for name, module in model.named_modules()}
     ran: list[nn.Module] = []
@@ -87,7 +87,7 @@ def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[La
     for module in ran:
         name = names[module]
         if isinstance(module, WEIGHTED):
-            last = "" if name in layers else name
+            last = "" if name in layers or not module.weight.requires_grad else name
             if last:
                 layers[last] = Layer(name=name, is_scale_free=isinstance(module, tuple(STANDARDISED.values())))
         elif isinstance(module, NORM_LAYERS):

@@ -15,6 +15,7 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
 from harness.ensemble.precision import PRECISIONS, precise_dtype
 from harness.errors import SuiteError, lookup
+from harness.nn.frozen import freeze_unused
 from harness.nn.models import build
 from harness.nn.norms import norm_parameters
 from harness.probes import curve_names, probes_of
@@ -110,6 +111,8 @@ def init_state(
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
     models = [build(trial, dataset.input_shape, dataset.classes, factories).to(dtype) for trial in trials]
+    if any(trial.weight_decay for trial in trials):
+        freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
     if dist.world_size > 1:
         ensemble = fuse(models, dataset.input_shape, device, "ddp", options, dist)

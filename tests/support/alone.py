@@ -1,5 +1,8 @@
 """Trials trained alone, as a tutorial would write them, and what fused training of the same is held against."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,10 +34,12 @@ def run(trials: list[Trial], data: Dataset = DATA) -> TrainState:
     return state
 
 
-def train_alone(trial: Trial, data: Dataset = DATA) -> tuple[nn.Module, list[float]]:
+def train_alone(
+    trial: Trial, data: Dataset = DATA, factories: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, list[float]]:
     """The same trial written out as a tutorial would: a module, an optimizer of torch, a loop."""
     dtype = PRECISIONS[trial.precision].dtype
-    model = build(trial, data.input_shape, data.classes, {}).to(dtype).train()
+    model = build(trial, data.input_shape, data.classes, factories or {}).to(dtype).train()
     optimizer = OPTIMIZERS[trial.optimizer].torch_optimizer(groups(model, trial), trial)
     x, y = torch.from_numpy(data.x["train"]).to(CPU, dtype), torch.from_numpy(data.y["train"])
     if trial.label_noise:

@@ -17,6 +17,7 @@ from harness.ensemble.compute_options import DEFAULT
 from harness.ensemble.native.build import absence_note, load
 from harness.ensemble.native.structs import ExamplesStruct, ModelsStruct, pointers
 from harness.errors import BuildError
+from harness.nn.frozen import frozen_parameters
 
 SCALARS = {torch.float32: "float", torch.float64: "double"}
 MAX_WEIGHTS = 2**21  # of one model: more do not stay in a cache, and BLAS is faster (docs/measurements.md)
@@ -25,6 +26,8 @@ MAX_WEIGHTS = 2**21  # of one model: more do not stay in a cache, and BLAS is fa
 def missing_library(model: nn.Module, input_shape: tuple[int, ...]) -> str:
     """Why models like this one, which have a compiled form, train without; "" where they have none, or do train so."""
     tensors = {name: tensor.unsqueeze(0) for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    if frozen_parameters(model):
+        return ""
     try:
         network_of(model, tensors, input_shape)
     except NotStackableError:
@@ -46,6 +49,8 @@ class CompiledBackend(StackedBackend):
             raise NotStackableError("compiled code is for a CPU, in single or double precision, without options")
         if sum(weight[0].numel() for weight in stack.weights.values()) > MAX_WEIGHTS:
             raise NotStackableError(f"it has more than {MAX_WEIGHTS} weights")
+        if frozen_parameters(stack.template):
+            raise NotStackableError("some of its weights are frozen")
         self.network: Network = network_of(stack.template, stack.tensors, stack.input_shape)
         try:
             self.library = load(SCALARS[weight.dtype])

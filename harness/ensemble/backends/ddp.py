@@ -47,7 +47,7 @@ class DDPBackend(LoopBackend):
         )
         if weight.device.type == "cpu":
             self.wrapped.register_comm_hook(stack.dist, ordered_allreduce_hook)
-        self.parameters = dict(self.module.named_parameters())
+        self.parameters = {name: weight for name, weight in self.module.named_parameters() if weight.requires_grad}
         self.dtype = weight.dtype
 
     def gradients(
@@ -84,7 +84,7 @@ class DDPBackend(LoopBackend):
 def _share_tensors(model: nn.Module, stack: ModelStack) -> None:
     """Give the model the tensors of a stack of one for its own: what changes one changes the other."""
     for name, weight in model.named_parameters():
-        weight.data = stack.weights[name].detach()[0]
+        weight.data = stack.tensors[name].detach()[0]
     for name in [name for name, _ in model.named_buffers()]:
         parent, _, child = name.rpartition(".")
         model.get_submodule(parent)._buffers[child] = stack.buffers[name][0]
