@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
+SPARE_FILES = 3
 SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if (number := getattr(signal, name, None))]
 IS_RANK = all(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"))  # of torchrun
 IS_FIRST = not IS_RANK or os.environ["RANK"] == "0"  # which reads the options, and says what happens
@@ -32,6 +33,17 @@ def heed_signals(handler: "signal._HANDLER") -> None:
             signal.signal(number, handler)
 
 
+def _open_spare() -> list[int]:
+    """Files that are closed at the end: where too many are open, folders could not be removed without them."""
+    spare: list[int] = []
+    try:
+        while len(spare) < SPARE_FILES:
+            spare.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+    return spare
+
+
 def run_and_exit() -> "NoReturn":
     """Run the command line and end the process with its exit code."""
     heed_signals(_end_at_once)
@@ -45,6 +57,7 @@ def run_and_exit() -> "NoReturn":
     from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, abort
 
     prepare_streams()
+    spare = _open_spare()
     os.environ["MPLBACKEND"] = "agg"  # figures are drawn into files; notebooks export a backend of their own
     try:
         heed_signals(abort if IS_FIRST else _end_at_once)  # a rank that trains heeds them itself
@@ -52,6 +65,8 @@ def run_and_exit() -> "NoReturn":
         heed_signals(signal.SIG_IGN)  # the work is done; a late signal would replace the exit code
     except RunAborted as aborted:  # the signal came when all was done
         exit_code = aborted.exit_code
+    for descriptor in spare:
+        os.close(descriptor)
     # What torchrun takes for a failure it reports at length, and starts again; an orderly end is none.
     sys.exit(0 if IS_RANK and exit_code in (1, TEMPORARY, INTERRUPTED) else exit_code)
 

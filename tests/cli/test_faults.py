@@ -86,8 +86,10 @@ def test_a_machine_that_lacks_something_is_told_so_in_one_line(tmp_path, before,
         "utf-8",
     )
     command = f'{before} && exec "$0" {option} -m harness run s --workers 1'
-    home = str(Path(harness.__file__).parents[1])
-    variables = {**os.environ, "PYTHONPATH": home, "OPENBLAS_NUM_THREADS": "1"}
+    home = tmp_path / "home"  # of this package alone: what is installed beside it would be found there
+    home.mkdir()
+    (home / "harness").symlink_to(Path(harness.__file__).parent)
+    variables = {**os.environ, "PYTHONPATH": str(home), "OPENBLAS_NUM_THREADS": "1"}
     ran = subprocess.run(
         ["bash", "-c", command, sys.executable],
         cwd=tmp_path,

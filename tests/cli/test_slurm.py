@@ -210,6 +210,7 @@ def logs(line: CommandLine) -> str:
     return "".join(path.read_text() for path in sorted((line.results / "tiny/slurm").glob("*.log")))
 
 
+@pytest.mark.slow
 @pytest.mark.slurm
 def test_on_slurm_nothing_that_becomes_of_jobs_changes_anything_in_the_end(on_cluster):
     on_cluster.suite(SLOW_ENOUGH.replace("steps=1500", "steps=500"))

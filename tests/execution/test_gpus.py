@@ -72,8 +72,8 @@ def test_a_worker_sees_its_gpu_before_it_loads_torch(monkeypatch):
     monkeypatch.setattr("harness.execution.worker.serve", lambda pipe: seen.append(os.environ[VISIBLE]))
     monkeypatch.setattr(pool, "keep", lambda: None)  # it would fork this process
     seen = []
-    pool._serve(None, "1")
-    pool._serve(None, None)
+    pool._serve(None, "1", has_safe_path=True)
+    pool._serve(None, None, has_safe_path=True)
     assert seen == ["1", "1"]
 
 
