@@ -1,6 +1,7 @@
 """Suite files: found by path, run as the Python that they are, and refused in one line where they are wrong."""
 
 import ast
+import errno
 import hashlib
 import os
 import re
@@ -97,6 +98,8 @@ def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")  # Python passes over a byte order mark too
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         raise SuiteError(one_line(f"{file}: can't be read: {error.strerror}")) from error
     except UnicodeDecodeError as error:
         raise SuiteError(one_line(f"{file}: is not a text in UTF-8 ({error.reason} at byte {error.start})")) from error

@@ -252,7 +252,8 @@ def test_on_slurm_trials_of_several_ranks_train_under_torchrun_and_go_on_in_anot
     scripts = [line.rpartition("/")[2] for line in ran.out.splitlines()[:2]]
     assert scripts == ["workers.sh", "ranks-2.sh"]
     array = ran.out.splitlines()[1].split()[2]
-    wait_for(lambda: "trained" in (on_cluster.results / "tiny/slurm/ranks-2-0.log").read_text())
+    log = on_cluster.results / "tiny/slurm/ranks-2-0.log"
+    wait_for(lambda: log.exists() and "trained" in log.read_text())
     subprocess.run(["scancel", "--batch", "--signal=USR1", f"{array}_0"], check=True)
     wait_for(lambda: not queued())
     assert on_cluster.tables() == on_cluster.tables(results="whole"), logs(on_cluster)

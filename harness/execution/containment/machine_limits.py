@@ -1,6 +1,7 @@
 """Errors that say what this machine lacks: no trial is to blame for them, nor is this project."""
 
 import errno
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def is_blameless(error: BaseException) -> bool:
 def process_start_errors() -> Iterator[None]:
     """Say as a MachineError why no process can be started: limits of processes, or no folder for its socket."""
     try:
+        # tempfile takes too many open files for a lack of folders.
+        os.close(os.open(os.devnull, os.O_RDONLY))
         tempfile.gettempdir()
     except FileNotFoundError as error:
         raise MachineError("there is no temporary folder that can be written; set TMPDIR to one that can") from error
