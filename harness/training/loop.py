@@ -95,7 +95,8 @@ def _flush_loss_buffer(state: TrainState, done: int) -> None:
         losses /= state.dist.world_size
     if since == evaluated:
         state.batch_loss.zero_()
-    state.batch_loss.add_(losses.sum(0, dtype=state.batch_loss.dtype))
+    # One after the other: along the first dimension `sum` adds up in an order that the number of models decides.
+    state.batch_loss.add_(losses.cumsum(0, dtype=state.batch_loss.dtype)[-1])
     is_failed = ~losses.isfinite()
     record_failures(state, is_failed.any(0), since + 1 + is_failed.int().argmax(0))
 

@@ -136,3 +136,16 @@ def test_the_dead_go_at_an_evaluation_where_at_most_half_of_those_before_are_ali
     for mark in (0, 4, 10):
         rows = surviving_rows(rows, fail_steps, mark)
     assert list(rows) == expected
+
+
+@pytest.mark.parametrize("every", [5, 9, 33, 66])
+def test_the_mean_loss_of_a_batch_is_the_same_in_any_company(every):
+    # torch adds up along the first dimension in an order that the number of columns decides.
+    trials = [
+        replace(BASE, lr=10.0 ** (9 + seed % 7), seed=seed, steps=66, eval_every=every, batch_size=30)
+        for seed in range(44)
+    ]
+    alone = [outcomes(finish(make_state([trial])))[0].curves["batch.loss"] for trial in trials[:5]]
+    for size in (5, 8, 44):
+        together = outcomes(finish(make_state(trials[:size])))
+        assert [outcome.curves["batch.loss"] for outcome in together[:5]] == alone
