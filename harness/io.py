@@ -31,11 +31,11 @@ CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` so that a reader sees all of it or none of it, even after a power cut."""
-    draft = path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
+    draft = _draft_of(path)
     try:
         make_folder(path.parent)
         try:
-            _write_and_sync(draft, data)
+            _write(draft, data)
             # A rename is atomic, a write is not: a killed run must leave no half file.
             inject("rename", path)
             draft.replace(path)
@@ -50,13 +50,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def write_unsynced(path: Path, data: bytes) -> None:
     """Write `data` so that a reader sees all or none of it, as long as the power is on; OSError where it can't."""
-    draft = path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
+    draft = _draft_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    inject("create", path)
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:  # noqa: PTH123
-            inject("write", path)
-            file.write(data)
+        _write(draft, data, is_synced=False)
         inject("rename", path)
         draft.replace(path)
     except BaseException:
@@ -67,11 +64,11 @@ def write_unsynced(path: Path, data: bytes) -> None:
 
 def create_atomically(path: Path, data: bytes) -> bool:
     """Write a file that nobody has written yet, whole and lasting; false where somebody has."""
-    draft = path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
+    draft = _draft_of(path)
     try:
         make_folder(path.parent)
         try:
-            _write_and_sync(draft, data)
+            _write(draft, data)
             inject("rename", path)
             os.link(draft, path)  # which fails where there is such a name, as a rename does not
         except FileExistsError:
@@ -84,7 +81,12 @@ def create_atomically(path: Path, data: bytes) -> bool:
     return True
 
 
-def _write_and_sync(path: Path, data: bytes) -> None:
+def _draft_of(path: Path) -> Path:
+    """A name of its own for what is to become this file."""
+    return path.with_name(f".{path.name[:50]}.{uuid4().hex}.draft")
+
+
+def _write(path: Path, data: bytes, *, is_synced: bool = True) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     inject("create", path)
     with open(os.open(path, flags, 0o644), "wb") as file:  # noqa: PTH123 (a descriptor, not a path)
@@ -95,8 +97,9 @@ def _write_and_sync(path: Path, data: bytes) -> None:
             data = flip_bit(data) if kind == "bitflip" else data
         file.write(data)
         file.flush()
-        inject("sync", path)
-        os.fsync(file.fileno())
+        if is_synced:
+            inject("sync", path)
+            os.fsync(file.fileno())
 
 
 def remove_old_drafts(folder: Path) -> None:

@@ -32,6 +32,14 @@ def check_members(content: Mapping[str, Any], cls: type, where: str) -> None:
             raise DamageError(f"{where} {name} is {shown(value)}")
 
 
+def is_whole(content: object, cls: type) -> bool:
+    """Whether this is an object with all members of a dataclass and no others, each of its type."""
+    hints = type_hints(cls)
+    if not isinstance(content, Mapping) or content.keys() != hints.keys():
+        return False
+    return all(fits(content[name], hint) for name, hint in hints.items())
+
+
 def fits(value: object, hint: Any) -> bool:
     """Whether a value of JSON has a type, all that is in it included."""
     if hint is Any:

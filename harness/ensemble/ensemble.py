@@ -145,9 +145,8 @@ def fuse(
         },
         # What is frozen is a constant of the models, as buffers are that no layer writes to.
         buffers={
-            name: tensor.detach().to(device)
-            for name, tensor in (*buffers.items(), *parameters.items())
-            if name in frozen or name in buffers
+            **{name: buffer.to(device) for name, buffer in buffers.items()},
+            **{name: weight.detach().to(device) for name, weight in parameters.items() if name in frozen},
         },
         options=options,
         dist=dist,

@@ -43,8 +43,6 @@ CARD_FIELDS: dict[str, Any] = {  # of a card, as far as this package relies on t
     **{"epoch": float, "lr": float, "accuracy": float | None},
 }
 
-KINDS = ("weight/", "buffer/")  # of tensors of the module, in the names that snapshots have for them
-
 
 def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
     """The last and the best model of each trial whose state keeps the best: see best_checkpoint.py."""
@@ -121,8 +119,13 @@ def trial_of(card: Mapping[str, Any]) -> Trial:
 
 def state_of(model: Snapshot) -> dict[str, Tensor]:
     """The parameters and buffers of a trained model, under the names of its plain module."""
+    return strip_ddp_prefix(_module_tensors(model))
+
+
+def _module_tensors(model: Snapshot) -> dict[str, Tensor]:
+    """The parameters and buffers under the names that they had in training."""
     tensors = {name.partition("/"): tensor for name, tensor in model.tensors.items()}
-    return strip_ddp_prefix({name: t for (kind, _, name), t in tensors.items() if kind in ("weight", "buffer")})
+    return {name: tensor for (kind, _, name), tensor in tensors.items() if kind in ("weight", "buffer")}
 
 
 def optimizer_state(model: Snapshot) -> dict[str, Any]:
@@ -133,12 +136,7 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     card = model.metadata
     trial = trial_of(card)
     optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
-    tensors = {
-        name.removeprefix(kind): tensor
-        for name, tensor in model.tensors.items()
-        for kind in KINDS
-        if name.startswith(kind)
-    }
+    tensors = _module_tensors(model)
     trained = [name.removeprefix("weight/") for name in model.tensors if name.startswith("weight/")]
     names = card.get("parameters", trained)
     if not set(names) <= tensors.keys():

@@ -3,10 +3,12 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
+
+from harness.typed import is_whole
 
 SLURM_TASK = "SLURM_ARRAY_TASK_ID"
 JOB_VARIABLES = (  # scheduler, job, and the element of an array; the most telling first
@@ -78,12 +80,7 @@ def _exists(pid: int) -> bool:
 
 def owner_from_json(content: object) -> Owner | None:
     """The owner that was written as a JSON object; None where this is none."""
-    types = {f.name: f.type for f in fields(Owner)}
-    if not isinstance(content, Mapping) or content.keys() != types.keys():
-        return None
-    if not all(type(value) is types[name] for name, value in content.items()):
-        return None
-    return Owner(**content)
+    return Owner(**content) if isinstance(content, Mapping) and is_whole(content, Owner) else None
 
 
 def _kernel() -> str:

@@ -8,12 +8,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from harness.errors import DamageError
@@ -22,6 +21,7 @@ from harness.spec.cohorts import cohort_id
 from harness.storage.claims import STALE_SECONDS, server_time
 from harness.storage.owners import Owner, has_died, owner_from_json
 from harness.storage.records import ResultsDir
+from harness.typed import is_whole
 
 UNFINISHED = ("running", "interrupted", "waiting")  # what trials are that trials.csv calls interrupted
 WRITE_EVERY = 2.0  # seconds, at most
@@ -32,7 +32,7 @@ MAX_BYTES = 4 * 2**20  # of a sign of life
 class WorkingCohort:
     """Trials that train together at the moment."""
 
-    keys: tuple[str, ...]
+    keys: Sequence[str]
     since: str  # UTC
     done: float  # of their steps, 0..1
 
@@ -142,18 +142,10 @@ def _read(path: Path, now: int) -> WorkingRun | None:
         return None
     owner = owner_from_json(content.get("owner"))
     cohorts = content.get("cohorts")
-    if owner is None or not isinstance(cohorts, list) or not all(map(_is_cohort, cohorts)):
+    if owner is None or not isinstance(cohorts, list) or not all(is_whole(cohort, WorkingCohort) for cohort in cohorts):
         return None
     return WorkingRun(
         owner=owner,
         silence=(now - modified) / 1e9,
         cohorts=tuple(WorkingCohort(**{**cohort, "keys": tuple(cohort["keys"])}) for cohort in cohorts),
     )
-
-
-def _is_cohort(content: Any) -> bool:
-    if not isinstance(content, Mapping) or content.keys() != {"keys", "since", "done"}:
-        return False
-    keys, done = content["keys"], content["done"]
-    is_list = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
-    return is_list and isinstance(content["since"], str) and isinstance(done, int | float)
