@@ -149,7 +149,9 @@ def test_the_work_is_shared_out(run):
 @pytest.mark.parametrize("seed", range(4))
 def test_of_runs_that_die_at_random_others_take_over_and_no_trial_is_recorded_twice(run, seed):
     draws = random.Random(seed)
-    everybody = [Hands(dies_at=draws.choice([0, 1, 2, 3, None])) for _ in range(6)] + [Hands()]
+    everybody = [Hands(dies_at=draws.choice([0, 1, 2, 3, None]), seconds=0.02) for _ in range(6)] + [
+        Hands(seconds=0.02)
+    ]
     ended = started_together(run, everybody)
     assert any(isinstance(events, KilledError) for events in ended)
     trained = sum((hands.trained for hands in everybody), Counter())
