@@ -42,7 +42,7 @@ from harness.nn.models import MODELS, build
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import MAX_COHORT, Shape, shape
-from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
 from harness.training.state import (
@@ -76,6 +76,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
             estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
+    check_late_imports(suite)
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
