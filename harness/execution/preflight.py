@@ -40,6 +40,7 @@ from harness.execution.messages import CohortEstimate, PreflightRequest, Preflig
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
 from harness.nn.norms import resolve_sync_bn_impl
+from harness.nn.same_models import check_arms
 from harness.probes import probes_of
 from harness.spec.cohorts import MAX_COHORT, Shape, shape
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
@@ -77,6 +78,9 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         with preserved():  # a model may change what the next one is built with
             estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
     check_late_imports(suite)
+    with preserved():
+        all_trials = [trial for trials in shapes.values() for trial in trials]
+        notes = check_arms(suite.suite.compare, all_trials, datasets, suite.suite.functions)
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
@@ -92,6 +96,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
+        notes=tuple(notes),
     )
 
 
