@@ -8,7 +8,6 @@ out of theirs: the signs of differences that are all 0 can't tell anything (Taro
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,8 @@ from harness.errors import SuiteError
 from harness.spec.claim import DEFAULT_METRIC
 from harness.spec.manifest import Manifest
 from harness.spec.trial import Trial
-from harness.storage.tables import OUTCOMES, Results
+from harness.storage.bits import equal_to_the_bit
+from harness.storage.tables import Results
 
 ALL_POINTS = "over all points"  # how the name ends of a comparison over these
 SETTINGS = [field.name for field in fields(Trial) if field.name != "source"]
@@ -47,6 +47,7 @@ class ResultsDiff:
     claims_gone: int  # of these, the ones that `before` makes
     targets: tuple[float | None, float | None] | None  # before and after, where these differ
     claims_retargeted: int  # claims left out because their verdicts rest on a target that differs
+    claims_of_equal_arms: Sequence[str]  # in words: what either side claims of arms that are equal to the bit there
     made_with: Mapping[str, tuple[str, str]]  # what the trials were made with, where that differs
 
     @property
@@ -78,9 +79,11 @@ class ResultsDiff:
             most = max(c.seeds_needed for c in untested)
             seeds = f"{formatting.count(len(untested), 'difference')} of fewer than the {most} seeds that a test needs"
         claims = self.claims_gone + self.claims_retargeted
+        not_alike = f"{formatting.count(claims, 'claim')} of `before` is not judged alike after" if claims else ""
+        equal = "; ".join(f"its arms are equal to the bit: {claim}" for claim in self.claims_of_equal_arms)
         return {
-            "changed": "; ".join(filter(None, [seeds, trials])),
-            "verdicts": f"{formatting.count(claims, 'claim')} of `before` is not judged alike after" if claims else "",
+            "changed": "; ".join(filter(None, [seeds, trials, equal])),
+            "verdicts": "; ".join(filter(None, [not_alike, equal])),
             "bits": trials,
             "untested": "",
         }
@@ -97,7 +100,7 @@ def diff(before: Results, after: Results) -> ResultsDiff:
     retargeted = (
         [] if targets[0] == targets[1] else [name for name in judged[0] if _rests_on_target(judged[0][name], before)]
     )
-    same = _equal_to_the_bit(old, new, before.curves, after.curves)[done]
+    same = equal_to_the_bit(old, new, before.curves, after.curves)[done]
     by_arm = same.groupby(old.loc[done, before.manifest.compare], sort=False, dropna=False)
     return ResultsDiff(
         name=after.manifest.name,
@@ -113,6 +116,7 @@ def diff(before: Results, after: Results) -> ResultsDiff:
         claims_gone=len(judged[0].keys() - judged[1].keys()),
         targets=None if targets[0] == targets[1] else targets,
         claims_retargeted=sum(name in judged[1] for name in retargeted),
+        claims_of_equal_arms=_claims_of_equal_arms([*judged[0].values(), *judged[1].values()]),
         made_with=_made_with(before, after),
     )
 
@@ -121,23 +125,6 @@ def _identities(trials: pd.DataFrame) -> "pd.Index[str]":
     """A name for each trial by its settings, the same in both results."""
     texts = trials[SETTINGS].map(lambda value: "" if pd.isna(value) else repr(getattr(value, "item", lambda: value)()))
     return pd.Index(["|".join(row) for row in texts.itertuples(index=False)])
-
-
-def _equal_to_the_bit(
-    old: pd.DataFrame, new: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame
-) -> "pd.Series[bool]":
-    """Which trials have the same outcomes and curves, to the last bit."""
-    equal = pd.Series(True, index=old.index)
-    for column in OUTCOMES:
-        equal &= (old[column] == new[column]).fillna(False) | (old[column].isna() & new[column].isna())
-    digests = [trials["key"].map(_curve_digests(curves)) for trials, curves in ((old, before), (new, after))]
-    return equal & ((digests[0] == digests[1]) | (digests[0].isna() & digests[1].isna()))
-
-
-def _curve_digests(curves: pd.DataFrame) -> "pd.Series[Any]":
-    """A digest of the curves of each key, in which their order has no part."""
-    rows = pd.util.hash_pandas_object(curves[["step", "split", "metric", "value"]], index=False)
-    return rows.groupby(curves["key"]).sum()
 
 
 def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest, *, reached: bool) -> list[tuple[str, str, str]]:
@@ -196,6 +183,10 @@ def _flipped(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> lis
     """The claims of both suites whose verdicts differ."""
     both = [(before[name], verdict) for name, verdict in after.items() if name in before]
     return [(new.statement, old.word, new.word) for old, new in both if old.word != new.word]
+
+
+def _claims_of_equal_arms(judged: Sequence[Verdict]) -> list[str]:
+    return [*dict.fromkeys(verdict.statement for verdict in judged if verdict.of_equal_arms)]
 
 
 def _rests_on_target(verdict: Verdict, results: Results) -> bool:

@@ -12,9 +12,21 @@ from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
-from harness.storage.tables import Results
+from harness.storage.bits import equal_to_the_bit
+from harness.storage.tables import OUTCOMES, Results
 
 Point = dict[str, Any]  # axis -> value
+
+LEARNT = [column for column in OUTCOMES if column != "parameters"]  # what training came to, whatever was trained
+OTHER = " of the other"  # end of a column's name
+
+# Axes that say how a trial is computed and not what is learnt: along them, equal results are a finding.
+COMPUTE_AXES = frozenset(
+    {
+        *("accumulation_steps", "compile", "device", "max_cohort_size", "memory_format", "sync_bn_impl", "threads"),
+        "world_size",
+    }
+)
 
 
 def arms(manifest: Manifest) -> list[Any]:
@@ -76,6 +88,35 @@ def by_point(rows: pd.DataFrame, axes: Sequence[str]) -> Iterator[tuple[Point, p
 def _to_python(value: Any) -> Any:
     """The value as Python has it, None where it is missing."""
     return None if pd.isna(value) else getattr(value, "item", lambda: value)()
+
+
+def arms_are_equal(results: Results, arm: Any, than: Any, where: Mapping[str, Any], against: Mapping[str, Any]) -> bool:
+    """Whether every trial of an arm equals that of the other to the bit, at all points and seeds that both have.
+
+    The points are those that `where` keeps; the other arm's differ in `against`, as in `pairs_of`.
+    """
+    manifest, trials = results.manifest, results.trials
+    columns = [axis for axis in (*axes(manifest), "seed") if axis not in against]
+    trained = trials[trials["status"].isin(FINISHED)]
+    sides = [
+        matching(trained[trained[manifest.compare] == value], points)
+        for value, points in ((arm, where), (than, {**where, **against}))
+    ]
+    both = sides[0].merge(sides[1], on=columns, suffixes=("", OTHER))
+    other = both[[f"{name}{OTHER}" for name in ("key", *LEARNT)]].set_axis(["key", *LEARNT], axis=1)
+    return not both.empty and bool(equal_to_the_bit(both, other, results.curves, results.curves, LEARNT).all())
+
+
+def equal_arms(results: Results) -> list[list[Any]]:
+    """Groups of arms whose trials are equal to the bit, at all points and seeds that they have in common."""
+    groups: list[list[Any]] = []
+    for arm in arms(results.manifest):
+        alike = [group for group in groups if arms_are_equal(results, group[0], arm, {}, {})]
+        if alike:
+            alike[0].append(arm)
+        else:
+            groups.append([arm])
+    return [group for group in groups if len(group) > 1]
 
 
 def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import base64
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,10 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
         "ended": int(ended.sum()),
         "total": manifest.trials,
         "failed": int(failed.sum()),
-        "limits": _limitations(trials[ended], manifest, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
+        "limits": [
+            *_limitations(trials[ended], manifest, all_failed=bool(failed.sum() and failed.sum() == ended.sum())),
+            *_equal_arms(results),
+        ],
         "trials": trials_table("trials", "Trials", trials, manifest),
         "comparisons": comparisons_table("comparisons", "All comparisons", comparisons),
         "failures": failures_table(trials[failed], manifest),
@@ -119,6 +122,20 @@ def _limitations(ended: pd.DataFrame, manifest: Manifest, *, all_failed: bool) -
         "Every trial that ended has failed to train.": all_failed,
     }
     return [sentence for sentence, holds in limits.items() if holds]
+
+
+def _equal_arms(results: Results) -> Iterator[str]:
+    """Which arms are one, and whether that is a finding or a fault."""
+    compare = results.manifest.compare
+    is_computed = compare in pairing.COMPUTE_AXES
+    meaning = (
+        f"{formatting.axis(compare)} changes how they are computed, and not what they come to."
+        if is_computed
+        else f"{formatting.axis(compare)} has not reached the training, and no verdict rests on them."
+    )
+    for group in pairing.equal_arms(results):
+        *names, last = map(formatting.value, group)
+        yield f"The arms {', '.join(names)} and {last} are equal to the bit in all trials: {meaning}"
 
 
 def _commands(manifest: Manifest, telemetry: pd.DataFrame) -> list[str]:
