@@ -27,6 +27,7 @@ ARGUMENTS = {  # axis -> the argument by which a model of the suite's own asks f
     "activation": "activation",
 }
 MODEL_AXES = (*ARGUMENTS, "init", "init_scale")
+PLAIN = (str, int, float, bool)
 STEPS = 3
 LR = 0.01
 
@@ -150,14 +151,17 @@ def _apparent(
             if one.world_size == other.world_size == 1 and _act_alike(one, other, data, factories):
                 values = f"{getattr(one, axis)} and {getattr(other, axis)}"
                 yield (
-                    f"model {model!r} puts out the same with the arms {values} over the first steps, though its "
-                    "modules differ: does it call them?"
+                    f"model {model!r} puts out the same with the arms {values} over the first steps, though "
+                    "what it is made of differs: does it use that?"
                 )
 
 
-def _modules(model: nn.Module) -> list[tuple[str, type, str]]:
-    """Name, type and settings of all modules."""
-    return [(name, type(module), module.extra_repr()) for name, module in model.named_modules()]
+def _modules(model: nn.Module) -> list[tuple[str, type, str, dict[str, Any]]]:
+    """Name, type, settings and plain attributes of all modules."""
+    return [
+        (name, type(module), module.extra_repr(), {key: v for key, v in vars(module).items() if isinstance(v, PLAIN)})
+        for name, module in model.named_modules()
+    ]
 
 
 def _act_alike(one: Trial, other: Trial, data: Data, factories: Factories) -> bool:

@@ -59,7 +59,14 @@ class NeverCalled(nn.Module):
         return self.body(x)
 
 
-FACTORIES = {f.__name__: f for f in (asks_for_nothing, takes_and_ignores, uses_both, Functional, NeverCalled)}
+def keeps_a_number(inputs, classes, activation):
+    model = asks_for_nothing(inputs, classes)
+    model.bound = 1.0 if isinstance(activation(), nn.Tanh) else 2.0
+    return model
+
+
+MODELS = (asks_for_nothing, takes_and_ignores, uses_both, Functional, NeverCalled, keeps_a_number)
+FACTORIES = {f.__name__: f for f in MODELS}
 
 
 def check(compare, *models, base=BASE, **axis):
@@ -122,6 +129,11 @@ def test_an_axis_that_is_not_compared_may_miss_a_model_of_several_which_is_said(
 def test_a_norm_that_is_made_and_never_called_is_named():
     (note,) = check("norm", "NeverCalled", norm=["batch", "layer"])
     assert note.startswith("model 'NeverCalled' puts out the same with the arms batch and layer over the first steps")
+
+
+def test_a_number_that_a_model_keeps_may_show_later_and_is_named():
+    (note,) = check("activation", "keeps_a_number", activation=["relu", "tanh"])
+    assert "puts out the same with the arms relu and tanh over the first steps" in note
 
 
 def test_a_norm_that_changes_any_model_reaches_one_that_asks_for_nothing():
