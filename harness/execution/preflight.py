@@ -39,6 +39,7 @@ from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
+from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import MAX_COHORT, Shape, shape
@@ -186,6 +187,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     subject = f"model {trial.model!r} with norm {trial.norm!r}"
     try:
         model = build(one_process, dataset.input_shape, dataset.classes, functions)
+        check_norm_inputs(model, trial.model, torch.from_numpy(dataset.x["train"][:2]))
         check_compute_options(trial, model)
         backend, reason = _backend_for(model, trial, dataset.input_shape)
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
