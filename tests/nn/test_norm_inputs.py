@@ -90,9 +90,9 @@ def test_a_norm_of_vectors_is_refused_for_sequences_whatever_their_sizes(name):
     with pytest.raises(SuiteError) as caught:
         check_norm_inputs(Sequences(layer), "net", sequences(2, C, C))
     assert str(caught.value) == (
-        "model 'net': layer 'first' is norm(4), for (examples, channels), and gets (2, 4, 4): write norm(4, spatial_dims=1) where "
-        "channels come first, (examples, channels, positions) or norm(4, channels_last=True) where they come last, "
-        "(examples, positions, channels)"
+        "model 'net': layer 'first' is norm(4), for (examples, channels), and gets (2, 4, 4): write norm(4, "
+        "spatial_dims=1) where channels come first, (examples, channels, positions) or norm(4, channels_last=True) "
+        "where they come last, (examples, positions, channels)"
     )
 
 
