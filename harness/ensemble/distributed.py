@@ -45,15 +45,23 @@ class DistContext:
     def broadcast(self, tensor: Tensor) -> None:
         """Overwrite the tensor with that of the first rank."""
         if self.world_size > 1:
-            dist.broadcast(tensor, group=self.group, group_src=0)
+            data = _bytes_of(tensor)
+            dist.broadcast(data, group=self.group, group_src=0)
+            tensor.copy_(data.view(tensor.dtype).view(tensor.shape))
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all ranks, in their order."""
         if self.world_size == 1:
             return [tensor]
-        tensors = [torch.empty_like(tensor) for _ in range(self.world_size)]
-        dist.all_gather(tensors, tensor.contiguous(), group=self.group)
-        return tensors
+        data = _bytes_of(tensor)
+        gathered = [torch.empty_like(data) for _ in range(self.world_size)]
+        dist.all_gather(gathered, data, group=self.group)
+        return [part.view(tensor.dtype).view(tensor.shape) for part in gathered]
+
+
+def _bytes_of(tensor: Tensor) -> Tensor:
+    """The tensor's bytes, which backends send whatever its type is; in the memory of the tensor if they can be."""
+    return tensor.detach().contiguous().view(-1).view(torch.uint8)
 
 
 SINGLE_PROCESS = DistContext()
