@@ -141,6 +141,8 @@ def _build(model: Snapshot, factories: Functions) -> nn.Module:
     for layer in list(module.modules()):
         for name in list(layer.parametrizations) if is_parametrized(layer) else ():  # type: ignore[arg-type]
             remove_parametrizations(layer, name)
+            weight = getattr(layer, name)
+            weight.data = weight.data.clone(memory_format=torch.contiguous_format)  # torch may leave it a view
     return module
 
 

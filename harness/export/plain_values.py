@@ -7,15 +7,12 @@ import base64
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.nn.module_checks import KEPT_DTYPES
-
-DTYPES = {str(dtype): dtype for dtype in KEPT_DTYPES}
+from harness.nn.tensor_bytes import DTYPES, from_bytes, to_bytes
 
 
 def encode(value: Any) -> Any:
@@ -33,8 +30,7 @@ def encode(value: Any) -> Any:
     if type(value) is bytes:
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, Tensor) and str(value.dtype) in DTYPES and value.layout == torch.strided:
-        data = value.detach().cpu().resolve_conj().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        return {"tensor": [str(value.dtype), list(value.shape), base64.b64encode(data).decode()]}
+        return {"tensor": [str(value.dtype), list(value.shape), base64.b64encode(to_bytes(value)).decode()]}
     raise ValueError(f"a {type(value).__name__} is no tensor, number, text, list, tuple or dict")
 
 
@@ -53,11 +49,7 @@ def decode(value: Any) -> Any:
 
 def _tensor(content: Any) -> Tensor:
     dtype, shape, text = content
-    data = bytearray(base64.b64decode(text, validate=True))
-    if len(data) != prod(shape) * DTYPES[dtype].itemsize:
-        raise ValueError("a tensor has another size than its bytes")
-    flat = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-    return flat.clone().view(DTYPES[dtype]).view(shape)
+    return from_bytes(base64.b64decode(text, validate=True), DTYPES[dtype], shape)
 
 
 _KINDS: dict[str, Callable[[Any], Any]] = {

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from harness.export.plain_values import decode, encode
 from harness.nn.module_state import tensors_of
+from harness.nn.tensor_bytes import as_bytes
 
 VALUE = "value"  # the key of what is no tensor
 
@@ -79,8 +80,7 @@ def is_equal(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are equal, where NaN equals NaN."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    one, other = (tensor.detach().cpu().resolve_conj().contiguous().view(-1) for tensor in (one, other))
-    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
+    return torch.equal(as_bytes(one.cpu()), as_bytes(other.cpu()))
 
 
 def _identity(tensor: Tensor) -> tuple[object, ...]:
