@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from harness.errors import SuiteError
 
-DOUBLES = {torch.complex64: torch.complex128}  # of types that are no floats
-
 
 def parameters_of(model: nn.Module) -> dict[str, nn.Parameter]:
     """Each parameter once, under its first name."""
@@ -75,8 +73,10 @@ def to_precision(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
     With None it stays as it was made, whatever types its tensors have.
     """
     for tensor in tensors_of(model).values() if dtype is torch.float64 else ():
-        if tensor.is_floating_point() or tensor.is_complex():
-            tensor.data = tensor.data.to(DOUBLES.get(tensor.dtype, dtype) if tensor.is_complex() else dtype)
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.double()
+        elif tensor.is_complex():
+            tensor.data = tensor.data.to(torch.complex128)
     return model
 
 
