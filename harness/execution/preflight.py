@@ -37,6 +37,7 @@ from harness.execution.cohort_size import (
 from harness.execution.containment.process_state import preserved
 from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
+from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
 from harness.nn.norm_inputs import check_norm_inputs
@@ -193,6 +194,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
         out = ensemble(torch.from_numpy(dataset.x["train"][:2]), shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
+        if suite.suite.save_models and trial.model in functions:
+            check_saving(one_process, dataset.input_shape, dataset.classes, functions)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise

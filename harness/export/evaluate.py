@@ -15,6 +15,7 @@ from harness.data.array_files import read_csv, read_npz
 from harness.data.datasets import load_dataset
 from harness.ensemble.bn_statistics import batches
 from harness.errors import NO_ERRORS, ModelError, UsageError, error_line
+from harness.nn.module_state import input_dtype
 from harness.spec.suite import Functions
 
 PREDICT_BATCH = 2048  # examples at once, where that does not change the predictions
@@ -69,7 +70,7 @@ def labelled(data: str, y: NDArray[Any], examples: int, classes: int) -> Tensor:
 
 def as_taken(model: nn.Module, x: Tensor) -> Tensor:
     """The examples on the model's device, in the type of its weights."""
-    return x.to(next((tensor for tensor in model.state_dict().values() if tensor.is_floating_point()), x))
+    return x.to(next(model.parameters(), x).device, input_dtype(model))
 
 
 @torch.no_grad()
