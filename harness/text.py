@@ -79,15 +79,13 @@ MISSING = frozenset(
 
 
 def lost_in_tables(name: str) -> str | None:
-    """Why a plain pandas.read_csv would not give a name back, where that is so: it reads another value there."""
+    """Why a plain pandas.read_csv may not give a name back, where that is so: it reads another value there."""
     if name in MISSING:
         return f"tables take the name {name!r} for a missing value"
-    if name.lower() in ("true", "false") and name not in ("True", "False"):
-        return f"tables take the name {name!r} for {name.capitalize()}"
+    if name.lower() in ("true", "false"):
+        return f"tables take the name {name!r} for a truth value"
     try:
-        number = float(name)
+        float(name)
     except ValueError:
         return None
-    if not number.is_integer() or name != str(int(number)):
-        return f"tables take the name {name!r} for the number {number}"
-    return None
+    return f"tables take the name {name!r:.50} for a number"

@@ -1,5 +1,6 @@
 """Labels: what names the classes of data, any whole numbers or text, and the numbers 0, 1, ... that stand for them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from harness.text import lost_in_tables, printable
 Label = int | str | bool
 FORMULA = "=+-@"  # what begins a formula in a spreadsheet, so that tables escape it
 KINDS = {"U": "text", "b": "booleans"}  # kind of dtype -> in words; all others are whole numbers
+WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # as Python writes it, of 64 bits
 MAX_CLASSES = 100_000
 MAX_SHOWN = 10  # labels in a message
 
@@ -60,11 +62,17 @@ def _from_floats(where: str, y: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _from_text(where: str, y: NDArray[Any]) -> NDArray[Any]:
+    """Names of classes; text that tables give back as whole numbers, or as truth values, is that."""
     try:
         text = np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y.astype(np.str_)
     except UnicodeDecodeError as error:
         raise SuiteError(f"{where}: labels that are text must be UTF-8: {error}") from error
-    for name in np.unique(text).tolist():
+    names = np.unique(text).tolist()
+    if all(WHOLE_NUMBER.fullmatch(name) for name in names):
+        return text.astype(np.int64)
+    if set(names) <= {"True", "False"}:
+        return np.array(text == "True")
+    for name in names:
         if reason := lost_in_tables(name):
             raise SuiteError(f"{where}: {reason}; call the class something else")
         if name[0] in FORMULA or not name.isprintable():

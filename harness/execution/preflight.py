@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.data.labels import shown_labels
 from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
@@ -91,6 +92,12 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
+        notes=tuple(
+            f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
+            f"{dataset.classes - 1}; predictions come back as labels"
+            for name, dataset in datasets.items()
+            if dataset.labels
+        ),
     )
 
 
