@@ -1,9 +1,10 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
 import ctypes
+import hashlib
 import platform
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -12,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.data.labels import shown_labels
 from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
@@ -93,6 +94,12 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
+        notes=tuple(
+            f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
+            f"{dataset.classes - 1}; predictions come back as labels"
+            for name, dataset in datasets.items()
+            if dataset.labels
+        ),
     )
 
 
@@ -161,19 +168,26 @@ def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
     if is_custom and name in DATASETS:
         raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
     try:
-        dataset, *again = (load_dataset(name, suite.path.parent, suite.suite.functions) for _ in range(1 + is_custom))
+        digest = _digest(load_dataset(name, suite.path.parent, suite.suite.functions)) if is_custom else None
+        dataset = load_dataset(name, suite.path.parent, suite.suite.functions)
     except (HarnessError, *NO_ERRORS):
         raise
     except BaseException as error:  # a function of the suite's own may raise anything
         raise SuiteError(f"dataset {name!r} can't be loaded: {error_line(error)}") from error
-    if any(_differ(dataset.x, other.x) or _differ(dataset.y, other.y) for other in again):
+    if digest not in (None, _digest(dataset)):
         # The arms would be trained on different data.
         raise SuiteError(f"dataset {name!r} is not deterministic; draw it from a generator with a fixed seed")
     return dataset
 
 
-def _differ(arrays: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> bool:
-    return any(not np.array_equal(others[split], array) for split, array in arrays.items())
+def _digest(dataset: Dataset) -> str:
+    """A hash of all examples and labels: two datasets at once would be too much for memory."""
+    digest = hashlib.sha256(repr(dataset.labels).encode())
+    for arrays in (dataset.x, dataset.y):
+        for split in sorted(arrays):
+            digest.update(repr(arrays[split].shape).encode())
+            digest.update(np.ascontiguousarray(arrays[split]).data)
+    return digest.hexdigest()
 
 
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:

@@ -10,6 +10,7 @@ from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
 from harness.spec.limits import Limits
 from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
+from harness.text import lost_in_tables
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
 Functions = Mapping[str, Callable[..., Any]]
@@ -171,6 +172,8 @@ def _register_function(axis: str, value: Any, functions: dict[str, Callable[...,
         raise SuiteError(
             f"a {axis} of the suite's own needs a name that no other has (`def`, not lambda), got {name!r}"
         )
+    if reason := lost_in_tables(name):
+        raise SuiteError(f"{reason}; call the {axis} something else")
     functions[name] = value
     return name
 
