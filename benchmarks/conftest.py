@@ -49,7 +49,7 @@ def pytest_sessionfinish() -> None:
 
 def machine() -> str:
     """The processor, and how many cores of it there are to use."""
-    from harness.execution.preflight import cpu_name
+    from harness.execution.environment import cpu_name
 
     return f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
 

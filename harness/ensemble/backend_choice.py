@@ -16,6 +16,7 @@ from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble, fuse
 from harness.errors import NO_ERRORS, error_line
+from harness.nn.module_state import input_dtype, to_precision
 
 CHECK_MODELS, CHECK_EXAMPLES = 3, 5  # models that are held against themselves, and on how many examples
 MEMORY_PROBE_EXAMPLES = 16  # examples that tell how much memory a batch takes
@@ -70,17 +71,18 @@ def select_backend(
 def find_mismatch(models: Sequence[nn.Module], input_shape: tuple[int, ...], backend: str) -> str:
     """What of outputs, gradients or running statistics is not as the modules have it; "" where all is."""
     rng = torch.Generator().manual_seed(0)
-    copies = [deepcopy(model).double() for model in (*models, *models, *models)[:CHECK_MODELS]]
-    for weight in (weight for model in copies for weight in model.parameters()):
+    copies = [to_precision(deepcopy(model), torch.float64) for model in (*models, *models, *models)[:CHECK_MODELS]]
+    for weight in (weight for model in copies for weight in model.parameters() if weight.is_floating_point()):
         weight.data.add_(torch.randn(weight.shape, generator=rng, dtype=weight.dtype), alpha=0.1)  # no two are equal
     fused, reference = (
         reference_outputs(fuse(copies, input_shape, CPU, name), input_shape) for name in (backend, REFERENCE)
     )
     for name, expected in reference.items():
         actual = fused[name]
+        largest = expected.abs().max().item() if expected.numel() else 0.0
         if actual.shape != expected.shape:
             return f"{name} has another shape, {tuple(actual.shape)} instead of {tuple(expected.shape)}"
-        if not torch.allclose(actual, expected, rtol=0.0, atol=TOLERANCE * (1 + expected.abs().max().item())):
+        if not torch.allclose(actual, expected, rtol=0.0, atol=TOLERANCE * (1 + largest)):
             return f"{name} is not that of the model alone"
     return ""
 
@@ -102,9 +104,13 @@ def reference_outputs(ensemble: Ensemble, input_shape: tuple[int, ...]) -> dict[
             eval_out = ensemble(x, shared=shared)
         named = {"the output": out, "the output in evaluation": eval_out}
         named |= {f"the gradient of {name}": grads[name].clone() for name in ensemble.weights}
-        named |= {f"the buffer {name}": buffer.double().clone() for name, buffer in ensemble.buffers.items()}
+        named |= {f"the buffer {name}": _doubled(buffer) for name, buffer in ensemble.buffers.items()}
         outputs |= {f"{name} ({step})": value for name, value in named.items()}
     return outputs
+
+
+def _doubled(buffer: Tensor) -> Tensor:
+    return buffer.to(torch.complex128 if buffer.is_complex() else torch.float64, copy=True)
 
 
 def _noise(out: Tensor, rng: torch.Generator) -> Tensor:
@@ -119,9 +125,11 @@ def activation_bytes(ensemble: Ensemble, input_shape: tuple[int, ...], batch_siz
     def save(tensor: Tensor) -> Tensor:
         return saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
 
+    weight = next(iter(ensemble.weights.values()))
+    x = weight.new_zeros(examples, ensemble.size, *input_shape, dtype=input_dtype(ensemble.template))
     ensemble.module.eval()  # running statistics stay where they are
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        ensemble(next(iter(ensemble.weights.values())).new_zeros(examples, ensemble.size, *input_shape), shared=False)
+        ensemble(x, shared=False)
     ensemble.module.train()
     kept = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
     return max(1, kept * batch_size // (examples * ensemble.size))

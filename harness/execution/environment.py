@@ -1,16 +1,26 @@
-"""What torch can do on this machine, with a remedy where something that a run may need is missing."""
+"""What this machine is, and what torch can do on it, with a remedy where something that a run may need is missing."""
 
+import ctypes
 import os
+import platform
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed
 
 from harness.data.downloads import SOURCES
+from harness.ensemble.native.build import library_or_error
+from harness.errors import BuildError
+from harness.execution.cores import usable_cores
 from harness.execution.gpus import VISIBLE, Gpu, ask_driver, parse_nvidia_smi
 from harness.execution.messages import Finding, InspectResult
-from harness.execution.preflight import cpu_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +113,48 @@ def _runs(target: str, capability: tuple[int, int]) -> bool:
     kind, _, digits = target.rstrip("af").partition("_")
     target_capability = (int(digits[:-1]), int(digits[-1]))
     return target_capability <= capability and (kind == "compute" or target_capability[0] == capability[0])
+
+
+def fingerprint(device: torch.device) -> dict[str, Any]:
+    """All that the bits of a result may depend on besides the trial."""
+    return {
+        "machine": platform.machine(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": version("scikit-learn"),
+        "threads": torch.get_num_threads(),
+        "native": native_library() if device.type == "cpu" else "",
+    }
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Where a result comes from: an allow-list, never all of the environment."""
+    return {
+        "host": socket.gethostname(),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "cores": usable_cores(),
+        "python": platform.python_version(),
+        **({"gpus": torch.cuda.device_count()} if device.type == "cuda" else {}),
+    }
+
+
+def native_library() -> str:
+    """What compiled the native library of this process, and for which processors; "" where there is none."""
+    library = library_or_error("float")
+    if isinstance(library, BuildError):
+        return ""
+    library.handle.harness_compiler.restype = ctypes.c_char_p
+    return f"{library.target.name}, {library.handle.harness_compiler().decode()}"
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's name as its maker writes it, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

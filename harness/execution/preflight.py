@@ -1,30 +1,24 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
-import ctypes
-import platform
-import socket
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.data.labels import shown_labels
 from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
 from harness.ensemble.ensemble import Ensemble, fuse
-from harness.ensemble.native.build import library_or_error
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
-from harness.errors import NO_ERRORS, BuildError, HarnessError, MachineError, SuiteError, error_line, lookup
+from harness.ensemble.same_models import check_arms
+from harness.errors import NO_ERRORS, HarnessError, MachineError, SuiteError, error_line, lookup
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
@@ -35,12 +29,13 @@ from harness.execution.cohort_size import (
     tune_cohort_size,
 )
 from harness.execution.containment.process_state import preserved
-from harness.execution.cores import usable_cores
+from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
+from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
+from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
-from harness.nn.same_models import check_arms
 from harness.probes import probes_of
 from harness.spec.cohorts import MAX_COHORT, Shape, shape
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
@@ -96,8 +91,17 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
-        notes=tuple(notes),
+        notes=(*notes, *_notes_of_labels(datasets)),
     )
+
+
+def _notes_of_labels(datasets: Mapping[str, Dataset]) -> Iterator[str]:
+    for name, dataset in datasets.items():
+        if dataset.labels:
+            yield (
+                f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
+                f"{dataset.classes - 1}; predictions come back as labels"
+            )
 
 
 def resolve_device(name: str) -> str:
@@ -114,70 +118,32 @@ def resolve_device(name: str) -> str:
     return device_type  # of several GPUs, no trial depends on which it had
 
 
-def fingerprint(device: torch.device) -> dict[str, Any]:
-    """All that the bits of a result may depend on besides the trial."""
-    return {
-        "machine": platform.machine(),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "scikit-learn": version("scikit-learn"),
-        "threads": torch.get_num_threads(),
-        "native": native_library() if device.type == "cpu" else "",
-    }
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """Where a result comes from: an allow-list, never all of the environment."""
-    return {
-        "host": socket.gethostname(),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
-        "cores": usable_cores(),
-        "python": platform.python_version(),
-        **({"gpus": torch.cuda.device_count()} if device.type == "cuda" else {}),
-    }
-
-
-def native_library() -> str:
-    """What compiled the native library of this process, and for which processors; "" where there is none."""
-    library = library_or_error("float")
-    if isinstance(library, BuildError):
-        return ""
-    library.handle.harness_compiler.restype = ctypes.c_char_p
-    return f"{library.target.name}, {library.handle.harness_compiler().decode()}"
-
-
-@cache
-def cpu_name() -> str:
-    """The processor's name as its maker writes it, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
     """The dataset of that name; one that the suite brings is made twice, since every worker makes it anew."""
     is_custom = name in suite.suite.functions
     if is_custom and name in DATASETS:
         raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
     try:
-        dataset, *again = (load_dataset(name, suite.path.parent, suite.suite.functions) for _ in range(1 + is_custom))
+        digest = _digest(load_dataset(name, suite.path.parent, suite.suite.functions)) if is_custom else None
+        dataset = load_dataset(name, suite.path.parent, suite.suite.functions)
     except (HarnessError, *NO_ERRORS):
         raise
     except BaseException as error:  # a function of the suite's own may raise anything
         raise SuiteError(f"dataset {name!r} can't be loaded: {error_line(error)}") from error
-    if any(_differ(dataset.x, other.x) or _differ(dataset.y, other.y) for other in again):
+    if digest not in (None, _digest(dataset)):
         # The arms would be trained on different data.
         raise SuiteError(f"dataset {name!r} is not deterministic; draw it from a generator with a fixed seed")
     return dataset
 
 
-def _differ(arrays: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> bool:
-    return any(not np.array_equal(others[split], array) for split, array in arrays.items())
+def _digest(dataset: Dataset) -> str:
+    """A hash of all examples and labels: two datasets at once would be too much for memory."""
+    digest = hashlib.sha256(repr(dataset.labels).encode())
+    for arrays in (dataset.x, dataset.y):
+        for split in sorted(arrays):
+            digest.update(repr(arrays[split].shape).encode())
+            digest.update(np.ascontiguousarray(arrays[split]).data)
+    return digest.hexdigest()
 
 
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
@@ -192,11 +158,14 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     subject = f"model {trial.model!r} with norm {trial.norm!r}"
     try:
         model = build(one_process, dataset.input_shape, dataset.classes, functions)
+        check_norm_inputs(model, trial.model, torch.from_numpy(dataset.x["train"][:2]))
         check_compute_options(trial, model)
         backend, reason = _backend_for(model, trial, dataset.input_shape)
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
         out = ensemble(torch.from_numpy(dataset.x["train"][:2]), shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
+        if suite.suite.save_models and trial.model in functions:
+            check_saving(one_process, dataset.input_shape, dataset.classes, functions)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise

@@ -229,7 +229,7 @@ def _environment_note(changes: Sequence[str]) -> Iterator[Event]:
 
 
 def _notes_on_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Event]:
-    """Which records and trained models are damaged, and which models train in a slower way."""
+    """Which records and trained models are damaged, what labels became of, and which models train in a slower way."""
     for error in plan.damaged:
         yield Event(note=f"{error}; it is trained again")
     for note in preflight.notes:

@@ -18,8 +18,8 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.ensemble.device import configure, synchronise
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import DamageError, MachineError
+from harness.execution.environment import fingerprint
 from harness.execution.messages import Finished, Progress, Stopped, TrainRequest
-from harness.execution.preflight import fingerprint
 from harness.export.model_card import trained_models
 from harness.fault_injection import inject
 from harness.io import write_atomically

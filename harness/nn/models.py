@@ -20,6 +20,7 @@ from harness.errors import SuiteError, lookup
 from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
+from harness.nn.module_checks import find_fault
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import seed_default_generators, sub_seed
@@ -64,6 +65,8 @@ def build_uninitialised(
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
     if norm.transform is not None:
         norm.transform(model)
+    if trial.model in factories and (fault := find_fault(model)):
+        raise SuiteError(f"model {trial.model!r} can't be trained: {fault}")
     return model
 
 

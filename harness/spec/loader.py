@@ -17,6 +17,7 @@ from harness.spec.local_modules import importing, take_late_imports
 from harness.spec.sources import Parts, digest, digest_of, digest_of_module, digests_of_modules, function_parts
 from harness.spec.suite import Suite, source_of
 from harness.spec.trial import Trial
+from harness.text import lost_in_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,8 @@ def _find_file(path: Path) -> Path:
         if candidate.suffix == ".py" and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
             if re.search("[\ud800-\udfff]", str(candidate)):  # bytes that are no text: no table could hold them
                 raise SuiteError(f"the name of {candidate} is no text in UTF-8; rename it")
+            if reason := lost_in_tables(candidate.stem):
+                raise SuiteError(f"{reason}; rename {candidate}")
             return candidate
     near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
     there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""

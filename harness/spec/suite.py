@@ -13,6 +13,7 @@ from harness.spec.claim import Claim, is_number
 from harness.spec.factories import REMEDY, factory_name
 from harness.spec.limits import Limits
 from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
+from harness.text import lost_in_tables
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
 Functions = Mapping[str, Callable[..., Any]]
@@ -181,6 +182,8 @@ def _register_function(
     # A method is a new object each time that it is named, and equals the one before.
     if (known := functions.get(name, value)) is not value and not (inspect.ismethod(value) and known == value):
         raise SuiteError(f"a {axis} of the suite's own needs a name that no other has, got {name!r} twice; {REMEDY}")
+    if reason := lost_in_tables(name):
+        raise SuiteError(f"{reason}; call the {axis} something else")
     functions[name] = value
     return name
 

@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {  # what tables and verdicts are made from -> its type
     **dict.fromkeys(("train_examples", "test_examples"), int | None),
     "guess_loss": float,
     "sync_bn_impl": str,
+    "labels": Sequence[int | str | bool],  # what the data have for class 0, 1, ..., where it is not that
 }
 TELEMETRY: dict[str, Any] = {  # columns of telemetry.csv -> their types
     "key": str,

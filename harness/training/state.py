@@ -17,6 +17,7 @@ from harness.ensemble.precision import PRECISIONS, precise_dtype
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
 from harness.nn.models import build
+from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
 from harness.probes import curve_names, probes_of
 from harness.probes.layers import Layer, layers_of
@@ -110,7 +111,7 @@ def init_state(
     first, steps = trials[0], total_steps(trials[0], dataset)
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
-    models = [build(trial, dataset.input_shape, dataset.classes, factories).to(dtype) for trial in trials]
+    models = [to_precision(build(trial, dataset.input_shape, dataset.classes, factories), dtype) for trial in trials]
     if any(trial.weight_decay for trial in trials):
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
@@ -142,7 +143,7 @@ def init_state(
         optimizer_state=_empty_slots(optimizer.state_names(trials), ensemble),
         curves=_empty_curves(_curve_rows(first, steps, layers), ensemble.size, device),
         fail_step=torch.full((ensemble.size,), -1, device=device),
-        loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=weight.dtype),
+        loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=input_dtype(models[0])),
         batch_loss=torch.zeros(ensemble.size, device=device, dtype=precise_dtype(device)),
     )
 

@@ -264,3 +264,14 @@ def test_a_suite_can_not_be_changed():
     suite = Suite(**FIXED)
     with pytest.raises(AttributeError):
         suite.compare = "lr"
+
+
+@pytest.mark.parametrize("axis", ["model", "dataset"])
+@pytest.mark.parametrize("name", ["null", "NULL", "NA", "nan", "NaN", "inf", "Infinity", "true", "FALSE"])
+def test_a_function_whose_name_tables_would_lose_is_refused(axis, name):
+    def function():
+        """Nothing of it is called."""
+
+    function.__name__ = name
+    with pytest.raises(SuiteError, match=f"tables take the name '{name}' for .*; call the {axis} something else"):
+        Suite(**{"dataset": "digits", "model": "mlp-8", "lr": 0.1, "batch_size": 7, "steps": 5, axis: function})

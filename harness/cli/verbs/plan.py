@@ -61,9 +61,8 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run
     size_range = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
     cohorts = f"{formatting.count(len(sizes), 'cohort')} of {size_range}"
     print(f"{run_plan.results} trials have a result; {sum(sizes)} would train, in {cohorts}")
-    for note in dict.fromkeys(
-        [*preflight.notes, *(estimate.note for estimate in preflight.estimates.values() if estimate.note)]
-    ):
+    notes = (*preflight.notes, *(estimate.note for estimate in preflight.estimates.values() if estimate.note))
+    for note in dict.fromkeys(notes):
         print(printable(note))
     time = duration(_estimated_seconds(run_plan, preflight, workers))
     hands = formatting.count(min(workers, len(sizes)), "worker")

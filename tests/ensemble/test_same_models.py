@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
+from harness.ensemble.same_models import check_arms
 from harness.errors import SuiteError
-from harness.nn.same_models import check_arms
 from tests.support.alone import BASE, DATA
 
 FEATURES = 64
