@@ -4,7 +4,7 @@ import ctypes
 import hashlib
 import platform
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -43,9 +43,10 @@ from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
 from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
+from harness.nn.same_models import check_arms
 from harness.probes import probes_of
 from harness.spec.cohorts import MAX_COHORT, Shape, shape
-from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
 from harness.training.state import (
@@ -79,6 +80,10 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
             estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
+    check_late_imports(suite)
+    with preserved():
+        all_trials = [trial for trials in shapes.values() for trial in trials]
+        notes = check_arms(suite.suite.compare, all_trials, datasets, suite.suite.functions)
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
@@ -94,13 +99,17 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
-        notes=tuple(
-            f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
-            f"{dataset.classes - 1}; predictions come back as labels"
-            for name, dataset in datasets.items()
-            if dataset.labels
-        ),
+        notes=(*notes, *_notes_of_labels(datasets)),
     )
+
+
+def _notes_of_labels(datasets: Mapping[str, Dataset]) -> Iterator[str]:
+    for name, dataset in datasets.items():
+        if dataset.labels:
+            yield (
+                f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
+                f"{dataset.classes - 1}; predictions come back as labels"
+            )
 
 
 def resolve_device(name: str) -> str:

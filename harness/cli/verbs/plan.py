@@ -19,6 +19,7 @@ from harness.spec.cohorts import longest_first, shape
 from harness.spec.manifest import Manifest, describe
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
+from harness.storage.stale import stale_notes
 from harness.text import printable
 
 
@@ -43,6 +44,9 @@ def plan(options: argparse.Namespace) -> int:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
     for note in selection_notes(run_plan, run_options):
+        print(printable(note))
+    missing = [trial for trial in run_plan.selected if trial.key in run_plan.missing]
+    for note in stale_notes(suite, missing, results_dir, earlier):
         print(printable(note))
     _print_work(run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, given=options.given))
     return 0
