@@ -10,7 +10,7 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.curve_metrics import with_curve
-from harness.analysis.metrics import METRICS
+from harness.analysis.metrics import METRICS, measured_scores
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
@@ -33,7 +33,7 @@ def claim_units(
 ) -> tuple[pd.DataFrame, str]:
     """The trials of both arms, each at its own grid points, with a score; the name of the metric.
 
-    `columns` are further columns of the units, with the index of the trials.
+    Beside the score stands what was `measured`. `columns` are further ones, with the index of the trials.
     """
     trials, metric = with_curve(results, claim.metric, claim.at)
     than, other_point = other_arm(claim, results.manifest)
@@ -44,10 +44,10 @@ def claim_units(
     )
     kept = trials[((arms == claim.arm) & at_ours) | ((arms == than) & at_theirs)]
     units = pairing.pairing_columns(pairing.score_units(kept, metric), results.manifest)
-    units = units.assign(**dict(columns or {}))
+    units = units.assign(measured=measured_scores(kept, metric), **dict(columns or {}))
     if claim.is_ratio:
-        positive = units["score"].where(units["score"] > 0)
-        units, metric = units.assign(score=np.log(positive)), f"{metric} as a ratio"
+        logs = {name: np.log(units[name].where(units[name] > 0)) for name in ("score", "measured")}
+        units, metric = units.assign(**logs), f"{metric} as a ratio"
     return units, metric
 
 

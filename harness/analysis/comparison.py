@@ -48,6 +48,10 @@ class Comparison:
     p: float  # sign-flip test, exact up to 20 pairs
     equivalence_p: float  # two one-sided t tests against the margin
     p_floor: float
+    arm_replaced: int = 0  # scores of failed trials that were replaced, such as by guessing
+    than_replaced: int = 0
+    arm_measured: float = math.nan  # the mean of the scores as they were measured, where any was replaced
+    than_measured: float = math.nan
     reference_p: float = math.nan  # for reference: Page's one-sided test for slopes, log-rank for times
     bound: str = "exact"  # at least, at most or unknown where the grid ends before a range does, or at an optimum
     family: int = 1  # comparisons that Holm's correction is over
@@ -74,6 +78,8 @@ def compare_pairs(pairs: Pairs, *, margin: float, null: float, rng: np.random.Ge
     differences = pairs.differences
     interval = stats.mean_interval(differences)
     ours, theirs = _failure_rate(pairs.ours), _failure_rate(pairs.theirs)
+    replaced = [int((sample.scores != sample.measured).sum()) for sample in (pairs.ours, pairs.theirs)]
+    measured = [_measured_mean(sample) if any(replaced) else math.nan for sample in (pairs.ours, pairs.theirs)]
     return Comparison(
         arm=formatting.value(pairs.arm),
         than=formatting.value(pairs.than),
@@ -103,7 +109,16 @@ def compare_pairs(pairs: Pairs, *, margin: float, null: float, rng: np.random.Ge
         p=stats.sign_flip_p(differences - null, rng),
         equivalence_p=stats.equivalence_p(differences, margin) if margin > 0 else math.nan,
         p_floor=stats.p_floor(len(differences)),
+        arm_replaced=replaced[0],
+        than_replaced=replaced[1],
+        arm_measured=measured[0],
+        than_measured=measured[1],
     )
+
+
+def _measured_mean(sample: ArmSample) -> float:
+    """The mean of what was measured; some trials have no value."""
+    return _mean(sample.measured[np.isfinite(sample.measured)])
 
 
 def _mean(scores: FloatArray) -> float:

@@ -179,11 +179,20 @@ def curve_metric(name: str) -> Metric:
 
 def trial_scores(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
     """The metric of each trial as a number: failures scored by policy, NaN where there is no result or no value."""
-    definition = METRICS[metric]
-    value = (trials[metric] if definition.compute is None else definition.compute(trials)).astype("float64")
+    definition, value = METRICS[metric], _values(trials, metric)
     by_policy = trials["status"].isin(FAILED) | (value.isna() if definition.also_missing else False)
     scored = value.mask(by_policy, definition.policy.value(trials).astype("float64"))
     return scored.where(trials["status"].isin(FINISHED))
+
+
+def measured_scores(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    """The metric of each trial as it was measured, failures too; NaN where there is no result or no value."""
+    return _values(trials, metric).where(trials["status"].isin(FINISHED))
+
+
+def _values(trials: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    compute = METRICS[metric].compute
+    return (trials[metric] if compute is None else compute(trials)).astype("float64")
 
 
 def score_words(metric: str) -> str:

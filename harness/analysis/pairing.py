@@ -150,6 +150,11 @@ class ArmSample:
         return self.units["score"].to_numpy("float64")
 
     @property
+    def measured(self) -> FloatArray:
+        """The scores as they were measured, before those of failed trials are replaced; as scored where none are."""
+        return self.units["measured" if "measured" in self.units else "score"].to_numpy("float64")
+
+    @property
     def failures(self) -> FloatArray:
         """How many trials of each unit failed to train."""
         return self.units["failed"].to_numpy("float64")

@@ -80,8 +80,22 @@ def _floor(comparison: Comparison) -> str:
 def finding(comparison: Comparison, *, equivalence: bool, reference_test: str = "") -> str:
     """All that one grid point shows, as a sentence: effect, interval and test."""
     tested = p_words(comparison, equivalence=equivalence, reference_test=reference_test)
-    text = f"{effect_words(comparison)}; {interval_words(comparison)}; {tested}."
+    text = f"{effect_words(comparison)}; {interval_words(comparison)}; {tested}.{_measured_words(comparison)}"
     return f"at {comparison.point} {text}" if comparison.point else text
+
+
+def _measured_words(c: Comparison) -> str:
+    """How many scores are no measurement, and what the means are without that; empty where all are as measured."""
+    samples = [(c.arm, c.arm_replaced, c.arm_measured), (c.than, c.than_replaced, c.than_measured)]
+    if not c.arm_replaced + c.than_replaced:
+        return ""
+    metric = METRICS[c.metric]
+    counts = formatting.listing(f"{n} of {c.n} with {arm}" for arm, n, _ in samples if n)
+    text = f" Of these scores {counts} were replaced by {metric.policy.words.partition(' (')[0]}"
+    if any(math.isnan(mean) for _, _, mean in samples):
+        return f"{text}."
+    means = " against ".join(formatting.format_value(mean, metric.unit) for _, _, mean in samples)
+    return f"{text}; as measured it is {means} on average."
 
 
 def sentence(

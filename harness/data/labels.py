@@ -72,18 +72,14 @@ def _from_text(where: str, y: NDArray[Any]) -> NDArray[Any]:
         return text.astype(np.int64)
     if set(names) <= {"True", "False"}:
         return np.array(text == "True")
-    for name in names:
-        if reason := lost_in_tables(name):
-            raise SuiteError(f"{where}: {reason}; call the class something else")
-        if name[0] in FORMULA or not name.isprintable():
-            raise SuiteError(f"{where}: a class called {name!r:.50} is escaped in tables; call it something else")
     return text
 
 
 def classes_of(where: str, labels: Mapping[str, NDArray[Any]]) -> tuple[Label, ...]:
     """The classes of a dataset in their order, each split's labels given: what any of them holds.
 
-    SuiteError where labels of several types are mixed, or an example has a class that no training example has.
+    SuiteError where labels of several types are mixed, an example has a class that no training example has, or tables
+    would not give a name back.
     """
     kinds = {split: KINDS.get(y.dtype.kind, "whole numbers") for split, y in labels.items()}
     if len(set(kinds.values())) > 1:
@@ -95,6 +91,11 @@ def classes_of(where: str, labels: Mapping[str, NDArray[Any]]) -> tuple[Label, .
         raise SuiteError(
             f"{where}: needs 2 to {MAX_CLASSES} classes, got {len(classes)}: {shown_labels(classes.tolist())}"
         )
+    for name in classes.tolist() if classes.dtype.kind == "U" else ():
+        if reason := lost_in_tables(name):
+            raise SuiteError(f"{where}: {reason}; call the class something else")
+        if name[0] in FORMULA or not name.isprintable():
+            raise SuiteError(f"{where}: a class called {name!r:.50} is escaped in tables; call it something else")
     for split, having in names.items():
         unknown = np.setdiff1d(having, names.get("train", classes))
         if len(unknown):

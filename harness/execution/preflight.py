@@ -1,15 +1,13 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import nn
 
-from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
-from harness.data.labels import shown_labels
+from harness.data.datasets import Dataset, save_for_report
+from harness.data.repeatable import label_notes, load_twice
 from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
@@ -67,7 +65,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")
     names = dict.fromkeys(trials[0].dataset for trials in shapes.values())
-    datasets = {name: _checked_dataset(name, suite) for name in names}
+    datasets = {name: load_twice(name, suite.path.parent, suite.suite.functions) for name in names}
     estimates = {}
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
@@ -91,17 +89,8 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
-        notes=(*notes, *_notes_of_labels(datasets)),
+        notes=(*notes, *label_notes(datasets.values())),
     )
-
-
-def _notes_of_labels(datasets: Mapping[str, Dataset]) -> Iterator[str]:
-    for name, dataset in datasets.items():
-        if dataset.labels:
-            yield (
-                f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
-                f"{dataset.classes - 1}; predictions come back as labels"
-            )
 
 
 def resolve_device(name: str) -> str:
@@ -116,34 +105,6 @@ def resolve_device(name: str) -> str:
     if int(index or 0) >= count:
         raise MachineError(f"device {name!r} is not on this machine (it has {count or 'none'}); try --device auto")
     return device_type  # of several GPUs, no trial depends on which it had
-
-
-def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
-    """The dataset of that name; one that the suite brings is made twice, since every worker makes it anew."""
-    is_custom = name in suite.suite.functions
-    if is_custom and name in DATASETS:
-        raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
-    try:
-        digest = _digest(load_dataset(name, suite.path.parent, suite.suite.functions)) if is_custom else None
-        dataset = load_dataset(name, suite.path.parent, suite.suite.functions)
-    except (HarnessError, *NO_ERRORS):
-        raise
-    except BaseException as error:  # a function of the suite's own may raise anything
-        raise SuiteError(f"dataset {name!r} can't be loaded: {error_line(error)}") from error
-    if digest not in (None, _digest(dataset)):
-        # The arms would be trained on different data.
-        raise SuiteError(f"dataset {name!r} is not deterministic; draw it from a generator with a fixed seed")
-    return dataset
-
-
-def _digest(dataset: Dataset) -> str:
-    """A hash of all examples and labels: two datasets at once would be too much for memory."""
-    digest = hashlib.sha256(repr(dataset.labels).encode())
-    for arrays in (dataset.x, dataset.y):
-        for split in sorted(arrays):
-            digest.update(repr(arrays[split].shape).encode())
-            digest.update(np.ascontiguousarray(arrays[split]).data)
-    return digest.hexdigest()
 
 
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:

@@ -22,6 +22,7 @@ COMPARISON_COLUMNS = (
     "pairs",
     "mean",
     "mean of the other",
+    "means as measured (scores replaced)",
     "difference or ratio",
     "95 % interval",
     "p (Holm)",
@@ -97,6 +98,7 @@ def _comparison_cells(c: Comparison) -> list[Cell]:
         _table_cell(c.n),
         _keyed(formatting.format_value(c.arm_mean, unit), formatting.to_unit(c.arm_mean, unit)),
         _keyed(formatting.format_value(c.than_mean, unit), formatting.to_unit(c.than_mean, unit)),
+        (_measured(c), ""),
         _keyed(formatting.format_bound(c.estimate, unit, c.bound), formatting.to_unit(c.estimate, unit)),
         _keyed(formatting.span(c.low, c.high, unit), min(formatting.to_unit(end, unit) for end in (c.low, c.high))),
         _keyed(formatting.p_value(c.p_adjusted), c.p_adjusted),
@@ -106,6 +108,15 @@ def _comparison_cells(c: Comparison) -> list[Cell]:
         _keyed(formatting.p_value(c.failures_p_adjusted), c.failures_p_adjusted),
         (c.verdict, ""),
     ]
+
+
+def _measured(c: Comparison) -> str:
+    """Both means as they were measured, where scores of failed trials were replaced; and how many were."""
+    if not c.arm_replaced + c.than_replaced:
+        return ""
+    unit = METRICS[c.metric].unit
+    means = ", ".join(formatting.format_value(mean, unit) for mean in (c.arm_measured, c.than_measured))
+    return f"{means} ({c.arm_replaced}, {c.than_replaced})"
 
 
 def _table_cell(value: Any) -> Cell:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import SuiteError
-from harness.spec.trial import Value
+from harness.spec.trial import Value, as_python
 
 DEFAULT_METRIC = "test_accuracy"  # what arms are compared by unless a claim names another
 AT = ("last", "mean", "first", "range")  # the value of a curve that a claim is about; range: its largest less its least
@@ -36,6 +36,11 @@ class Claim:
     is_ratio: bool = False  # of more and less: the margin is a factor
 
     def __post_init__(self) -> None:
+        for name in ("arm", "than", "margin"):
+            object.__setattr__(self, name, as_python(getattr(self, name)))
+        for name in ("where", "against"):
+            if isinstance(point := getattr(self, name), Mapping):
+                object.__setattr__(self, name, {axis: _plain(values) for axis, values in point.items()})
         if self.arm == self.than and not self.against:
             raise SuiteError(f"a claim compares two arms, got {self.arm!r} twice")
         if not (is_number(self.margin) and 0 <= self.margin < math.inf):
@@ -228,6 +233,12 @@ class Claim:
         if not (isinstance(at_most, int | float) and at_most > 0):
             raise SuiteError(f"at_most must be a ratio above 0, got {at_most!r}")
         return cls(kind="costs", arm=arm, than=than, margin=float(at_most), metric="step_time", where=where)
+
+
+def _plain(values: Any) -> Any:
+    """A value of an axis or a list of them, free of numpy and torch."""
+    is_list = isinstance(values, list | tuple) or getattr(values, "ndim", 0) == 1
+    return [as_python(value) for value in values] if is_list else as_python(values)
 
 
 def is_number(value: Any) -> bool:

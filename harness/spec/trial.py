@@ -217,7 +217,7 @@ def canonical(axis: str, value: Any) -> Value:
         raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
     allowed = axis_types()[axis]
     if type(value) not in PLAIN_TYPES:
-        value = _as_python(value)
+        value = as_python(value)
     if float in allowed and type(value) in (int, float) and not abs(value) > sys.float_info.max:
         return float(value) + 0.0  # -0.0 equals 0.0, so it is 0.0
     if type(value) in allowed:
@@ -226,7 +226,7 @@ def canonical(axis: str, value: Any) -> Value:
     raise SuiteError(f"{axis} must be {names}, got {value!r} ({type(value).__name__})")
 
 
-def _as_python(value: Any) -> Any:
+def as_python(value: Any) -> Any:
     """A number of numpy, torch or the standard library as a plain one: what it prints as, so float32 0.1 is 0.1."""
     module = type(value).__module__
     if module == "torch" and getattr(value, "ndim", None) == 0:

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.analysis import formatting
+from harness.analysis.verdicts import verdicts
 from harness.reporting.figures.verdict import estimates
+from harness.reporting.tables import comparisons_table
 from harness.spec.claim import Claim
 from tests.support.simulated import simulate
 from tests.support.verdicts import NORMS, SEEDS, judged, verdict_on
@@ -89,3 +92,44 @@ def test_a_p_is_called_the_smallest_only_where_no_smaller_one_is_possible(tmp_pa
     assert f"p = 0.0039 (the smallest that {SEEDS} pairs can give)" in clear.sentence
     mixed = judged(tmp_path, axes, claim, lambda row: 0.8 + (leads[row["seed"]] - 0.015) * (row["norm"] == "batch"))
     assert "the smallest" not in mixed.sentence
+
+
+@pytest.mark.parametrize(
+    ("lost", "measured", "words"),
+    [
+        ([], True, None),
+        (
+            [0, 3],
+            True,
+            "Of these scores 2 of 10 with batch were replaced by guessing; as measured it is 80.0 against 60.0",
+        ),
+        (
+            [0, 3],
+            False,
+            "Of these scores 2 of 10 with batch were replaced by guessing; as measured it is 80.0 against 60.0",
+        ),
+        (range(10), False, "Of these scores 10 of 10 with batch were replaced by guessing."),
+    ],
+)
+def test_where_guessing_stands_in_for_scores_both_means_are_told(tmp_path, lost, measured, words):
+    claim = Claim.better("batch", than="none")
+    results = simulate(tmp_path, {"norm": NORMS, "seed": range(10)}, claims=[claim])
+    trials = results.trials
+    accuracy = np.where(trials["norm"] == "batch", 0.8, 0.6)
+    is_lost = (trials["norm"] == "batch") & trials["seed"].isin(list(lost))
+    status = trials["status"].mask(is_lost, "no_better_than_init" if measured else "nonfinite")
+    test_accuracy = pd.Series(accuracy, index=trials.index).mask(is_lost & (not measured))
+    results = replace(results, trials=trials.assign(test_accuracy=test_accuracy, status=status))
+    (verdict,) = verdicts(results, np.random.default_rng(0))
+    (comparison, *_) = verdict.comparisons
+    assert (comparison.arm_replaced, comparison.than_replaced) == (len(lost), 0)
+    guess = 1 / trials["classes"].iloc[0]
+    assert comparison.arm_mean == pytest.approx((0.8 * (10 - len(lost)) + guess * len(lost)) / 10)
+    if words is None:
+        assert "replaced" not in verdict.sentence
+        assert np.isnan(comparison.arm_measured)
+    else:
+        assert words in verdict.sentence
+    (table,) = [comparisons_table("t", "t", verdict.comparisons[:1])]
+    cell = dict(zip(table.columns, table.rows[0], strict=True))["means as measured (scores replaced)"][0]
+    assert cell == ("" if words is None else "unknown, 60.0 (10, 0)" if len(lost) == 10 else "80.0, 60.0 (2, 0)")

@@ -1,6 +1,7 @@
 import math
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 
 from harness.errors import SuiteError
@@ -50,3 +51,11 @@ def test_the_metric_is_that_of_the_claim():
 def test_a_claim_can_not_be_changed_after_the_run():
     with pytest.raises(FrozenInstanceError):
         Claim.better("batch", than="none", by=0.25).margin = 0.0
+
+
+def test_numbers_of_numpy_in_a_claim_are_those_that_were_typed():
+    lrs = np.logspace(-2, 0, 3, dtype=np.float32)
+    claim = Claim.better(np.float32(0.1), than=np.float64(0.3), by=np.float32(0.2), lr=lrs, seed=np.int64(3))
+    assert claim == Claim.better(0.1, than=0.3, by=0.2, lr=[0.01, 0.1, 1.0], seed=3)
+    assert [type(value) for value in (claim.arm, claim.than, claim.margin, claim.where["seed"])] == [float] * 3 + [int]
+    assert [type(lr) for lr in claim.where["lr"]] == [float] * 3

@@ -37,7 +37,7 @@ def compare_with_figure(claim: Claim, results: Results, rng: np.random.Generator
     for point, rows in pairing.by_point(units, pairing.axes(results.manifest)):
         if not rows.empty:
             ours = pairing.by_seed(rows)
-            theirs = ours.assign(score=figure, failed=0, finished=0, trials=0)
+            theirs = ours.assign(score=figure, measured=figure, failed=0, finished=0, trials=0)
             pairs = pairing.paired(ours, theirs, arm=claim.arm, than=claim.than, metric=metric, point=point)
             comparison = compare_equivalence(replace(pairs, n_unpaired=0), claim.margin, rng)
             comparisons.append(replace(comparison, than_mean=figure, failures_p=math.nan))

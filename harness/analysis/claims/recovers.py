@@ -85,6 +85,8 @@ def compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) 
                 high=share.high,
                 p=stats.sign_flip_p(gain - claim.margin * loss, rng),
                 equivalence_p=math.nan,
+                arm_measured=math.nan,  # these are no shares
+                than_measured=math.nan,
             )
         )
     return comparisons
