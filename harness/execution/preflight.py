@@ -1,9 +1,10 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
 import ctypes
+import hashlib
 import platform
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -12,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.data.labels import shown_labels
 from harness.ensemble.backend_choice import activation_bytes, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
@@ -40,10 +41,12 @@ from harness.execution.messages import CohortEstimate, PreflightRequest, Preflig
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
+from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
+from harness.nn.same_models import check_arms
 from harness.probes import probes_of
 from harness.spec.cohorts import MAX_COHORT, Shape, shape
-from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
 from harness.training.state import (
@@ -77,6 +80,10 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
             estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
+    check_late_imports(suite)
+    with preserved():
+        all_trials = [trial for trials in shapes.values() for trial in trials]
+        notes = check_arms(suite.suite.compare, all_trials, datasets, suite.suite.functions)
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
@@ -92,7 +99,17 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
+        notes=(*notes, *_notes_of_labels(datasets)),
     )
+
+
+def _notes_of_labels(datasets: Mapping[str, Dataset]) -> Iterator[str]:
+    for name, dataset in datasets.items():
+        if dataset.labels:
+            yield (
+                f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
+                f"{dataset.classes - 1}; predictions come back as labels"
+            )
 
 
 def resolve_device(name: str) -> str:
@@ -160,19 +177,26 @@ def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
     if is_custom and name in DATASETS:
         raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
     try:
-        dataset, *again = (load_dataset(name, suite.path.parent, suite.suite.functions) for _ in range(1 + is_custom))
+        digest = _digest(load_dataset(name, suite.path.parent, suite.suite.functions)) if is_custom else None
+        dataset = load_dataset(name, suite.path.parent, suite.suite.functions)
     except (HarnessError, *NO_ERRORS):
         raise
     except BaseException as error:  # a function of the suite's own may raise anything
         raise SuiteError(f"dataset {name!r} can't be loaded: {error_line(error)}") from error
-    if any(_differ(dataset.x, other.x) or _differ(dataset.y, other.y) for other in again):
+    if digest not in (None, _digest(dataset)):
         # The arms would be trained on different data.
         raise SuiteError(f"dataset {name!r} is not deterministic; draw it from a generator with a fixed seed")
     return dataset
 
 
-def _differ(arrays: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> bool:
-    return any(not np.array_equal(others[split], array) for split, array in arrays.items())
+def _digest(dataset: Dataset) -> str:
+    """A hash of all examples and labels: two datasets at once would be too much for memory."""
+    digest = hashlib.sha256(repr(dataset.labels).encode())
+    for arrays in (dataset.x, dataset.y):
+        for split in sorted(arrays):
+            digest.update(repr(arrays[split].shape).encode())
+            digest.update(np.ascontiguousarray(arrays[split]).data)
+    return digest.hexdigest()
 
 
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
@@ -187,6 +211,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     subject = f"model {trial.model!r} with norm {trial.norm!r}"
     try:
         model = build(one_process, dataset.input_shape, dataset.classes, functions)
+        check_norm_inputs(model, trial.model, torch.from_numpy(dataset.x["train"][:2]))
         check_compute_options(trial, model)
         backend, reason = _backend_for(model, trial, dataset.input_shape)
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)

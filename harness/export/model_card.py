@@ -13,6 +13,7 @@ is enough to build the model again:
     accuracy       of the validation examples at that step
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
+    labels         what the data have for class 0, 1, ..., where that is not 0, 1, ...
     spared         the weights without weight decay, where some are
     parameters     all parameters in the module's order, where some of them are not trained
     left_out       parameters and buffers that the module's state_dict doesn't bring back, where there are some
@@ -29,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from harness._version import __version__
+from harness.data.labels import Label
 from harness.ensemble.optim import OPTIMIZERS, lr_factor
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import NO_ERRORS, HarnessError, ModelError, SuiteError, error_line, lookup
@@ -118,10 +120,12 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
     spared = {} if trial.decay_norms else {"spared": sorted(state.norm_params)}
     parameters = [name for name, _ in state.ensemble.template.named_parameters()]
     frozen = {} if len(parameters) == len(state.ensemble.weights) else {"parameters": parameters}
+    labels = {"labels": list(state.dataset.labels)} if state.dataset.labels else {}
     return {
         "format": FORMAT,
         "key": trial.key,
         "trial": trial.content,
+        **labels,
         **spared,
         **frozen,
         "init_params": {
@@ -156,9 +160,17 @@ def check(card: Mapping[str, Any]) -> None:
         if not fits(card.get(name, []), Sequence[str]):
             raise ModelError(f"{fault}: its {name} is {shown(card[name])}")
     inputs, classes = card["init_params"].get("inputs"), card["init_params"].get("classes")
+    if not fits(labels := card.get("labels", []), Sequence[Label]) or len(labels) not in {0, classes}:
+        raise ModelError(f"{fault}: its labels are {shown(labels)}")
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
         raise ModelError(f"{fault}: its inputs are {shown(inputs)}, its classes {shown(classes)}")
+
+
+def labels_of(card: Mapping[str, Any]) -> Sequence[Label]:
+    """The label of class 0, of class 1, ... as the data have them."""
+    labels: Sequence[Label] = card.get("labels") or range(card["init_params"]["classes"])
+    return labels
 
 
 def trial_of(card: Mapping[str, Any]) -> Trial:

@@ -2,13 +2,15 @@
 
 import argparse
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
-from harness.cli.hints import command
+from harness.cli.hints import command, without
 from harness.cli.option_values import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
 from harness.cli.summary import print_queued, print_summary
-from harness.errors import DamageError, EmptySelection, MachineError
+from harness.errors import DamageError, EmptySelection, MachineError, RunAborted
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
 from harness.execution.run_plan import RunOptions
@@ -19,12 +21,14 @@ from harness.execution.submission.queueing import queue_workers
 from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
-from harness.spec.selection import parse_only
+from harness.spec.selection import narrowed, parse_only, require_known
+from harness.spec.trial import Trial
 from harness.text import printable
 
 PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
 STOPPED = (TEMPORARY, INTERRUPTED)
 WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
+DEVICES = ("cpu", "cuda", "mps")  # that "auto" may come to
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,8 +45,15 @@ def run(options: argparse.Namespace) -> int:
         submitter = open_submitter(options.executor, options.executor_options, options.scheduler)
         arguments = [word for flag in PASSED_ON for word in options.given.get(flag, [])]
         return print_queued(queue_workers(suites, submitter, run_options, options.only, arguments), options.given)
+    if len(suites) > 1:
+        known = [trial for suite in suites for trial in _trials_on_any_device(suite, options.device)]
+        require_known(known, run_options.only)
     codes: dict[str, int] = {}
-    with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
+    with (
+        _what_to_type(options),
+        stopping(options.time_budget) as stop,
+        open_executor(run_options, stop) as executor,
+    ):
         for suite in suites:
             run_one = _run if len(suites) == 1 else _run_one_of_many
             codes[suite.name] = run_one(suite, run_options, executor, stop, options)
@@ -52,6 +63,17 @@ def run(options: argparse.Namespace) -> int:
     if len(suites) > 1 and len(reported) > 1:
         print(f"the overview is {update_overview(options.results, reported)}")
     return min(codes.values(), key=WORST_FIRST.index)
+
+
+@contextmanager
+def _what_to_type(options: argparse.Namespace) -> Iterator[None]:
+    """Let a run that ends at once say what to type to go on: not --fresh, which would archive what was saved."""
+    try:
+        yield
+    except RunAborted as aborted:
+        again = command("run", *options.suites, given=without(options.given, "--fresh"))
+        reason = str(aborted).partition(";")[0]
+        raise RunAborted(f"{reason}; go on with: {again}", aborted.exit_code) from aborted
 
 
 def _run_options(options: argparse.Namespace) -> RunOptions:
@@ -86,7 +108,15 @@ def _run_one_of_many(
     """Run a suite; where this machine can't, or nothing of it is selected, say so and leave it to the others."""
     print(f"{suite.name}: {suite.question}", flush=True)
     try:
-        return _run(suite, run_options, executor, stop, options)
+        only = narrowed(_trials_on_any_device(suite, options.device), run_options.only)
+        return _run(suite, replace(run_options, only=only), executor, stop, options)
     except (MachineError, DamageError, EmptySelection) as error:
         print(printable(f"{suite.name}: {error}"), file=sys.stderr)
         return error.exit_code
+
+
+def _trials_on_any_device(suite: SuiteFile, device: str) -> list[Trial]:
+    """All that the trials may be, their device and so their keys, as far as a selection can name it."""
+    return [
+        trial for name in dict.fromkeys((device, *DEVICES)) if name != "auto" for trial in suite.trials(device=name)
+    ]
