@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from harness.nn.tensor_bytes import as_bytes, from_bytes
+from harness.ensemble.tensor_bytes import as_bytes, from_bytes
 
 T = TypeVar("T")
 

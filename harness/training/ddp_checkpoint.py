@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from harness.ensemble.tensor_bytes import as_bytes
 from harness.errors import DamageError
-from harness.nn.tensor_bytes import as_bytes
 from harness.spec.trial import BATCH_NORMS
 from harness.training.state import TrainState
 
