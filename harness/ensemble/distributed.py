@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from harness.nn.tensor_bytes import as_bytes, from_bytes
+from harness.ensemble.tensor_bytes import as_bytes, from_bytes
 
 T = TypeVar("T")
 
@@ -77,8 +77,15 @@ def sync_buffers(buffers: Sequence[Tensor], how: str, dist: DistContext) -> None
     for buffer in buffers if dist.world_size > 1 else ():
         first = buffer.clone()
         dist.broadcast(first)
-        if how == "mean" and buffer.is_floating_point():
-            difference = buffer.double() - first.double()
-            dist.all_reduce_sum(difference)
-            first = (first.double() + difference / dist.world_size).to(buffer.dtype)
+        if how == "mean" and (buffer.is_floating_point() or buffer.is_complex()):
+            first = _mean_from(first, buffer, dist)
         buffer.copy_(first)
+
+
+def _mean_from(first: Tensor, buffer: Tensor, dist: DistContext) -> Tensor:
+    """The mean of all ranks' buffers, counted from that of the first rank."""
+    if buffer.is_complex():
+        return torch.view_as_complex(_mean_from(torch.view_as_real(first), torch.view_as_real(buffer), dist))
+    difference = buffer.double() - first.double()
+    dist.all_reduce_sum(difference)
+    return (first.double() + difference / dist.world_size).to(buffer.dtype)

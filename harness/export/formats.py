@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from harness.errors import MachineError
@@ -138,11 +139,14 @@ def _build(model: Snapshot, factories: Functions) -> nn.Module:
     Torch pickles no parametrised module, for its class has no name, and ONNX lacks the operators of some.
     """
     module = build_trained(model.metadata, _cloned(state_of(model)), factories)
-    for layer in list(module.modules()):
-        for name in list(layer.parametrizations) if is_parametrized(layer) else ():  # type: ignore[arg-type]
+    for layer in [layer for layer in module.modules() if is_parametrized(layer)]:
+        for name in list(layer.parametrizations):  # type: ignore[arg-type]
             remove_parametrizations(layer, name)
             weight = getattr(layer, name)
             weight.data = weight.data.clone(memory_format=torch.contiguous_format)  # torch may leave it a view
+        for key, hook in list(layer._load_state_dict_pre_hooks.items()):
+            if getattr(hook, "__module__", "") == parametrizations.__name__:  # of weight_norm, and can't be pickled
+                del layer._load_state_dict_pre_hooks[key]
     return module
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.nn.tensor_bytes import DTYPES, from_bytes, to_bytes
+from harness.ensemble.tensor_bytes import DTYPES, from_bytes, to_bytes
 
 
 def encode(value: Any) -> Any:

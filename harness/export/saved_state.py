@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.ensemble.tensor_bytes import as_bytes
 from harness.export.plain_values import decode, encode
 from harness.nn.module_state import tensors_of
-from harness.nn.tensor_bytes import as_bytes
 
 VALUE = "value"  # the key of what is no tensor
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from harness.errors import SuiteError
 
@@ -34,6 +35,31 @@ def first_names(model: nn.Module) -> dict[str, str]:
     first = {id(tensor): name for name, tensor in tensors_of(model).items()}
     every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
     return {name: first[id(tensor)] for name, tensor in every}
+
+
+def slots_of(model: nn.Module) -> dict[str, str]:
+    """Where tensors are held, each place once -> the first name of what is held there."""
+    names = first_names(model)
+    return {
+        slot: names[slot]
+        for prefix, module in model.named_modules()
+        for held in (module._parameters, module._buffers)
+        for slot in (f"{prefix}.{key}".lstrip(".") for key, tensor in held.items() if tensor is not None)
+    }
+
+
+def call_with(model: nn.Module, slots: Mapping[str, str], tensors: dict[str, Tensor], *args: Tensor) -> Tensor:
+    """What the model gives with these tensors, by their first names, in the place of its own: see `slots_of`.
+
+    By itself torch.func.functional_call leaves a module that has two names with tensors that are not its own. As it
+    does, this writes into `tensors` what the model has assigned to its buffers.
+    """
+    placed = {slot: tensors[name] for slot, name in slots.items() if name in tensors}
+    out: Tensor = functional_call(model, placed, args, tie_weights=False)
+    for slot, tensor in placed.items():
+        if tensor is not tensors[slots[slot]]:
+            tensors[slots[slot]] = tensor
+    return out
 
 
 def replace_buffers(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

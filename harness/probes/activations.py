@@ -3,8 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call
 
+from harness.nn.module_state import call_with, slots_of
 from harness.probes.context import ProbeContext, Values
 from harness.probes.layers import Nonlinearity, record_inputs
 from harness.rng import seed_default_generators
@@ -36,7 +36,7 @@ def _measure_model(context: ProbeContext, model: int) -> dict[str, Tensor]:
         record_inputs(ensemble.template) as inputs,
     ):
         seed_default_generators(context.draw_seed(model))
-        functional_call(ensemble.template, tensors, (x,))
+        call_with(ensemble.template, slots_of(ensemble.template), tensors, x)
     values: dict[str, Tensor] = {}
     for i, layer in enumerate(context.layers, 1):
         if layer.nonlinearity is not None:

@@ -51,7 +51,7 @@ class Layer:
     @property
     def weight(self) -> str:
         """The name of its weight."""
-        return f"{self.name}.weight".lstrip(".")
+        return f"{self.name}.weight"
 
     @property
     def has_nonlinearity(self) -> bool:
@@ -96,7 +96,7 @@ def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str], trained: se
     for module in ran:
         name = names[module]
         if isinstance(module, WEIGHTED):
-            last = "" if name in layers or f"{name}.weight".lstrip(".") not in trained else name
+            last = "" if name in layers or f"{name}.weight" not in trained else name
             if last:
                 layers[last] = Layer(name=name, is_scale_free=isinstance(module, tuple(STANDARDISED.values())))
         elif isinstance(module, NORM_LAYERS):

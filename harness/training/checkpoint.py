@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
+from harness.ensemble.tensor_bytes import DTYPES, from_bytes, to_bytes
 from harness.errors import DamageError
 from harness.io import open_regular, parse_object, remove_file, write_atomically
-from harness.nn.tensor_bytes import DTYPES, from_bytes, to_bytes
 from harness.storage.containers import MAGIC, MAX_CONTAINER_BYTES, read_container, seal
 from harness.typed import fits
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from harness.ensemble.tensor_bytes import as_bytes
 from harness.errors import DamageError
 from harness.spec.trial import BATCH_NORMS
 from harness.training.state import TrainState
@@ -30,7 +31,8 @@ def restore(state: TrainState, saved: Mapping[str, Tensor]) -> None:
     """
     dist, trial = state.dist, state.trials[0]
     saved_ranks = 1 + sum(name.startswith("rank") and name.endswith("/loss_buffer") for name in saved)
-    if saved_ranks != dist.world_size and trial.norm in BATCH_NORMS and trial.norm != "sync_batch":
+    has_statistics = (trial.norm in BATCH_NORMS and trial.norm != "sync_batch") or _differ(saved)
+    if saved_ranks != dist.world_size and has_statistics:
         raise DamageError(
             f"the snapshot is of {saved_ranks} ranks with statistics of their own, "
             f"and can't go on with {dist.world_size}"
@@ -42,6 +44,14 @@ def restore(state: TrainState, saved: Mapping[str, Tensor]) -> None:
         losses = [saved["loss_buffer"], *(saved[f"rank{rank}/loss_buffer"] for rank in range(1, saved_ranks))]
         tensors["loss_buffer"] = torch.stack(losses).mean(0)
     state.restore(tensors)
+
+
+def _differ(saved: Mapping[str, Tensor]) -> bool:
+    """Whether the ranks of a snapshot have buffers that differ."""
+    names = {name: name.partition("/")[2] for name in saved if name.startswith("rank")}
+    return any(
+        as_bytes(saved[name]).ne(as_bytes(saved[first])).any() for name, first in names.items() if "/buffer/" in name
+    )
 
 
 def rank_local_names(names: Mapping[str, Tensor]) -> list[str]:

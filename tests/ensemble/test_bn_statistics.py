@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.ensemble.bn_statistics import STATISTICS, batches, recalibrated, with_batch
+from harness.ensemble.bn_statistics import STATISTICS, batches, recalibrated, with_batch, without_running
+from harness.ensemble.ensemble import fuse
 from harness.errors import ModelError, UsageError
 from harness.export.evaluate import confusion, loss_and_accuracy, scores
 
@@ -96,3 +97,16 @@ def test_loss_accuracy_and_confusion_count_the_same_examples():
     assert counts.diagonal().sum().item() / N == pytest.approx(accuracy)
     assert counts.sum(1).tolist() == [(y == k).sum().item() for k in range(K)]
     assert loss == pytest.approx(-out.double().log_softmax(1)[range(N), y].mean().item())
+
+
+def test_a_cohort_with_the_statistics_of_batches_keeps_each_models_frozen_weights():
+    models = [nn.Sequential(nn.Linear(5, K), nn.BatchNorm1d(K)) for _ in range(2)]
+    for model in models:
+        model[0].weight.requires_grad_(False)
+    ensemble = without_running(fuse(models, (5,), torch.device("cpu"), "loop"))
+    x = torch.randn(N, 5)
+    with ensemble.eval_mode():
+        out = ensemble(x, shared=True)
+    for i, model in enumerate(models):
+        expected = with_batch(model.eval(), [])(x)
+        torch.testing.assert_close(out[i].T, expected.detach())

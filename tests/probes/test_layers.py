@@ -47,6 +47,13 @@ def test_a_layer_that_runs_twice_counts_where_it_runs_first():
     assert facts(model, (4,)) == [("0", None, True, 0), ("4", None, False, -1)]
 
 
+def test_a_weight_that_two_layers_share_counts_once_and_one_that_is_computed_does_not():
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(4)))
+    model[2].weight = model[1].weight
+    nn.utils.parametrizations.weight_norm(model[3])
+    assert [layer.name for layer in layers_of(model, (3,))] == ["0", "1"]
+
+
 def test_finding_layers_leaves_the_model_as_it_is():
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(inplace=True), nn.Linear(5, 3))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

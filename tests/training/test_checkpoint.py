@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DamageError
+from harness.io import write_atomically
+from harness.nn.module_checks import KEPT_DTYPES
 from harness.storage.containers import MAGIC
 from harness.training.checkpoint import Snapshot, discard, dump, load, newest, save
 
@@ -29,6 +31,26 @@ def sealed(header: dict, content: bytes = b"", length: int | None = None) -> byt
     text = json.dumps(header).encode()
     body = MAGIC + struct.pack("<Q", len(text) if length is None else length) + text + content
     return body + hashlib.sha256(body).digest()
+
+
+@pytest.mark.parametrize("dtype", KEPT_DTYPES, ids=str)
+def test_tensors_of_every_type_and_shape_come_back_as_they_were(tmp_path, dtype):
+    numbers = torch.arange(6.0).to(dtype)
+    tensors = {
+        "flat": numbers,
+        "not contiguous": numbers.view(2, 3).T,
+        "one number": numbers[5],
+        "empty": numbers[:0],
+        "no rows": torch.empty(3, 0, 2, dtype=dtype),
+        "conjugate": numbers.conj(),
+        "part of a complex": numbers.conj().imag if dtype.is_complex else numbers,
+    }
+    write_atomically(tmp_path / "a", dump(Snapshot({}, tensors)))
+    back = load(tmp_path / "a").tensors
+    assert list(back) == list(tensors)
+    for name, tensor in tensors.items():
+        assert (back[name].dtype, back[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(back[name], tensor), name
 
 
 def test_a_snapshot_comes_back_as_it_was(tmp_path):

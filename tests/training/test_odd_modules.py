@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from harness.export.evaluate import scores
 from harness.export.formats import export_as
 from harness.export.load import load_model
-from harness.export.model_card import check_saving, state_of, trained_models
+from harness.export.model_card import build_trained, check_saving, state_of, trained_models
 from harness.io import write_atomically
 from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
@@ -67,13 +68,12 @@ def assert_is_the_plain_model(trial: Trial, model: Snapshot, factories: dict, pa
         if isinstance(value, Tensor):
             torch.testing.assert_close(actual[name], value, **NEAR)
     x = torch.from_numpy(DATA.x["test"])
-    with torch.no_grad():
-        scores = plain.eval()(x)
-        for form in FORMS:
-            path.write_bytes(export_as(model, form, factories))
-            loaded = load_model(path, factories=factories)
-            torch.testing.assert_close(loaded(x), scores, **NEAR)
-            assert_same_tensors(loaded, plain)
+    expected_scores = plain.eval()(x).detach()
+    for form in FORMS:
+        path.write_bytes(export_as(model, form, factories))
+        loaded = load_model(path, factories=factories)
+        torch.testing.assert_close(scores(loaded, x, DATA.classes), expected_scores, **NEAR)
+        assert_same_tensors(loaded, plain)
 
 
 def assert_same_tensors(one: nn.Module, other: nn.Module) -> None:
@@ -101,6 +101,31 @@ def test_each_kind_is_what_a_plain_loop_makes_of_it(kind, max_cohort_size, tmp_p
     seeds = range(3) if max_cohort_size is None else range(1)
     trials = [replace(ODD, model=kind, seed=seed, max_cohort_size=max_cohort_size) for seed in seeds]
     assert_all(trials, FACTORIES, tmp_path, events=5)
+
+
+WHOLE = (
+    *("weight_norm", "own", "tied weight", "twice", "extra state", "plain tensor"),
+    *("a constant of torch.bfloat16", "a running mean that is not persistent"),
+)
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_each_kind_leaves_as_a_whole(kind, tmp_path):
+    pytest.importorskip("onnx")
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    state = trained([replace(ODD, model=kind)], FACTORIES)
+    ((_, _, model),) = [found for found in trained_models(state, FACTORIES) if found[1] == "last"]
+    x = torch.from_numpy(DATA.x["test"])
+    expected = build_trained(model.metadata, state_of(model), FACTORIES)(x).detach()
+    path = tmp_path / "whole.pt2"
+    path.write_bytes(export_as(model, "module", FACTORIES))
+    torch.testing.assert_close(load_model(path, allow_pickle=True)(x), expected)
+    path.write_bytes(export_as(model, "torch-export", FACTORIES))
+    torch.testing.assert_close(torch.export.load(path).module()(x), expected)
+    session = ReferenceEvaluator(onnx.load_from_string(export_as(model, "onnx", FACTORIES)))
+    torch.testing.assert_close(torch.from_numpy(session.run(None, {"x": x.numpy()})[0]), expected)
 
 
 TRIALS = st.builds(

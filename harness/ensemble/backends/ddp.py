@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError
 from harness.ensemble.backends.loop import LoopBackend
 from harness.ensemble.distributed import DistContext
-from harness.nn.module_state import buffers_of, example_zeros, parameters_of, replace_buffers
+from harness.nn.module_state import buffers_of, example_zeros, first_names, parameters_of, replace_buffers
 from harness.nn.surgery import SYNC_BATCH_NORMS
 
 # Each rank keeps its own running statistics: sync_buffers() says which are evaluated. torch 2.11 has the older name.
@@ -37,6 +37,9 @@ class DDPBackend(LoopBackend):
         for layer in self.module.modules():
             if isinstance(layer, SYNC_BATCH_NORMS):
                 layer.process_group = stack.dist.group
+        # Ranks build the same ones, and not all types can be sent.
+        constant = [name for name, first in first_names(self.module).items() if first not in stack.weights]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.module, constant)  # type: ignore[no-untyped-call]
         weight = next(iter(stack.weights.values()))
         self.wrapped = DistributedDataParallel(
             self.module,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from harness.ensemble.backends.base import ModelStack
 from harness.ensemble.backends.plain import PlainModuleBackend
+from harness.nn.module_state import call_with
 from harness.rng import seed_default_generators, sub_seed
 
 
@@ -37,7 +37,7 @@ class LoopBackend(PlainModuleBackend):
                 seed_default_generators(sub_seed(self.seeds[i], "call", self.calls))
             tensors = {name: models[i] for name, models in unbound.items()}
             examples = self.stack.options.to_memory_format(x if shared else x[:, i])
-            outs.append(functional_call(self.module, tensors, (examples,)))
+            outs.append(call_with(self.module, self.slots, tensors, examples))
         self.calls += 1
         # "M N K" -> "M K N"
         return torch.stack(outs).transpose(1, 2)

@@ -5,6 +5,7 @@ from copy import deepcopy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.ensemble.backends.base import Backend, ModelStack
+from harness.nn.module_state import slots_of
 
 
 class PlainModuleBackend(Backend):
@@ -13,6 +14,7 @@ class PlainModuleBackend(Backend):
     def __init__(self, stack: ModelStack) -> None:
         super().__init__(stack)
         self.module = deepcopy(stack.template).train()
+        self.slots = slots_of(self.module)
         self.cumulative = tuple(
             layer for layer in self.module.modules() if isinstance(layer, _BatchNorm) and layer.momentum is None
         )

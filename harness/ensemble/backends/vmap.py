@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from harness.ensemble.backends.base import ModelStack, NotStackableError
 from harness.ensemble.backends.dropout import SPATIAL_DIMS, MappedDropout, check_dropouts
 from harness.ensemble.backends.plain import PlainModuleBackend
+from harness.nn.module_state import call_with
 
 
 class VmapBackend(PlainModuleBackend):
@@ -50,8 +51,7 @@ class VmapBackend(PlainModuleBackend):
     def _mapped(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, shared: bool) -> Tensor:
 
         def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], examples: Tensor) -> Tensor:
-            out: Tensor = functional_call(self.module, (weights, buffers), (examples,))
-            return out
+            return call_with(self.module, self.slots, {**weights, **buffers}, examples)
 
         mapped = vmap(one, in_dims=(0, 0, None if shared else 1), randomness="different")
         # "M N K"
