@@ -98,7 +98,10 @@ class Ensemble:
 
     def with_template(self, template: nn.Module, buffers: dict[str, Tensor], backend: str = "") -> "Ensemble":
         """The models on the same weights, with other buffers, run as another plain module says."""
-        return _rebuild(replace(self.stack, template=template, buffers=buffers), backend or self.backend.name)
+        ensemble = _rebuild(replace(self.stack, template=template, buffers=buffers), backend or self.backend.name)
+        if self.stack.draws and self.backend.seeds:
+            ensemble.seed_draws(self.backend.seeds)
+        return ensemble
 
     def seed_draws(self, seeds: Sequence[int]) -> None:
         """Let what forward passes draw from now on be a function of these seeds, one for each model."""
@@ -126,10 +129,13 @@ def fuse(
     backend: str,
     options: ComputeOptions = DEFAULT,
     dist: DistContext = SINGLE_PROCESS,
+    *,
+    draws: bool = False,
 ) -> Ensemble:
     """The models, equal in all but the values of their parameters, as one on a device.
 
-    `input_shape` is that of one example. NotStackableError where the backend can't run them.
+    `input_shape` is that of one example; `draws`, whether forward passes draw random numbers otherwise than by dropout
+    layers. NotStackableError where the backend can't run them.
     """
     parameters, buffers = stack_module_state(models)
     frozen = frozen_parameters(models[0])
@@ -150,6 +156,7 @@ def fuse(
         },
         options=options,
         dist=dist,
+        draws=draws,
     )
     return Ensemble(stack, BACKENDS[backend](stack))
 

@@ -33,6 +33,7 @@ class ModelStack:
     buffers: dict[str, Tensor]
     options: ComputeOptions = DEFAULT
     dist: DistContext = SINGLE_PROCESS  # the processes that train the one model, where several do
+    draws: bool = False  # whether its forward passes draw random numbers otherwise than by dropout layers
 
     @property
     def size(self) -> int:
@@ -64,11 +65,12 @@ class Backend(ABC):
     def __init__(self, stack: ModelStack) -> None:
         """NotStackableError where the backend can't run these models."""
         self.stack = stack
-        self.is_stochastic = any(isinstance(layer, _DropoutNd) for layer in stack.template.modules())
+        self.is_stochastic = stack.draws or any(isinstance(layer, _DropoutNd) for layer in stack.template.modules())
         weight = next(iter(stack.weights.values()))
         # On a GPU a launch for each model would take longer than all else: there they are drawn for together.
         own = stack.size if self.is_stochastic and weight.device.type == "cpu" else 0
         self.generators = [torch.Generator() for _ in range(own)]  # of each model
+        self.seeds: tuple[int, ...] = ()  # of what is drawn, one for each model
         self.compiled = compiled(self.forward) if stack.options.compile else None  # takes the place of it in training
 
     @abstractmethod
@@ -124,6 +126,7 @@ class Backend(ABC):
 
     def seed_draws(self, seeds: Sequence[int]) -> None:
         """Let what forward passes draw from now on be a function of these seeds, one for each model."""
+        self.seeds = tuple(seeds)
         seed_default_generators(seeds[0])
         for generator, seed in zip(self.generators, seeds, strict=False):
             generator.manual_seed(seed)

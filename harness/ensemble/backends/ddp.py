@@ -33,6 +33,7 @@ class DDPBackend(LoopBackend):
             raise NotStackableError(f"several ranks train one model, and these are {stack.size}")
         super().__init__(stack)
         _share_tensors(self.module, stack)
+        self.own_buffers = dict(self.module.named_buffers(remove_duplicate=False))
         for layer in self.module.modules():
             if isinstance(layer, SYNC_BATCH_NORMS):
                 layer.process_group = stack.dist.group
@@ -74,7 +75,15 @@ class DDPBackend(LoopBackend):
                 out = self.wrapped(examples).to(self.dtype).unsqueeze(0).transpose(1, 2)
             losses, grad = loss_fn(out.detach())
             out.backward(grad)
+        self._write_assigned_buffers()
         return losses, {name: _grad_or_zero(weight).unsqueeze(0) for name, weight in self.parameters.items()}
+
+    def _write_assigned_buffers(self) -> None:
+        """Copy what the forward pass has assigned to buffers into the stack's own, which the module then has again."""
+        self.keep_assigned(self.own_buffers, dict(self.module.named_buffers(remove_duplicate=False)))
+        self.write_assigned()
+        for name, buffer in self.own_buffers.items():
+            _set_buffer(self.module, name, buffer)
 
     def capture_blocker(self) -> str:
         """Ranks wait for each other."""
@@ -86,8 +95,12 @@ def _share_tensors(model: nn.Module, stack: ModelStack) -> None:
     for name, weight in model.named_parameters():
         weight.data = stack.tensors[name].detach()[0]
     for name in [name for name, _ in model.named_buffers()]:
-        parent, _, child = name.rpartition(".")
-        model.get_submodule(parent)._buffers[child] = stack.buffers[name][0]
+        _set_buffer(model, name, stack.buffers[name][0])
+
+
+def _set_buffer(model: nn.Module, name: str, buffer: Tensor) -> None:
+    parent, _, child = name.rpartition(".")
+    model.get_submodule(parent)._buffers[child] = buffer
 
 
 def _has_unused_parameters(model: nn.Module, input_shape: tuple[int, ...]) -> bool:
