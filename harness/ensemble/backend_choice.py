@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.base import NotStackableError
@@ -66,6 +67,15 @@ def select_backend(
             continue
         try:
             mismatch = "" if name == REFERENCE else find_mismatch(models, input_shape, name, examples)
+            if (
+                not mismatch
+                and not backend.is_exact
+                and device.type == "cpu"
+                and changes_own_buffers(models[0], input_shape, examples)
+            ):
+                mismatch = (
+                    "its forward changes buffers of its own, whose last bits would depend on the models beside it"
+                )
         except NotStackableError as error:
             mismatch = str(error)
         except NO_ERRORS:
@@ -111,6 +121,18 @@ def find_mismatch(
         if not torch.allclose(ours, plain, rtol=0.0, atol=tolerance * (1 + plain.abs().max().item()), equal_nan=True):
             return f"{name} is not that of the model alone"
     return ""
+
+
+def changes_own_buffers(model: nn.Module, input_shape: tuple[int, ...], examples: Tensor | None = None) -> bool:
+    """Whether a forward pass in training changes other buffers than those of norms."""
+    weight = next(model.parameters())
+    ((x, _, _), *_) = check_batches(input_shape, 1, weight.dtype, examples)
+    model = without_dropout(copy_module(model)).train()
+    norms = {name for name, layer in model.named_modules() if isinstance(layer, _NormBase)}
+    own = {name: buffer.clone() for name, buffer in model.named_buffers() if name.rpartition(".")[0] not in norms}
+    with torch.no_grad(), preserved_generators():
+        model(x[:, 0])
+    return any(not torch.equal(model.get_buffer(name), buffer) for name, buffer in own.items())
 
 
 def activation_bytes(ensemble: Ensemble, input_shape: tuple[int, ...], batch_size: int = MEMORY_PROBE_EXAMPLES) -> int:

@@ -131,7 +131,8 @@ def _module_tensors(model: Snapshot) -> dict[str, Tensor]:
 def optimizer_state(model: Snapshot) -> dict[str, Any]:
     """The state_dict with which torch's own optimizer goes on where the harness stopped.
 
-    Where the parameters of norm layers don't decay, they are a second group.
+    Where the parameters of norm layers don't decay, they are a second group. Each group says in `param_names` whose it
+    is, as torch has it of an optimizer that was made of named parameters.
     """
     card = model.metadata
     trial = trial_of(card)
@@ -148,8 +149,10 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
         groups.append({"params": [nn.Parameter(tensors[name]) for name in spared], "weight_decay": 0.0})
     parameters = [*decaying, *spared]
     state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
-    for group in state["param_groups"]:
-        group |= {"lr": card["lr"], "initial_lr": trial.lr}
+    plain_names = dict(zip(tensors, strip_ddp_prefix(tensors), strict=True))
+    for group, group_names in zip(state["param_groups"], (decaying, spared), strict=False):
+        param_names = [plain_names[name] for name in group_names]
+        group |= {"lr": card["lr"], "initial_lr": trial.lr, "param_names": param_names}
     state_names = optimizer.state_names([trial])
     for i, name in enumerate(parameters if state_names else ()):
         if name not in trained:  # torch remembers nothing of it

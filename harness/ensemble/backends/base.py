@@ -57,6 +57,7 @@ class Backend(ABC):
     note: ClassVar[str] = ""  # what a user should know of models that train so: "the model ..."; "" where it is fast
     refusal: ClassVar[str] = ""  # how a user is told that it can't run a model; "" where that is usual
     device_types: ClassVar[frozenset[str] | None] = None  # where it runs; None: everywhere
+    is_exact: ClassVar[bool] = True  # whether on a CPU no bit of a model depends on the others
     runs_in_turn: ClassVar[bool] = False  # whether it runs one model after the other
     takes_any_batch: bool = False  # whether an evaluation of more examples at once takes no more memory, nor differs
 
