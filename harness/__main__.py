@@ -47,6 +47,9 @@ def _open_spare() -> list[int]:
 def run_and_exit() -> "NoReturn":
     """Run the command line and end the process with its exit code."""
     heed_signals(_end_at_once)
+    # numpy's library of linear algebra starts a thread for each core as it is loaded, and where it can't, it interrupts
+    # the process. Workers share the cores out among themselves; torch has threads of its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if IS_RANK:  # torchrun may be killed, and must not leave ranks behind
         from harness.execution.containment.keeper import keep
 

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from harness.cli.options import parse
 from harness.cli.streams import discard, print_error
 from harness.errors import HarnessError, MachineError
+from harness.execution.containment.machine_limits import require_address_space
 from harness.execution.stop_flag import INTERRUPTED
 from harness.fault_injection import arm
 
 PIPE_CLOSED = 128 + 13  # what a shell makes of SIGPIPE
+ADDRESS_SPACE = 800  # MiB that pandas and pyarrow need to be loaded and to start their threads
+ADDRESS_SPACE_OF_TORCH = 1500  # MiB: 1,350 were not enough for its CPU build, 1,400 were
+TRAINING = ("doctor", "evaluate", "export", "plan", "predict", "run")  # verbs that load torch
 READING = ("compare", "plan", "show", "status")  # verbs that have nothing left to do when nobody reads on
 
 
@@ -20,6 +24,7 @@ def dispatch(arguments: Sequence[str] | None) -> int:
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         verb = options.verb
+        require_address_space(ADDRESS_SPACE_OF_TORCH if verb in TRAINING else ADDRESS_SPACE)
         arm()
         exit_code: int = options.do(options)
         print(end="", flush=True)

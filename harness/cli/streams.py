@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from codecs import lookup
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
@@ -26,7 +27,8 @@ def prepare_streams() -> None:
 
 
 def _prepared(stream: TextIO | None, number: int) -> TextIO:
-    encoding = "utf-8" if stream is None else stream.encoding
+    # Letters of other encodings are read as UTF-8 by most that read a log, and don't say that they are none.
+    encoding = "utf-8" if stream is None or lookup(stream.encoding).name == "utf-8" else "ascii"
     buffer = io.BufferedWriter(_Descriptor(number, "w", closefd=False))
     is_unbuffered = bool(getattr(stream, "write_through", False))  # python -u
     is_line_buffered = stream is None or number == 2 or os.isatty(number) or is_unbuffered

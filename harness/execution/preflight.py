@@ -40,6 +40,7 @@ from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
+from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import MAX_COHORT, Shape, shape
@@ -194,6 +195,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
 
     try:
         model = make(trial.seed)
+        check_norm_inputs(model, trial.model, examples)
         check_compute_options(trial, model)
         traits = ForwardTraits()
         if trial.model in functions:

@@ -17,7 +17,7 @@ class RMSNorm(nn.Module):
     """Zhang & Sennrich 2019, equation 4: like layer norm, but neither centred nor shifted.
 
     Over a signal or an image it takes channels and pixels together, with one scale for each channel, as layer norm
-    does here.
+    does here; in sequences, channels last, torch's own goes over each position.
     """
 
     def __init__(self, channels: int, eps: float, affine: bool) -> None:

@@ -4,6 +4,9 @@ To add a norm: one entry in NORMS. It builds a layer from the settings of the tr
 number of spatial dimensions (0 for a vector, 1 for a signal, 2 for an image), and draws nothing from a random
 generator: arms with one seed start from the same weights. A layer that torch doesn't have is a module in layers.py.
 
+A norm goes over dimension 1 of "N C ...", as torch's norms do, and in sequences over the last, "N L C", where the model
+asks for `norm(channels, channels_last=True)`. Which of both is never guessed.
+
 Weight standardisation is a norm of this table, together with the norm of activations that it goes with, and no axis of
 its own: so it is an arm like the others, and without a norm behind them standardised weights would scale activations by
 the root of the fan-in in every layer.
@@ -19,10 +22,11 @@ from torch.nn.modules.batchnorm import _NormBase
 from harness.errors import SuiteError, lookup
 from harness.nn.ghost_batch_norm import GhostBatchNorm
 from harness.nn.layers import ResidualScale, RMSNorm, standardise_weights
+from harness.nn.norm_inputs import MAX_SPATIAL_DIMS, ChannelsLast, declare
 from harness.nn.sync_batch_norm import SyncBatchNorm
 from harness.spec.trial import Trial
 
-NormFactory = Callable[..., nn.Module]  # (channels, spatial_dims=0) -> layer
+NormFactory = Callable[..., nn.Module]  # (channels, spatial_dims=None, channels_last=False) -> layer
 
 BATCH: dict[int, type[nn.Module]] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 INSTANCE: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d}
@@ -33,19 +37,39 @@ class Norm:
     """How to build a norm, and all else that it needs of a model."""
 
     build: Callable[[Trial, int, int], nn.Module]  # trial, channels, spatial dimensions -> layer
+    per_position: Callable[[Trial, int], nn.Module] | None = None  # trial, channels -> layer over the last dimension
     custom_layers: tuple[type[nn.Module], ...] = ()  # the layers that it builds, where torch has no such layer
     residual_scale: type[nn.Module] | None = None  # the last layer of residual branches, which a model then must have
     transform: Callable[[nn.Module], None] | None = None  # changes the whole model, in place, once it is built
 
 
 def norm_of(trial: Trial) -> NormFactory:
-    """The layer that the trial puts behind each convolution or linear layer, of so many channels and dimensions."""
+    """The layer that the trial puts behind each convolution or linear layer, of so many channels and dimensions.
+
+    Spatial dimensions are those of an input besides examples and channels: of "N C" none, of a signal "N C L" one, of
+    images "N C H W" two; of "N L C", with `channels_last`, one, unless the model says otherwise.
+    """
     norm = lookup(NORMS, trial.norm, "norm")
 
-    def build(channels: int, spatial_dims: int = 0) -> nn.Module:
-        return norm.build(trial, channels, spatial_dims)
+    def build(channels: int, spatial_dims: int | None = None, channels_last: bool = False) -> nn.Module:
+        dims = int(channels_last) if spatial_dims is None else spatial_dims
+        if isinstance(dims, bool) or dims not in range(MAX_SPATIAL_DIMS + 1):
+            raise SuiteError(f"spatial_dims of a norm must be 0, 1 or 2, got {spatial_dims!r}")
+        if channels_last and dims:
+            return declare(_channels_last(norm, trial, channels, dims), channels, dims, channels_last=True)
+        return declare(norm.build(trial, channels, dims), channels, dims, channels_last=False)
 
     return build
+
+
+def _channels_last(norm: Norm, trial: Trial, channels: int, spatial_dims: int) -> nn.Module:
+    """The norm over the last dimension of "N ... C"."""
+    if norm.per_position is not None:
+        return norm.per_position(trial, channels)
+    layer = norm.build(trial, channels, spatial_dims)
+    return (
+        layer if isinstance(layer, nn.Identity) else ChannelsLast(layer, per_position=isinstance(layer, nn.GroupNorm))
+    )
 
 
 def norm_parameters(model: nn.Module) -> frozenset[str]:
@@ -109,12 +133,17 @@ NORMS: dict[str, Norm] = {
             channels, trial.statistics_batch or trial.batch_size, **_running(trial)
         )
     ),
-    # Ba et al. 2016; over an image it normalises channels and pixels together, with one scale for each channel.
-    "layer": Norm(build=lambda trial, channels, spatial_dims: _group(trial, channels, 1)),
+    # Ba et al. 2016; over an image it normalises channels and pixels together, with one scale for each channel, and in
+    # a sequence each position by itself.
+    "layer": Norm(
+        build=lambda trial, channels, spatial_dims: _group(trial, channels, 1),
+        per_position=lambda trial, channels: nn.LayerNorm(channels, trial.norm_eps, trial.norm_affine),
+    ),
     "group": Norm(build=lambda trial, channels, spatial_dims: _group(trial, channels, trial.norm_groups)),
     "instance": Norm(build=_instance),
     "rms": Norm(
         build=lambda trial, channels, spatial_dims: RMSNorm(channels, trial.norm_eps, trial.norm_affine),
+        per_position=lambda trial, channels: nn.RMSNorm(channels, trial.norm_eps, trial.norm_affine),
         custom_layers=(RMSNorm,),
     ),
     # De & Smith 2020: no norm, but residual branches that are nothing at first.

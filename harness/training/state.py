@@ -31,7 +31,7 @@ LOSS_BUFFER_STEPS = 64  # losses are added up so many steps at a time: for each 
 MIN_EVAL_BATCH = 64  # examples that are evaluated at once, or more:
 EVAL_BATCHES = 2  # as many as in two training batches, which take no more memory than a training step
 DEFAULT_EVALUATIONS = 20  # of a trial without eval_every
-PROBE_EXAMPLES = 20  # training examples that a model is tried on before it trains
+PROBE_EXAMPLES = 15  # training examples that a model is tried on before it trains
 SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
 PROBE = "probe"  # what curves of probes have in the place of a split
 

@@ -73,12 +73,13 @@ def test_an_exit_that_argparse_asks_for_is_no_fault(capsys):
 
 LIMITED = [  # what stands before the command, options of Python, what the line says
     ("ulimit -n 10", "", "too many files are open; raise the limit (ulimit -n)"),
-    ("ulimit -v 300000", "", "there is not enough memory (ulimit -v"),
+    ("ulimit -v 300000", "", "the limit of address space (ulimit -v) is 292 MiB"),
+    ("ulimit -v 1300000", "", "the limit of address space (ulimit -v) is 1269 MiB"),
     ("true", "-S", "is not installed for"),
 ]
 
 
-@pytest.mark.parametrize(("before", "option", "said"), LIMITED, ids=["files", "memory", "packages"])
+@pytest.mark.parametrize(("before", "option", "said"), LIMITED, ids=["files", "memory", "address space", "packages"])
 def test_a_machine_that_lacks_something_is_told_so_in_one_line(tmp_path, before, option, said):
     (tmp_path / "s.py").write_text(
         '"""Q?"""\nfrom harness import Suite\n'

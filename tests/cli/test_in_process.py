@@ -133,7 +133,8 @@ def test_a_breakpoint_in_a_model_stops_in_the_debugger(harness):
 
 def test_quitting_the_debugger_ends_the_run_and_fails_no_trial(harness):
     ran = debug(harness, "c\nq\n")
-    assert (ran.returncode, ran.stderr) == (130, "harness: the debugger was quit; the same command goes on\n")
+    again = f"python -m harness run tiny {' '.join(IN_PROCESS)}"
+    assert (ran.returncode, ran.stderr) == (130, f"harness: the debugger was quit; go on with: {again}\n")
     assert not (harness.results / "tiny" / "records").exists()
 
 

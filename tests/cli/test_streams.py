@@ -30,9 +30,9 @@ def test_streams_that_are_closed_can_be_written_to_and_no_file_takes_their_numbe
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_what_an_encoding_lacks_is_escaped(encoding):
-    ran = python(f"{PRINT}print('x \\u2265 3'); print('\\udcff')", PYTHONIOENCODING=encoding)
-    assert ran.stdout.decode("ascii") == "x \\u2265 3\n\\udcff\n", ran.stderr
+def test_what_is_not_ascii_is_escaped_where_the_encoding_is_not_utf_8(encoding):
+    ran = python(f"{PRINT}print('x \\u2265 3'); print('\\udcff \\u00f6')", PYTHONIOENCODING=encoding)
+    assert ran.stdout.decode("ascii") == "x \\u2265 3\n\\udcff \\xf6\n", ran.stderr
 
 
 def test_a_terminal_that_is_gone_ends_nothing(tmp_path):

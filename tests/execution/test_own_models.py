@@ -41,11 +41,11 @@ def with_methods(text):
 @pytest.mark.parametrize(
     ("forward", "words"),
     [
-        ("return self.scores(x), x", "returned a tuple; return logits of shape (examples, classes), here (20, 2)"),
+        ("return self.scores(x), x", "returned a tuple; return logits of shape (examples, classes), here (15, 2)"),
         ("return {'logits': self.scores(x)}", "returned a dict; return logits"),
         ("self.scores(x)", "returned nothing (None); return logits"),
-        ("return self.scores(x).T", "returned a tensor of shape (2, 20); return logits"),
-        ("return self.scores(x).argmax(1)", "returned a tensor of shape (20,); return logits"),
+        ("return self.scores(x).T", "returned a tensor of shape (2, 15); return logits"),
+        ("return self.scores(x).argmax(1)", "returned a tensor of shape (15,); return logits"),
         ("return self.scores(x).detach()", "returned what has no gradient"),
         ("return self.scores(x).round().long()", "returned torch.int64; return logits, as floating-point numbers"),
         ("return self.scores(x.long())", "mat1 and mat2 must have the same dtype, but got Long and Float"),

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
-from harness.cli.hints import command
+from harness.cli.hints import command, without
 from harness.cli.option_values import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
 from harness.cli.summary import print_queued, print_summary
-from harness.errors import DamageError, EmptySelection, MachineError
+from harness.errors import DamageError, EmptySelection, MachineError, RunAborted
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
 from harness.execution.run_plan import RunOptions
@@ -42,7 +43,11 @@ def run(options: argparse.Namespace) -> int:
         arguments = [word for flag in PASSED_ON for word in options.given.get(flag, [])]
         return print_queued(queue_workers(suites, submitter, run_options, options.only, arguments), options.given)
     codes: dict[str, int] = {}
-    with stopping(options.time_budget) as stop, open_executor(run_options, stop) as executor:
+    with (
+        _what_to_type(options),
+        stopping(options.time_budget) as stop,
+        open_executor(run_options, stop) as executor,
+    ):
         for suite in suites:
             run_one = _run if len(suites) == 1 else _run_one_of_many
             codes[suite.name] = run_one(suite, run_options, executor, stop, options)
@@ -52,6 +57,17 @@ def run(options: argparse.Namespace) -> int:
     if len(suites) > 1 and len(reported) > 1:
         print(f"the overview is {update_overview(options.results, reported)}")
     return min(codes.values(), key=WORST_FIRST.index)
+
+
+@contextmanager
+def _what_to_type(options: argparse.Namespace) -> Iterator[None]:
+    """Let a run that ends at once say what to type to go on: not --fresh, which would archive what was saved."""
+    try:
+        yield
+    except RunAborted as aborted:
+        again = command("run", *options.suites, given=without(options.given, "--fresh"))
+        reason = str(aborted).partition(";")[0]
+        raise RunAborted(f"{reason}; go on with: {again}", aborted.exit_code) from aborted
 
 
 def _run_options(options: argparse.Namespace) -> RunOptions:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,19 @@ def machine_limit(error: BaseException, text: str) -> str | None:
     if isinstance(error, ImportError) and "Too many open files" in text:
         return LIMITS[errno.EMFILE]
     return None
+
+
+def require_address_space(mebibytes: int) -> None:
+    """Raise MachineError where the limit of this process's address space (RLIMIT_AS, `ulimit -v`) is lower.
+
+    With less, libraries fail while they are loaded, each in its own way: they abort, hang, or name another cause.
+    """
+    soft_limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if soft_limit != resource.RLIM_INFINITY and soft_limit < mebibytes * 2**20:
+        raise MachineError(
+            f"there is not enough memory: the limit of address space (ulimit -v) is {soft_limit // 2**20} MiB, "
+            f"and {mebibytes} are needed to load what this verb works with; raise it"
+        )
 
 
 def is_blameless(error: BaseException) -> bool:
