@@ -20,7 +20,7 @@ from harness.ensemble.backend_choice import REFERENCE, activation_bytes, find_mi
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
-from harness.ensemble.ensemble import Ensemble, fuse
+from harness.ensemble.ensemble import fuse
 from harness.ensemble.forward_checks import ForwardTraits, check_model, explained
 from harness.ensemble.native.build import library_or_error
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
@@ -29,8 +29,7 @@ from harness.errors import NO_ERRORS, BuildError, HarnessError, MachineError, Su
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
-    max_cohort_on_cpu,
-    max_cohort_on_gpu,
+    max_size_on_device,
     step_time,
     timed,
     tune_cohort_size,
@@ -43,7 +42,7 @@ from harness.nn.models import MODELS, build
 from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
-from harness.spec.cohorts import MAX_COHORT, Shape, shape
+from harness.spec.cohorts import Shape, shape
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
@@ -228,18 +227,6 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
         runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
-
-
-def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
-    """How many models of this shape may train together on a device that so many workers use."""
-    if ensemble.backend.name == "compiled":  # it has the activations of one model at a time
-        return MAX_COHORT
-    if device != "cuda":
-        return max_cohort_on_cpu(kept)
-    if ensemble.backend.name == "loop":
-        return 1
-    weights = sum(weight[0].nbytes for weight in ensemble.weights.values())
-    return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
 
 
 def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFile, dataset: Dataset) -> int:
