@@ -224,7 +224,9 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     return CohortEstimate(
         max_cohort_size=1 if traits.trains_alone else max_size,
         work=work,
-        note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
+        note=f"{subject} {BACKENDS[backend].note}, which is slower and no fault of it: {reason}"
+        if reason
+        else library_note,
         runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.ensemble.backends.base import Backend, LossFn, ModelStack
-from harness.nn.module_copy import copy_module
+from harness.nn.module_copy import copy_module, has_hooks
 
 
 class PlainModuleBackend(Backend):
@@ -51,7 +51,9 @@ class PlainModuleBackend(Backend):
             layer.momentum = 1 / (step + 1)
 
     def capture_blocker(self) -> str:
-        """Also a cumulative average can't be recorded: its momentum is a number of Python's."""
+        """Nor can hooks be recorded, nor a cumulative average: its momentum is a number of Python's."""
+        if has_hooks(self.module):
+            return "it has hooks"
         if self.cumulative:
             return super().capture_blocker() or "Python counts the batches that its running statistics average"
         return super().capture_blocker()

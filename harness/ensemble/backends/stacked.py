@@ -13,7 +13,7 @@ class StackedBackend(Backend):
     """Each known layer is one layer of all models: see stacked_module.py."""
 
     name = "stacked"
-    refusal = "its layers can't be stacked"
+    refusal = "stacked layers don't cover it"
 
     def __init__(self, stack: ModelStack) -> None:
         super().__init__(stack)

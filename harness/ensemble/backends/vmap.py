@@ -17,7 +17,7 @@ class VmapBackend(PlainModuleBackend):
 
     name = "vmap"
     note = "falls back to torch.vmap"
-    refusal = "it can't be mapped"
+    refusal = "torch.vmap doesn't cover it"
     is_exact = False  # torch's batched kernels round by how many matrices there are, and by where they lie
 
     def __init__(self, stack: ModelStack) -> None:
