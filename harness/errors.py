@@ -5,6 +5,7 @@ HarnessError
 │   ├── SuiteError      2  a wrong suite file
 │   └── ModelError      2  a model file that can't be loaded: damaged, foreign, newer, or not safe
 ├── EmptySelection      3  the selection matched no trial
+│   └── UnknownValue    2  it names a value that no trial has
 ├── MachineError        4  this machine can't do it: device, world size, disk, permissions
 │   ├── BusyError       4  others are at work in the results folder
 │   └── BuildError      4  the native library can't be built or loaded; training works without it
@@ -60,6 +61,12 @@ class EmptySelection(HarnessError):
     """A selection that matches no trial of the suite."""
 
     exit_code = 3
+
+
+class UnknownValue(EmptySelection):
+    """A selection that names a value which no trial of the suite has."""
+
+    exit_code = 2
 
 
 class MachineError(HarnessError):

@@ -69,3 +69,23 @@ def _printable(stream: TextIO | None) -> TextIO | None:
     if stream is None or isinstance(stream, PrintableStream):
         return stream
     return cast("TextIO", PrintableStream(stream))
+
+
+# What pandas.read_csv takes for a missing value unless it is told otherwise.
+MISSING = frozenset(
+    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
+    | {"NULL", "NaN", "None", "n/a", "nan", "null"}
+)
+
+
+def lost_in_tables(name: str) -> str | None:
+    """Why a plain pandas.read_csv may not give a name back, where that is so: it reads another value there."""
+    if name in MISSING:
+        return f"tables take the name {name!r} for a missing value"
+    if name.lower() in ("true", "false"):
+        return f"tables take the name {name!r} for a truth value"
+    try:
+        float(name)
+    except ValueError:
+        return None
+    return f"tables take the name {name!r:.50} for a number"

@@ -4,11 +4,22 @@ import io
 import sys
 import unicodedata
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pandas._libs.parsers import STR_NA_VALUES
 
-from harness.text import LINES, PrintableStream, printable, printable_output, unescaped, unescaped_output
+from harness.text import (
+    LINES,
+    MISSING,
+    PrintableStream,
+    lost_in_tables,
+    printable,
+    printable_output,
+    unescaped,
+    unescaped_output,
+)
 from tests.support.unseen import UNSEEN
 
 
@@ -71,3 +82,27 @@ def test_a_process_without_streams_prints_nowhere(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with printable_output():
         print("x")
+
+
+def test_a_plain_read_csv_gives_back_all_names_but_those_that_are_told():
+    names = [*STR_NA_VALUES, "inf", "-Infinity", "01", "1", "-1", "1e3", "1.0", "true", "FALSE", "True", "1_0", " 7"]
+    names += [
+        "null model",
+        "NaNs",
+        "none",
+        "batch",
+        "a1",
+        "0x10",
+        "na",
+        "Null",
+        "naN",
+        "é",
+        "1.2.3",
+        "2026-01-31",
+        "yes",
+    ]
+    for name in names:
+        back = pd.read_csv(io.StringIO(pd.DataFrame({"name": [name]}).to_csv(index=False)))["name"][0]
+        is_given_back = isinstance(back, str) and back == name
+        assert (lost_in_tables(name) is None) == is_given_back or name in ("1_0", "naN")  # other tools read these
+    assert MISSING == STR_NA_VALUES

@@ -14,6 +14,7 @@ from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.running import WorkingRun, find_runs, unfinished_states
+from harness.storage.stale import stale_notes
 from harness.storage.tables import current_trials, read_trials, write_tables
 from harness.text import printable
 
@@ -27,6 +28,9 @@ def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, M
     for error in write_tables(results_dir, trials, suite.suite.target_accuracy):
         print(printable(f"{error}; `run` trains it again"), file=sys.stderr)
     table = read_trials(results_dir.root)
+    ended = {*table.loc[table["status"] != "interrupted", "key"]}
+    for note in stale_notes(suite, [trial for trial in trials if trial.key not in ended], results_dir, manifest):
+        print(printable(note), file=sys.stderr)
     results = int(table["status"].isin(FINISHED).sum())
     now = with_history(resolved, manifest, cohorts=manifest.cohorts, results=results)
     if now != manifest:

@@ -4,10 +4,13 @@ To add a dataset: one entry in DATASETS, a function without arguments that retur
 or need a package, an entry in SOURCES of downloads.py instead. The arrays are x and y, or x_train, y_train, x_test,
 y_test and, if there is one, a validation split, x_val and y_val. A suite brings its own dataset as such a function, or
 as an .npz file of such arrays. The dataset NAME of OpenML is `openml:NAME`.
+
+Labels are whole numbers or text, whatever they are; models learn classes 0, 1, ... in their order, and predictions come
+back as labels. In a file they are whole numbers from 0 up: -1 there often marks examples that have no label.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO
@@ -18,23 +21,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.array_files import read_npz
+from harness.data.arrays import as_array, as_float32, require_numbers
 from harness.data.downloads import OPENML, SOURCES, Arrays, from_openml, home
-from harness.data.splits import generator, shuffled_indices, train_test_split
+from harness.data.labels import Label, are_plain, as_labels, class_indices, classes_of
+from harness.data.splits import Indices, generator, shuffled_indices, train_test_indices
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Examples of any shape as float32, labels 0..classes-1 as int64, in three splits."""
+    """Examples of any shape as float32, classes 0, 1, ... as int64, in three splits."""
 
     name: str
     x: Mapping[str, NDArray[np.floating[Any]]]  # split -> examples
     y: Mapping[str, NDArray[np.int64]]
     classes: int
+    labels: tuple[Label, ...] = ()  # what the data have for class 0, 1, ...; empty where that is 0, 1, ...
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -60,19 +67,20 @@ def load_dataset(name: str, folder: Path, factories: Mapping[str, Callable[[], A
         arrays = read_npz(folder / name)
     else:
         return _load_by_name(name, home())
-    return _validated(name, _split(name, arrays))
+    return _make_dataset(name, arrays, is_file=name not in factories)
 
 
 @lru_cache(maxsize=4)
 def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cache's key: its files may differ)
     if not name.startswith(OPENML):
-        return _validated(name, _split(name, lookup(DATASETS, name, "dataset")()))
-    arrays = dict(_split(name, from_openml(name)))
+        return _make_dataset(name, lookup(DATASETS, name, "dataset")())
+    dataset = _make_dataset(name, from_openml(name))
     # In single precision the sum of a long column stops growing.
-    mean, std = (function(arrays["x_train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
-    for split in ("train", "val", "test"):  # features come in any unit
-        arrays[f"x_{split}"] = (arrays[f"x_{split}"] - mean) / np.where(std > 0, std, 1.0)
-    return _validated(name, arrays)
+    mean, std = (function(dataset.x["train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
+    scale = np.where(std > 0, std, np.float32(1))
+    return replace(
+        dataset, x={split: (x - mean) / scale for split, x in dataset.x.items()}
+    )  # features come in any unit
 
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
@@ -130,55 +138,101 @@ DATASETS: dict[str, Callable[[], Arrays]] = {
 }
 
 
-def _split(name: str, arrays: Arrays) -> Arrays:
-    """Arrays for all three splits; those that are missing are split off the others, stratified by class."""
-    val_share = VAL_SHARE
-    if set(arrays) == {"x", "y"}:
-        parts = _train_test_split(name, arrays["x"], arrays["y"], TEST_SHARE)
-        arrays = dict(zip(("x_train", "x_test", "y_train", "y_test"), parts, strict=True))
-        val_share = VAL_SHARE / (1 - TEST_SHARE)
-    needed = {"x_train", "y_train", "x_test", "y_test"}
-    if not needed <= set(arrays):
-        raise SuiteError(f"dataset {name!r} needs x and y, or {', '.join(sorted(needed))}; it has {', '.join(arrays)}")
-    if not {"x_val", "y_val"} <= set(arrays):
-        parts = _train_test_split(name, arrays["x_train"], arrays["y_train"], val_share)
-        arrays = {**arrays, **dict(zip(("x_train", "x_val", "y_train", "y_val"), parts, strict=True))}
-    return arrays
+def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False) -> Dataset:
+    """The dataset, its splits those given, the others split off these, each class by its share.
+
+    Examples are read once, split by split: of a memory map no more gets into memory than what training takes.
+    """
+    where = f"dataset {name!r}"
+    given = _given_splits(where, arrays)
+    x = {split: as_array(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
+    y = {split: as_labels(f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
+    for split, suffix in given.items():
+        _check_split(f"{where}, x{suffix}", x[split], y[split], x["train"].shape[1:])
+        if is_file:
+            _check_file(f"{where}, y{suffix}", y[split])
+    labels = classes_of(where, y)
+    classes = {split: class_indices(y[split], labels) for split in given}
+    rows = _rows_of_splits(where, classes, labels)
+    return Dataset(
+        name=name,
+        x={
+            split: as_float32(f"{where}, x{given[source]}", x[source], chosen)
+            for split, (source, chosen) in rows.items()
+        },
+        y={
+            split: classes[source] if chosen is None else classes[source][chosen]
+            for split, (source, chosen) in rows.items()
+        },
+        classes=len(labels),
+        labels=() if are_plain(labels) else labels,
+    )
 
 
-def _train_test_split(name: str, x: NDArray[Any], y: NDArray[Any], share: float) -> list[Any]:
+def _given_splits(where: str, arrays: Mapping[str, Any]) -> dict[str, str]:
+    """The splits that the arrays are of -> what their names end with: {"train": "_train", "test": "_test"}."""
+    for given in (
+        {"train": ""},
+        {"train": "_train", "test": "_test"},
+        {"train": "_train", "val": "_val", "test": "_test"},
+    ):
+        if set(arrays) == {f"{axis}{suffix}" for suffix in given.values() for axis in "xy"}:
+            return given
+    raise SuiteError(
+        f"{where} needs x and y, or x_train, y_train, x_test, y_test, and x_val, y_val if it has them; "
+        f"it has {', '.join(map(str, arrays))[:200]}"
+    )
+
+
+def _rows_of_splits(
+    where: str, classes: Mapping[str, NDArray[np.int64]], labels: Sequence[Label]
+) -> dict[str, tuple[str, Indices | None]]:
+    """For each split the one that was given to take it from, and which examples of it; None: all of them."""
+    rows: dict[str, tuple[str, Indices | None]] = {split: (split, None) for split in classes}
+    train, val_share = np.arange(len(classes["train"])), VAL_SHARE
+    if "test" not in rows:
+        train, test = _split_off(where, classes["train"], labels, TEST_SHARE)
+        rows["test"], val_share = ("train", test), VAL_SHARE / (1 - TEST_SHARE)
+    if "val" not in rows:
+        rest, val = _split_off(where, classes["train"][train], labels, val_share)
+        rows |= {"train": ("train", train[rest]), "val": ("train", train[val])}
+    return {split: rows[split] for split in SPLITS}
+
+
+def _split_off(
+    where: str, classes: NDArray[np.int64], labels: Sequence[Label], share: float
+) -> tuple[Indices, Indices]:
+    counts = np.bincount(classes, minlength=len(labels))
+    if len(lone := np.flatnonzero(counts == 1)):
+        raise SuiteError(
+            f"{where} can't be split: label {labels[lone[0]]} has one example, and training, validation and test "
+            "examples of each are needed"
+        )
     try:
-        return train_test_split(x, y, share, SPLIT_SEED)
+        return train_test_indices(classes, share, SPLIT_SEED)
     except ValueError as error:
-        raise SuiteError(f"dataset {name!r} can't be split: {error}") from error
+        raise SuiteError(f"{where} can't be split: {error}") from error
 
 
-def _validated(name: str, arrays: Arrays) -> Dataset:
-    splits = ("train", "val", "test")
-    try:
-        x = {split: np.ascontiguousarray(arrays[f"x_{split}"], dtype=np.float32) for split in splits}
-        labels = {split: np.asarray(arrays[f"y_{split}"]) for split in splits}
-        y = {split: label.astype(np.int64) for split, label in labels.items()}
-    except (TypeError, ValueError) as error:
-        raise SuiteError(f"dataset {name!r} must hold numbers: {error}") from error
-    for split in splits:
-        _check_split(f"dataset {name!r}, {split} split", x[split], y[split], labels[split], x["train"].shape[1:])
-    classes = int(max(label.max() for label in y.values())) + 1
-    if not 2 <= classes <= 100_000:
-        raise SuiteError(f"dataset {name!r} must have labels 0, 1, ..., got {classes} classes")
-    return Dataset(name=name, x=x, y=y, classes=classes)
-
-
-def _check_split(
-    where: str, x: NDArray[np.floating[Any]], y: NDArray[np.int64], labels: NDArray[Any], shape: tuple[int, ...]
-) -> None:
-    if y.ndim != 1 or len(x) != len(y) or len(y) < 2:
+def _check_split(where: str, x: NDArray[Any], y: NDArray[Any], shape: tuple[int, ...]) -> None:
+    require_numbers(where, x)
+    if len(x) != len(y) or len(y) < 2:
         raise SuiteError(f"{where}: needs one label for each of two examples or more, got {x.shape} and {y.shape}")
     if x.ndim < 2 or not x.size:
         raise SuiteError(f"{where}: each example must be an array of a number or more, got x of shape {x.shape}")
     if x.shape[1:] != shape:
         raise SuiteError(f"{where}: examples must have one shape in all splits, got {x.shape[1:]} and {shape}")
-    if not np.isfinite(x).all():
-        raise SuiteError(f"{where}: holds NaN or infinite values; fill or leave out these examples")
-    if (y != labels).any() or y.min() < 0:
-        raise SuiteError(f"{where}: labels must be whole numbers from 0 up, got {labels.min()} to {labels.max()}")
+
+
+def _check_file(where: str, y: NDArray[Any]) -> None:
+    """SuiteError where labels in a file are other than 0, 1, ...; gaps may be."""
+    if y.dtype.kind == "U":
+        raise SuiteError(
+            f"{where}: labels in a file must be whole numbers, got text; save np.unique(y, return_inverse=True)[1], or "
+            "let a function of the suite load the file"
+        )
+    if y.dtype.kind == "i" and y.min() < 0:
+        raise SuiteError(
+            f"{where}: labels in a file must be whole numbers from 0 up, got {y.min()}; leave out examples without a "
+            "label, or let a function of the suite load the file"
+        )

@@ -12,22 +12,19 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 
-def train_test_split(x: Any, y: Any, test_share: float, seed: int) -> list[Any]:
-    """Training and test examples, then their labels; ValueError, as scikit-learn has it, where they can't be split."""
-    if not _is_regular(x, y, test_share):
+def train_test_indices(labels: NDArray[Any], test_share: float, seed: int) -> tuple[Indices, Indices]:
+    """Which examples train and which test; ValueError, as scikit-learn has it, where they can't be split."""
+    if not _is_regular(labels, test_share):
         from sklearn.model_selection import train_test_split as split
 
-        parts: list[Any] = split(x, y, test_size=test_share, random_state=seed, stratify=y)
-        return parts
-    train, test = stratified_indices(y, test_share, seed)
-    return [x[train], x[test], y[train], y[test]]
+        train, test = split(np.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels)
+        return train, test
+    return stratified_indices(labels, test_share, seed)
 
 
-def _is_regular(x: Any, y: Any, test_share: float) -> bool:
-    """Whether examples and labels are plain arrays in which each class has enough for both parts."""
-    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)) or y.ndim != 1 or len(x) != len(y) or not len(y):
-        return False
-    if y.dtype.kind not in "biu":
+def _is_regular(y: NDArray[Any], test_share: float) -> bool:
+    """Whether each class has enough examples for both parts."""
+    if not len(y) or y.dtype.kind not in "biu":
         return False
     n_test, counts = math.ceil(test_share * len(y)), np.unique(y, return_counts=True)[1]
     return bool(counts.min() >= 2) and len(counts) <= n_test <= len(y) - len(counts)

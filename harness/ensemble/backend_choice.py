@@ -16,6 +16,7 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.plain_training import check_batches, ensemble_outputs, plain_outputs, without_dropout
 from harness.errors import NO_ERRORS, error_line
 from harness.nn.module_copy import copy_module
+from harness.nn.module_state import input_dtype, to_precision
 from harness.rng import preserved_generators
 
 CHECK_MODELS = 3  # models that are held against themselves
@@ -103,30 +104,32 @@ def find_mismatch(
     own precision, all others the double one, in which a difference can't be rounding.
     """
     is_reference = backend == REFERENCE
-    dtype = next(models[0].parameters()).dtype if is_reference else torch.float64
     tolerance = LOOP_TOLERANCE if is_reference else TOLERANCE
     rng = torch.Generator().manual_seed(0)
     count = 2 if is_reference else CHECK_MODELS
-    copies = [without_dropout(copy_module(model).to(dtype)) for model in (*models, *models, *models)[:count]]
-    for weight in (weight for model in copies for weight in model.parameters()):
+    copies = [
+        without_dropout(to_precision(copy_module(model), None if is_reference else torch.float64))
+        for model in (*models, *models, *models)[:count]
+    ]
+    for weight in (weight for model in copies for weight in model.parameters() if weight.is_floating_point()):
         weight.data.add_(torch.randn(weight.shape, generator=rng, dtype=weight.dtype), alpha=0.1)  # no two are equal
-    batches = check_batches(input_shape, count, dtype, examples)
+    batches = check_batches(input_shape, count, input_dtype(copies[0]), examples)
     with preserved_generators():
         expected = plain_outputs([copy_module(model) for model in copies], batches)
         actual = ensemble_outputs(fuse(copies, input_shape, CPU, backend, draws=draws), batches)
     for name, plain in expected.items():
         ours = actual[name]
+        largest = plain.abs().max().item() if plain.numel() else 0.0
         if ours.shape != plain.shape:
             return f"{name} has another shape, {tuple(ours.shape)} instead of {tuple(plain.shape)}"
-        if not torch.allclose(ours, plain, rtol=0.0, atol=tolerance * (1 + plain.abs().max().item()), equal_nan=True):
+        if not torch.allclose(ours, plain, rtol=0.0, atol=tolerance * (1 + largest), equal_nan=True):
             return f"{name} is not that of the model alone"
     return ""
 
 
 def changes_own_buffers(model: nn.Module, input_shape: tuple[int, ...], examples: Tensor | None = None) -> bool:
     """Whether a forward pass in training changes other buffers than those of norms."""
-    weight = next(model.parameters())
-    ((x, _, _), *_) = check_batches(input_shape, 1, weight.dtype, examples)
+    ((x, _, _), *_) = check_batches(input_shape, 1, input_dtype(model), examples)
     model = without_dropout(copy_module(model)).train()
     norms = {name for name, layer in model.named_modules() if isinstance(layer, _NormBase)}
     own = {name: buffer.clone() for name, buffer in model.named_buffers() if name.rpartition(".")[0] not in norms}
@@ -143,9 +146,11 @@ def activation_bytes(ensemble: Ensemble, input_shape: tuple[int, ...], batch_siz
     def save(tensor: Tensor) -> Tensor:
         return saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
 
+    weight = next(iter(ensemble.weights.values()))
+    x = weight.new_zeros(examples, ensemble.size, *input_shape, dtype=input_dtype(ensemble.template))
     ensemble.module.eval()  # running statistics stay where they are
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        ensemble(next(iter(ensemble.weights.values())).new_zeros(examples, ensemble.size, *input_shape), shared=False)
+        ensemble(x, shared=False)
     ensemble.module.train()
     kept = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
     return max(1, kept * batch_size // (examples * ensemble.size))

@@ -15,6 +15,7 @@ from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble
 from harness.errors import UsageError
 from harness.nn.module_copy import copy_module
+from harness.nn.module_state import buffers_of
 from harness.rng import generator
 
 # That statistics are gathered from. Wu & Johnson 2021, section 3, find 1,000 to 10,000 examples enough.
@@ -107,9 +108,9 @@ def without_running(ensemble: Ensemble) -> Ensemble:
     if not batch_norms(ensemble.template):
         return ensemble
     template = with_batch(ensemble.template, ())
-    names = {name for name, _ in template.named_buffers()}
+    removed = buffers_of(ensemble.template).keys() - buffers_of(template).keys()
     return ensemble.with_template(
-        template, {name: ensemble.buffers[name] for name in ensemble.buffers if name in names}
+        template, {name: buffer for name, buffer in ensemble.buffers.items() if name not in removed}
     )
 
 

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from harness.nn.tensor_bytes import as_bytes, from_bytes
+
 T = TypeVar("T")
 
 
@@ -45,15 +47,20 @@ class DistContext:
     def broadcast(self, tensor: Tensor) -> None:
         """Overwrite the tensor with that of the first rank."""
         if self.world_size > 1:
-            dist.broadcast(tensor, group=self.group, group_src=0)
+            data = as_bytes(tensor)
+            if data.numel():
+                dist.broadcast(data, group=self.group, group_src=0)
+            tensor.copy_(from_bytes(data, tensor.dtype, tensor.shape, tensor.device))
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all ranks, in their order."""
         if self.world_size == 1:
             return [tensor]
-        tensors = [torch.empty_like(tensor) for _ in range(self.world_size)]
-        dist.all_gather(tensors, tensor.contiguous(), group=self.group)
-        return tensors
+        data = as_bytes(tensor)
+        gathered = [torch.empty_like(data) for _ in range(self.world_size)]
+        if data.numel():
+            dist.all_gather(gathered, data, group=self.group)
+        return [from_bytes(part, tensor.dtype, tensor.shape, tensor.device) for part in gathered]
 
 
 SINGLE_PROCESS = DistContext()

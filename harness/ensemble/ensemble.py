@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import stack_module_state
 
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.base import Backend, LossFn, ModelStack, NotStackableError
 from harness.ensemble.compute_options import DEFAULT, ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import SuiteError
-from harness.nn.frozen import frozen_parameters
+from harness.nn.module_state import parameters_of, stack_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +136,16 @@ def fuse(
     `input_shape` is that of one example; `draws`, whether forward passes draw random numbers otherwise than by dropout
     layers. NotStackableError where the backend can't run them.
     """
-    parameters, buffers = stack_module_state(models)
-    frozen = frozen_parameters(models[0])
-    if len(frozen) == len(parameters):
+    tensors = stack_tensors(models)
+    trained = [name for name, parameter in parameters_of(models[0]).items() if parameter.requires_grad]
+    if not trained:
         raise SuiteError("none of its parameters can be trained: they are frozen, or there are none")
     stack = ModelStack(
         template=models[0],
         input_shape=input_shape,
-        weights={
-            name: options.weights_to_memory_format(weight.detach().to(device).requires_grad_())
-            for name, weight in parameters.items()
-            if name not in frozen
-        },
+        weights={name: options.weights_to_memory_format(tensors[name].to(device).requires_grad_()) for name in trained},
         # What is frozen is a constant of the models, as buffers are that no layer writes to.
-        buffers={
-            **{name: buffer.to(device) for name, buffer in buffers.items()},
-            **{name: weight.detach().to(device) for name, weight in parameters.items() if name in frozen},
-        },
+        buffers={name: tensor.to(device) for name, tensor in tensors.items() if name not in trained},
         options=options,
         dist=dist,
         draws=draws,

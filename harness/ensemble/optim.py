@@ -54,7 +54,12 @@ class Settings:
         return self if is_one else replace(self, lr=self.lr * factor)
 
 
-ParamGroupKey = tuple[int, bool]  # of a weight: its dimensions, and whether it belongs to a norm layer
+ParamGroupKey = tuple[int, torch.dtype, bool]  # of a weight: dimensions, type, whether it belongs to a norm layer
+
+
+def param_group_key(name: str, weight: Tensor, norm_params: frozenset[str]) -> ParamGroupKey:
+    """The group of a weight "M ..." of that name."""
+    return weight.ndim, weight.dtype, name in norm_params
 
 
 def settings_of(
@@ -62,7 +67,7 @@ def settings_of(
 ) -> dict[ParamGroupKey, Settings]:
     """What the updates of these weights read; `norm_params` are the names of those in norm layers."""
     return {
-        (weight.ndim, name in norm_params): Settings.from_trials(trials, weight, is_norm=name in norm_params)
+        param_group_key(name, weight, norm_params): Settings.from_trials(trials, weight, is_norm=name in norm_params)
         for name, weight in weights.items()
     }
 
@@ -86,7 +91,7 @@ def clip_grad_norm(grads: Mapping[str, Tensor], max_norms: Float[Tensor, "M"]) -
     norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads.values()], 1)
     factor = (max_norms / (torch.linalg.vector_norm(norms, dim=1) + CLIP_EPS)).clamp(max=1.0)
     factor = factor.masked_fill(max_norms.isinf(), 1.0)  # also where the gradient is infinite
-    return {name: grad * per_model(factor, grad.ndim) for name, grad in grads.items()}
+    return {name: grad * per_model(factor, grad.ndim).to(grad.dtype) for name, grad in grads.items()}
 
 
 OptimizerState = Mapping[str, Tensor]  # what the optimizer remembers of one parameter, by name

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.ensemble import Ensemble
+from harness.nn.module_state import buffers_of, parameters_of
 from harness.rng import seed_default_generators, sub_seed
 
 EXAMPLES = 5  # of each batch
@@ -49,7 +50,7 @@ def plain_outputs(models: Sequence[nn.Module], batches: Batches) -> dict[str, Te
 
 
 def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tensor]:
-    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    weights = {name: weight for name, weight in parameters_of(model).items() if weight.requires_grad}
     optimizer = torch.optim.SGD(weights.values(), lr=LR)
     outputs: dict[str, Tensor] = {}
     model.train()
@@ -70,7 +71,7 @@ def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tens
             for name, weight in weights.items()
         }
         optimizer.step()
-        outputs |= _named(step, out.T, eval_out.T, grads, dict(weights), dict(model.named_buffers()))
+        outputs |= _named(step, out.T, eval_out.T, grads, dict(weights), buffers_of(model))
     return outputs
 
 
@@ -103,10 +104,14 @@ def _noisy_loss(out: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return out.clone(), torch.stack([_noise_like(each, noise) for each in out])
 
 
+def _doubled(buffer: Tensor) -> Tensor:
+    return buffer.to(torch.complex128 if buffer.is_complex() else torch.float64)
+
+
 def _noise_like(out: Tensor, noise: Tensor) -> Tensor:
     """Numbers "K N" that are the same for each model."""
     count = out.numel()
-    return noise.repeat(-(-count // len(noise)))[:count].view(out.shape)
+    return noise.repeat(-(-count // len(noise)))[:count].view(out.shape).to(out.dtype)
 
 
 def _named(
@@ -122,6 +127,6 @@ def _named(
         "its output in evaluation": eval_out,
         **{f"the gradient of {name}": grad for name, grad in grads.items()},
         **{f"the parameter {name}": weights[name] for name in grads},
-        **{f"the buffer {name}": buffer.double() for name, buffer in buffers.items()},
+        **{f"the buffer {name}": _doubled(buffer) for name, buffer in buffers.items()},
     }
     return {f"{name} (step {step})": value.detach().clone() for name, value in named.items()}

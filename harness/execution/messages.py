@@ -77,6 +77,7 @@ class PreflightResult:
     fingerprint: Mapping[str, Any]  # what bits depend on
     machine: Mapping[str, Any]  # what else is worth knowing
     estimates: Mapping[Shape, CohortEstimate]
+    notes: tuple[str, ...] = ()  # what the user should know of the suite and its data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import ctypes
 import platform
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from harness.data.datasets import DATASETS, Dataset, load_dataset, save_for_report
+from harness.data.dataset_checks import checked_dataset
+from harness.data.datasets import Dataset, save_for_report
+from harness.data.labels import shown_labels
 from harness.ensemble.backend_choice import REFERENCE, activation_bytes, find_mismatch, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
@@ -25,7 +26,7 @@ from harness.ensemble.forward_checks import ForwardTraits, check_model, explaine
 from harness.ensemble.native.build import library_or_error
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
-from harness.errors import NO_ERRORS, BuildError, HarnessError, MachineError, SuiteError, error_line, lookup
+from harness.errors import NO_ERRORS, BuildError, HarnessError, MachineError, SuiteError, lookup
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
@@ -37,13 +38,16 @@ from harness.execution.cohort_size import (
 from harness.execution.containment.process_state import preserved
 from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
+from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
+from harness.nn.module_state import to_precision
 from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
+from harness.nn.same_models import check_arms
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
-from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
 from harness.training.state import (
@@ -73,11 +77,15 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")
     names = dict.fromkeys(trials[0].dataset for trials in shapes.values())
-    datasets = {name: _checked_dataset(name, suite) for name in names}
+    datasets = {name: checked_dataset(name, suite.path.parent, suite.suite.functions) for name in names}
     estimates = {}
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
             estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
+    check_late_imports(suite)
+    with preserved():
+        all_trials = [trial for trials in shapes.values() for trial in trials]
+        notes = check_arms(suite.suite.compare, all_trials, datasets, suite.suite.functions)
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
@@ -93,7 +101,17 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
+        notes=(*notes, *_notes_of_labels(datasets)),
     )
+
+
+def _notes_of_labels(datasets: Mapping[str, Dataset]) -> Iterator[str]:
+    for name, dataset in datasets.items():
+        if dataset.labels:
+            yield (
+                f"dataset {name!r}: the labels {shown_labels(dataset.labels)} are learnt as classes 0 to "
+                f"{dataset.classes - 1}; predictions come back as labels"
+            )
 
 
 def resolve_device(name: str) -> str:
@@ -155,27 +173,6 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _checked_dataset(name: str, suite: SuiteFile) -> Dataset:
-    """The dataset of that name; one that the suite brings is made twice, since every worker makes it anew."""
-    is_custom = name in suite.suite.functions
-    if is_custom and name in DATASETS:
-        raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
-    try:
-        dataset, *again = (load_dataset(name, suite.path.parent, suite.suite.functions) for _ in range(1 + is_custom))
-    except (HarnessError, *NO_ERRORS):
-        raise
-    except BaseException as error:  # a function of the suite's own may raise anything
-        raise SuiteError(f"dataset {name!r} can't be loaded: {error_line(error)}") from error
-    if any(_differ(dataset.x, other.x) or _differ(dataset.y, other.y) for other in again):
-        # The arms would be trained on different data.
-        raise SuiteError(f"dataset {name!r} is not deterministic; draw it from a generator with a fixed seed")
-    return dataset
-
-
-def _differ(arrays: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> bool:
-    return any(not np.array_equal(others[split], array) for split, array in arrays.items())
-
-
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
     """Build one model and pass a few examples through it, as in training."""
     check_settings(trial)
@@ -190,7 +187,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
 
     def make(seed: int) -> nn.Module:
         model = build(replace(one_process, seed=seed), dataset.input_shape, dataset.classes, functions)
-        return model.to(examples.dtype)
+        return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
     try:
         model = make(trial.seed)
@@ -208,6 +205,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble.count_batches(0)
         ensemble(examples[:2], shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
+        if suite.suite.save_models and trial.model in functions:
+            check_saving(one_process, dataset.input_shape, dataset.classes, functions)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise

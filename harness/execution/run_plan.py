@@ -9,7 +9,7 @@ from harness.execution.messages import CohortEstimate, PreflightRequest
 from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
-from harness.spec.selection import Selection, Shard, select
+from harness.spec.selection import Selection, Shard, roundings, select
 from harness.spec.trial import Trial
 from harness.storage.models import find_damaged_models
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
@@ -24,7 +24,7 @@ class RunOptions:
     """How to run a suite. What its trials are, the suite says."""
 
     results: Path = Path("results")
-    only: Selection = field(default_factory=dict)  # the values that an axis may have; all trials where it is empty
+    only: Selection = field(default_factory=dict)  # the values that an axis may have, as typed; all trials where empty
     shard: Shard | None = None  # one part of these
     device: str = "auto"
     executor: str = "local"
@@ -144,7 +144,8 @@ def _has_models(suite: SuiteFile, results_dir: ResultsDir, key: str, outcome: st
 
 def selection_notes(plan: RunPlan, options: RunOptions) -> Iterator[str]:
     """What a selection selects, and why more than that trains where it does."""
-    rules = [f"--only {axis}={','.join(map(str, sorted(values, key=str)))}" for axis, values in options.only.items()]
+    yield from roundings(plan.trials, options.only)
+    rules = [f"--only {axis}={','.join(sorted(lists))}" for axis, lists in options.only.items()]
     rules += [f"--shard {options.shard[0]}/{options.shard[1]}"] if options.shard else []
     if not rules:
         return

@@ -37,6 +37,7 @@ from harness.storage.claims import Claims, hold
 from harness.storage.lock import lock_results, share_lock
 from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
 from harness.storage.running import SignOfLife
+from harness.storage.stale import stale_notes
 from harness.storage.tables import read_trials, write_tables
 
 INTERRUPTED = "interrupted"  # status of a trial without a record: where a run was not stopped, somebody has removed it
@@ -149,6 +150,8 @@ def _run(run: Run) -> Generator[RunEvent]:
         before = manifest if run.options.join else earlier
         changes = environment_changes(before.fingerprint if before else {}, preflight.fingerprint)
         yield from _environment_note(changes)
+        missing = [trial for trial in plan.selected if trial.key in plan.missing]
+        yield from (Event(note=note) for note in stale_notes(suite, missing, results_dir, earlier))
         yield TrainingStarted(plan=plan, compare=suite.suite.compare)
         yield from _notes_on_training(plan, preflight)
         for event in _execute(run, plan, preflight, changes if run.options.join else []):
@@ -226,9 +229,11 @@ def _environment_note(changes: Sequence[str]) -> Iterator[Event]:
 
 
 def _notes_on_training(plan: RunPlan, preflight: PreflightResult) -> Iterator[Event]:
-    """Which records and trained models are damaged, and which models train in a slower way."""
+    """Which records and trained models are damaged, what labels became of, and which models train in a slower way."""
     for error in plan.damaged:
         yield Event(note=f"{error}; it is trained again")
+    for note in preflight.notes:
+        yield Event(note=note)
     for note in sorted({estimate.note for estimate in preflight.estimates.values() if estimate.note}):
         yield Event(note=note)
 

@@ -23,7 +23,7 @@ from harness.execution.preflight import fingerprint
 from harness.export.model_card import trained_models
 from harness.fault_injection import inject
 from harness.io import write_atomically
-from harness.spec.loader import SuiteFile, load_suite
+from harness.spec.loader import SuiteFile, check_late_imports, check_unchanged, load_suite
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, write_record
 from harness.training import checkpoint
@@ -74,10 +74,12 @@ def train_cohort(
     Where several ranks train, all of them iterate over this, and the first one writes.
     """
     suite, trials, results_dir = _cached_suite(request.suite), request.cohort.trials, ResultsDir(request.root)
+    check_unchanged(suite, trials)
     dataset = _cached_dataset(request.suite, trials[0].dataset)
     device = device_of(trials[0], ranks)
     configure(trials[0], device)
     state = init_state(trials, dataset, device, suite.suite.functions, ranks)
+    check_late_imports(suite)
     if suite.suite.save_models:
         state = keep_best(state)
     metadata = checkpoint_metadata(request, state, suite)
@@ -153,7 +155,7 @@ def checkpoint_metadata(request: TrainRequest, state: TrainState, suite: SuiteFi
     }
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)  # the modules of one suite are loaded at a time
 def _cached_suite(path: Path) -> SuiteFile:
     return load_suite(path)
 

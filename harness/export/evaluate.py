@@ -1,5 +1,6 @@
 """Applying a trained model to examples: its predictions, and how many are correct."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.data.array_files import read_csv, read_npz
-from harness.data.datasets import load_dataset
+from harness.data.array_files import read_npz
+from harness.data.arrays import as_float32, require_numbers
+from harness.data.datasets import Dataset, load_dataset
+from harness.data.labels import Label, as_labels, shown_labels
+from harness.data.number_tables import read_csv
 from harness.ensemble.bn_statistics import batches
 from harness.errors import NO_ERRORS, ModelError, UsageError, error_line
+from harness.nn.module_state import input_dtype
 from harness.spec.suite import Functions
 
+TABLES = (".csv", ".tsv", ".txt")
 PREDICT_BATCH = 2048  # examples at once, where that does not change the predictions
 
 
@@ -28,48 +34,69 @@ class Examples:
     y: Tensor | None  # "N"
 
 
-def read_examples(data: str, input_shape: tuple[int, ...], classes: int, factories: Functions) -> Examples:
+def read_examples(data: str, input_shape: tuple[int, ...], labels: Sequence[Label], factories: Functions) -> Examples:
     """The examples in a .csv or .npz file, or the test examples of the dataset of that name, shaped for the model."""
-    if data.endswith(".csv"):
-        x, y = read_csv(Path(data))
-    elif data.endswith(".npz"):
-        arrays = read_npz(Path(data))
+    path, y = Path(data), None
+    if path.suffix.lower() in TABLES:
+        x, y = read_csv(path)
+    elif path.suffix.lower() == ".npz":
+        arrays = read_npz(path)
         names = ("x", "y") if "x" in arrays else ("x_test", "y_test")
         if names[0] not in arrays:
             raise UsageError(
                 f"{data} needs an array x (and y, the labels), or x_test; it has {', '.join(arrays)!r:.100}"
             )
         x, y = arrays[names[0]], arrays.get(names[1])
+    elif path.is_file() and data not in factories:
+        raise UsageError(f"{data}: examples are read from .csv and .npz files; numpy.savez('x.npz', x=x) writes one")
     else:
         dataset = load_dataset(data, Path(), factories)
-        x, y = dataset.x["test"], dataset.y["test"]
-    return Examples(shaped(data, x, input_shape), None if y is None else labelled(data, y, len(x), classes))
+        x, y = dataset.x["test"], own_labels(dataset, "test")
+    return Examples(shaped(data, x, input_shape), None if y is None else labelled(data, y, len(x), labels))
+
+
+def own_labels(dataset: Dataset, split: str) -> NDArray[Any]:
+    """The labels of a split as the data have them."""
+    return np.array(dataset.labels)[dataset.y[split]] if dataset.labels else dataset.y[split]
 
 
 def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...]) -> Tensor:
-    """The examples in the shape that the model takes; UsageError where they have another number of values."""
-    if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x) or x[0].size != np.prod(input_shape):
-        got = f"{x.dtype} of shape {x.shape}"
+    """The examples in the shape that the model takes; UsageError where they have another, but for sizes of 1.
+
+    Examples that are flat, here or there, are taken to be in the same order.
+    """
+    require_numbers(data, x)
+    is_flat = x.ndim == 2 or len(input_shape) == 1
+    has_shape = is_flat or _without_ones(x.shape[1:]) == _without_ones(input_shape)
+    is_fitting = x.ndim >= 2 and len(x) > 0 and has_shape and x[0].size == np.prod(input_shape)
+    if not is_fitting:
         shape = ", ".join(map(str, input_shape))
-        raise UsageError(f"{data}: the model takes numbers of shape (N, {shape}), got {got}")
-    if not np.isfinite(x).all():
-        raise UsageError(f"{data}: holds NaN, infinite or missing values; fill or leave out these examples")
-    return torch.from_numpy(np.ascontiguousarray(x, np.float32).reshape(-1, *input_shape))
+        raise UsageError(f"{data}: the model takes numbers of shape (N, {shape}), got {x.dtype} of shape {x.shape}")
+    return torch.from_numpy(as_float32(data, x).reshape(-1, *input_shape))
 
 
-def labelled(data: str, y: NDArray[Any], examples: int, classes: int) -> Tensor:
-    """The labels; UsageError unless there is one for each example, and all are classes that the model knows."""
-    is_valid = (
-        y.ndim == 1 and y.dtype.kind in "fiub" and len(y) == examples and np.isfinite(y).all() and (y % 1 == 0).all()
-    )
-    if not is_valid or y.min() < 0 or y.max() >= classes:
-        raise UsageError(f"{data}: labels must be whole numbers from 0 to {classes - 1}, one for each example")
-    return torch.from_numpy(y.astype(np.int64))
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def labelled(data: str, y: NDArray[Any], examples: int, labels: Sequence[Label]) -> Tensor:
+    """The class of each label; UsageError unless there is one for each example, and all are labels of the model's."""
+    own = as_labels(f"{data}, labels", y)
+    if len(own) != examples:
+        raise UsageError(f"{data}: needs one label for each of {examples} examples, got {len(own)}")
+    class_of = {str(label): index for index, label in enumerate(labels)}
+    if all(isinstance(label, bool) for label in labels):
+        class_of |= {str(int(label)): index for index, label in enumerate(labels)}
+    names, which = np.unique(own, return_inverse=True)
+    unknown = [name for name in names.tolist() if str(name) not in class_of]
+    if unknown:
+        raise UsageError(f"{data}: label {unknown[0]!r:.50} is none of the model's: {shown_labels(labels)}")
+    return torch.tensor([class_of[str(name)] for name in names.tolist()], dtype=torch.int64)[which]
 
 
 def as_taken(model: nn.Module, x: Tensor) -> Tensor:
     """The examples on the model's device, in the type of its weights."""
-    return x.to(next((tensor for tensor in model.state_dict().values() if tensor.is_floating_point()), x))
+    return x.to(next(model.parameters(), x).device, input_dtype(model))
 
 
 @torch.no_grad()

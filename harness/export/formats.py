@@ -14,16 +14,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from harness.errors import MachineError
 from harness.export.embedded_checksum import NO_CHECKSUM, embed_checksum, zip_with_checksum
-from harness.export.model_card import build_trained, optimizer_state, state_of
+from harness.export.model_card import build_trained, card_of, optimizer_state, state_of
 from harness.export.pickles import pickled
+from harness.export.plain_values import encode
+from harness.nn.module_state import example_zeros
 from harness.spec.suite import Functions
 from harness.training.checkpoint import Snapshot
 
 FACTS_MEMBER = "harness.json"  # in a zip file, under extra/
 METADATA = "harness"  # in the metadata of the other formats
+FOREIGN = (torch.complex128,)  # types that safetensors lacks
+EXTRA_STATE = "extra_state"  # in the card of a format that holds tensors alone
 
 
 def export_as(model: Snapshot, form: str, factories: Functions) -> bytes:
@@ -31,14 +36,14 @@ def export_as(model: Snapshot, form: str, factories: Functions) -> bytes:
     return FORMATS[form](model, factories)
 
 
-def facts_of(model: Snapshot, form: str, **more: str) -> bytes:
+def facts_of(model: Snapshot, form: str, **more: Any) -> bytes:
     """The model card as JSON, with the format of its file."""
-    return json.dumps({**model.metadata, "form": form, **more}, allow_nan=False).encode()
+    return json.dumps({**card_of(model), "form": form, **more}, allow_nan=False).encode()
 
 
 def _checkpoint(model: Snapshot) -> bytes:
     content = {
-        **model.metadata,
+        **card_of(model),
         "model_state_dict": _cloned(state_of(model)),
         "optimizer_state_dict": optimizer_state(model),
     }
@@ -58,14 +63,18 @@ def _safetensors(model: Snapshot) -> bytes:
         from safetensors.torch import save
     except ImportError as error:
         raise missing_package("safetensors", error) from error
+    state = _cloned(state_of(model))
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and value.dtype not in FOREIGN}
+    extra = {name: encode(value) for name, value in state.items() if name not in tensors}
     # One entry, for the library writes several in any order.
-    metadata = {METADATA: facts_of(model, "safetensors", seal=NO_CHECKSUM.decode()).decode()}
-    return embed_checksum(save(_cloned(state_of(model)), metadata))
+    facts = facts_of(model, "safetensors", seal=NO_CHECKSUM.decode(), **({EXTRA_STATE: extra} if extra else {}))
+    return embed_checksum(save(tensors, {METADATA: facts.decode()}))
 
 
 def _torch_export(model: Snapshot, factories: Functions) -> bytes:
     file = io.BytesIO()
-    program = torch.export.export(_build(model, factories), _example_input(model), dynamic_shapes=_dynamic_batch())
+    module = _build(model, factories)
+    program = torch.export.export(module, _example_input(model, module), dynamic_shapes=_dynamic_batch())
     torch.export.save(program, file)
     return zip_with_checksum(file.getvalue(), {FACTS_MEMBER: facts_of(model, "torch-export")})
 
@@ -80,7 +89,7 @@ def _onnx(model: Snapshot, factories: Functions) -> bytes:
     with _without_warnings():
         program = torch.onnx.export(
             module,
-            _example_input(model),
+            _example_input(model, module),
             dynamo=True,
             verbose=False,
             dynamic_shapes=_dynamic_batch(),
@@ -115,18 +124,30 @@ def _torch_save(content: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _cloned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _cloned(state: Mapping[str, Any]) -> dict[str, Any]:
     """Tensors with storages of their own: torch saves the whole storage of a view."""
-    return {name: tensor.detach().clone() for name, tensor in state.items()}
+    return {
+        name: value.detach().clone(memory_format=torch.contiguous_format) if isinstance(value, Tensor) else value
+        for name, value in state.items()
+    }
 
 
 def _build(model: Snapshot, factories: Functions) -> nn.Module:
-    return build_trained(model.metadata, _cloned(state_of(model)), factories)
+    """The module, with plain weights in the place of parametrised ones.
+
+    Torch pickles no parametrised module, for its class has no name, and ONNX lacks the operators of some.
+    """
+    module = build_trained(model.metadata, _cloned(state_of(model)), factories)
+    for layer in list(module.modules()):
+        for name in list(layer.parametrizations) if is_parametrized(layer) else ():  # type: ignore[arg-type]
+            remove_parametrizations(layer, name)
+            weight = getattr(layer, name)
+            weight.data = weight.data.clone(memory_format=torch.contiguous_format)  # torch may leave it a view
+    return module
 
 
-def _example_input(model: Snapshot) -> tuple[Tensor]:
-    dtype = next(tensor.dtype for tensor in state_of(model).values() if tensor.is_floating_point())
-    return (torch.zeros(2, *model.metadata["init_params"]["inputs"], dtype=dtype),)
+def _example_input(model: Snapshot, module: nn.Module) -> tuple[Tensor]:
+    return (example_zeros(module, 2, tuple(model.metadata["init_params"]["inputs"])),)
 
 
 @contextmanager

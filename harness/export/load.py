@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, MachineError, ModelError, UsageError
 from harness.export.embedded_checksum import FOREIGN, ZIP, entries, read_checked
-from harness.export.formats import FACTS_MEMBER, METADATA, missing_package
-from harness.export.model_card import build_trained, check
+from harness.export.formats import EXTRA_STATE, FACTS_MEMBER, METADATA, missing_package
+from harness.export.model_card import MAX_FACTS, build_trained, check
 from harness.export.pickles import unpickled
+from harness.export.plain_values import decode
 from harness.io import parse_object
 from harness.spec.suite import Functions
 
 LOADABLE = ("checkpoint", "state_dict", "module", "safetensors")
-MAX_FACTS = 2**22  # bytes
 STATE_DICTS = ("model_state_dict", "optimizer_state_dict")  # of a checkpoint; its other entries are the model card's
 Device = str | torch.device
 
@@ -54,7 +54,7 @@ def load_with_facts(
     try:
         if facts["form"] == "module":
             return unpickled(data, device).eval(), facts
-        return build_trained(facts, _state(data, facts["form"]), factories or {}).to(device), facts
+        return build_trained(facts, _state(data, facts), factories or {}).to(device), facts
     except MachineError:
         raise
     except HarnessError as error:
@@ -109,18 +109,19 @@ def _metadata(data: bytes) -> bytes:
     return str(card).encode("ascii")
 
 
-def _state(data: bytes, form: str) -> dict[str, Tensor]:
-    """The model's tensors by name, on the CPU."""
-    if form == "safetensors":
+def _state(data: bytes, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's state_dict, on the CPU: tensors by name, and extra state."""
+    if facts["form"] == "safetensors":
         try:
             from safetensors.torch import load
         except ImportError as error:
             raise missing_package("safetensors", error) from error
-        state: Any = load(data)
+        extra = {name: decode(value) for name, value in dict(facts.get(EXTRA_STATE, {})).items()}
+        state: Any = {**load(data), **extra}
     else:
         content = _content(data, torch.device("cpu"))
-        state = content["model_state_dict"] if form == "checkpoint" else content
-    if not (isinstance(state, dict) and all(isinstance(tensor, Tensor) for tensor in state.values())):
+        state = content["model_state_dict"] if facts["form"] == "checkpoint" else content
+    if not (isinstance(state, dict) and all(isinstance(name, str) for name in state)):
         raise ValueError("it holds no dictionary of tensors")
     return state
 
@@ -150,7 +151,7 @@ def _check(content: dict[str, Any], device: torch.device, size: int) -> None:
             is_whole = value.layout == torch.strided and value.device.type == device.type and value.is_contiguous()
             if not is_whole or value.numel() * value.element_size() > size:
                 raise ValueError("one of its tensors is not what lies in the file")
-        elif not (value is None or isinstance(value, bool | int | float | str)):
+        elif not (value is None or isinstance(value, bool | int | float | str | bytes)):
             raise ValueError(f"it holds a {type(value).__name__}")
     raise ValueError("its parts hold each other")
 

@@ -13,22 +13,31 @@ is enough to build the model again:
     accuracy       of the validation examples at that step
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
+    labels         what the data have for class 0, 1, ..., where that is not 0, 1, ...
     spared         the weights without weight decay, where some are
     parameters     all parameters in the module's order, where some of them are not trained
+    left_out       parameters and buffers that the module's state_dict doesn't bring back, where there are some
+    state_dict     in the file under models/ alone: which of its tensors the state_dict has under which name
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness._version import __version__
+from harness.data.labels import Label
 from harness.ensemble.optim import OPTIMIZERS, lr_factor
-from harness.errors import ModelError, lookup
+from harness.ensemble.precision import PRECISIONS
+from harness.errors import NO_ERRORS, HarnessError, ModelError, SuiteError, error_line, lookup
+from harness.export.saved_state import SavedState, load_state, saved_state, state_dict_of
 from harness.nn.models import MODELS, build_uninitialised
-from harness.nn.surgery import convert_from_sync_bn, strip_ddp_prefix
+from harness.nn.module_state import tensors_of, to_precision
+from harness.nn.surgery import convert_from_sync_bn
 from harness.spec.suite import Functions
 from harness.spec.trial import Trial
 from harness.storage.records import CHECKPOINT_KINDS
@@ -36,7 +45,9 @@ from harness.training.checkpoint import Snapshot
 from harness.training.state import SPLITS, TrainState
 from harness.typed import fits, shown
 
-FORMAT = 1
+FORMAT = 2
+MAX_FACTS = 2**26  # bytes of a card that are read
+TENSOR_KINDS = ("weight/", "buffer/")  # of a cohort's tensors: the trained ones, and all others of the module
 CARD_FIELDS: dict[str, Any] = {  # of a card, as far as this package relies on them -> type
     **{"format": int, "key": str, "which": str, "step": int},
     **dict.fromkeys(("trial", "init_params", "versions"), Mapping[str, Any]),
@@ -46,16 +57,59 @@ CARD_FIELDS: dict[str, Any] = {  # of a card, as far as this package relies on t
 
 def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Trial, str, Snapshot]]:
     """The last and the best model of each trial whose state keeps the best: see best_checkpoint.py."""
-    first, dataset = state.trials[0], state.dataset
-    with torch.device("meta"):
-        module = build_uninitialised(first, dataset.input_shape, dataset.classes, factories)
-        layers = str(convert_from_sync_bn(module, dataset.input_shape))
+    dataset = state.dataset
+    layers = str(convert_from_sync_bn(deepcopy(state.ensemble.template), dataset.input_shape))
     for i, trial in enumerate(state.trials):
         for which in CHECKPOINT_KINDS:
             tensors = state.model_state if which == "last" else state.best
             step = state.steps if which == "last" else int(state.best["step"][i])
-            card = {**_card(state, i, step), "layers": layers, "which": which}
-            yield trial, which, Snapshot(card, {name: tensors[name][i] for name in state.model_state})
+            own = {name: tensors[name][i] for name in state.model_state}
+            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories)
+            card = {**_card(state, i, step), "layers": layers, "which": which, **_state_fields(saved)}
+            yield trial, which, Snapshot(card, {**own, **saved.others})
+
+
+def saved_as(
+    trial: Trial, tensors: Mapping[str, Tensor], inputs: tuple[int, ...], classes: int, factories: Functions
+) -> SavedState:
+    """The state of a trial's model with these tensors, named as those of training are."""
+    names = {name.partition("/")[2]: name for name in tensors if name.startswith(TENSOR_KINDS)}
+    if trial.model not in factories:
+        with torch.device("meta"):
+            model = build_uninitialised(trial, inputs, classes, factories)
+        return SavedState({key: names[key] for key in model.state_dict()}, {}, {})
+    own = {name: tensors[kept].detach().cpu() for name, kept in names.items()}
+    return saved_state(lambda: _plain_model(trial, inputs, classes, factories), own, names)
+
+
+def check_saving(trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions) -> None:
+    """SuiteError where a model of the suite's own can't be saved and built again, whatever its training comes to."""
+    model = _plain_model(trial, inputs, classes, factories)
+    tensors = {f"{TENSOR_KINDS[0]}{name}": tensor for name, tensor in tensors_of(model).items()}
+    try:
+        saved = saved_as(trial, tensors, inputs, classes, factories)
+    except (HarnessError, *NO_ERRORS):
+        raise
+    except BaseException as error:  # hooks of the model's own may raise anything
+        raise SuiteError(
+            f"model {trial.model!r} can't be saved: {error_line(error)[:200]}; "
+            "change what it puts into its state_dict, or leave out save_models=True"
+        ) from error
+    size = len(json.dumps(_state_fields(saved)))
+    if size > MAX_FACTS // 2:
+        raise SuiteError(
+            f"model {trial.model!r} can't be saved: {size / 2**20:.0f} MB of its values are no persistent buffers nor "
+            "parameters; make them persistent, or leave out save_models=True"
+        )
+
+
+def _plain_model(trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions) -> nn.Module:
+    model = build_uninitialised(trial, inputs, classes, factories)
+    return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
+
+
+def _state_fields(saved: SavedState) -> dict[str, Any]:
+    return {"state_dict": dict(saved.entries), **({"left_out": dict(saved.left_out)} if saved.left_out else {})}
 
 
 def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
@@ -66,10 +120,12 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
     spared = {} if trial.decay_norms else {"spared": sorted(state.norm_params)}
     parameters = [name for name, _ in state.ensemble.template.named_parameters()]
     frozen = {} if len(parameters) == len(state.ensemble.weights) else {"parameters": parameters}
+    labels = {"labels": list(state.dataset.labels)} if state.dataset.labels else {}
     return {
         "format": FORMAT,
         "key": trial.key,
         "trial": trial.content,
+        **labels,
         **spared,
         **frozen,
         "init_params": {
@@ -97,13 +153,24 @@ def check(card: Mapping[str, Any]) -> None:
     for name, hint in CARD_FIELDS.items():
         if name not in card or not fits(card[name], hint):
             raise ModelError(f"{fault}: its {name} is {shown(card.get(name))}")
+    for name in ("state_dict", "left_out"):
+        if not fits(card.get(name, {}), Mapping[str, Any]):
+            raise ModelError(f"{fault}: its {name} is {shown(card[name])}")
     for name in ("spared", "parameters"):
         if not fits(card.get(name, []), Sequence[str]):
             raise ModelError(f"{fault}: its {name} is {shown(card[name])}")
     inputs, classes = card["init_params"].get("inputs"), card["init_params"].get("classes")
+    if not fits(labels := card.get("labels", []), Sequence[Label]) or len(labels) not in {0, classes}:
+        raise ModelError(f"{fault}: its labels are {shown(labels)}")
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
         raise ModelError(f"{fault}: its inputs are {shown(inputs)}, its classes {shown(classes)}")
+
+
+def labels_of(card: Mapping[str, Any]) -> Sequence[Label]:
+    """The label of class 0, of class 1, ... as the data have them."""
+    labels: Sequence[Label] = card.get("labels") or range(card["init_params"]["classes"])
+    return labels
 
 
 def trial_of(card: Mapping[str, Any]) -> Trial:
@@ -117,9 +184,20 @@ def trial_of(card: Mapping[str, Any]) -> Trial:
         ) from error
 
 
-def state_of(model: Snapshot) -> dict[str, Tensor]:
-    """The parameters and buffers of a trained model, under the names of its plain module."""
-    return strip_ddp_prefix(_module_tensors(model))
+def card_of(model: Snapshot) -> dict[str, Any]:
+    """The card of a trained model as it leaves."""
+    return {name: value for name, value in model.metadata.items() if name != "state_dict"}
+
+
+def state_of(model: Snapshot) -> dict[str, Any]:
+    """The state_dict of a trained model: that of its plain module."""
+    tensors = _module_tensors(model)
+    if "state_dict" not in model.metadata:  # as in format 1
+        return dict(tensors)
+    try:
+        return state_dict_of(model.metadata["state_dict"], model.tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"its state_dict is not as this project writes it: {error!r:.100}") from error
 
 
 def _module_tensors(model: Snapshot) -> dict[str, Tensor]:
@@ -144,14 +222,12 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
         raise ModelError(f"it lacks its parameter {min(set(names) - tensors.keys())!r:.50}")
     spared = [name for name in names if name in card.get("spared", [])]
     decaying = [name for name in names if name not in spared]
-    groups: list[dict[str, Any]] = [{"params": [nn.Parameter(tensors[name]) for name in decaying]}]
+    groups: list[dict[str, Any]] = [{"params": [_parameter(tensors[name]) for name in decaying]}]
     if spared:
-        groups.append({"params": [nn.Parameter(tensors[name]) for name in spared], "weight_decay": 0.0})
+        groups.append({"params": [_parameter(tensors[name]) for name in spared], "weight_decay": 0.0})
     parameters = [*decaying, *spared]
     state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
-    plain_names = dict(zip(tensors, strip_ddp_prefix(tensors), strict=True))
-    for group, group_names in zip(state["param_groups"], (decaying, spared), strict=False):
-        param_names = [plain_names[name] for name in group_names]
+    for group, param_names in zip(state["param_groups"], (decaying, spared), strict=False):
         group |= {"lr": card["lr"], "initial_lr": trial.lr, "param_names": param_names}
     state_names = optimizer.state_names([trial])
     for i, name in enumerate(parameters if state_names else ()):
@@ -163,10 +239,15 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
     return state
 
 
-def build_trained(card: Mapping[str, Any], state: Mapping[str, Tensor], factories: Functions) -> nn.Module:
-    """The plain module of a card, with these tensors, in evaluation mode.
+def _parameter(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
 
-    It is built on the meta device, so that a card may claim any size; the tensors then have to fit.
+
+def build_trained(card: Mapping[str, Any], state: Mapping[str, Any], factories: Functions) -> nn.Module:
+    """The plain module of a card, with this state_dict, in evaluation mode.
+
+    A model of this package is built on the meta device, so that a card may claim any size; the tensors then have to
+    fit. A function of a suite may need real tensors, to read numbers off them or to keep them, and is run as it is.
     """
     params, trial = card["init_params"], trial_of(card)
     if trial.model not in factories and trial.model.partition("-")[0] not in MODELS:
@@ -175,7 +256,11 @@ def build_trained(card: Mapping[str, Any], state: Mapping[str, Tensor], factorie
             "(--suite FILE), or give the function (factories={name: function})"
         )
     inputs = tuple(params["inputs"])
-    with torch.device("meta"):
-        model = build_uninitialised(trial, inputs, params["classes"], factories)
-    model.load_state_dict(dict(state), assign=True)
+    if trial.model in factories:
+        model = _plain_model(trial, inputs, params["classes"], factories)
+        load_state(model, state, card.get("left_out", {}))
+    else:
+        with torch.device("meta"):
+            model = build_uninitialised(trial, inputs, params["classes"], factories)
+        model.load_state_dict(dict(state), assign=True)
     return convert_from_sync_bn(model, inputs).eval()

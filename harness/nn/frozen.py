@@ -6,6 +6,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from harness.nn.module_state import example_zeros
 from harness.nn.surgery import convert_from_sync_bn
 
 EXAMPLES = 2
@@ -37,7 +38,7 @@ def _unused_parameters(model: nn.Module, input_shape: tuple[int, ...]) -> set[st
         return set()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         try:
-            out = copy(next(iter(trained.values())).new_zeros(EXAMPLES, *input_shape))
+            out = copy(example_zeros(copy, EXAMPLES, input_shape))
             grads = torch.autograd.grad(out.sum(), list(trained.values()), allow_unused=True)
         except Exception:  # noqa: BLE001 (a norm of groups of examples needs more of them; training says what is wrong)
             return set()

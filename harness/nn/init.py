@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from harness.errors import lookup
+from harness.errors import SuiteError, lookup
 from harness.rng import generator
 from harness.spec.trial import Trial
 
@@ -28,11 +29,18 @@ def initialise(model: nn.Module, trial: Trial) -> None:
     """Fill the weights of every linear and convolution layer, and zero their biases, in the order of the modules."""
     fill = lookup(INITS, trial.init, "init")
     rng = generator(trial.seed, "weights")
-    layers = [layer for layer in model.modules() if isinstance(layer, WEIGHTED)]
-    for layer in layers:
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, WEIGHTED)}
+    computed = [name for name, layer in layers.items() if is_parametrized(layer)]
+    if computed and (fill is not None or trial.init_scale != 1.0):
+        raise SuiteError(
+            f"init={trial.init!r} with init_scale={trial.init_scale:g} sets weights, and that of module "
+            f"{computed[0]!r} is parametrised; leave both at their defaults, or initialise where the model is made"
+        )
+    for layer in layers.values():
         if fill is not None:
             fill(layer.weight, rng)
             if layer.bias is not None:
                 layer.bias.zero_()
-    for weight in {layer.weight for layer in layers}:  # two layers may share one
-        weight.mul_(trial.init_scale)
+    if trial.init_scale != 1.0:
+        for weight in {layer.weight for layer in layers.values()}:  # two layers may share one
+            weight.mul_(trial.init_scale)

@@ -5,6 +5,7 @@ of 64, `mlp-64-32` has one of 64 and one of 32, `cnn-8-16` has convolutions with
 are named by their number of layers: `resnet-20` is that of the paper, `resnet-20x8` has 8 channels where it has 16.
 """
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from harness.errors import SuiteError, lookup
 from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
+from harness.nn.module_checks import find_fault
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
@@ -55,13 +57,15 @@ def build_uninitialised(
     with preserved_generators():
         seed_default_generators(sub_seed(trial.seed, "init"))
         if trial.model in factories:
-            model = _build_custom(factories[trial.model], config)
+            model = _build_custom(trial.model, factories[trial.model], config)
         else:
             model = _parse_model_name(trial.model, config)
     if norm.residual_scale and not any(type(layer) is norm.residual_scale for layer in model.modules()):
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
     if norm.transform is not None:
         norm.transform(model)
+    if trial.model in factories and (fault := find_fault(model)):
+        raise SuiteError(f"model {trial.model!r} can't be trained: {fault}")
     return model
 
 
@@ -84,16 +88,28 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
     return family.make(parts[0] if family.deep else widths, config)
 
 
-def _build_custom(function: Callable[..., Any], config: ModelConfig) -> nn.Module:
+def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
     """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
     known = {name: getattr(config, name) for name in ModelConfig.__slots__}
-    asked = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-    if unknown := [name for name in asked if name not in known]:
-        raise SuiteError(f"model {function.__name__!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
-    model = function(**{name: known[name] for name in inspect.signature(function).parameters if name in known})
+    if unknown := [name for name, is_needed in arguments_of(function).items() if is_needed and name not in known]:
+        raise SuiteError(f"model {name!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
+    model = function(**{argument: known[argument] for argument in arguments_of(function) if argument in known})
     if not isinstance(model, nn.Module):
-        raise SuiteError(f"model {function.__name__!r} must return an nn.Module, got {type(model).__name__}")
+        raise SuiteError(f"model {name!r} must return an nn.Module, got {type(model).__name__}")
     return model
+
+
+def arguments_of(function: Callable[..., Any]) -> dict[str, bool]:
+    """The arguments that a function can be given by their names, and whether it needs them.
+
+    What a `functools.partial` holds is given already.
+    """
+    given = function.keywords if isinstance(function, functools.partial) else {}
+    return {
+        name: parameter.default is parameter.empty
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in given
+    }
 
 
 @dataclass(frozen=True, slots=True)

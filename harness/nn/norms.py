@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from harness.errors import SuiteError, lookup
 from harness.nn.ghost_batch_norm import GhostBatchNorm
 from harness.nn.layers import ResidualScale, RMSNorm, standardise_weights
+from harness.nn.module_state import parameters_of
 from harness.nn.norm_inputs import MAX_SPATIAL_DIMS, ChannelsLast, declare
 from harness.nn.sync_batch_norm import SyncBatchNorm
 from harness.spec.trial import Trial
@@ -74,8 +75,9 @@ def _channels_last(norm: Norm, trial: Trial, channels: int, spatial_dims: int) -
 
 def norm_parameters(model: nn.Module) -> frozenset[str]:
     """The names of the parameters that belong to norm layers: their scales and shifts."""
-    layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, NORM_LAYERS))
-    return frozenset(f"{name}.{param}".lstrip(".") for name, layer in layers for param, _ in layer.named_parameters())
+    layers = (layer for layer in model.modules() if isinstance(layer, NORM_LAYERS))
+    parameters = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    return frozenset(name for name, parameter in parameters_of(model).items() if id(parameter) in parameters)
 
 
 def _batch(trial: Trial, channels: int, spatial_dims: int) -> nn.Module:

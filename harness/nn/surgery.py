@@ -5,14 +5,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.nn.ghost_batch_norm import GhostBatchNorm
+from harness.nn.module_state import example_zeros
 from harness.nn.sync_batch_norm import SyncBatchNorm
 
 SYNC_BATCH_NORMS = (nn.SyncBatchNorm, SyncBatchNorm)  # torch's, and that of every device
-DDP_PREFIX = "module."  # what DistributedDataParallel puts before the names of a model's tensors
 BATCH_NORM_OF_DIMS: dict[int, type[nn.Module]] = {  # dimensions of a batch -> layer
     2: nn.BatchNorm1d,
     3: nn.BatchNorm1d,
@@ -21,35 +21,28 @@ BATCH_NORM_OF_DIMS: dict[int, type[nn.Module]] = {  # dimensions of a batch -> l
 }
 
 
-def strip_ddp_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names that the model itself has for them, without DistributedDataParallel's prefix."""
-    is_wrapped = all(name.startswith(DDP_PREFIX) for name in state)
-    return {name.removeprefix(DDP_PREFIX) if is_wrapped else name: tensor for name, tensor in state.items()}
-
-
 def convert_from_sync_bn(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     """The model with BatchNorm in the place of each SyncBatchNorm, with the same tensors.
 
     A SyncBatchNorm doesn't tell how many dimensions its batches have, so one batch is sent through the model.
     """
-    sync_norms = {name: layer for name, layer in model.named_modules() if isinstance(layer, SYNC_BATCH_NORMS)}
+    sync_norms = [layer for layer in model.modules() if isinstance(layer, SYNC_BATCH_NORMS)]
     if not sync_norms:
         return model
-    dims: dict[nn.Module, int] = {}
+    dims: dict[_BatchNorm, int] = {}
 
-    def note_dims(layer: nn.Module, args: tuple[Any, ...]) -> None:
+    def note_dims(layer: _BatchNorm, args: tuple[Any, ...]) -> None:
         dims[layer] = args[0].ndim
 
-    hooks = [layer.register_forward_pre_hook(note_dims) for layer in sync_norms.values()]
+    hooks = [layer.register_forward_pre_hook(note_dims) for layer in sync_norms]
     was_training = model.training
     with torch.no_grad():
-        model.eval()(next(model.parameters()).new_zeros(2, *input_shape))
+        model.eval()(example_zeros(model, 2, input_shape))
     for hook in hooks:
         hook.remove()
     model.train(was_training)
-    return replace_modules(
-        model, {name: _replacement(layer, BATCH_NORM_OF_DIMS[dims[layer]]) for name, layer in sync_norms.items()}
-    )
+    # One that the model never calls keeps its kind: nobody asks how many dimensions it has.
+    return replace_modules(model, {layer: _replacement(layer, BATCH_NORM_OF_DIMS[dim]) for layer, dim in dims.items()})
 
 
 def convert_to_ghost_bn(model: nn.Module, norm_batch: int) -> nn.Module:
@@ -57,21 +50,20 @@ def convert_to_ghost_bn(model: nn.Module, norm_batch: int) -> nn.Module:
     return replace_modules(
         model,
         {
-            name: _replacement(layer, partial(GhostBatchNorm, norm_batch=norm_batch))
-            for name, layer in model.named_modules()
+            layer: _replacement(layer, partial(GhostBatchNorm, norm_batch=norm_batch))
+            for layer in model.modules()
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
         },
     )
 
 
-def replace_modules(model: nn.Module, layers: Mapping[str, nn.Module]) -> nn.Module:
-    """The model with these layers in the place of those of the same names."""
-    for name, layer in layers.items():
-        if not name:
-            return layer
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
-    return model
+def replace_modules(model: nn.Module, layers: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """The model with other layers in all places of these."""
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if child is not None and child in layers:
+                setattr(parent, name, layers[child])
+    return layers.get(model, model)
 
 
 def _replacement(layer: _BatchNorm, layer_type: Any) -> nn.Module:
@@ -79,5 +71,6 @@ def _replacement(layer: _BatchNorm, layer_type: Any) -> nn.Module:
     options = {name: getattr(layer, name) for name in ("eps", "momentum", "affine", "track_running_stats")}
     with torch.device("meta"):
         replacement: nn.Module = layer_type(layer.num_features, **options)
-    replacement.load_state_dict(layer.state_dict(keep_vars=True), assign=True)
+    replacement._parameters.update(layer._parameters)  # the very same, for others may hold them too
+    replacement._buffers.update(layer._buffers)
     return replacement.train(layer.training)

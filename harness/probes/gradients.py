@@ -17,8 +17,8 @@ def gradient_norms(context: ProbeContext) -> Values:
     """
     _, grads = losses_and_gradients(context.copy(), context.batch)
     # "L M"
-    norms = torch.stack([norm(grads[f"{layer.name}.weight"]) for layer in context.layers])
-    start, stop = longest_run([tuple(grads[f"{layer.name}.weight"].shape) for layer in context.layers])
+    norms = torch.stack([norm(grads[layer.weight]) for layer in context.layers])
+    start, stop = longest_run([tuple(grads[layer.weight].shape) for layer in context.layers])
     values = {f"gradient_norm/{i}": value for i, value in enumerate(norms, 1)}
     return {**values, "gradient_growth": growth(norms[start:stop].double())}
 

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.nn.init import WEIGHTED
 from harness.nn.layers import STANDARDISED
+from harness.nn.module_state import example_zeros, parameters_of
 from harness.nn.norms import NORM_LAYERS
 
 
@@ -40,12 +41,17 @@ NONLINEARITIES: dict[type[nn.Module], Nonlinearity] = {
 class Layer:
     """A linear layer or convolution, and what runs between it and the next."""
 
-    name: str  # of the module, whose weight is f"{name}.weight"
+    name: str  # of the module
     is_scale_free: bool  # whether twice its weights give the same loss, up to eps: a norm follows, or is in it
     norm: str | None = None  # the name of the first norm after it
     has_running_stats: bool = False  # whether that is a batch norm with running statistics
     nonlinearity: Nonlinearity | None = None  # the first after it
     call: int = -1  # which of all calls of nonlinearities that is, from 0
+
+    @property
+    def weight(self) -> str:
+        """The name of its weight."""
+        return f"{self.name}.weight".lstrip(".")
 
     @property
     def has_nonlinearity(self) -> bool:
@@ -64,7 +70,10 @@ class Layer:
 
 
 def layers_of(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Layer, ...]:
-    """The layers with weights that train, input side first; one that runs twice counts where it runs first."""
+    """The layers with weights that train, input side first; a weight that runs twice counts where it runs first.
+
+    A layer whose weight is computed (a parametrisation) has none of its own to look at.
+    """
     model = deepcopy(model).eval()
     names = {module: name for name, module in model.named_modules()}
     ran: list[nn.Module] = []
@@ -73,21 +82,21 @@ def layers_of(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Layer, ..
         for module in names
         if isinstance(module, (*WEIGHTED, *NORM_LAYERS)) or type(module) in NONLINEARITIES
     ]
-    weight = next(model.parameters())
     with torch.no_grad():
-        model(weight.new_zeros(2, *input_shape))
+        model(example_zeros(model, 2, input_shape))
     for hook in hooks:
         hook.remove()
-    return _group_layers(ran, names)
+    trained = {name for name, parameter in parameters_of(model).items() if parameter.requires_grad}
+    return _group_layers(ran, names, trained)
 
 
-def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str]) -> tuple[Layer, ...]:
+def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str], trained: set[str]) -> tuple[Layer, ...]:
     layers: dict[str, Layer] = {}
     last, calls = "", 0
     for module in ran:
         name = names[module]
         if isinstance(module, WEIGHTED):
-            last = "" if name in layers or not module.weight.requires_grad else name
+            last = "" if name in layers or f"{name}.weight".lstrip(".") not in trained else name
             if last:
                 layers[last] = Layer(name=name, is_scale_free=isinstance(module, tuple(STANDARDISED.values())))
         elif isinstance(module, NORM_LAYERS):

@@ -12,7 +12,7 @@ def weights(context: ProbeContext) -> Values:
     """
     values = {}
     for i, layer in enumerate(context.layers, 1):
-        weight_norm = norm(context.models.weights[f"{layer.name}.weight"].detach())
+        weight_norm = norm(context.models.weights[layer.weight].detach())
         values[f"weight_norm/{i}"] = weight_norm
         if layer.is_scale_free:
             values[f"effective_lr/{i}"] = context.lr / weight_norm.square()

@@ -2,7 +2,6 @@
 
 import ast
 import errno
-import hashlib
 import os
 import re
 import sys
@@ -13,8 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
-from harness.spec.suite import Suite
+from harness.spec.import_graph import ImportGraph
+from harness.spec.local_modules import importing, take_late_imports
+from harness.spec.sources import Parts, digest, digest_of, digest_of_module, digests_of_modules, function_parts
+from harness.spec.suite import Suite, source_of
 from harness.spec.trial import Trial
+from harness.text import lost_in_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,9 @@ class SuiteFile:
     name: str  # of the file without .py, and of the folder under results/
     path: Path
     question: str  # the docstring
-    sources: Mapping[str, str]  # model or dataset that the suite brings -> digest of it
+    parts: Mapping[str, Parts]  # model or dataset that the suite brings -> what it is made from
+    sources: Mapping[str, str]  # likewise -> one digest of these
+    modules: Mapping[str, str]  # local module that the suite reaches -> digest of its file
 
     def trials(self, *, device: str) -> Iterator[Trial]:
         """Every trial of the suite once, "auto" resolved to `device`."""
@@ -66,19 +71,51 @@ def load_suite(path: str | Path) -> SuiteFile:
     """
     file = _find_file(Path(path))
     text = _read_text(file)
-    suite = getattr(_execute(file, text), "suite", None)
+    module, graph = _execute(file, text)
+    suite = getattr(module, "suite", None)
     if not isinstance(suite, Suite):
         raise SuiteError(one_line(f"{file}: declares no suite; it must say `suite = Suite(...)`"))
     tree = ast.parse(text)
+    parts: dict[str, Parts] = {}
+    try:
+        for name, function in suite.functions.items():
+            parts[name] = function_parts(name, function, text, tree, module, graph)
+    except SuiteError as error:
+        raise SuiteError(one_line(f"{file}: {error}")) from error
+    for dataset in (value for grid in suite.grids for value in grid["dataset"]):
+        if isinstance(dataset, str) and dataset.endswith(".npz") and dataset not in parts:
+            parts[dataset] = {dataset: _file_digest(file.parent / dataset)}
     return SuiteFile(
         suite=suite,
         name=file.stem,
         path=file,
         question=one_line(re.split(r"\n\s*\n", ast.get_docstring(tree) or file.stem)[0]),
-        sources=_source_digests(
-            suite, [_source_of(text, node) for node in tree.body if not _is_declaration(node)], file
-        ),
+        parts=parts,
+        sources={name: digest_of(of_one) for name, of_one in parts.items()},
+        modules=digests_of_modules(graph),
     )
+
+
+def check_unchanged(suite: SuiteFile, trials: Iterable[Trial]) -> None:
+    """SuiteError where a trial was planned with another text of what the suite brings than the one that was loaded."""
+    for trial in trials:
+        if source_of(suite.sources, trial.model, trial.dataset) != trial.source:
+            files = dict.fromkeys(part for name in (trial.model, trial.dataset) for part in suite.parts.get(name, ()))
+            raise SuiteError(
+                f"{', '.join(files) or suite.path.name} changed after the run had been planned; start it again"
+            )
+
+
+def check_late_imports(suite: SuiteFile) -> None:
+    """SuiteError where making a model or dataset has imported what the suite was not known to import."""
+    for name in take_late_imports():
+        if name not in suite.modules:
+            raise SuiteError(
+                f"{suite.path.name} imports {name} by a name that can't be read from its code, while it makes a model "
+                "or dataset; import it at the top, so that a change of it makes new trials"
+            )
+        if digest_of_module(name) != suite.modules[name]:
+            raise SuiteError(f"{name} changed after the run had been planned; start it again")
 
 
 def _find_file(path: Path) -> Path:
@@ -87,6 +124,8 @@ def _find_file(path: Path) -> Path:
         if candidate.suffix == ".py" and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
             if re.search("[\ud800-\udfff]", str(candidate)):  # bytes that are no text: no table could hold them
                 raise SuiteError(f"the name of {candidate} is no text in UTF-8; rename it")
+            if reason := lost_in_tables(candidate.stem):
+                raise SuiteError(f"{reason}; rename {candidate}")
             return candidate
     near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
     there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""
@@ -105,20 +144,21 @@ def _read_text(file: Path) -> str:
         raise SuiteError(one_line(f"{file}: is not a text in UTF-8 ({error.reason} at byte {error.start})")) from error
 
 
-def _execute(file: Path, text: str) -> ModuleType:
-    """The module that the suite file makes; every error of the file in one line."""
+def _execute(file: Path, text: str) -> tuple[ModuleType, ImportGraph]:
+    """The module that the suite file makes, and what it imports; every error of the file in one line."""
     module = ModuleType(f"suite_{file.stem}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # classes of the file are found by name, as pickle and inspect do
-    try:
-        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102 (a suite is a program)
-    except HarnessError as error:
-        raise SuiteError(one_line(f"{_location(error, file)}: {error}")) from error
-    except NO_ERRORS:
-        raise
-    except BaseException as error:  # a suite may raise anything
-        raise SuiteError(one_line(f"{_location(error, file)}: {error_line(error)}")) from error
-    return module
+    with importing(file, text) as imported:
+        try:
+            exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102 (a suite is a program)
+        except HarnessError as error:
+            raise SuiteError(one_line(f"{_location(error, file)}: {error}")) from error
+        except NO_ERRORS:
+            raise
+        except BaseException as error:  # a suite may raise anything
+            raise SuiteError(one_line(f"{_location(error, file)}: {error_line(error)}")) from error
+    return module, imported[0]
 
 
 def _location(error: BaseException, file: Path) -> str:
@@ -134,33 +174,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _source_digests(suite: Suite, code: list[str], file: Path) -> dict[str, str]:
-    """A digest for each model and dataset that the suite brings, so that a change of it makes new trials."""
-    sources = dict.fromkeys(suite.functions, hashlib.sha256("\n".join(code).encode()).hexdigest()[:16])
-    for name in (value for grid in suite.grids for value in grid["dataset"]):
-        if isinstance(name, str) and name.endswith(".npz"):
-            sources[name] = _file_digest(file.parent / name)
-    return sources
-
-
 def _file_digest(data: Path) -> str:
     if not os.path.isfile(data):  # noqa: PTH113 (Path fails on a long name)
         raise SuiteError(one_line(f"dataset {data.name!r}: no file {data} (paths count from the suite's folder)"))
     try:
-        return hashlib.sha256(data.read_bytes()).hexdigest()[:16]
+        return digest(data.read_bytes())
     except OSError as error:
         raise SuiteError(one_line(f"dataset {data.name!r}: can't read {data}: {error.strerror}")) from error
-
-
-def _source_of(text: str, node: ast.stmt) -> str:
-    """A statement as it is written, its decorators included."""
-    parts = [*getattr(node, "decorator_list", []), node]
-    return "\n".join(ast.get_source_segment(text, part) or "" for part in parts)
-
-
-def _is_declaration(node: ast.AST) -> bool:
-    """Whether a statement is the docstring or the declaration of a suite: the code digest leaves these out."""
-    if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant)
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return any(isinstance(target, ast.Name) and target.id == "suite" for target in targets)

@@ -15,7 +15,8 @@ from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
 KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
-NOT_WRITTEN_EMPTY = ("points", *KNOWN_AFTER_A_RUN)
+NOT_WRITTEN_EMPTY = ("points", "sources", *KNOWN_AFTER_A_RUN)
+MOST_SOURCES = 20  # that are remembered of a model or dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Manifest:
     claims: Sequence[DeclaredClaim]
     trials: int  # how many there are
     points: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # what varies -> its value in each trial
+    # Model or dataset of the suite's own -> each source that it has had -> the files and packages that are in this.
+    sources: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     harness: str  # the version that wrote it
     cohorts: Sequence[Sequence[str]] = field(default_factory=list)  # keys of trials
     device: str | None = None  # None, like an empty fingerprint and machine, before anything was trained
@@ -68,6 +71,7 @@ def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
         claims=[DeclaredClaim(claim=claim) for claim in suite.suite.claims],
         trials=len(trials),
         points=points_of(trials, [name for name in names if len(values[name]) > 1]),
+        sources={name: {suite.sources[name]: dict(parts)} for name, parts in suite.parts.items()},
         harness=__version__,
     )
 
@@ -127,7 +131,11 @@ def with_history(
     earlier = {} if before is None else {claim_identity(d.claim): d.declared_after for d in before.claims}
     claims = [replace(d, declared_after=earlier.get(claim_identity(d.claim), results)) for d in manifest.claims]
     kept = {} if before is None else {name: getattr(before, name) for name in KNOWN_AFTER_A_RUN}
-    return replace(manifest, **kept, claims=claims, cohorts=cohorts)
+    sources = dict(manifest.sources)
+    for name, of_one in (before.sources if before else {}).items():
+        known = {**of_one, **manifest.sources.get(name, {})}
+        sources[name] = dict([*known.items()][-MOST_SOURCES:])
+    return replace(manifest, **kept, claims=claims, cohorts=cohorts, sources=sources)
 
 
 def claim_identity(claim: Claim) -> str:

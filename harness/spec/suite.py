@@ -1,6 +1,8 @@
 """A suite: a grid of trials and the claims that the grid puts to the test."""
 
+import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice, product
@@ -8,8 +10,10 @@ from typing import Any
 
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
+from harness.spec.factories import REMEDY, factory_name
 from harness.spec.limits import Limits
 from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
+from harness.text import lost_in_tables
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
 Functions = Mapping[str, Callable[..., Any]]
@@ -64,8 +68,9 @@ class Suite:
         claims = _as_members("claims", claims, Claim, "made by Claim.better and its like")
         also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
         functions: dict[str, Callable[..., Any]] = {}
+        variables = sys._getframe(1).f_globals  # of the suite: what has no name of its own goes by that of its variable
         axes = {axis: _as_list(axis, given) for axis, given in axes.items()}
-        grids = tuple(_make_grid({**axes, **changes}, functions) for changes in ({}, *also))
+        grids = tuple(_make_grid({**axes, **changes}, functions, variables) for changes in ({}, *also))
         compare = compare if compare is not None else _default_compare(grids)
         if compare not in axis_types():
             canonical(str(compare), None)
@@ -85,10 +90,8 @@ class Suite:
                 content = dict(zip(order, values, strict=True))
                 if content.get("device", "auto") == "auto":
                     content["device"] = device
-                own = [
-                    digest for name, digest in (sources or {}).items() if name in (content["model"], content["dataset"])
-                ]
-                trial = Trial(**content, source="+".join(own))  # type: ignore[arg-type]
+                source = source_of(sources or {}, content["model"], content["dataset"])
+                trial = Trial(**content, source=source)  # type: ignore[arg-type]
                 if trial not in seen and self._keeps(trial):
                     seen.add(trial)
                     yield trial
@@ -102,6 +105,11 @@ class Suite:
             raise SuiteError(f"only_if failed on {trial.content}: {error_line(error)}") from error
 
 
+def source_of(sources: Mapping[str, str], model: Any, dataset: Any) -> str:
+    """The source of a trial: the digests of those of its model and its dataset that the suite brings."""
+    return "+".join(digest for name, digest in sources.items() if name in (model, dataset))
+
+
 def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
     """Values from `low` to `high`, both included, evenly spaced in the logarithm: at least `per_decade` to a decade.
 
@@ -113,7 +121,7 @@ def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
     return [float(f"{low * (high / low) ** (i / intervals):.3g}") for i in range(intervals + 1)]
 
 
-def _make_grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]) -> Grid:
+def _make_grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]], variables: Mapping[str, Any]) -> Grid:
     """The axes with every value in canonical form; functions are replaced by their names and kept aside."""
     missing = [
         f.name for f in fields(Trial) if f.name in ("dataset", "model", "lr", "batch_size") and f.name not in axes
@@ -124,7 +132,9 @@ def _make_grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]
     for axis, given in axes.items():
         if axis == "source":
             raise SuiteError("source is computed from the files that a suite brings; leave it out")
-        values = [canonical(axis, _register_function(axis, value, functions)) for value in _as_list(axis, given)]
+        values = [
+            canonical(axis, _register_function(axis, value, functions, variables)) for value in _as_list(axis, given)
+        ]
         if not values:
             raise SuiteError(f"axis {axis!r} is empty; give it a value or a list of values")
         if len(set(values)) < len(values):
@@ -162,15 +172,18 @@ def _join_probes(given: Any) -> str:
     return join_probes(names)
 
 
-def _register_function(axis: str, value: Any, functions: dict[str, Callable[..., Any]]) -> Any:
+def _register_function(
+    axis: str, value: Any, functions: dict[str, Callable[..., Any]], variables: Mapping[str, Any]
+) -> Any:
     """A function of the suite's own by its name; anything else as it is."""
     if not (axis in CUSTOM_AXES and callable(value)):
         return value
-    name: str = getattr(value, "__name__", repr(value))
-    if not name.isidentifier() or functions.get(name, value) is not value:
-        raise SuiteError(
-            f"a {axis} of the suite's own needs a name that no other has (`def`, not lambda), got {name!r}"
-        )
+    name = factory_name(axis, value, variables)
+    # A method is a new object each time that it is named, and equals the one before.
+    if (known := functions.get(name, value)) is not value and not (inspect.ismethod(value) and known == value):
+        raise SuiteError(f"a {axis} of the suite's own needs a name that no other has, got {name!r} twice; {REMEDY}")
+    if reason := lost_in_tables(name):
+        raise SuiteError(f"{reason}; call the {axis} something else")
     functions[name] = value
     return name
 

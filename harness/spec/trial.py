@@ -7,6 +7,8 @@ import sys
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -14,7 +16,9 @@ from harness.errors import SuiteError, nearest
 
 Value = str | int | float | bool | None
 BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch")  # norms whose statistics are those of a batch
+PLAIN_TYPES = (str, int, float, bool, type(None))
 PROBE_JOIN = "+"
+FLOAT32_BYTES = 4  # numpy has no smaller float of torch's but one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,14 +216,27 @@ def canonical(axis: str, value: Any) -> Value:
     if axis not in axis_types():
         raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
     allowed = axis_types()[axis]
-    if type(value).__module__ == "numpy" and getattr(value, "size", 0) == 1:
-        value = value.item()
+    if type(value) not in PLAIN_TYPES:
+        value = _as_python(value)
     if float in allowed and type(value) in (int, float) and not abs(value) > sys.float_info.max:
         return float(value) + 0.0  # -0.0 equals 0.0, so it is 0.0
     if type(value) in allowed:
         return join_probes(value) if axis == "probes" else value
     names = " or ".join("None" if t is type(None) else t.__name__ for t in allowed)
     raise SuiteError(f"{axis} must be {names}, got {value!r} ({type(value).__name__})")
+
+
+def _as_python(value: Any) -> Any:
+    """A number of numpy, torch or the standard library as a plain one: what it prints as, so float32 0.1 is 0.1."""
+    module = type(value).__module__
+    if module == "torch" and getattr(value, "ndim", None) == 0:
+        value = value.numpy() if value.dtype.itemsize >= FLOAT32_BYTES else value.item()
+        module = type(value).__module__
+    if module == "numpy" and getattr(value, "size", 0) == 1:
+        return float(str(value.reshape(())[()])) if value.dtype.kind == "f" else value.item()
+    if isinstance(value, Fraction | Decimal):
+        return float(value)
+    return value
 
 
 def join_probes(names: str | Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from harness.errors import DamageError, MachineError
 from harness.io import dump_checked_json, load_checked_json, read_bytes, write_atomically
 from harness.storage.csv_files import MAX_TABLE_BYTES
-from harness.storage.records import NO_RESULT, SCHEMA, TRAINED, Record, ResultsDir
+from harness.storage.records import LOSS_ROUNDINGS, NO_RESULT, SCHEMA, TRAINED, Record, ResultsDir
 from harness.typed import check_members
 
 FILE_NAME = ".merged"
@@ -43,7 +43,7 @@ def fingerprint_of(
         files = {}
     except OSError as error:  # a file, a pipe or a loop of links in the place of the folder
         raise DamageError(f"can't read {results_dir.records}: {error.strerror}; move it away") from error
-    content = [SCHEMA, target_accuracy, list(columns), [(key, files.get(key)) for key in keys]]
+    content = [SCHEMA, LOSS_ROUNDINGS, target_accuracy, list(columns), [(key, files.get(key)) for key in keys]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

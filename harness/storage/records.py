@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {  # what tables and verdicts are made from -> its type
     **dict.fromkeys(("train_examples", "test_examples"), int | None),
     "guess_loss": float,
     "sync_bn_impl": str,
+    "labels": Sequence[int | str | bool],  # what the data have for class 0, 1, ..., where it is not that
 }
 TELEMETRY: dict[str, Any] = {  # columns of telemetry.csv -> their types
     "key": str,
@@ -36,6 +37,8 @@ TELEMETRY: dict[str, Any] = {  # columns of telemetry.csv -> their types
 FOREIGN = "environment_changes"  # column of telemetry.csv where a trial was trained on another kind of machine
 TELEMETRY_TYPES = {**TELEMETRY, FOREIGN: str | None}
 POSITIVE = ("steps", "steps_per_epoch", "classes", "train_examples", "test_examples")
+LOSS_ROUNDINGS = 8  # units in the last place: what log-softmax may be off for one example, and so for all of them
+EPSILONS = {"float64": 2.0**-52}  # precision -> the distance from 1 to the next number; a loss is float32 in all others
 STEPS, VALUES = Sequence[int], Sequence[float | None]  # of a curve
 
 
@@ -60,13 +63,16 @@ def failure(record: Record) -> str | None:
     """How a trained trial failed to train, None where it did train: a result in either case.
 
     A loss that is not under that of guessing by class frequencies counts as no better than at initialisation too: some
-    inits start far above it, and a net that has collapsed to one answer ends there.
+    inits start far above it, and a net that has collapsed to one answer ends there. That net's loss is the guessing one
+    but for rounding, so a loss is under another where it is so by more than LOSS_ROUNDINGS of its precision.
     """
     if record.facts["fail_step"] is not None:
         return "nonfinite"
     loss = record.curves["train.loss"]["value"]
     untrained = min(loss[0], record.facts.get("guess_loss", math.inf))
-    return "no_better_than_init" if loss[-1] >= untrained else None
+    tolerance = LOSS_ROUNDINGS * EPSILONS.get(str(record.trial.get("precision")), 2.0**-23)
+    # Log-softmax adds up exponentials of which the largest is 1: a small loss is no more exact than one of 1.
+    return "no_better_than_init" if loss[-1] >= untrained - tolerance * max(1.0, untrained) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,17 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from harness.errors import DamageError
 from harness.io import open_regular, parse_object, remove_file, write_atomically
+from harness.nn.tensor_bytes import DTYPES, from_bytes, to_bytes
 from harness.storage.containers import MAGIC, MAX_CONTAINER_BYTES, read_container, seal
 from harness.typed import fits
 
 LENGTH_BYTES = 8  # of the header's length
 GENERATION = "generation"  # in the metadata of a snapshot: how many its cohort has written up to it
 MAX_HEADER_BYTES = 2**26  # that are read to learn a snapshot's generation
-DTYPES = {f"torch.{name}": np.dtype(name) for name in ("float64", "float32", "float16", "int64", "bool")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def dump(snapshot: Snapshot) -> bytes:
     """The snapshot as a container."""
     layout, chunks, offset = [], [], 0
     for name, tensor in snapshot.tensors.items():
-        data = tensor.detach().cpu().contiguous().numpy().tobytes()
+        data = to_bytes(tensor)
         layout.append({"name": name, "dtype": str(tensor.dtype), "shape": list(tensor.shape), "offset": offset})
         chunks.append(data)
         offset += len(data)
@@ -75,8 +73,7 @@ def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:
     dtype, shape, offset = DTYPES[entry["dtype"]], entry["shape"], entry["offset"]
     if not all(type(size) is int and size >= 0 for size in [*shape, offset]):
         raise ValueError(f"shape {shape} at {offset}")
-    array = np.frombuffer(content, dtype=dtype, count=prod(shape), offset=offset)
-    return torch.from_numpy(array.reshape(shape).copy())
+    return from_bytes(content[offset : offset + _bytes(entry)], dtype, shape)
 
 
 def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snapshot | None, list[str]]:

@@ -50,6 +50,7 @@ def _facts_of_trial(state: TrainState, i: int, trial: Trial) -> dict[str, Any]:
         "train_examples": state.dataset.size("train"),
         "test_examples": state.dataset.size("test"),
         "classes": state.dataset.classes,
+        **({"labels": list(state.dataset.labels)} if state.dataset.labels else {}),
         "guess_loss": _entropy(_labels(state, i)),
         "parameters": sum(weight[0].numel() for weight in state.ensemble.weights.values()),
     }

@@ -7,7 +7,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.ensemble.optim import clip_grad_norm, lr_factor, update
+from harness.ensemble.optim import clip_grad_norm, lr_factor, param_group_key, update
 from harness.nn.losses import cross_entropy
 from harness.probes.context import Batch
 from harness.rng import sub_seed
@@ -63,7 +63,7 @@ def _update(state: TrainState, inputs: StepInputs) -> Float[Tensor, "M"]:
         grads = clip_grad_norm(grads, state.max_grad_norms)
     groups = {key: group.scale_lr(inputs.lr_factor) for key, group in state.param_groups.items()}
     weights = state.ensemble.weights
-    settings = {name: groups[weight.ndim, name in state.norm_params] for name, weight in weights.items()}
+    settings = {name: groups[param_group_key(name, weight, state.norm_params)] for name, weight in weights.items()}
     update(state.optimizer, weights, grads, state.optimizer_state, settings, inputs.corrections)
     return losses
 

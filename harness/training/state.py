@@ -20,6 +20,7 @@ from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
 from harness.nn.models import build
 from harness.nn.module_copy import copy_module
+from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
 from harness.nn.surgery import convert_from_sync_bn
 from harness.probes import curve_names, probes_of
@@ -115,7 +116,7 @@ def init_state(
     first, steps = trials[0], total_steps(trials[0], dataset)
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
-    models = [build(trial, dataset.input_shape, dataset.classes, factories).to(dtype) for trial in trials]
+    models = [to_precision(build(trial, dataset.input_shape, dataset.classes, factories), dtype) for trial in trials]
     if any(trial.weight_decay for trial in trials):
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
@@ -151,7 +152,7 @@ def init_state(
         optimizer_state=_empty_slots(optimizer.state_names(trials), ensemble),
         curves=_empty_curves(_curve_rows(first, steps, layers), ensemble.size, device),
         fail_step=torch.full((ensemble.size,), -1, device=device),
-        loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=weight.dtype),
+        loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=input_dtype(models[0])),
         batch_loss=torch.zeros(ensemble.size, device=device, dtype=precise_dtype(device)),
     )
 
@@ -182,7 +183,7 @@ def probe_examples(trial: Trial, dataset: Dataset) -> Tensor:
     """A few training examples "N ..." from all over the split, in the trial's precision, to try a model on."""
     x = dataset.x["train"]
     rows = np.linspace(0, len(x) - 1, min(len(x), PROBE_EXAMPLES)).astype(int)
-    return torch.from_numpy(x[rows]).to(lookup(PRECISIONS, trial.precision, "precision").dtype)
+    return torch.from_numpy(x[rows]).to("cpu", lookup(PRECISIONS, trial.precision, "precision").dtype)
 
 
 def _on_one_process(model: nn.Module, dataset: Dataset) -> nn.Module:

@@ -1,5 +1,7 @@
 """Several suites in one command: `run a b`, `run suites/all`."""
 
+import pandas as pd
+
 from tests.cli.conftest import TINY
 
 QUICK = TINY.replace("range(3)", "range(2)")
@@ -40,8 +42,22 @@ def test_a_selection_need_not_match_in_every_suite(harness):
     harness.suite(QUICK.replace("lr=[0.03, 0.3, 1e30]", "lr=0.3"), "other")
     ran = harness("run", "tiny", "other", "--only", "lr=0.03", "--progress", "none")
     assert ran.code == 0
-    assert ran.err.startswith("other: no trial matches: lr in ['0.03']")
-    assert harness("run", "tiny", "other", "--only", "lr=0.5").code == 3
+    assert ran.err.startswith("other: no trial matches --only lr=0.03")
+
+
+def test_a_value_that_only_one_of_the_suites_has_is_selected_there_and_one_that_none_has_is_refused(harness):
+    harness.suite(QUICK)
+    harness.suite(QUICK.replace("lr=[0.03, 0.3, 1e30]", "lr=[0.1, 0.3]"), "other")
+    ran = harness("run", "tiny", "other", "--only", "lr=0.03,0.1", "--only", "norm=none", "--progress", "none")
+    assert ran.code == 0
+    for name, lr in (("tiny", 0.03), ("other", 0.1)):
+        trials = pd.read_csv(harness.results / name / "trials.csv")
+        assert set(trials["lr"][trials["status"] != "interrupted"]) == {lr}
+    ran = harness("run", "tiny", "other", "--only", "lr=0.03,0.5")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(
+        "harness: --only lr=0.5: no trial has it; did you mean 0.3? they have 0.03, 0.3, 1e+30, 0.1"
+    )
 
 
 def test_a_wrong_suite_among_several_is_refused_before_any_is_trained(harness):

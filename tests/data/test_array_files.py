@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.array_files import read_csv, read_npz
+from harness.data.array_files import read_npz
 from harness.errors import SuiteError, UsageError
 from harness.export.evaluate import read_examples
 
@@ -62,60 +62,53 @@ def test_what_is_no_archive_is_refused(tmp_path):
             read_npz(tmp_path / name)
 
 
-def test_a_table_has_examples_in_rows_and_labels_in_a_column_of_that_name(tmp_path):
-    (tmp_path / "a.csv").write_text("first, label, second\n1, 2, 3.5\n4, 0, 6\n")
-    x, y = read_csv(tmp_path / "a.csv")
-    assert (x.tolist(), y.tolist()) == ([[1, 3.5], [4, 6]], [2, 0])
-
-
-def test_a_table_without_names_loses_no_row(tmp_path):
-    (tmp_path / "a.csv").write_text("1,2\n3,4e-1\n")
-    x, y = read_csv(tmp_path / "a.csv")
-    assert y is None
-    np.testing.assert_allclose(x, [[1, 2], [3, 0.4]])
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "no table"),
-        ("a,b\n", "it has no rows"),
-        ("a,b\n1,x\n", "column 'b' holds more than numbers"),
-        ("a,b\n1,\n", "NaN, infinite or missing"),
-        ("a,b\n1,1e999\n", "NaN, infinite or missing"),
-        ("a,b\n1,2,3\n4,5,6,7\n", "no table|shape"),
-        ("a,b,c\n1,2,3\n", r"shape \(N, 2\)"),
-        ("a,b,label\n1,2,3\n", "whole numbers from 0 to 2"),
-        ("a,b,label\n1,2,-1\n", "whole numbers from 0 to 2"),
-        ("a,b,label\n1,2,0.5\n", "whole numbers from 0 to 2"),
-        ("a,b,label\n1,2,\n", "whole numbers from 0 to 2"),
-        ("a,b,label\n1,2,x\n", "whole numbers from 0 to 2"),
-        ("\x00\x01", "no table|shape|numbers"),
-        ("[" * 100_000, "no table|shape|numbers"),
-    ],
-)
-def test_a_wrong_table_is_refused_in_one_line(tmp_path, text, said):
-    (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(UsageError, match=said) as refused:
-        read_examples(str(tmp_path / "a.csv"), (2,), 3, {})
-    assert len(str(refused.value).splitlines()) == 1
-    assert len(str(refused.value)) < 400
-
-
 def test_examples_take_the_shape_of_the_model(tmp_path):
     np.savez(tmp_path / "flat.npz", x=np.arange(24).reshape(2, 12), y=[0, 1])
     np.savez(tmp_path / "test.npz", x_test=np.arange(24).reshape(2, 3, 4), x_train=np.zeros(3))
-    flat, cut = (read_examples(str(tmp_path / name), (1, 3, 4), 2, {}) for name in ("flat.npz", "test.npz"))
+    flat, cut = (read_examples(str(tmp_path / name), (1, 3, 4), range(2), {}) for name in ("flat.npz", "test.npz"))
     assert flat.x.shape == (2, 1, 3, 4)
     assert torch.equal(flat.x, cut.x)
     assert flat.y.tolist() == [0, 1]
     assert cut.y is None
     np.savez(tmp_path / "other.npz", z=np.zeros(3))
     with pytest.raises(UsageError, match="needs an array x"):
-        read_examples(str(tmp_path / "other.npz"), (1, 3, 4), 2, {})
+        read_examples(str(tmp_path / "other.npz"), (1, 3, 4), range(2), {})
 
 
 def test_a_dataset_gives_its_test_examples():
-    found = read_examples("digits", (64,), 10, {})
+    found = read_examples("digits", (64,), range(10), {})
     assert found.x.shape == (540, 64)
     assert len(found.y) == 540
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3), (5, 4, 3, 1), (5, 12, 1), (5, 2, 6), (12,), (0, 3, 4), (5, 11)])
+def test_examples_of_another_shape_are_not_cut_to_fit(tmp_path, shape):
+    np.savez(tmp_path / "a.npz", x=np.zeros(shape))
+    with pytest.raises(UsageError, match=r"the model takes numbers of shape \(N, 1, 3, 4\), got float64 of shape"):
+        read_examples(str(tmp_path / "a.npz"), (1, 3, 4), range(2), {})
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "classes"),
+    [
+        (("cat", "dog"), ["dog", "cat", "dog"], [1, 0, 1]),
+        ((-1, 1), [1, 1, -1], [1, 1, 0]),
+        ((3, 7, 10**9), np.array([7, 10**9, 3], dtype=np.uint64), [1, 2, 0]),
+        ((False, True), [0, 1, 1], [0, 1, 1]),
+        ((False, True), [True, False, True], [1, 0, 1]),
+        (range(3), [2.0, 0.0, 1.0], [2, 0, 1]),
+        (("1", "2"), [2, 1, 2], [1, 0, 1]),
+    ],
+)
+def test_labels_are_those_of_the_model_whatever_they_are(tmp_path, labels, given, classes):
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), y=given)
+    assert read_examples(str(tmp_path / "a.npz"), (2,), labels, {}).y.tolist() == classes
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), y=[*given[:2], 8])
+    with pytest.raises(UsageError, match=r"label '?8'? is none of the model's: "):
+        read_examples(str(tmp_path / "a.npz"), (2,), labels, {})
+
+
+def test_a_file_of_another_kind_is_no_name_of_a_dataset(tmp_path):
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"examples are read from \.csv and \.npz files"):
+        read_examples(str(tmp_path / "a.xlsx"), (2,), range(2), {})

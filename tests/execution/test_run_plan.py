@@ -77,7 +77,7 @@ def a_plan(device, selected, pending):
     ],
 )
 def test_a_selection_says_what_it_selects_and_why_more_than_that_trains(device, trained, expected):
-    options = RunOptions(only={"seed": frozenset({0, 1})}, shard=(1, 3))
+    options = RunOptions(only={"seed": frozenset({"0,1"})}, shard=(1, 3))
     (note,) = selection_notes(a_plan(device, 2, trained), options)
     assert note.startswith(f"--only seed=0,1 --shard 1/3 selects 2 of 5 trials{expected}")
     assert bool(expected) == ("because" in note)

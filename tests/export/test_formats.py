@@ -268,7 +268,7 @@ def test_what_a_file_says_of_itself_can_be_read_with_a_zip_program(tmp_path):
     facts = json.loads(zipfile.ZipFile(path).read("archive/extra/harness.json"))
     assert (facts["form"], facts["format"], facts["trial"]["norm"], facts["which"]) == (
         "state_dict",
-        1,
+        2,
         "batch",
         "last",
     )

@@ -154,7 +154,7 @@ def test_a_truncated_file_is_noticed(tmp_path_factory, sound, form, keep):
 
 def test_a_newer_file_says_what_reads_it(tmp_path):
     (tmp_path / "m").write_bytes(hostile.files()["a newer format"])
-    with pytest.raises(ModelError, match=r"has format 2, and harness .* reads up to 1; read it with a newer harness"):
+    with pytest.raises(ModelError, match=r"has format 3, and harness .* reads up to 2; read it with a newer harness"):
         load_model(tmp_path / "m")
 
 

@@ -13,11 +13,11 @@ from harness.ensemble.optim import OPTIMIZERS
 from harness.export.model_card import build_trained, optimizer_state, state_of, trained_models
 from harness.nn.models import build
 from harness.nn.norms import NORMS
-from harness.nn.surgery import convert_from_sync_bn, strip_ddp_prefix
+from harness.nn.surgery import convert_from_sync_bn
 from harness.rng import generator
 from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
-from harness.training.checkpoint import Snapshot, dump
+from harness.training.checkpoint import dump
 from harness.training.loop import train
 from harness.training.state import init_state
 from tests.support.pairs import fits
@@ -146,12 +146,6 @@ def test_the_learning_rate_goes_on_where_the_schedule_stands():
     assert group["initial_lr"] == 0.1
 
 
-def test_names_lose_the_prefix_of_distributed_training_only_where_all_have_it():
-    one, two = torch.zeros(1), torch.zeros(2)
-    assert strip_ddp_prefix({"module.a": one, "module.module.b": two}) == {"a": one, "module.b": two}
-    assert strip_ddp_prefix({"module.a": one, "b": two}) == {"module.a": one, "b": two}
-
-
 class Odd(nn.Module):
     """Norms in a model that is no Sequential, one of them over images and one over vectors."""
 
@@ -181,7 +175,3 @@ def test_a_model_with_synchronised_norms_becomes_one_that_a_single_process_can_t
 
 def test_a_lone_synchronised_norm_is_converted_too():
     assert isinstance(convert_from_sync_bn(nn.SyncBatchNorm(3), (3,)), nn.BatchNorm1d)
-
-
-def test_a_snapshot_of_a_wrapped_model_has_plain_names():
-    assert list(state_of(Snapshot({}, {"weight/module.0.weight": torch.zeros(1)}))) == ["0.weight"]

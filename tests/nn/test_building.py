@@ -1,6 +1,7 @@
 """How models are built: all arms of a seed start alike, and what can't be built is refused in a line."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from harness.errors import SuiteError
 from harness.nn.models import build
 from harness.nn.norms import NORMS
+from harness.spec.suite import Suite
 from harness.training.epochs import shuffle
 from harness.training.state import init_state
 from tests.support.alone import BASE, DATA
@@ -63,3 +65,31 @@ def test_a_model_that_cannot_be_built_is_refused_in_a_line(changes, word):
     with pytest.raises(SuiteError, match=word) as refusal:
         build(replace(BASE, **changes), DATA.input_shape, 3, {})
     assert "\n" not in str(refusal.value)
+
+
+class Own(nn.Linear):
+    """A model that is a class."""
+
+    def __init__(self, inputs, classes, norm=None, *rest, width=1, **options):
+        assert not rest
+        assert not options
+        super().__init__(inputs[0], classes)
+        self.norm, self.width = norm, width
+
+
+def test_a_model_of_the_suites_own_may_be_a_class_a_partial_or_a_lambda():
+    trial = replace(BASE, model="own")
+    shape = (4,)
+    for own in (Own, partial(Own, width=1), lambda inputs, classes, norm: Own(inputs, classes, norm)):
+        assert build(trial, shape, 3, {"own": own}).norm is not None
+
+
+def test_what_a_partial_holds_is_not_given_again():
+    given = partial(Own, norm=None, classes=5)
+    model = build(replace(BASE, model="own"), (4,), 3, {"own": given})
+    assert (model.norm, model.out_features) == (None, 5)
+
+
+def test_a_module_that_is_made_already_is_no_model_of_a_suite():
+    with pytest.raises(SuiteError, match="got a Linear that is made; give its class, or a function that returns one"):
+        Suite(dataset="digits", model=nn.Linear(2, 3), lr=0.1, batch_size=7, steps=5)

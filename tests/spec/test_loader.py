@@ -196,3 +196,8 @@ def test_the_question_is_the_first_paragraph_of_the_docstring(docstring, questio
 
 def test_without_a_docstring_the_question_is_the_name_of_the_file(tmp_path):
     assert load_suite(written(tmp_path, PLAIN.partition("\n")[2], "width.py")).question == "width"
+
+
+@pytest.mark.parametrize("name", ["null", "NA", "nan", "None", "true", "1e3", "inf", "2026"])
+def test_a_suite_whose_name_tables_would_lose_is_refused(tmp_path, name):
+    assert "tables take the name" in refusal(written(tmp_path, PLAIN, f"{name}.py"))

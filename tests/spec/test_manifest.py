@@ -133,6 +133,7 @@ WRONG = {  # member -> values that it can't have
     "claims": [None, {}, "claims", [None], ["better"]],
     "trials": [None, -1, 1.0, True, "1"],
     "points": [None, [], {"lr": 0.1}, {"lr": [[0.1]]}, {"lr": {}}],
+    "sources": [None, [], {"net": []}, {"net": {"f00": "s.py"}}, {"net": {"f00": {"s.py": 1}}}],
     "fingerprints": [None, {}, ["torch"], [None], [{"torch": ["2.13"]}]],
     "cohorts": [None, "ab", ["ab"], [[1]], [None]],
 }

@@ -1,35 +1,58 @@
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.errors import EmptySelection, SuiteError, UsageError
-from harness.spec.selection import parse_only, parse_shard, select
+from harness.analysis import formatting
+from harness.errors import EmptySelection, SuiteError, UnknownValue, UsageError
+from harness.spec.selection import narrowed, parse_only, parse_shard, roundings, select
 from tests.support.strategies import AXES, a_trial, trials
 
 GRID = [a_trial(norm=norm, lr=lr, seed=seed) for seed in range(5) for lr in (0.1, 0.3) for norm in ("batch", "none")]
 
 
+LRS = [a_trial(lr=lr, seed=seed) for lr in (0.001, 1 / 3, 1.0, 1234.5678) for seed in (0, 7, 1000)]
+FIELDS = [
+    a_trial(norm_momentum=momentum, max_grad_norm=clip, norm_affine=affine, dataset=dataset)
+    for momentum in (0.1, 1, "cumulative")
+    for clip in (None, 0.5)
+    for affine in (True, False)
+    for dataset in ("a,b.npz", "a=b.npz", "my data.npz", "a")
+]
+
+
 @pytest.mark.parametrize(
-    ("rules", "wanted"),
+    ("grid", "rules", "axis", "wanted"),
     [
-        ([], {}),
-        (["norm=batch"], {"norm": {"batch"}}),
-        (["norm=batch,none", "seed=1"], {"norm": {"batch", "none"}, "seed": {1}}),
-        (["seed=1", "seed=2,3"], {"seed": {1, 2, 3}}),
-        (["lr=1e-3,0.001,1.0e-3"], {"lr": {0.001}}),
-        (["lr=3"], {"lr": {3.0}}),
-        (["norm_affine=true,False"], {"norm_affine": {True, False}}),
-        (["epochs=none,3", "decay_every=None"], {"epochs": {None, 3}, "decay_every": {None}}),
-        (["norm_momentum=cumulative,0.5"], {"norm_momentum": {"cumulative", 0.5}}),
-        (["model=8", "norm=none"], {"model": {"8"}, "norm": {"none"}}),
-        (["key=0123,abc"], {"key": {"0123", "abc"}}),
-        (["dataset=a=b.npz"], {"dataset": {"a=b.npz"}}),
+        (GRID, ["norm=batch"], "norm", {"batch"}),
+        (GRID, ["norm=batch, none", "seed=1"], "norm", {"batch", "none"}),
+        (GRID, ["seed=1", "seed=2,3"], "seed", {1, 2, 3}),
+        (LRS, ["lr=1e-3,0.001,1.0e-3"], "lr", {0.001}),
+        (LRS, ["lr=1E\N{MINUS SIGN}3"], "lr", {0.001}),
+        (LRS, ["lr=1/3"], "lr", {1 / 3}),
+        (LRS, ["lr=0.333"], "lr", {1 / 3}),
+        (LRS, ["lr=1"], "lr", {1.0}),
+        (LRS, ["lr=1235"], "lr", {1234.5678}),
+        (LRS, ["seed=7.0,1e3"], "seed", {7, 1000}),
+        (FIELDS, ["norm_affine=true,False"], "norm_affine", {True, False}),
+        (FIELDS, ["max_grad_norm=none"], "max_grad_norm", {None}),
+        (FIELDS, ["max_grad_norm=Not set,0.50"], "max_grad_norm", {None, 0.5}),
+        (FIELDS, ["norm_momentum=cumulative,1e-1"], "norm_momentum", {"cumulative", 0.1}),
+        (FIELDS, ["dataset=a=b.npz"], "dataset", {"a=b.npz"}),
+        (FIELDS, ["dataset=a,b.npz"], "dataset", {"a,b.npz"}),
+        (FIELDS, ["dataset=a,a,b.npz,my data.npz"], "dataset", {"a", "a,b.npz", "my data.npz"}),
     ],
 )
-def test_a_rule_is_read_as_values_of_its_axis(rules, wanted):
-    found = parse_only(rules)
-    assert found == wanted
-    assert {axis: {*map(type, v)} for axis, v in found.items()} == {a: {*map(type, v)} for a, v in wanted.items()}
+def test_a_rule_finds_the_trials_with_the_values_that_it_lists_and_no_others(grid, rules, axis, wanted):
+    chosen = select(grid, parse_only(rules))
+    assert {getattr(trial, axis) for trial in chosen} == wanted
+    if all(rule.startswith(f"{axis}=") for rule in rules):
+        assert chosen == [trial for trial in grid if getattr(trial, axis) in wanted]
 
 
 @given(trials(), st.data())
@@ -48,8 +71,9 @@ def test_a_rule_without_axis_or_values_is_refused(rule):
 @pytest.mark.parametrize(
     "rule",
     [
-        *("lr=high", "lr=none", "seed=1.5", "seed=true", "seed=1e3", "norm_affine=1", "norm_affine=yes", "epochs=few"),
+        *("lr=high", "lr=none", "seed=1.5", "seed=true", "norm_affine=1", "norm_affine=yes", "epochs=few"),
         "seed=" + "1" * 5000,
+        *("lr=1/0", "lr=1/", "lr=0x1", "seed=1/3", "seed=inf"),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_the_types_that_it_may_have(rule):
@@ -88,18 +112,102 @@ def test_key_and_axes_add_up():
 
 
 def test_the_middle_of_a_key_selects_nothing():
-    with pytest.raises(EmptySelection):
+    with pytest.raises(UnknownValue):
         select(GRID[:1], parse_only([f"key={GRID[0].key[1:]}"]))
 
 
-@pytest.mark.parametrize("rule", ["norm=layer", "lr=0.2", "lr=nan", "key=zz", "epochs=3"])
-def test_a_selection_that_matches_nothing_says_so_with_its_rule(rule):
-    with pytest.raises(EmptySelection) as caught:
+@given(st.lists(st.floats(1e-12, 1e12), min_size=1, max_size=4, unique=True), st.data())
+def test_a_number_is_found_by_all_its_digits_and_as_reports_print_it_unless_several_print_so(lrs, data):
+    grid, lr = [a_trial(lr=lr) for lr in lrs], data.draw(st.sampled_from(lrs))
+    assert [trial.lr for trial in select(grid, parse_only([f"lr={lr}"]))] == [lr]
+    printed = formatting.value(lr)
+    alike = [other for other in lrs if formatting.value(other) == printed]
+    exact = [other for other in alike if other == float(printed.replace(formatting.MINUS, "-"))]
+    if len(alike) == 1 or exact:
+        assert [trial.lr for trial in select(grid, parse_only([f"lr={printed}"]))] == (exact or alike)
+    else:
+        with pytest.raises(UsageError, match="type more digits"):
+            select(grid, parse_only([f"lr={printed}"]))
+
+
+@given(st.floats(2**-30, 2**30, width=32), st.sampled_from([np.float32, np.float64, torch.tensor]))
+def test_a_number_of_numpy_or_torch_is_found_by_what_it_prints_as_and_by_all_its_digits(number, made_by):
+    made = made_by(number)
+    trial = a_trial(lr=made)
+    texts = (str(np.float32(number)), str(number), repr(float(number)))
+    assert all(select([trial], parse_only([f"lr={text}"])) == [trial] for text in texts)
+
+
+def test_float32_is_the_number_that_was_typed():
+    grid = [a_trial(lr=lr) for lr in np.logspace(-3, 0, 4, dtype=np.float32)]
+    assert [trial.lr for trial in grid] == [0.001, 0.01, 0.1, 1.0]
+    assert [a_trial(lr=lr).lr for lr in (Fraction(1, 10), Decimal("0.1"), np.float16(0.1), np.longdouble("0.1"))] == [
+        0.1
+    ] * 4
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]) | st.sampled_from(", =1"), min_size=1)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5, unique=True), st.data())
+def test_a_name_is_found_by_itself_whatever_letters_it_has(names, data):
+    grid, name = [a_trial(dataset=name) for name in names], data.draw(st.sampled_from(names))
+    assume(all(name.split(",")))
+    assert [trial.dataset for trial in select(grid, parse_only([f"dataset={name}"]))] == [name]
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong", "hint"),
+    [
+        ("norm=layer", "norm=layer", "they have batch, none"),
+        ("norm=batch,nome", "norm=nome", "did you mean none? they have batch, none"),
+        ("norm=Batch", "norm=Batch", "did you mean batch? they have batch, none"),
+        ("lr=0.2", "lr=0.2", "did you mean 0.3? they have 0.1, 0.3"),
+        ("lr=0.1,-1", "lr=-1", "did you mean 0.1? they have 0.1, 0.3"),
+        ("lr=0.12", "lr=0.12", "did you mean 0.1? they have 0.1, 0.3"),
+        ("lr=nan", "lr=nan", "they have 0.1, 0.3"),
+        ("seed=0,7", "seed=7", "did you mean 4? they have 0, 1, 2, 3, 4"),
+        ("key=zz", "key=zz", "they have "),
+        ("epochs=3", "epochs=3", "they have None"),
+        ("norm_affine=false", "norm_affine=false", "they have True"),
+    ],
+)
+def test_a_value_that_no_trial_has_is_named_with_the_nearest_that_one_has(rule, wrong, hint):
+    with pytest.raises(
+        UnknownValue, match=rf"^--only {re.escape(wrong)}: no trial has it; {re.escape(hint)}"
+    ) as caught:
         select(GRID, parse_only([rule]))
+    assert caught.value.exit_code == 2
+
+
+def test_of_many_values_the_first_are_listed():
+    grid = [a_trial(seed=seed) for seed in range(50)]
+    with pytest.raises(UnknownValue, match=r"did you mean 49[?] they have 0, 1, .*, 11 and 38 more$"):
+        select(grid, parse_only(["seed=99"]))
+
+
+def test_a_number_that_several_are_printed_as_is_refused_with_all_of_them():
+    grid = [a_trial(lr=lr) for lr in (0.33312, 0.33318, 0.4)]
+    with pytest.raises(UsageError, match=r"--only lr=0.333 is short for 0.33312 and for 0.33318; type more digits"):
+        select(grid, parse_only(["lr=0.333"]))
+    assert select(grid, parse_only(["lr=0.33318"])) == [grid[1]]
+
+
+def test_a_number_that_stands_for_another_is_told():
+    assert list(roundings(LRS, parse_only(["lr=1,0.333", "seed=0"]))) == ["lr=0.333 stands for 0.3333333333333333"]
+
+
+def test_values_that_exist_but_never_together_select_nothing():
+    with pytest.raises(EmptySelection, match="no trial matches --only norm=batch --only seed=4") as caught:
+        select(GRID[:-2], parse_only(["norm=batch", "seed=4", "lr=0.3"]))
     assert caught.value.exit_code == 3
-    assert rule.partition("=")[0] in str(caught.value)
-    assert rule.partition("=")[2] in str(caught.value)
-    assert "20 trials" in str(caught.value)
+
+
+def test_a_suite_of_several_takes_the_values_that_it_has():
+    only = parse_only(["norm=batch,layer", "seed=9", "seed=1"])
+    assert select(GRID, narrowed(GRID, only)) == [GRID[4], GRID[6]]
+    with pytest.raises(EmptySelection, match="no trial matches --only lr=7"):
+        narrowed(GRID, parse_only(["lr=7", "seed=1"]))
 
 
 def test_a_suite_without_trials_is_wrong_and_not_the_selection():
@@ -111,7 +219,7 @@ def test_text_that_would_move_the_cursor_is_quoted():
     with pytest.raises(UsageError) as caught:
         parse_only(["norm\x1b[2J\n=a"])
     assert str(caught.value).isprintable()
-    with pytest.raises(EmptySelection) as caught:
+    with pytest.raises(UnknownValue) as caught:
         select(GRID, parse_only(["norm=a\x1b[2J\nb"]))
     assert str(caught.value).isprintable()
 

@@ -170,7 +170,9 @@ def test_the_source_of_what_a_suite_brings_is_in_the_trials_that_use_it_alone():
 
 
 @pytest.mark.parametrize(
-    "nameless", [lambda: None, functools.partial(own_net), type("a b", (), {})], ids=["lambda", "partial", "class"]
+    "nameless",
+    [type("a b", (), {}), functools.partial(own_net, object()), functools.partial(own_net, "a, b")],
+    ids=["class", "object", "comma"],
 )
 def test_a_function_without_a_name_is_refused(nameless):
     with pytest.raises(SuiteError, match="needs a name that no other has"):
@@ -181,7 +183,7 @@ def test_two_functions_with_one_name_are_refused():
     def own_net():
         """Called as the one of this module."""
 
-    with pytest.raises(SuiteError, match=r"needs a name that no other has .* got 'own_net'"):
+    with pytest.raises(SuiteError, match=r"needs a name that no other has, got 'own_net' twice"):
         trials(model=own_net, dataset=globals()["own_net"])
 
 
@@ -262,3 +264,14 @@ def test_a_suite_can_not_be_changed():
     suite = Suite(**FIXED)
     with pytest.raises(AttributeError):
         suite.compare = "lr"
+
+
+@pytest.mark.parametrize("axis", ["model", "dataset"])
+@pytest.mark.parametrize("name", ["null", "NULL", "NA", "nan", "NaN", "inf", "Infinity", "true", "FALSE"])
+def test_a_function_whose_name_tables_would_lose_is_refused(axis, name):
+    def function():
+        """Nothing of it is called."""
+
+    function.__name__ = name
+    with pytest.raises(SuiteError, match=f"tables take the name '{name}' for .*; call the {axis} something else"):
+        Suite(**{"dataset": "digits", "model": "mlp-8", "lr": 0.1, "batch_size": 7, "steps": 5, axis: function})

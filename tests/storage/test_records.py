@@ -5,7 +5,9 @@ import json
 import os
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -261,6 +263,32 @@ def test_a_trial_fails_to_train_where_its_loss_is_not_finite_or_not_under_that_o
 ):
     facts = {"fail_step": fail_step, **({} if guess is None else {"guess_loss": guess})}
     assert failure(a_record(facts=facts, curves={"train.loss": {"step": [0, 5], "value": losses}})) == answer
+
+
+@given(
+    counts=st.lists(st.integers(1, 1000), min_size=2, max_size=12),
+    offset=st.floats(-30, 30),
+    precision=st.sampled_from(["float32", "float64", "bfloat16"]),
+)
+def test_every_net_at_the_frequencies_of_the_classes_is_no_better_than_guessing(counts, offset, precision):
+    """Their losses are equal but for rounding, which made some of 26 such nets train and others not."""
+    shares = np.array(counts) / sum(counts)
+    guess = float(-(shares * np.log(shares)).sum())
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    logits = (torch.from_numpy(np.log(shares)) + offset).to(dtype).expand(len(counts), -1)
+    losses = torch.nn.functional.cross_entropy(logits, torch.arange(len(counts)), reduction="none").double()
+    loss = float((losses * torch.from_numpy(shares)).sum())
+
+    def failure_at(value):
+        record = a_record(
+            facts={"fail_step": None, "guess_loss": guess},
+            curves={"train.loss": {"step": [0, 5], "value": [guess + 1, value]}},
+        )
+        return failure(replace(record, trial={**record.trial, "precision": precision}))
+
+    assert failure_at(loss) == "no_better_than_init"
+    assert failure_at(guess - 1e-5 * max(1.0, guess)) is None
+    assert (failure_at(guess - 1e-8) is None) == (precision == "float64")
 
 
 def test_a_manifest_comes_back_as_it_was_written(place):

@@ -39,7 +39,9 @@ def train_alone(
 ) -> tuple[nn.Module, list[float]]:
     """The same trial written out as a tutorial would: a module, an optimizer of torch, a loop."""
     dtype = PRECISIONS[trial.precision].dtype
-    model = build(trial, data.input_shape, data.classes, factories or {}).to(dtype).train()
+    model = build(trial, data.input_shape, data.classes, factories or {}).train()
+    if dtype is torch.float64:
+        widen(model)
     optimizer = OPTIMIZERS[trial.optimizer].torch_optimizer(groups(model, trial), trial)
     x, y = torch.from_numpy(data.x["train"]).to(CPU, dtype), torch.from_numpy(data.y["train"])
     if trial.label_noise:
@@ -63,6 +65,15 @@ def train_alone(
         optimizer.step()
         losses.append(loss)
     return model, losses
+
+
+def widen(model: nn.Module) -> None:
+    """Give each tensor its type in double precision, in place: those that are shared stay so."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.double()
+        elif tensor.is_complex():
+            tensor.data = tensor.data.to(torch.complex128)
 
 
 def groups(model: nn.Module, trial: Trial) -> list[dict]:

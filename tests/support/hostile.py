@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from harness.export.embedded_checksum import NO_CHECKSUM, embed_checksum, zip_with_checksum
+from harness.export.model_card import FORMAT
 
 FACTS = {
     "format": 1, "form": "state_dict", "key": "0" * 16, "layers": "", "which": "last", "step": 1, "epoch": 1.0,
@@ -146,7 +147,7 @@ def files():
         "a model of no text": saved(state(), trial={**FACTS["trial"], "model": ["mlp"]}),
         "a norm unknown": saved(state(), trial={**FACTS["trial"], "norm": "btach"}),
         "a setting unknown": saved(state(), trial={**FACTS["trial"], "__class__": "x"}),
-        "a newer format": saved(state(), format=2),
+        "a newer format": saved(state(), format=FORMAT + 1),
         "no format": saved(state(), format=None),
         "a step of text": saved(state(), step="\x1b[2J"),
         "an accuracy of text": saved(state(), accuracy="1.0"),

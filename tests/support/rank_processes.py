@@ -28,6 +28,7 @@ from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import TrainState, init_state
 from tests.support.images import small_images
+from tests.support.odd_modules import FACTORIES
 
 C = 3
 
@@ -50,7 +51,7 @@ def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> Trai
         [replace(trial, precision=dtype)],
         small_images(300, 61, 37, apart=0.5, dtype=dtype),
         device_of(trial, ranks),
-        {"spare": Spare},
+        {"spare": Spare, **FACTORIES},
         ranks,
     )
 

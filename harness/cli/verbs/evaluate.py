@@ -13,9 +13,9 @@ from harness.data.downloads import OPENML
 from harness.ensemble.bn_statistics import STATISTICS, batch_norms, batches
 from harness.errors import UsageError
 from harness.execution.preflight import resolve_device
-from harness.export.evaluate import as_taken, labelled, loss_and_accuracy, scores, shaped
+from harness.export.evaluate import as_taken, labelled, loss_and_accuracy, own_labels, scores, shaped
 from harness.export.load import load_with_facts
-from harness.export.model_card import trial_of
+from harness.export.model_card import labels_of, trial_of
 from harness.spec.suite import Functions
 from harness.text import printable
 
@@ -29,7 +29,7 @@ def evaluate(options: argparse.Namespace) -> int:
     dataset_name = options.dataset or _training_dataset(trial.dataset, functions)
     dataset = load_dataset(dataset_name, Path(), functions)
     x, train = (shaped(dataset.name, dataset.x[split], inputs) for split in ("test", "train"))
-    y = labelled(dataset.name, dataset.y["test"], len(x), classes)
+    y = labelled(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card))
     print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")
     names = list(STATISTICS) if batch_norms(model) else ["running"]
     table = Table("statistics", "accuracy", "loss", "predictions changed")

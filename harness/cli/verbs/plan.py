@@ -19,6 +19,7 @@ from harness.spec.cohorts import longest_first, shape
 from harness.spec.manifest import Manifest, describe
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
+from harness.storage.stale import stale_notes
 from harness.text import printable
 
 
@@ -44,6 +45,9 @@ def plan(options: argparse.Namespace) -> int:
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
     for note in selection_notes(run_plan, run_options):
         print(printable(note))
+    missing = [trial for trial in run_plan.selected if trial.key in run_plan.missing]
+    for note in stale_notes(suite, missing, results_dir, earlier):
+        print(printable(note))
     _print_work(run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, given=options.given))
     return 0
 
@@ -57,7 +61,8 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run
     size_range = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
     cohorts = f"{formatting.count(len(sizes), 'cohort')} of {size_range}"
     print(f"{run_plan.results} trials have a result; {sum(sizes)} would train, in {cohorts}")
-    for note in dict.fromkeys(estimate.note for estimate in preflight.estimates.values() if estimate.note):
+    notes = (*preflight.notes, *(estimate.note for estimate in preflight.estimates.values() if estimate.note))
+    for note in dict.fromkeys(notes):
         print(printable(note))
     time = duration(_estimated_seconds(run_plan, preflight, workers))
     hands = formatting.count(min(workers, len(sizes)), "worker")

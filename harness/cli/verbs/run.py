@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from harness.cli.hints import command, without
 from harness.cli.option_values import SUBMITTER_NAMES
@@ -20,12 +21,14 @@ from harness.execution.submission.queueing import queue_workers
 from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
-from harness.spec.selection import parse_only
+from harness.spec.selection import narrowed, parse_only, require_known
+from harness.spec.trial import Trial
 from harness.text import printable
 
 PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
 STOPPED = (TEMPORARY, INTERRUPTED)
 WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
+DEVICES = ("cpu", "cuda", "mps")  # that "auto" may come to
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,6 +45,9 @@ def run(options: argparse.Namespace) -> int:
         submitter = open_submitter(options.executor, options.executor_options, options.scheduler)
         arguments = [word for flag in PASSED_ON for word in options.given.get(flag, [])]
         return print_queued(queue_workers(suites, submitter, run_options, options.only, arguments), options.given)
+    if len(suites) > 1:
+        known = [trial for suite in suites for trial in _trials_on_any_device(suite, options.device)]
+        require_known(known, run_options.only)
     codes: dict[str, int] = {}
     with (
         _what_to_type(options),
@@ -102,7 +108,15 @@ def _run_one_of_many(
     """Run a suite; where this machine can't, or nothing of it is selected, say so and leave it to the others."""
     print(f"{suite.name}: {suite.question}", flush=True)
     try:
-        return _run(suite, run_options, executor, stop, options)
+        only = narrowed(_trials_on_any_device(suite, options.device), run_options.only)
+        return _run(suite, replace(run_options, only=only), executor, stop, options)
     except (MachineError, DamageError, EmptySelection) as error:
         print(printable(f"{suite.name}: {error}"), file=sys.stderr)
         return error.exit_code
+
+
+def _trials_on_any_device(suite: SuiteFile, device: str) -> list[Trial]:
+    """All that the trials may be, their device and so their keys, as far as a selection can name it."""
+    return [
+        trial for name in dict.fromkeys((device, *DEVICES)) if name != "auto" for trial in suite.trials(device=name)
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from harness.analysis import formatting
 from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
@@ -32,7 +33,8 @@ def status(options: argparse.Namespace) -> int:
         manifest, table, runs = look(suite, options.results, options.given)
         selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard)
     rows = table[table["key"].isin({trial.key for trial in selected})]
-    counts = pd.crosstab(rows[suite.suite.compare].astype(str), rows["status"])
+    arms = rows[suite.suite.compare]
+    counts = pd.crosstab(arms.astype(str).where(arms.notna(), formatting.value(None)), rows["status"])
     counts = counts.reindex(columns=[name for name in ORDER if name in counts.columns])
     n_finished = int(rows["status"].isin(FINISHED).sum())
     without = rows[rows["status"].isin(NO_RESULT)]

@@ -14,6 +14,7 @@ from harness.ensemble.compute_options import DEFAULT, ComputeOptions, compiled
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.precision import precise_dtype
 from harness.nn.losses import per_example_loss
+from harness.nn.module_state import input_dtype
 from harness.rng import seed_default_generators
 
 LossFn = Callable[[Tensor], tuple[Tensor, Tensor]]  # output "M K N" -> losses "M", and the gradient of their sum
@@ -68,6 +69,7 @@ class Backend(ABC):
         self.stack = stack
         self.is_stochastic = stack.draws or any(isinstance(layer, _DropoutNd) for layer in stack.template.modules())
         weight = next(iter(stack.weights.values()))
+        self.dtype = input_dtype(stack.template)
         # On a GPU a launch for each model would take longer than all else: there they are drawn for together.
         own = stack.size if self.is_stochastic and weight.device.type == "cpu" else 0
         self.generators = [torch.Generator() for _ in range(own)]  # of each model
@@ -85,7 +87,7 @@ class Backend(ABC):
         if autocast is None:
             return forward(x, shared=shared)
         with torch.autocast(weight.device.type, autocast):
-            return forward(x, shared=shared).to(weight.dtype)
+            return forward(x, shared=shared).to(self.dtype)
 
     def gradients(
         self,

@@ -20,6 +20,7 @@ from harness.ensemble.native.structs import ExamplesStruct, ModelsStruct, pointe
 from harness.errors import BuildError
 from harness.nn.frozen import frozen_parameters
 from harness.nn.module_copy import has_hooks
+from harness.nn.module_state import tensors_of
 
 SCALARS = {torch.float32: "float", torch.float64: "double"}
 MAX_WEIGHTS = 2**21  # of one model: more do not stay in a cache, and BLAS is faster (docs/measurements.md)
@@ -27,7 +28,7 @@ MAX_WEIGHTS = 2**21  # of one model: more do not stay in a cache, and BLAS is fa
 
 def missing_library(model: nn.Module, input_shape: tuple[int, ...]) -> str:
     """Why models like this one, which have a compiled form, train without; "" where they have none, or do train so."""
-    tensors = {name: tensor.unsqueeze(0) for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    tensors = {name: tensor.unsqueeze(0) for name, tensor in tensors_of(model).items()}
     if frozen_parameters(model) or has_hooks(model):
         return ""
     try:
@@ -49,6 +50,9 @@ class CompiledBackend(StackedBackend):
         weight = next(iter(stack.weights.values()))
         if stack.options != DEFAULT or weight.device.type not in self.device_types or weight.dtype not in SCALARS:
             raise NotStackableError("compiled code is for a CPU, in single or double precision, without options")
+        floats = [tensor for tensor in stack.tensors.values() if tensor.is_floating_point()]
+        if any(tensor.dtype is not weight.dtype for tensor in floats):
+            raise NotStackableError("its tensors are of several types")
         if sum(weight[0].numel() for weight in stack.weights.values()) > MAX_WEIGHTS:
             raise NotStackableError(f"it has more than {MAX_WEIGHTS} weights")
         if frozen_parameters(stack.template):

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError
 from harness.ensemble.backends.loop import LoopBackend
 from harness.ensemble.distributed import DistContext
+from harness.nn.module_state import buffers_of, example_zeros, parameters_of, replace_buffers, set_buffer
 from harness.nn.surgery import SYNC_BATCH_NORMS
 
 # Each rank keeps its own running statistics: sync_buffers() says which are evaluated. torch 2.11 has the older name.
@@ -33,7 +34,7 @@ class DDPBackend(LoopBackend):
             raise NotStackableError(f"several ranks train one model, and these are {stack.size}")
         super().__init__(stack)
         _share_tensors(self.module, stack)
-        self.own_buffers = dict(self.module.named_buffers(remove_duplicate=False))
+        self.own_buffers = dict(self.module.named_buffers(remove_duplicate=False))  # by every name
         for layer in self.module.modules():
             if isinstance(layer, SYNC_BATCH_NORMS):
                 layer.process_group = stack.dist.group
@@ -48,8 +49,7 @@ class DDPBackend(LoopBackend):
         )
         if weight.device.type == "cpu":
             self.wrapped.register_comm_hook(stack.dist, ordered_allreduce_hook)
-        self.parameters = {name: weight for name, weight in self.module.named_parameters() if weight.requires_grad}
-        self.dtype = weight.dtype
+        self.parameters = {name: weight for name, weight in parameters_of(self.module).items() if weight.requires_grad}
 
     def gradients(
         self,
@@ -80,10 +80,11 @@ class DDPBackend(LoopBackend):
 
     def _write_assigned_buffers(self) -> None:
         """Copy what the forward pass has assigned to buffers into the stack's own, which the module then has again."""
-        self.keep_assigned(self.own_buffers, dict(self.module.named_buffers(remove_duplicate=False)))
-        self.write_assigned()
-        for name, buffer in self.own_buffers.items():
-            _set_buffer(self.module, name, buffer)
+        self.keep_assigned(self.own_buffers, {name: self.module.get_buffer(name) for name in self.own_buffers})
+        if self.assigned:
+            self.write_assigned()
+            for name, buffer in self.own_buffers.items():
+                set_buffer(self.module, name, buffer)
 
     def capture_blocker(self) -> str:
         """Ranks wait for each other."""
@@ -92,22 +93,16 @@ class DDPBackend(LoopBackend):
 
 def _share_tensors(model: nn.Module, stack: ModelStack) -> None:
     """Give the model the tensors of a stack of one for its own: what changes one changes the other."""
-    for name, weight in model.named_parameters():
+    for name, weight in parameters_of(model).items():
         weight.data = stack.tensors[name].detach()[0]
-    for name in [name for name, _ in model.named_buffers()]:
-        _set_buffer(model, name, stack.buffers[name][0])
-
-
-def _set_buffer(model: nn.Module, name: str, buffer: Tensor) -> None:
-    parent, _, child = name.rpartition(".")
-    model.get_submodule(parent)._buffers[child] = buffer
+    replace_buffers(model, {name: stack.buffers[name][0] for name in buffers_of(model)})
 
 
 def _has_unused_parameters(model: nn.Module, input_shape: tuple[int, ...]) -> bool:
     """Whether there are weights that the output doesn't depend on."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     model.eval()  # running statistics stay where they are
-    out = model(weights[0].new_zeros(2, *input_shape))
+    out = model(example_zeros(model, 2, input_shape))
     model.train()
     return any(grad is None for grad in torch.autograd.grad(out.sum(), weights, allow_unused=True))
 

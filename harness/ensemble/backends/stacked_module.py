@@ -17,6 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.backends.stacked_layers import LayerCall, stacked_form
 from harness.ensemble.backends.whole_vectors import POSITION_DEPENDENT, WholeVectors
+from harness.nn.module_state import example_zeros
 
 TRACE_EXAMPLES = 2
 
@@ -83,10 +84,10 @@ def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], input_shape: t
     if copy in stacked:
         return stacked[copy]
     for parent in list(copy.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):  # also where a child has two names
             if child in stacked:
                 setattr(parent, name, stacked[child])
-            elif type(child) in POSITION_DEPENDENT:
+            elif child is not None and type(child) in POSITION_DEPENDENT:
                 setattr(parent, name, WholeVectors(child))
     return copy
 
@@ -124,9 +125,8 @@ def trace_inputs(model: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Modu
     hooks = [
         hook for layer in calls for hook in (layer.register_forward_pre_hook(note), layer.register_forward_hook(mark))
     ]
-    weight = next(model.parameters())
     with torch.random.fork_rng(devices=[]):
-        model.eval()(weight.new_zeros(TRACE_EXAMPLES, *input_shape))
+        model.eval()(example_zeros(model, TRACE_EXAMPLES, input_shape))
     for hook in hooks:
         hook.remove()
     for layer, inputs in calls.items():

@@ -77,6 +77,6 @@ class VmapBackend(PlainModuleBackend):
 def _map_dropouts(model: nn.Module, generators: Sequence[torch.Generator]) -> None:
     """Let each dropout in the model draw from the generators of all models."""
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) in SPATIAL_DIMS:
+        for name, child in list(parent._modules.items()):  # also where a child has two names
+            if child is not None and type(child) in SPATIAL_DIMS:
                 setattr(parent, name, MappedDropout(child, generators))

@@ -1,0 +1,100 @@
+"""What a module is made of: the one place that takes models apart, for all that stack, save, move or load them.
+
+A tensor is what it is by identity. One that a module holds in two places (tied weights, a layer that is used twice) is
+one tensor, under the first of its names; so an optimizer updates it once, as torch's does. Buffers count whether they
+are persistent or not: a `state_dict` leaves some out, and the model would not be the same without them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import SuiteError
+
+
+def parameters_of(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Each parameter once, under its first name."""
+    return dict(model.named_parameters())
+
+
+def buffers_of(model: nn.Module) -> dict[str, Tensor]:
+    """Each buffer once, under its first name, persistent or not; a parameter that is registered as one is none."""
+    parameters = {id(parameter) for parameter in model.parameters()}
+    return {name: buffer for name, buffer in model.named_buffers() if id(buffer) not in parameters}
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Each parameter and buffer once, under its first name."""
+    return {**parameters_of(model), **buffers_of(model)}
+
+
+def first_names(model: nn.Module) -> dict[str, str]:
+    """Every name of a parameter or buffer -> the first name of the same tensor."""
+    first = {id(tensor): name for name, tensor in tensors_of(model).items()}
+    every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return {name: first[id(tensor)] for name, tensor in every}
+
+
+def replace_buffers(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Let the model have these buffers, given by their first names, in every place of each."""
+    names = first_names(model)
+    for name in [name for name, _ in model.named_buffers(remove_duplicate=False)]:
+        if names[name] in tensors:
+            set_buffer(model, name, tensors[names[name]])
+
+
+def set_buffer(model: nn.Module, name: str, buffer: Tensor) -> None:
+    """Let the model have this buffer, in this place alone."""
+    parent, _, child = name.rpartition(".")
+    model.get_submodule(parent)._buffers[child] = buffer
+
+
+@torch.no_grad()
+def stack_tensors(models: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """The tensors of M models as "M ...", by name; SuiteError where the models differ in more than values."""
+    each = [tensors_of(model) for model in models]
+    for tensors in each[1:]:
+        if different := _first_difference(each[0], tensors):
+            raise SuiteError(f"a model must be the same for every seed but for values, and its {different} is not")
+    return {name: torch.stack([tensors[name].detach() for tensors in each]) for name in each[0]}
+
+
+def _first_difference(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> str:
+    """The name of the first tensor that only one of two models has, or that is of another kind in the other."""
+    for name in {**some, **others}:
+        if name not in some or name not in others or _kind(some[name]) != _kind(others[name]):
+            return name
+    return ""
+
+
+def _kind(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype, isinstance(tensor, nn.Parameter) and tensor.requires_grad
+
+
+def to_precision(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
+    """The model with all that it computes with in float64, in place, tensors that it shares still shared.
+
+    With None it stays as it was made, whatever types its tensors have.
+    """
+    for tensor in tensors_of(model).values() if dtype is torch.float64 else ():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.double()
+        elif tensor.is_complex():
+            tensor.data = tensor.data.to(torch.complex128)
+    return model
+
+
+def input_dtype(model: nn.Module) -> torch.dtype:
+    """The type of the examples that the model takes: single precision, or double where most of its numbers are."""
+    numbers = {torch.float32: 0, torch.float64: 0}
+    for parameter in model.parameters():
+        if parameter.dtype in numbers:
+            numbers[parameter.dtype] += parameter.numel()
+    return torch.float64 if numbers[torch.float64] > numbers[torch.float32] else torch.float32
+
+
+def example_zeros(model: nn.Module, examples: int, input_shape: tuple[int, ...]) -> Tensor:
+    """So many examples of zeros, where the model is and in the type that it takes."""
+    parameter = next(model.parameters())
+    return torch.zeros(examples, *input_shape, dtype=input_dtype(model), device=parameter.device)
