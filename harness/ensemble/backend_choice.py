@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.ensemble import Ensemble, fuse
+from harness.ensemble.module_copy import copy_module
 from harness.ensemble.plain_training import check_batches, ensemble_outputs, plain_outputs, without_dropout
 from harness.errors import NO_ERRORS, error_line
-from harness.nn.module_copy import copy_module
 from harness.nn.module_state import input_dtype, to_precision
 from harness.rng import preserved_generators
 

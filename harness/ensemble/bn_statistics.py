@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble
+from harness.ensemble.module_copy import copy_module
 from harness.errors import UsageError
-from harness.nn.module_copy import copy_module
 from harness.nn.module_state import buffers_of
 from harness.rng import generator
 

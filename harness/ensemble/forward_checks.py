@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.ensemble.attribute_reads import read_first
+from harness.ensemble.module_copy import copy_module
 from harness.ensemble.plain_training import without_dropout
 from harness.ensemble.python_state import Place, python_state
 from harness.errors import SuiteError, error_line
-from harness.nn.module_copy import copy_module
 from harness.rng import preserved_generators, seed_default_generators
 
 SEED, STEPS, LR = 1, 2, 1e-3  # of what is tried

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.nn.module_copy import HOOKS
+from harness.ensemble.module_copy import HOOKS
 
 Place = tuple[str, str]  # the name of a module, and what it is of it
 Seen = dict[int, tuple[str, Any]]  # id of an object -> how it is written down from now on, and the object

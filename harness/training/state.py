@@ -14,12 +14,12 @@ from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
+from harness.ensemble.module_copy import copy_module
 from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
 from harness.ensemble.precision import PRECISIONS, precise_dtype
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
 from harness.nn.models import build
-from harness.nn.module_copy import copy_module
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
 from harness.nn.surgery import convert_from_sync_bn

@@ -15,11 +15,11 @@ from harness.ensemble.backends.compiled_network import Network, network_of
 from harness.ensemble.backends.side_effects import check_side_effects
 from harness.ensemble.backends.stacked import StackedBackend
 from harness.ensemble.compute_options import DEFAULT
+from harness.ensemble.module_copy import has_hooks
 from harness.ensemble.native.build import absence_note, load
 from harness.ensemble.native.structs import ExamplesStruct, ModelsStruct, pointers
 from harness.errors import BuildError
 from harness.nn.frozen import frozen_parameters
-from harness.nn.module_copy import has_hooks
 from harness.nn.module_state import tensors_of
 
 SCALARS = {torch.float32: "float", torch.float64: "double"}

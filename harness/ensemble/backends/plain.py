@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.ensemble.backends.base import Backend, LossFn, ModelStack
-from harness.nn.module_copy import copy_module, has_hooks
+from harness.ensemble.module_copy import copy_module, has_hooks
 
 
 class PlainModuleBackend(Backend):

@@ -1,7 +1,7 @@
 """What keeps models from being run as one, though each of their layers could be."""
 
 from harness.ensemble.backends.base import ModelStack, NotStackableError
-from harness.nn.module_copy import has_hooks
+from harness.ensemble.module_copy import has_hooks
 
 
 def check_side_effects(stack: ModelStack) -> None:
