@@ -6,7 +6,6 @@ are gathered again from training examples, with the weights as they are now (Wu 
 """
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble
+from harness.ensemble.module_copy import copy_module
 from harness.errors import UsageError
 from harness.nn.module_state import buffers_of
 from harness.rng import generator
@@ -46,7 +46,7 @@ def with_running(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:  # n
 
 def with_batch(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:  # noqa: ARG001
     """The model with the statistics of whatever batch it is given."""
-    model = deepcopy(model)
+    model = copy_module(model)
     for layer in batch_norms(model):
         layer.running_mean = layer.running_var = layer.num_batches_tracked = None
         layer.track_running_stats = False
@@ -57,7 +57,7 @@ def with_batch(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:  # noq
 @torch.no_grad()
 def recalibrated(model: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
     """The model with the average statistics of these batches of training examples."""
-    model = deepcopy(with_running(model, batches))
+    model = copy_module(with_running(model, batches))
     for layer in batch_norms(model):
         layer.reset_running_stats()
         layer.momentum = None  # for torch, the cumulative average
@@ -82,7 +82,7 @@ def precise_bn(ensemble: Ensemble, train: Tensor, batch_size: int) -> Ensemble:
     """
     if not batch_norms(ensemble.template):
         return ensemble
-    template = deepcopy(ensemble.template)
+    template = copy_module(ensemble.template)
     averaging = {name: layer for name, layer in template.named_modules() if isinstance(layer, _BatchNorm)}
     for layer in averaging.values():
         layer.momentum = None

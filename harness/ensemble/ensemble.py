@@ -97,7 +97,10 @@ class Ensemble:
 
     def with_template(self, template: nn.Module, buffers: dict[str, Tensor], backend: str = "") -> "Ensemble":
         """The models on the same weights, with other buffers, run as another plain module says."""
-        return _rebuild(replace(self.stack, template=template, buffers=buffers), backend or self.backend.name)
+        ensemble = _rebuild(replace(self.stack, template=template, buffers=buffers), backend or self.backend.name)
+        if self.stack.draws and self.backend.seeds:
+            ensemble.seed_draws(self.backend.seeds)
+        return ensemble
 
     def seed_draws(self, seeds: Sequence[int]) -> None:
         """Let what forward passes draw from now on be a function of these seeds, one for each model."""
@@ -125,10 +128,13 @@ def fuse(
     backend: str,
     options: ComputeOptions = DEFAULT,
     dist: DistContext = SINGLE_PROCESS,
+    *,
+    draws: bool = False,
 ) -> Ensemble:
     """The models, equal in all but the values of their parameters, as one on a device.
 
-    `input_shape` is that of one example. NotStackableError where the backend can't run them.
+    `input_shape` is that of one example; `draws`, whether forward passes draw random numbers otherwise than by dropout
+    layers. NotStackableError where the backend can't run them.
     """
     tensors = stack_tensors(models)
     trained = [name for name, parameter in parameters_of(models[0]).items() if parameter.requires_grad]
@@ -142,6 +148,7 @@ def fuse(
         buffers={name: tensor.to(device) for name, tensor in tensors.items() if name not in trained},
         options=options,
         dist=dist,
+        draws=draws,
     )
     return Ensemble(stack, BACKENDS[backend](stack))
 

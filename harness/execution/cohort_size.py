@@ -11,7 +11,9 @@ from statistics import median
 
 import torch
 
+from harness.data.datasets import Dataset
 from harness.ensemble.device import synchronise
+from harness.ensemble.ensemble import Ensemble
 from harness.errors import NO_ERRORS
 from harness.spec.cohorts import MAX_COHORT
 from harness.spec.trial import Trial
@@ -26,6 +28,18 @@ MEMORY_SHARE = 0.6  # of what is free; the rest is for libraries, fragmentation 
 ACTIVATION_COPIES, WEIGHT_COPIES = 3, 7  # with gradients, optimizer state, and copies while CUDA graphs are captured
 MIN_SPEEDUP = 1.05  # of a model's step in a larger cohort; with less it isn't worth its memory
 TIMED_PIECES = 12  # of training, evaluations among them
+
+
+def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
+    """How many models of this shape may train together on a device that so many workers use."""
+    if ensemble.backend.name == "compiled":  # it has the activations of one model at a time
+        return MAX_COHORT
+    if device != "cuda":
+        return max_cohort_on_cpu(kept)
+    if ensemble.backend.name == "loop":
+        return 1
+    weights = sum(weight[0].nbytes for weight in ensemble.weights.values())
+    return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
 
 
 def max_cohort_on_cpu(kept: int) -> int:

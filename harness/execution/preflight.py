@@ -8,20 +8,20 @@ from torch import nn
 
 from harness.data.datasets import Dataset, save_for_report
 from harness.data.repeatable import label_notes, load_twice
-from harness.ensemble.backend_choice import activation_bytes, select_backend
+from harness.ensemble.backend_choice import REFERENCE, activation_bytes, find_mismatch, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
-from harness.ensemble.ensemble import Ensemble, fuse
+from harness.ensemble.ensemble import fuse
+from harness.ensemble.forward_checks import ForwardTraits, check_model, explained
 from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
 from harness.ensemble.precision import PRECISIONS
 from harness.ensemble.same_models import check_arms
-from harness.errors import NO_ERRORS, HarnessError, MachineError, SuiteError, error_line, lookup
+from harness.errors import NO_ERRORS, HarnessError, MachineError, SuiteError, lookup
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
-    max_cohort_on_cpu,
-    max_cohort_on_gpu,
+    max_size_on_device,
     step_time,
     timed,
     tune_cohort_size,
@@ -32,10 +32,11 @@ from harness.execution.messages import CohortEstimate, PreflightRequest, Preflig
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
+from harness.nn.module_state import to_precision
 from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
-from harness.spec.cohorts import MAX_COHORT, Shape, shape
+from harness.spec.cohorts import Shape, shape
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
@@ -43,6 +44,7 @@ from harness.training.state import (
     TrainState,
     eval_steps_of,
     init_state,
+    probe_examples,
     probe_steps_of,
     steps_per_epoch,
     total_steps,
@@ -117,13 +119,27 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
     subject = f"model {trial.model!r} with norm {trial.norm!r}"
+    examples = probe_examples(trial, dataset)
+
+    def make(seed: int) -> nn.Module:
+        model = build(replace(one_process, seed=seed), dataset.input_shape, dataset.classes, functions)
+        return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
+
     try:
-        model = build(one_process, dataset.input_shape, dataset.classes, functions)
-        check_norm_inputs(model, trial.model, torch.from_numpy(dataset.x["train"][:2]))
+        model = make(trial.seed)
+        check_norm_inputs(model, trial.model, examples)
         check_compute_options(trial, model)
-        backend, reason = _backend_for(model, trial, dataset.input_shape)
-        ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend)
-        out = ensemble(torch.from_numpy(dataset.x["train"][:2]), shared=True)
+        traits = ForwardTraits()
+        if trial.model in functions:
+            traits = check_model(make, trial.seed, examples, dataset.classes, trial.model)
+        backend, reason = _backend_for(model, trial, dataset, traits)
+        if trial.model in functions and backend == REFERENCE:
+            mismatch = find_mismatch([model], dataset.input_shape, backend, examples, draws=traits.draws)
+            if mismatch:
+                raise SuiteError(f"{subject} would not train as torch trains it by itself: {mismatch}")
+        ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend, draws=traits.draws)
+        ensemble.count_batches(0)
+        ensemble(examples[:2], shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and trial.model in functions:
             check_saving(one_process, dataset.input_shape, dataset.classes, functions)
@@ -131,34 +147,23 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     except (HarnessError, *NO_ERRORS):
         raise
     except BaseException as error:  # a model of the suite's own may raise anything
-        raise SuiteError(f"{subject} can't be trained: {error_line(error)}") from error
-    if out.shape[1:] != (dataset.classes, 2):
-        wanted, got = (2, dataset.classes), (*out.shape[:0:-1],)
-        raise SuiteError(f"model {trial.model!r} must turn two examples into scores of shape {wanted}, got {got}")
+        raise SuiteError(f"{subject} can't be trained: {explained(error)}") from error
     work = float(kept * total_steps(trial, dataset))
     if trial.world_size > 1:
         resolve_sync_bn_impl(trial)  # raises where it can't be had
         return CohortEstimate(max_cohort_size=1, work=work)
     is_alone = backend == "loop" and trains_in_turn(trial)  # compiled code shares a cohort out over the threads
+    max_size = trial.max_cohort_size or (
+        1 if is_alone else max_size_on_device(ensemble, dataset, kept, trial.device, workers)
+    )
     return CohortEstimate(
-        max_cohort_size=trial.max_cohort_size
-        or (1 if is_alone else max_size_on_device(ensemble, dataset, kept, trial.device, workers)),
+        max_cohort_size=1 if traits.trains_alone else max_size,
         work=work,
-        note=f"{subject} {BACKENDS[backend].note}, which is slower: {reason}" if reason else library_note,
+        note=f"{subject} {BACKENDS[backend].note}, which is slower and no fault of it: {reason}"
+        if reason
+        else library_note,
         runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
-
-
-def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: str, workers: int) -> int:
-    """How many models of this shape may train together on a device that so many workers use."""
-    if ensemble.backend.name == "compiled":  # it has the activations of one model at a time
-        return MAX_COHORT
-    if device != "cuda":
-        return max_cohort_on_cpu(kept)
-    if ensemble.backend.name == "loop":
-        return 1
-    weights = sum(weight[0].nbytes for weight in ensemble.weights.values())
-    return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))
 
 
 def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFile, dataset: Dataset) -> int:
@@ -174,17 +179,21 @@ def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFi
     return tune_cohort_size(max_size, lambda size: step_time(trials[:size], init))
 
 
-def _backend_for(model: nn.Module, trial: Trial, inputs: tuple[int, ...]) -> tuple[str, str]:
+def _backend_for(model: nn.Module, trial: Trial, dataset: Dataset, traits: ForwardTraits) -> tuple[str, str]:
     """How models of this shape train together, and why so where it is slow; one that fills the cache trains alone.
 
     Whether such a model could be stacked is not looked for: that takes half a minute for a resnet-110.
     """
-    lone = fuse([model], inputs, torch.device("cpu"), "loop")
+    if traits.draws:
+        return REFERENCE, "its forward draws random numbers, and each model draws its own"
+    inputs = dataset.input_shape
+    lone = fuse([model], inputs, torch.device("cpu"), REFERENCE)
     limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
     is_large = not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit
     in_turn = is_large or trains_in_turn(trial)
-    backend, reason = select_backend([model], inputs, torch.device(trial.device), in_turn=in_turn)
-    if backend == "loop" and trains_in_turn(trial):
+    device, examples = torch.device(trial.device), probe_examples(trial, dataset)
+    backend, reason = select_backend([model], inputs, device, examples, in_turn=in_turn)
+    if backend == REFERENCE and trains_in_turn(trial):
         reason = f"with threads={trial.threads} a stack's bits would depend on its size; threads=1 trains faster"
     return backend, "" if is_large else reason
 

@@ -209,7 +209,8 @@ def _module_tensors(model: Snapshot) -> dict[str, Tensor]:
 def optimizer_state(model: Snapshot) -> dict[str, Any]:
     """The state_dict with which torch's own optimizer goes on where the harness stopped.
 
-    Where the parameters of norm layers don't decay, they are a second group.
+    Where the parameters of norm layers don't decay, they are a second group. Each group says in `param_names` whose it
+    is, as torch has it of an optimizer that was made of named parameters.
     """
     card = model.metadata
     trial = trial_of(card)
@@ -226,8 +227,8 @@ def optimizer_state(model: Snapshot) -> dict[str, Any]:
         groups.append({"params": [_parameter(tensors[name]) for name in spared], "weight_decay": 0.0})
     parameters = [*decaying, *spared]
     state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
-    for group in state["param_groups"]:
-        group |= {"lr": card["lr"], "initial_lr": trial.lr}
+    for group, param_names in zip(state["param_groups"], (decaying, spared), strict=False):
+        group |= {"lr": card["lr"], "initial_lr": trial.lr, "param_names": param_names}
     state_names = optimizer.state_names([trial])
     for i, name in enumerate(parameters if state_names else ()):
         if name not in trained:  # torch remembers nothing of it

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import nn
 
 from harness.errors import SuiteError, lookup
@@ -23,7 +22,7 @@ from harness.nn.init import initialise
 from harness.nn.module_checks import find_fault
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
-from harness.rng import seed_default_generators, sub_seed
+from harness.rng import preserved_generators, seed_default_generators, sub_seed
 from harness.spec.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -55,7 +54,7 @@ def build_uninitialised(
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
     )
-    with torch.random.fork_rng(devices=[]):
+    with preserved_generators():
         seed_default_generators(sub_seed(trial.seed, "init"))
         if trial.model in factories:
             model = _build_custom(trial.model, factories[trial.model], config)

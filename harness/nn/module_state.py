@@ -66,9 +66,14 @@ def replace_buffers(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Let the model have these buffers, given by their first names, in every place of each."""
     names = first_names(model)
     for name in [name for name, _ in model.named_buffers(remove_duplicate=False)]:
-        parent, _, child = name.rpartition(".")
         if names[name] in tensors:
-            model.get_submodule(parent)._buffers[child] = tensors[names[name]]
+            set_buffer(model, name, tensors[names[name]])
+
+
+def set_buffer(model: nn.Module, name: str, buffer: Tensor) -> None:
+    """Let the model have this buffer, in this place alone."""
+    parent, _, child = name.rpartition(".")
+    model.get_submodule(parent)._buffers[child] = buffer
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.data.datasets import Dataset
+from harness.rng import sub_seed
 from harness.spec.trial import Trial, Value
 from harness.training.state import TrainState
 
@@ -31,6 +32,8 @@ def decision_boundaries(state: TrainState, seeds: Set[Value]) -> Iterator[tuple[
     x, y = _sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     examples = torch.from_numpy(points).to(state.data["train"][0])
+    if state.ensemble.stack.draws:
+        state.ensemble.seed_draws([sub_seed(trial.seed, "boundary") for trial in state.trials])
     sections = 1 if state.ensemble.backend.takes_any_batch else -(-len(points) // state.eval_batch_size)
     with state.ensemble.eval_mode():
         # Each "M K N"

@@ -7,6 +7,7 @@ from torch import Tensor
 from harness.ensemble.bn_statistics import EVAL_STATISTICS, edges
 from harness.ensemble.distributed import sync_buffers
 from harness.ensemble.ensemble import Ensemble
+from harness.rng import sub_seed
 from harness.training.probing import as_single_process
 from harness.training.state import TrainState
 
@@ -15,6 +16,8 @@ def evaluate_cohort(state: TrainState, step: int) -> None:
     """Write the row of this step into the curves: validation and test examples always, training ones at both ends."""
     row, trial = state.eval_steps.index(step), state.trials[0]
     sync_buffers(list(state.ensemble.buffers.values()), trial.ddp_eval_buffers, state.dist)
+    if state.ensemble.stack.draws:
+        state.ensemble.seed_draws([sub_seed(trial.seed, "eval", step) for trial in state.trials])
     # Statistics other than the running ones are gathered by every rank for itself, all of them the same.
     ensemble = state.ensemble if trial.eval_statistics == "running" else as_single_process(state).ensemble
     with_statistics = EVAL_STATISTICS[trial.eval_statistics]

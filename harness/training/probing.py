@@ -1,16 +1,16 @@
 """Running the probes of a cohort: what they are given, and where their values go."""
 
-from copy import deepcopy
 from dataclasses import replace
 
 import torch
 
 from harness.ensemble.distributed import SINGLE_PROCESS, sync_buffers
+from harness.ensemble.module_copy import copy_module
 from harness.ensemble.optim import lr_factor
 from harness.nn.surgery import convert_from_sync_bn, convert_to_ghost_bn
 from harness.probes import MEASURES, probes_of
 from harness.probes.context import Batch, ProbeContext
-from harness.rng import generator
+from harness.rng import generator, preserved_generators
 from harness.training.augmentation import gather_labels
 from harness.training.state import PROBE, TrainState
 
@@ -24,7 +24,7 @@ def as_single_process(state: TrainState, parts: int = 1) -> TrainState:
     if state.dist.world_size == 1 and parts == 1:
         return state
     ensemble, trial = state.ensemble, state.trials[0]
-    template = convert_from_sync_bn(deepcopy(ensemble.template), ensemble.input_shape)
+    template = convert_from_sync_bn(copy_module(ensemble.template), ensemble.input_shape)
     if (trial.norm != "sync_batch" or parts > 1) and trial.statistics_batch is not None:
         template = convert_to_ghost_bn(template, trial.statistics_batch)
     buffers = {name: buffer.clone() for name, buffer in ensemble.buffers.items()}
@@ -37,7 +37,7 @@ def measure(state: TrainState, step: int, next_batch: Batch) -> None:
     """Write the row of this step into the curves of the probes. Measured again, it comes out the same."""
     row = state.probe_steps.index(step)
     context = _probe_context(state, step, next_batch)
-    with torch.random.fork_rng(devices=[]):  # probes seed what a model draws
+    with preserved_generators():  # probes seed what a model draws
         for probe in probes_of(state.trials[0].probes):
             for name, values in MEASURES[probe](context).items():
                 state.curves[f"{PROBE}.{name}"][row] = values.detach()

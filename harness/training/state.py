@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.ensemble import Ensemble, fuse
+from harness.ensemble.forward_checks import draws_numbers
+from harness.ensemble.module_copy import copy_module
 from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
 from harness.ensemble.precision import PRECISIONS, precise_dtype
 from harness.errors import SuiteError, lookup
@@ -19,6 +22,7 @@ from harness.nn.frozen import freeze_unused
 from harness.nn.models import build
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
+from harness.nn.surgery import convert_from_sync_bn
 from harness.probes import curve_names, probes_of
 from harness.probes.layers import Layer, layers_of
 from harness.spec.trial import Trial
@@ -28,6 +32,7 @@ LOSS_BUFFER_STEPS = 64  # losses are added up so many steps at a time: for each 
 MIN_EVAL_BATCH = 64  # examples that are evaluated at once, or more:
 EVAL_BATCHES = 2  # as many as in two training batches, which take no more memory than a training step
 DEFAULT_EVALUATIONS = 20  # of a trial without eval_every
+PROBE_EXAMPLES = 15  # training examples that a model is tried on before it trains
 SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
 PROBE = "probe"  # what curves of probes have in the place of a split
 
@@ -115,11 +120,15 @@ def init_state(
     if any(trial.weight_decay for trial in trials):
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
+    # The models of this package draw in dropout layers alone.
+    draws = first.model in factories and draws_numbers(
+        _on_one_process(models[0], dataset), probe_examples(first, dataset)
+    )
     if dist.world_size > 1:
-        ensemble = fuse(models, dataset.input_shape, device, "ddp", options, dist)
+        ensemble = fuse(models, dataset.input_shape, device, "ddp", options, dist, draws=draws)
     else:
-        backend = _backend(first, dataset, device, factories, len(models))
-        ensemble = fuse(models, dataset.input_shape, device, backend).with_options(options)
+        backend = REFERENCE if draws else _backend(first, dataset, device, factories, len(models))
+        ensemble = fuse(models, dataset.input_shape, device, backend, draws=draws).with_options(options)
     layers = layers_of(models[0], dataset.input_shape) if first.probes else ()
     norm_params = norm_parameters(models[0])
     optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
@@ -164,9 +173,22 @@ def _backend(
     # A model that is the same whatever trials train together.
     standard = replace(trial, seed=0, init="default", init_scale=1.0)
     example = build(standard, dataset.input_shape, dataset.classes, factories)
+    examples = probe_examples(trial, dataset)
     if trains_in_turn(trial):
-        return select_backend([example], dataset.input_shape, device, in_turn=True)[0]
-    return fastest_backend(example, dataset.input_shape, trial.batch_size, device, models)
+        return select_backend([example], dataset.input_shape, device, examples, in_turn=True)[0]
+    return fastest_backend(example, dataset.input_shape, trial.batch_size, device, models, examples)
+
+
+def probe_examples(trial: Trial, dataset: Dataset) -> Tensor:
+    """A few training examples "N ..." from all over the split, in the trial's precision, to try a model on."""
+    x = dataset.x["train"]
+    rows = np.linspace(0, len(x) - 1, min(len(x), PROBE_EXAMPLES)).astype(int)
+    return torch.from_numpy(x[rows]).to("cpu", lookup(PRECISIONS, trial.precision, "precision").dtype)
+
+
+def _on_one_process(model: nn.Module, dataset: Dataset) -> nn.Module:
+    """The model as it can be tried by a single rank."""
+    return convert_from_sync_bn(copy_module(model), dataset.input_shape)
 
 
 def trains_in_turn(trial: Trial) -> bool:

@@ -5,6 +5,7 @@ A backend is covered by standing in the table. It may refuse a model; what it do
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from harness.nn.models import build
 from harness.nn.norms import NORMS
 from tests.support.backends import CPU, assert_computes_the_plain_modules, lone_rank
 from tests.support.pairs import SMALL, fits
+from tests.support.side_effects import KEPT, WIDTH
 from tests.support.strategies import a_trial
 
 M = 3
@@ -98,6 +100,10 @@ class Spare(nn.Module):
         return self.inner(x)
 
 
+def around(block: Callable[[], nn.Module]) -> nn.Module:
+    return nn.Sequential(nn.Linear(5, WIDTH), block(), nn.Linear(WIDTH, 3))
+
+
 @dataclass(frozen=True)
 class Case:
     """Models of one kind, and which backends must not refuse them."""
@@ -139,6 +145,14 @@ CASES = {
     "dropout of nothing": own(
         lambda: nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.0), nn.Linear(4, 3)), (5,), "stacked"
     ),
+    **{
+        kind: own(partial(around, KEPT[kind]), (5,), "vmap")
+        for kind in ("assigned buffer", "updated buffer", "integer buffer", "swapped buffers", "last seen")
+    },
+    **{
+        kind: own(partial(around, KEPT[kind]), (5,))
+        for kind in ("forward hook", "pre hook", "backward hook", "closed over")
+    },
     "a lone layer": own(lambda: nn.Linear(5, 3), (5,), "compiled", "stacked", "vmap"),
     # What layers make of 7 examples has their shape, or that of the examples with models and channels in one dimension.
     "alike features": own(lambda: nn.Sequential(nn.Flatten(), nn.Linear(28, 4), nn.GroupNorm(2, 4)), (4, 7), "stacked"),

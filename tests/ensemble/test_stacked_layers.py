@@ -263,7 +263,7 @@ def tied() -> nn.Module:
             "vmap",
             "pads with reflect",
         ),
-        (Choosing, (5,), "loop", "it can't be mapped: RuntimeError"),
+        (Choosing, (5,), "loop", "torch.vmap doesn't cover it: RuntimeError"),
     ],
 )
 def test_a_model_takes_the_fastest_backend_that_it_can_and_the_others_say_why_not(make, inputs, backend, reason):

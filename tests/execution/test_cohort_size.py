@@ -74,8 +74,8 @@ def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, backend, w
     stack = SimpleNamespace(backend=BACKENDS[backend], weights={"a": torch.zeros(2, 500, dtype=torch.float64)})
     each = cohort_size.ACTIVATION_COPIES * 10**6 + cohort_size.WEIGHT_COPIES * 4000 + 8 * 987
     expected = models_that_fit(3 * 10**9 // share, each) if share else 1
-    assert preflight.max_size_on_device(stack, DIGITS, 10**6, "cuda", workers) == expected
-    assert preflight.max_size_on_device(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.max_cohort_on_cpu(10**6)
+    assert cohort_size.max_size_on_device(stack, DIGITS, 10**6, "cuda", workers) == expected
+    assert cohort_size.max_size_on_device(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.max_cohort_on_cpu(10**6)
 
 
 def test_the_preflight_tries_sizes_with_the_trials_that_there_are(monkeypatch):

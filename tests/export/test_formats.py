@@ -177,6 +177,28 @@ def test_weights_that_do_not_decay_are_a_group_of_their_own_in_a_checkpoint(tmp_
     assert all(optimizer.state[p]["exp_avg"].shape == p.shape for p in [*others, *norms])
 
 
+@pytest.mark.parametrize("decay_norms", [True, False])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_checkpoint_names_the_parameters_of_each_group_of_its_optimizer(tmp_path, decay_norms, optimizer):
+    name = "sgd" if optimizer is torch.optim.SGD else "adamw"
+    options = {"norm": "batch", "optimizer": name, "weight_decay": 0.1, "momentum": 0.9 * (name == "sgd")}
+    model = trained(decay_norms=decay_norms, **options)
+    path = written(tmp_path, model, "checkpoint")
+    module, checkpoint = harness.load_model(path), harness.load_checkpoint(path)
+    groups = checkpoint["optimizer_state_dict"]["param_groups"]
+    loaded = optimizer([{"params": [module.get_parameter(name) for name in g["param_names"]]} for g in groups], lr=9.0)
+    loaded.load_state_dict(checkpoint["optimizer_state_dict"])
+    slot, ours = {"sgd": ("momentum_buffer", "velocity"), "adamw": ("exp_avg", "mean")}[name]
+    decays = {}
+    for group in loaded.param_groups:
+        assert group["lr"] == 0.1
+        decays |= {id(weight): group["weight_decay"] for weight in group["params"]}
+    for name, weight in module.named_parameters():
+        is_spared = not decay_norms and name.partition(".")[0] in ("2", "5")
+        assert torch.equal(loaded.state[weight][slot], model.tensors[f"slot/{ours}/{name}"])
+        assert decays[id(weight)] == (0.0 if is_spared else 0.1)
+
+
 def test_a_model_in_double_precision_leaves_in_it(tmp_path):
     found = trained(norm="batch", precision="float64")
     for form in ("checkpoint", "torch-export"):

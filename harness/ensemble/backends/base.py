@@ -34,6 +34,7 @@ class ModelStack:
     buffers: dict[str, Tensor]
     options: ComputeOptions = DEFAULT
     dist: DistContext = SINGLE_PROCESS  # the processes that train the one model, where several do
+    draws: bool = False  # whether its forward passes draw random numbers otherwise than by dropout layers
 
     @property
     def size(self) -> int:
@@ -57,6 +58,7 @@ class Backend(ABC):
     note: ClassVar[str] = ""  # what a user should know of models that train so: "the model ..."; "" where it is fast
     refusal: ClassVar[str] = ""  # how a user is told that it can't run a model; "" where that is usual
     device_types: ClassVar[frozenset[str] | None] = None  # where it runs; None: everywhere
+    is_exact: ClassVar[bool] = True  # whether on a CPU no bit of a model depends on the others
     runs_in_turn: ClassVar[bool] = False  # whether it runs one model after the other
     takes_any_batch: bool = False  # whether an evaluation of more examples at once takes no more memory, nor differs
 
@@ -65,12 +67,13 @@ class Backend(ABC):
     def __init__(self, stack: ModelStack) -> None:
         """NotStackableError where the backend can't run these models."""
         self.stack = stack
-        self.is_stochastic = any(isinstance(layer, _DropoutNd) for layer in stack.template.modules())
+        self.is_stochastic = stack.draws or any(isinstance(layer, _DropoutNd) for layer in stack.template.modules())
         weight = next(iter(stack.weights.values()))
         self.dtype = input_dtype(stack.template)
         # On a GPU a launch for each model would take longer than all else: there they are drawn for together.
         own = stack.size if self.is_stochastic and weight.device.type == "cpu" else 0
         self.generators = [torch.Generator() for _ in range(own)]  # of each model
+        self.seeds: tuple[int, ...] = ()  # of what is drawn, one for each model
         self.compiled = compiled(self.forward) if stack.options.compile else None  # takes the place of it in training
 
     @abstractmethod
@@ -126,6 +129,7 @@ class Backend(ABC):
 
     def seed_draws(self, seeds: Sequence[int]) -> None:
         """Let what forward passes draw from now on be a function of these seeds, one for each model."""
+        self.seeds = tuple(seeds)
         seed_default_generators(seeds[0])
         for generator, seed in zip(self.generators, seeds, strict=False):
             generator.manual_seed(seed)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError
 from harness.ensemble.backends.compiled_network import Network, network_of
+from harness.ensemble.backends.side_effects import check_side_effects
 from harness.ensemble.backends.stacked import StackedBackend
 from harness.ensemble.compute_options import DEFAULT
+from harness.ensemble.module_copy import has_hooks
 from harness.ensemble.native.build import absence_note, load
 from harness.ensemble.native.structs import ExamplesStruct, ModelsStruct, pointers
 from harness.errors import BuildError
@@ -27,7 +29,7 @@ MAX_WEIGHTS = 2**21  # of one model: more do not stay in a cache, and BLAS is fa
 def missing_library(model: nn.Module, input_shape: tuple[int, ...]) -> str:
     """Why models like this one, which have a compiled form, train without; "" where they have none, or do train so."""
     tensors = {name: tensor.unsqueeze(0) for name, tensor in tensors_of(model).items()}
-    if frozen_parameters(model):
+    if frozen_parameters(model) or has_hooks(model):
         return ""
     try:
         network_of(model, tensors, input_shape)
@@ -55,6 +57,7 @@ class CompiledBackend(StackedBackend):
             raise NotStackableError(f"it has more than {MAX_WEIGHTS} weights")
         if frozen_parameters(stack.template):
             raise NotStackableError("some of its weights are frozen")
+        check_side_effects(stack)
         self.network: Network = network_of(stack.template, stack.tensors, stack.input_shape)
         try:
             self.library = load(SCALARS[weight.dtype])

@@ -13,7 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError
 from harness.ensemble.backends.loop import LoopBackend
 from harness.ensemble.distributed import DistContext
-from harness.nn.module_state import buffers_of, example_zeros, first_names, parameters_of, replace_buffers
+from harness.nn.module_state import (
+    buffers_of,
+    example_zeros,
+    first_names,
+    parameters_of,
+    replace_buffers,
+    set_buffer,
+)
 from harness.nn.surgery import SYNC_BATCH_NORMS
 
 # Each rank keeps its own running statistics: sync_buffers() says which are evaluated. torch 2.11 has the older name.
@@ -34,6 +41,7 @@ class DDPBackend(LoopBackend):
             raise NotStackableError(f"several ranks train one model, and these are {stack.size}")
         super().__init__(stack)
         _share_tensors(self.module, stack)
+        self.own_buffers = dict(self.module.named_buffers(remove_duplicate=False))  # by every name
         for layer in self.module.modules():
             if isinstance(layer, SYNC_BATCH_NORMS):
                 layer.process_group = stack.dist.group
@@ -77,7 +85,16 @@ class DDPBackend(LoopBackend):
                 out = self.wrapped(examples).to(self.dtype).unsqueeze(0).transpose(1, 2)
             losses, grad = loss_fn(out.detach())
             out.backward(grad)
+        self._write_assigned_buffers()
         return losses, {name: _grad_or_zero(weight).unsqueeze(0) for name, weight in self.parameters.items()}
+
+    def _write_assigned_buffers(self) -> None:
+        """Copy what the forward pass has assigned to buffers into the stack's own, which the module then has again."""
+        self.keep_assigned(self.own_buffers, {name: self.module.get_buffer(name) for name in self.own_buffers})
+        if self.assigned:
+            self.write_assigned()
+            for name, buffer in self.own_buffers.items():
+                set_buffer(self.module, name, buffer)
 
     def capture_blocker(self) -> str:
         """Ranks wait for each other."""

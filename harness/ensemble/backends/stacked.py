@@ -4,6 +4,7 @@ from torch import Tensor
 
 from harness.ensemble.backends.base import Backend, ModelStack
 from harness.ensemble.backends.dropout import check_dropouts
+from harness.ensemble.backends.side_effects import check_side_effects
 from harness.ensemble.backends.stacked_layers import expand_models, to_stacked_layout
 from harness.ensemble.backends.stacked_module import StackedLayer, stack_layers
 
@@ -12,10 +13,11 @@ class StackedBackend(Backend):
     """Each known layer is one layer of all models: see stacked_module.py."""
 
     name = "stacked"
-    refusal = "its layers can't be stacked"
+    refusal = "stacked layers don't cover it"
 
     def __init__(self, stack: ModelStack) -> None:
         super().__init__(stack)
+        check_side_effects(stack)
         check_dropouts(stack.template)
         self.module = stack_layers(stack.template, stack.tensors, stack.input_shape).train()
         layers = [layer for layer in self.module.modules() if isinstance(layer, StackedLayer)]

@@ -9,6 +9,7 @@ from torch.func import vmap
 from harness.ensemble.backends.base import ModelStack, NotStackableError
 from harness.ensemble.backends.dropout import SPATIAL_DIMS, MappedDropout, check_dropouts
 from harness.ensemble.backends.plain import PlainModuleBackend
+from harness.ensemble.backends.side_effects import check_side_effects
 from harness.nn.module_state import call_with
 
 
@@ -17,11 +18,13 @@ class VmapBackend(PlainModuleBackend):
 
     name = "vmap"
     note = "falls back to torch.vmap"
-    refusal = "it can't be mapped"
+    refusal = "torch.vmap doesn't cover it"
+    is_exact = False  # torch's batched kernels round by how many matrices there are, and by where they lie
 
     def __init__(self, stack: ModelStack) -> None:
         if stack.options.channels_last:
             raise NotStackableError("under vmap nothing can be said of how images lie in memory")
+        check_side_effects(stack)
         check_dropouts(stack.template)
         super().__init__(stack)
         weight = next(iter(stack.weights.values()))
@@ -37,26 +40,39 @@ class VmapBackend(PlainModuleBackend):
         """
         if shared and self.generators and self.module.training:
             x, shared = x.unsqueeze(1).expand(-1, self.stack.size, *x.shape[1:]), False
+        self.write_assigned()
+        stack = self.stack
         if not self.has_spare:
-            return self._mapped(self.stack.weights, self.stack.buffers, x, shared)
-        weights, buffers = (
+            out, buffers = self._mapped(stack.weights, stack.buffers, x, shared)
+            self.keep_assigned(stack.buffers, buffers)
+            return out
+        weights, spare_buffers = (
             {name: torch.cat([tensor, tensor[-1:]]) for name, tensor in tensors.items()}
-            for tensors in (self.stack.weights, self.stack.buffers)
+            for tensors in (stack.weights, stack.buffers)
         )
-        out = self._mapped(weights, buffers, x if shared else torch.cat([x, x[:, -1:]], 1), shared)
-        for name, buffer in self.stack.buffers.items():
-            buffer.copy_(buffers[name][:-1])
+        out, buffers = self._mapped(weights, spare_buffers, x if shared else torch.cat([x, x[:, -1:]], 1), shared)
+        with torch.no_grad():
+            for name, buffer in stack.buffers.items():
+                buffer.copy_(buffers[name][:-1])
         return out[:-1]
 
-    def _mapped(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, shared: bool) -> Tensor:
+    def _mapped(
+        self, weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, shared: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The outputs, and the buffers as the forward pass has left them: changed in place, or others."""
 
-        def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], examples: Tensor) -> Tensor:
-            return call_with(self.module, self.slots, {**weights, **buffers}, examples)
+        def one(
+            weights: dict[str, Tensor], buffers: dict[str, Tensor], examples: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            tensors = {**weights, **buffers}
+            out = call_with(self.module, self.slots, tensors, examples)
+            return out, {name: tensors[name] for name in buffers if tensors[name] is not buffers[name]}
 
         mapped = vmap(one, in_dims=(0, 0, None if shared else 1), randomness="different")
         # "M N K"
-        out: Tensor = mapped(weights, buffers, x)
-        return out.transpose(1, 2)
+        out: Tensor
+        out, assigned = mapped(weights, buffers, x)
+        return out.transpose(1, 2), {**buffers, **assigned}
 
 
 def _map_dropouts(model: nn.Module, generators: Sequence[torch.Generator]) -> None:
