@@ -40,6 +40,19 @@ def test_each_kind_learns_on_ranks_what_one_process_learns_and_goes_on_to_the_bi
         assert_same_bits(resumed, uninterrupted)
 
 
+def test_a_model_that_draws_comes_to_the_same_twice_and_goes_on_to_the_bit(ranks):
+    trial = trial_of(model="drawing", init="default", world_size=2, accumulation_steps=2)
+    whole, again = learn(ranks, trial), learn(ranks, trial)
+    saved = learn(ranks, trial, until=5)[0]
+    resumed = learn(ranks, trial, saved=saved, done=5)
+    for i in range(2):
+        assert_same_bits(again[i], whole[i])
+        assert_same_bits(resumed[i], whole[i])
+    assert whole[0]["buffer/seen"].item() == 9 * 2
+    other = learn(ranks, trial_of(**{**vars_of(trial), "seed": 1}, world_size=2))
+    assert not torch.equal(other[0]["weight/1.weight"], whole[0]["weight/1.weight"])
+
+
 def vars_of(trial):
     return {name: value for name, value in trial.content.items() if name != "world_size"}
 

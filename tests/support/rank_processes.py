@@ -5,6 +5,7 @@ It is imported by each rank, so it imports little.
 
 import math
 import multiprocessing
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -46,12 +48,26 @@ class Spare(nn.Sequential):
         return x
 
 
+class Drawing(nn.Sequential):
+    """A model that draws from three libraries without a dropout layer, and assigns to a buffer."""
+
+    def __init__(self, inputs: tuple[int, ...], classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(inputs), 7), nn.ReLU(), nn.Linear(7, classes))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen = self.seen + 1
+            x = nn.functional.dropout(x, 0.3) * (1 + 0.1 * random.random()) + 0.1 * np.random.normal()  # noqa: NPY002
+        return super().forward(x)
+
+
 def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> TrainState:
     return init_state(
         [replace(trial, precision=dtype)],
         small_images(300, 61, 37, apart=0.5, dtype=dtype),
         device_of(trial, ranks),
-        {"spare": Spare, **FACTORIES},
+        {"spare": Spare, "drawing": Drawing, **FACTORIES},
         ranks,
     )
 
