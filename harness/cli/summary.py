@@ -3,13 +3,15 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pandas as pd
 
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.cli.hints import command, without
 from harness.cli.options import Given
+from harness.errors import RunAborted
 from harness.execution.executors.base import Event
 from harness.execution.runner import INTERRUPTED, RunResult, exit_code
 from harness.execution.stop_flag import StopFlag
@@ -18,6 +20,17 @@ from harness.storage.records import NO_RESULT
 from harness.text import printable
 
 MOST_LISTED = 10
+
+
+@contextmanager
+def saying_what_to_type(options: argparse.Namespace) -> Iterator[None]:
+    """Let a run that ends at once say what to type to go on: not --fresh, which would archive what was saved."""
+    try:
+        yield
+    except RunAborted as aborted:
+        again = command("run", *options.suites, given=without(options.given, "--fresh"))
+        reason = str(aborted).partition(";")[0]
+        raise RunAborted(f"{reason}; go on with: {again}", aborted.exit_code) from aborted
 
 
 def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag) -> int:

@@ -1,10 +1,10 @@
 """What only torch can tell: the device, and whether trials of every shape can be trained at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.data.datasets import Dataset, save_for_report
 from harness.data.repeatable import label_notes, load_twice
@@ -26,7 +26,7 @@ from harness.execution.cohort_size import (
     timed,
     tune_cohort_size,
 )
-from harness.execution.containment.process_state import preserved
+from harness.execution.containment.process_state import preserved, switches
 from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.export.model_card import check_saving
@@ -129,11 +129,11 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         model = make(trial.seed)
         check_norm_inputs(model, trial.model, examples)
         check_compute_options(trial, model)
-        traits = ForwardTraits()
-        if trial.model in functions:
-            traits = check_model(make, trial.seed, examples, dataset.classes, trial.model)
+        is_own, is_spoiler, traits = trial.model in functions, False, ForwardTraits()
+        if is_own:
+            traits, is_spoiler = _traits(make, trial, examples, dataset.classes)
         backend, reason = _backend_for(model, trial, dataset, traits)
-        if trial.model in functions and backend == REFERENCE:
+        if is_own and not is_spoiler and backend == REFERENCE:
             mismatch = find_mismatch([model], dataset.input_shape, backend, examples, draws=traits.draws)
             if mismatch:
                 raise SuiteError(f"{subject} would not train as torch trains it by itself: {mismatch}")
@@ -141,7 +141,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble.count_batches(0)
         ensemble(examples[:2], shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
-        if suite.suite.save_models and trial.model in functions:
+        if suite.suite.save_models and is_own:
             check_saving(one_process, dataset.input_shape, dataset.classes, functions)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
@@ -164,6 +164,25 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         else library_note,
         runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
+
+
+def _traits(
+    make: Callable[[int], nn.Module], trial: Trial, examples: Tensor, classes: int
+) -> tuple[ForwardTraits, bool]:
+    """What has to be known of a model of the suite's own, and whether it spoils the process that it runs in.
+
+    How one fares that turns gradients off for all that follows is the result of its own trials.
+    """
+    before = switches()
+    with preserved():
+        try:
+            return check_model(make, trial.seed, examples, classes, trial.model), False
+        except NO_ERRORS:
+            raise
+        except BaseException:
+            if switches() == before:
+                raise
+    return ForwardTraits(trains_alone=True), True
 
 
 def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFile, dataset: Dataset) -> int:

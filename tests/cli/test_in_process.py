@@ -115,8 +115,8 @@ def test_a_signal_saves_and_workers_go_on_from_there(harness):
 
 def debug(harness, commands):
     """Run a suite whose model opens the debugger once in the preflight and once in training; type these commands."""
-    body = "if not STOPS:\n            STOPS.append(1)\n            breakpoint()"
-    harness.suite(OWN_MODEL.replace("BODY", body).replace("class Net", "STOPS = []\n\n\nclass Net"))
+    body = "if not globals().get('stopped'):\n            globals()['stopped'] = True\n            breakpoint()"
+    harness.suite(OWN_MODEL.replace("BODY", body))
     command = [sys.executable, "-m", "harness", "run", "tiny", *IN_PROCESS]
     return subprocess.run(
         command, cwd=harness.folder, input=commands, capture_output=True, text=True, timeout=240, check=False

@@ -63,7 +63,7 @@ WRONG = [
     ((*SUBMIT[2:], "--executor-options", "wrong.toml"), 2, "wrong.toml: unknown option 'tiem'; did you mean 'time'?"),
     (("--executor-options", "wrong.toml"), 2, "--executor-options is for --executor slurm or dask, got local"),
     (("--scheduler", "tcp://a:1"), 2, "--scheduler is for --executor dask, got local"),
-    ((*SUBMIT[2:], "--only", "norm=layer"), 3, "no trial matches"),
+    ((*SUBMIT[2:], "--only", "norm=layer"), 2, "--only norm=layer: no trial has it"),
 ]
 
 

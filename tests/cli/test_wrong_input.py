@@ -60,7 +60,7 @@ WRONG_SUITES = [  # changes, exit code, what the line says
     ('"save_models": "best"', 2, "save_models must be True or False, got 'best'"),
     ('"only_if": lambda trial: trial.nrm', 2, "only_if failed"),
     ('"only_if": lambda trial: False', 2, "no trial"),
-    ('"model": lambda: 3', 2, "`def`, not lambda"),
+    ('"model": [lambda: 3, lambda: 4]', 2, "got 'lambda' twice; give it a name: write `def`"),
     ('"dataset": "missing.npz"', 2, "no file missing.npz"),
     ('"source": "x"', 2, "leave it out"),
     ('"target_accuracy": "high"', 2, "fraction above 0 and at most 1, got 'high'"),

@@ -2,15 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 
-from harness.cli.hints import command, without
+from harness.cli.hints import command
 from harness.cli.option_values import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
-from harness.cli.summary import print_queued, print_summary
-from harness.errors import DamageError, EmptySelection, MachineError, RunAborted
+from harness.cli.summary import print_queued, print_summary, saying_what_to_type
+from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
 from harness.execution.run_plan import RunOptions
@@ -21,14 +20,14 @@ from harness.execution.submission.queueing import queue_workers
 from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
-from harness.spec.selection import narrowed, parse_only, require_known
-from harness.spec.trial import Trial
+from harness.spec.selection import parse_only
+from harness.spec.several import narrowed_to, require_known_by_some
 from harness.text import printable
 
 PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
+AS_GIVEN = ("results", "shard", "device", "executor", "workers", "retry", "fresh", "join", "any_machine")
 STOPPED = (TEMPORARY, INTERRUPTED)
 WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
-DEVICES = ("cpu", "cuda", "mps")  # that "auto" may come to
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,14 +45,10 @@ def run(options: argparse.Namespace) -> int:
         arguments = [word for flag in PASSED_ON for word in options.given.get(flag, [])]
         return print_queued(queue_workers(suites, submitter, run_options, options.only, arguments), options.given)
     if len(suites) > 1:
-        known = [trial for suite in suites for trial in _trials_on_any_device(suite, options.device)]
-        require_known(known, run_options.only)
+        require_known_by_some(suites, run_options.only, options.device)
     codes: dict[str, int] = {}
-    with (
-        _what_to_type(options),
-        stopping(options.time_budget) as stop,
-        open_executor(run_options, stop) as executor,
-    ):
+    flag = stopping(options.time_budget)
+    with saying_what_to_type(options), flag as stop, open_executor(run_options, stop) as executor:
         for suite in suites:
             run_one = _run if len(suites) == 1 else _run_one_of_many
             codes[suite.name] = run_one(suite, run_options, executor, stop, options)
@@ -65,30 +60,10 @@ def run(options: argparse.Namespace) -> int:
     return min(codes.values(), key=WORST_FIRST.index)
 
 
-@contextmanager
-def _what_to_type(options: argparse.Namespace) -> Iterator[None]:
-    """Let a run that ends at once say what to type to go on: not --fresh, which would archive what was saved."""
-    try:
-        yield
-    except RunAborted as aborted:
-        again = command("run", *options.suites, given=without(options.given, "--fresh"))
-        reason = str(aborted).partition(";")[0]
-        raise RunAborted(f"{reason}; go on with: {again}", aborted.exit_code) from aborted
-
-
 def _run_options(options: argparse.Namespace) -> RunOptions:
+    as_given = {name: getattr(options, name) for name in AS_GIVEN}
     return RunOptions(
-        results=options.results,
-        only=parse_only(options.only),
-        shard=options.shard,
-        device=options.device,
-        executor=options.executor,
-        workers=options.workers,
-        retry=options.retry,
-        fresh=options.fresh,
-        join=options.join,
-        any_machine=options.any_machine,
-        command=command("run", *options.suites, given=options.given),
+        **as_given, only=parse_only(options.only), command=command("run", *options.suites, given=options.given)
     )
 
 
@@ -108,15 +83,8 @@ def _run_one_of_many(
     """Run a suite; where this machine can't, or nothing of it is selected, say so and leave it to the others."""
     print(f"{suite.name}: {suite.question}", flush=True)
     try:
-        only = narrowed(_trials_on_any_device(suite, options.device), run_options.only)
+        only = narrowed_to(suite, run_options.only, options.device)
         return _run(suite, replace(run_options, only=only), executor, stop, options)
     except (MachineError, DamageError, EmptySelection) as error:
         print(printable(f"{suite.name}: {error}"), file=sys.stderr)
         return error.exit_code
-
-
-def _trials_on_any_device(suite: SuiteFile, device: str) -> list[Trial]:
-    """All that the trials may be, their device and so their keys, as far as a selection can name it."""
-    return [
-        trial for name in dict.fromkeys((device, *DEVICES)) if name != "auto" for trial in suite.trials(device=name)
-    ]

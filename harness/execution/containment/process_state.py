@@ -94,6 +94,14 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
+SWITCHES = ("default dtype", "default device", "gradients", "autocast")  # that decide whether anything can be trained
+
+
+def switches() -> tuple[Any, ...]:
+    """How SWITCHES are set."""
+    return tuple(SETTINGS[name][0]() for name in SWITCHES)
+
+
 @contextmanager
 def preserved() -> Iterator[None]:
     """Put all of SETTINGS back at the end of the block, whatever it has changed of them."""
