@@ -68,7 +68,8 @@ def check_arms(compare: str, trials: Sequence[Trial], datasets: Mapping[str, Dat
             if fault is not None:
                 notes.append(f"model {name!r} {fault.words('trials with')}")
         if axis == compare:
-            notes += _apparent(axis, by_model, datasets, factories)
+            told_apart = {name: groups for name, groups in by_model.items() if faults[name] is None}
+            notes += _apparent(axis, told_apart, datasets, factories)
     return notes
 
 
