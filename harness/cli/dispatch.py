@@ -12,7 +12,6 @@ from harness.execution.stop_flag import INTERRUPTED
 from harness.fault_injection import arm
 
 PIPE_CLOSED = 128 + 13  # what a shell makes of SIGPIPE
-ADDRESS_SPACE = 800  # MiB that pandas and pyarrow need to be loaded and to start their threads
 ADDRESS_SPACE_OF_TORCH = 1500  # MiB: 1,350 were not enough for its CPU build, 1,400 were
 TRAINING = ("doctor", "evaluate", "export", "plan", "predict", "run")  # verbs that load torch
 READING = ("compare", "plan", "show", "status")  # verbs that have nothing left to do when nobody reads on
@@ -24,7 +23,8 @@ def dispatch(arguments: Sequence[str] | None) -> int:
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         verb = options.verb
-        require_address_space(ADDRESS_SPACE_OF_TORCH if verb in TRAINING else ADDRESS_SPACE)
+        if verb in TRAINING:
+            require_address_space(ADDRESS_SPACE_OF_TORCH)
         arm()
         exit_code: int = options.do(options)
         print(end="", flush=True)

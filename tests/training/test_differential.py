@@ -27,7 +27,7 @@ from tests.support.plain_loop import PlainRun, state_of
 from tests.support.rank_processes import learn
 from tests.support.stopping import train_until
 
-EXAMPLES = int(os.environ.get("HARNESS_DIFFERENTIAL", "30"))  # random settings; on two ranks half as many
+EXAMPLES = int(os.environ.get("HARNESS_DIFFERENTIAL", "16"))  # random settings; on two ranks half as many
 OF_RANKS = small_images(300, 61, 37, apart=0.5)
 pytestmark = pytest.mark.timeout(3600)  # seconds, where many are tried
 MODELS = ("mlp-6-5", "cnn-4-2", "resmlp-6x2", "resnet-8x2")
