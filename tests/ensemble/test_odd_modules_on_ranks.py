@@ -42,8 +42,11 @@ def test_each_kind_learns_on_ranks_what_one_process_learns_and_goes_on_to_the_bi
 
 def test_a_model_that_draws_comes_to_the_same_twice_and_goes_on_to_the_bit(ranks):
     trial = trial_of(model="drawing", init="default", world_size=2, accumulation_steps=2)
-    whole, again = learn(ranks, trial), learn(ranks, trial)
+    whole = learn(ranks, trial)
+    ranks(2, rank_processes.draw)
+    again = learn(ranks, trial)
     saved = learn(ranks, trial, until=5)[0]
+    ranks(2, rank_processes.draw)
     resumed = learn(ranks, trial, saved=saved, done=5)
     for i in range(2):
         assert_same_bits(again[i], whole[i])

@@ -62,6 +62,14 @@ class Drawing(nn.Sequential):
         return super().forward(x)
 
 
+def draw(ranks: DistContext) -> None:
+    """Leave the default generators elsewhere than they were."""
+    for _ in range(ranks.rank + 1):
+        torch.rand(1)
+        np.random.normal()  # noqa: NPY002
+        random.random()
+
+
 def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> TrainState:
     return init_state(
         [replace(trial, precision=dtype)],
