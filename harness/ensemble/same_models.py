@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from harness.errors import HarnessError, SuiteError
 from harness.nn.models import arguments_of, build
 from harness.nn.norms import NORMS
-from harness.rng import seed_default_generators
+from harness.rng import preserved_generators, seed_default_generators
 from harness.spec.cohorts import PER_MODEL
 from harness.spec.trial import Trial, Value
 
@@ -183,7 +183,7 @@ def _outputs(trial: Trial, data: Data, factories: Factories) -> list[Tensor]:
     x, y = (torch.from_numpy(arrays["train"][: trial.batch_size]) for arrays in (data.x, data.y))
     x = x.to(torch.get_default_dtype()) if x.is_floating_point() else x
     outputs: list[Tensor] = []
-    with torch.random.fork_rng(devices=[]):
+    with preserved_generators():
         seed_default_generators(trial.seed)
         for _ in range(STEPS):
             model.train()

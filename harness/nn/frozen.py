@@ -8,6 +8,7 @@ from torch import nn
 
 from harness.nn.module_state import example_zeros
 from harness.nn.surgery import convert_from_sync_bn
+from harness.rng import preserved_generators
 
 EXAMPLES = 2
 
@@ -36,7 +37,7 @@ def _unused_parameters(model: nn.Module, input_shape: tuple[int, ...]) -> set[st
     trained = {name: weight for name, weight in copy.named_parameters() if weight.requires_grad}
     if not trained:
         return set()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with preserved_generators(), torch.enable_grad():
         try:
             out = copy(example_zeros(copy, EXAMPLES, input_shape))
             grads = torch.autograd.grad(out.sum(), list(trained.values()), allow_unused=True)

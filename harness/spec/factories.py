@@ -15,8 +15,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from harness.errors import SuiteError
+from harness.spec.trial import PLAIN_TYPES
 
-PLAIN = (str, int, float, bool, type(None))
 LAMBDA = "<lambda>"
 NAME_OF_LAMBDA = "lambda"  # where it stands in no variable
 REMEDY = "give it a name: write `def`, or assign it to a variable above the suite"
@@ -43,7 +43,7 @@ def factory_name(axis: str, value: Callable[..., Any], variables: Mapping[str, A
 
 def _described(value: Any) -> str:
     """What a value is made of, in letters that a table and a command line can hold; empty where it can't be told."""
-    if isinstance(value, PLAIN):
+    if isinstance(value, PLAIN_TYPES):
         return text if re.fullmatch(r"[\w.+-]*", text := str(value)) else ""
     if isinstance(value, list | tuple):
         parts = [_described(item) for item in value]
@@ -92,7 +92,7 @@ def _is_made_elsewhere(function: Any, module: ModuleType) -> bool:
 
 def _identity(value: Any, file: str, text: str) -> str | None:
     """A text that is the same for equal values; None where there is no such."""
-    if isinstance(value, PLAIN):
+    if isinstance(value, PLAIN_TYPES):
         return repr(value)
     if isinstance(value, list | tuple | dict):
         items = [*value.items()] if isinstance(value, dict) else [*value]
