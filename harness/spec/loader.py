@@ -15,7 +15,7 @@ from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
 from harness.spec.import_graph import ImportGraph
 from harness.spec.local_modules import importing, take_late_imports
 from harness.spec.sources import Parts, digest, digest_of, digest_of_module, digests_of_modules, function_parts
-from harness.spec.suite import Suite, source_of
+from harness.spec.suite import Suite, own_names, source_of
 from harness.spec.trial import Trial
 from harness.text import lost_in_tables
 
@@ -99,8 +99,9 @@ def load_suite(path: str | Path) -> SuiteFile:
 def check_unchanged(suite: SuiteFile, trials: Iterable[Trial]) -> None:
     """SuiteError where a trial was planned with another text of what the suite brings than the one that was loaded."""
     for trial in trials:
-        if source_of(suite.sources, trial.model, trial.dataset) != trial.source:
-            files = dict.fromkeys(part for name in (trial.model, trial.dataset) for part in suite.parts.get(name, ()))
+        if source_of(suite.sources, trial.content) != trial.source:
+            own = own_names(trial.content)
+            files = dict.fromkeys(part for name, parts in suite.parts.items() if name in own for part in parts)
             raise SuiteError(
                 f"{', '.join(files) or suite.path.name} changed after the run had been planned; start it again"
             )

@@ -17,10 +17,12 @@ from harness.text import lost_in_tables
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
 Functions = Mapping[str, Callable[..., Any]]
+OwnFunctions = dict[str, dict[str, Callable[..., Any]]]  # axis -> name -> function of the suite's own
 
 MAX_VALUES = 100_000  # of an axis: more are a slip of the keyboard, or never end
 
-CUSTOM_AXES = ("model", "dataset")  # axes whose values may be functions of the suite file
+# Axes whose values may be functions of the suite file.
+FUNCTION_AXES = ("model", "dataset", "norm", "optimizer", "schedule", "loss")
 
 
 @dataclass(frozen=True, init=False)
@@ -67,10 +69,12 @@ class Suite:
         limits = Limits(max_seconds=max_seconds, max_memory_mb=max_memory_mb, heartbeat_timeout=heartbeat_timeout)
         claims = _as_members("claims", claims, Claim, "made by Claim.better and its like")
         also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
-        functions: dict[str, Callable[..., Any]] = {}
+        own: OwnFunctions = {}
         variables = sys._getframe(1).f_globals  # of the suite: what has no name of its own goes by that of its variable
         axes = {axis: _as_list(axis, given) for axis, given in axes.items()}
-        grids = tuple(_make_grid({**axes, **changes}, functions, variables) for changes in ({}, *also))
+        grids = tuple(_make_grid({**axes, **changes}, own, variables) for changes in ({}, *also))
+        _check_names(grids, own)
+        functions = {name: function for of_axis in own.values() for name, function in of_axis.items()}
         compare = compare if compare is not None else _default_compare(grids)
         if compare not in axis_types():
             canonical(str(compare), None)
@@ -90,7 +94,7 @@ class Suite:
                 content = dict(zip(order, values, strict=True))
                 if content.get("device", "auto") == "auto":
                     content["device"] = device
-                source = source_of(sources or {}, content["model"], content["dataset"])
+                source = source_of(sources or {}, content)
                 trial = Trial(**content, source=source)  # type: ignore[arg-type]
                 if trial not in seen and self._keeps(trial):
                     seen.add(trial)
@@ -105,9 +109,15 @@ class Suite:
             raise SuiteError(f"only_if failed on {trial.content}: {error_line(error)}") from error
 
 
-def source_of(sources: Mapping[str, str], model: Any, dataset: Any) -> str:
-    """The source of a trial: the digests of those of its model and its dataset that the suite brings."""
-    return "+".join(digest for name, digest in sources.items() if name in (model, dataset))
+def source_of(sources: Mapping[str, str], content: Mapping[str, Value]) -> str:
+    """The source of a trial with these fields: the digests of those of its functions that the suite brings."""
+    own = own_names(content)
+    return "+".join(digest for name, digest in sources.items() if name in own)
+
+
+def own_names(content: Mapping[str, Value]) -> set[Value]:
+    """The names in a trial with these fields that may be those of functions of the suite's own."""
+    return {content[axis] for axis in FUNCTION_AXES if axis in content}
 
 
 def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
@@ -121,7 +131,7 @@ def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
     return [float(f"{low * (high / low) ** (i / intervals):.3g}") for i in range(intervals + 1)]
 
 
-def _make_grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]], variables: Mapping[str, Any]) -> Grid:
+def _make_grid(axes: Mapping[str, Any], own: OwnFunctions, variables: Mapping[str, Any]) -> Grid:
     """The axes with every value in canonical form; functions are replaced by their names and kept aside."""
     missing = [
         f.name for f in fields(Trial) if f.name in ("dataset", "model", "lr", "batch_size") and f.name not in axes
@@ -132,9 +142,7 @@ def _make_grid(axes: Mapping[str, Any], functions: dict[str, Callable[..., Any]]
     for axis, given in axes.items():
         if axis == "source":
             raise SuiteError("source is computed from the files that a suite brings; leave it out")
-        values = [
-            canonical(axis, _register_function(axis, value, functions, variables)) for value in _as_list(axis, given)
-        ]
+        values = [canonical(axis, _name_function(axis, value, own, variables)) for value in _as_list(axis, given)]
         if not values:
             raise SuiteError(f"axis {axis!r} is empty; give it a value or a list of values")
         if len(set(values)) < len(values):
@@ -172,20 +180,33 @@ def _join_probes(given: Any) -> str:
     return join_probes(names)
 
 
-def _register_function(
-    axis: str, value: Any, functions: dict[str, Callable[..., Any]], variables: Mapping[str, Any]
-) -> Any:
-    """A function of the suite's own by its name; anything else as it is."""
-    if not (axis in CUSTOM_AXES and callable(value)):
+def _name_function(axis: str, value: Any, own: OwnFunctions, variables: Mapping[str, Any]) -> Any:
+    """A function of the suite's own by its name, and kept under its axis; anything else as it is."""
+    if not (axis in FUNCTION_AXES and callable(value)):
         return value
     name = factory_name(axis, value, variables)
     # A method is a new object each time that it is named, and equals the one before.
-    if (known := functions.get(name, value)) is not value and not (inspect.ismethod(value) and known == value):
-        raise SuiteError(f"a {axis} of the suite's own needs a name that no other has, got {name!r} twice; {REMEDY}")
+    for known in (functions[name] for functions in own.values() if name in functions):
+        if known is not value and not (inspect.ismethod(value) and known == value):
+            raise SuiteError(
+                f"a {axis} of the suite's own needs a name that no other has, got {name!r} twice; {REMEDY}"
+            )
     if reason := lost_in_tables(name):
         raise SuiteError(f"{reason}; call the {axis} something else")
-    functions[name] = value
+    own.setdefault(axis, {})[name] = value
     return name
+
+
+def _check_names(grids: Iterable[Grid], own: OwnFunctions) -> None:
+    """SuiteError where an axis has a name that a function of another axis goes by: it would be taken for that."""
+    for grid in grids:
+        for axis in FUNCTION_AXES:
+            for other, functions in own.items():
+                names = [name for name in grid.get(axis, ()) if name in functions and name not in own.get(axis, {})]
+                if names and other != axis:
+                    raise SuiteError(
+                        f"{axis} {names[0]!r} is also the name of a {other} of the suite's own; give that another name"
+                    )
 
 
 def _default_compare(grids: tuple[Grid, ...]) -> str:

@@ -6,6 +6,7 @@ from itertools import product
 
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
+from harness.spec.suite import own_names
 from harness.spec.trial import Trial
 from harness.storage.records import ResultsDir
 
@@ -32,14 +33,15 @@ def stale_notes(
 
 
 def _history(suite: SuiteFile, name: str, earlier: Manifest | None) -> Sources:
-    """All sources that a model or dataset has had. Modules were no part of it in the first version."""
+    """All sources that what a suite brings has had. Modules were no part of it in the first version."""
     file, code = next(iter(suite.parts[name].items()))
     return {code: {file: code}, **(earlier.sources.get(name, {}) if earlier else {})}
 
 
 def _changes(suite: SuiteFile, trial: Trial, results_dir: ResultsDir, history: Mapping[str, Sources]) -> str:
     """What has changed since a trial of the same settings had a result; empty where none had."""
-    names = [name for name in suite.sources if name in (trial.model, trial.dataset)]
+    own = own_names(trial.content)
+    names = [name for name in suite.sources if name in own]
     for old in product(*([*history[name]][::-1] for name in names)):
         source = "+".join(old)
         if source != trial.source and results_dir.record(replace(trial, source=source).key).exists():

@@ -125,7 +125,9 @@ def test_two_suites_in_one_command_get_each_its_own_modules(harness, suite):
 def test_workers_train_what_was_planned_or_say_that_it_has_changed(harness, suite):
     """The module changes itself once it was read, as an editor would between the plan and the start of a worker."""
     (suite.parent / "sizes.py").write_text(
-        "from pathlib import Path\nWIDTH = 5\nfile = Path(__file__)\nfile.write_text(file.read_text() + '# more\\n')\n"
+        "import os\nfrom pathlib import Path\nWIDTH = 5\nfile = Path(__file__)\n"
+        "changed = Path(f'{file}.{os.getpid()}')\n"
+        "changed.write_text(file.read_text() + '# more\\n')\nchanged.replace(file)  # at once: others read it too\n"
     )
     ran = harness("run", "below/own", "--progress", "none")
     assert ran.code == 2

@@ -169,6 +169,13 @@ def test_the_source_of_what_a_suite_brings_is_in_the_trials_that_use_it_alone():
     }
 
 
+def test_a_name_is_refused_that_a_function_of_another_axis_goes_by():
+    """Norm "own_net" would be looked up, and found to be a model."""
+    with pytest.raises(SuiteError, match="norm 'own_net' is also the name of a model of the suite's own"):
+        Suite(**{**FIXED, "model": own_net, "norm": ["batch", "own_net"]})
+    assert Suite(**{**FIXED, "model": own_net, "dataset": own_net, "norm": "batch"}).functions == {"own_net": own_net}
+
+
 @pytest.mark.parametrize(
     "nameless",
     [type("a b", (), {}), functools.partial(own_net, object()), functools.partial(own_net, "a, b")],
@@ -188,8 +195,8 @@ def test_two_functions_with_one_name_are_refused():
 
 
 def test_a_function_is_no_value_of_any_other_axis():
-    with pytest.raises(SuiteError, match="norm must be str"):
-        trials(norm=own_net)
+    with pytest.raises(SuiteError, match="activation must be str"):
+        trials(activation=own_net)
 
 
 @pytest.mark.parametrize("target", [0, -0.5, 1.01, 90, math.nan, math.inf])
