@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
-from harness.spec.factories import REMEDY, factory_name
 from harness.spec.limits import Limits
+from harness.spec.own_code.factories import REMEDY, factory_name
 from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
 from harness.text import lost_in_tables
 

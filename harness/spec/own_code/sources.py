@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.spec.factories import inline_identity
-from harness.spec.import_graph import ImportGraph, module_file, read
+from harness.spec.own_code.factories import inline_identity
+from harness.spec.own_code.import_graph import ImportGraph, module_file, read
 
 IN_FINGERPRINT = ("torch", "numpy", "sklearn")
 Parts = Mapping[str, str]  # a file, a package, or what is given to a function -> a digest or a version

@@ -15,7 +15,15 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from harness.spec.import_graph import PACKAGE_FOLDERS, ImportGraph, import_graph, is_local, module_file, places_of, read
+from harness.spec.own_code.import_graph import (
+    PACKAGE_FOLDERS,
+    ImportGraph,
+    import_graph,
+    is_local,
+    module_file,
+    places_of,
+    read,
+)
 
 
 class _FreshLoader(SourceFileLoader):
