@@ -13,7 +13,9 @@ from importlib.machinery import ModuleSpec
 from importlib.util import decode_source
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+import harness
+
+PACKAGE = Path(harness.__file__).resolve().parent
 PYTHON = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
 IMPORTERS = ("import_module", "__import__")  # functions whose first argument names a module
