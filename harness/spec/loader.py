@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
+from harness.spec.declared import SUFFIX, Declared, read_declared
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
 from harness.spec.own_code.sources import Parts, digest, digest_of, digest_of_module, digests_of_modules, function_parts
@@ -74,6 +75,8 @@ def load_suite(path: str | Path) -> SuiteFile:
     Running a suite is running its author's program. Raises SuiteError with the file, the line and the reason.
     """
     file = _find_file(Path(path))
+    if file.suffix == SUFFIX:
+        return _from_declared(file, read_declared(file))
     text = _read_text(file)
     module, graph = _execute(file, text)
     suite = getattr(module, "suite", None)
@@ -97,6 +100,19 @@ def load_suite(path: str | Path) -> SuiteFile:
         parts=parts,
         sources={name: digest_of(of_one) for name, of_one in parts.items()},
         modules=digests_of_modules(graph),
+    )
+
+
+def _from_declared(file: Path, declared: Declared) -> SuiteFile:
+    """A suite that was declared in a notebook. It has no modules: those that it uses were written down with it."""
+    return SuiteFile(
+        suite=declared.suite,
+        name=file.stem,
+        path=file,
+        question=declared.question,
+        parts=declared.parts,
+        sources={name: digest_of(of_one) for name, of_one in declared.parts.items()},
+        modules={},
     )
 
 
@@ -129,7 +145,7 @@ def _find_file(path: Path) -> Path:
         candidates += [SUITES_FOLDER / f"{path.stem}.py"]
         candidates += [file] if (file := shipped_suites().get(path.stem)) else []
     for candidate in candidates:
-        if candidate.suffix == ".py" and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
+        if candidate.suffix in (".py", SUFFIX) and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
             if re.search("[\ud800-\udfff]", str(candidate)):  # bytes that are no text: no table could hold them
                 raise SuiteError(f"the name of {candidate} is no text in UTF-8; rename it")
             if reason := lost_in_tables(candidate.stem):
