@@ -14,7 +14,8 @@ from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
 from harness.ensemble.ensemble import fuse
 from harness.ensemble.forward_checks import ForwardTraits, check_model, explained
-from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.schedules import SCHEDULES
 from harness.ensemble.precision import PRECISIONS
 from harness.ensemble.same_models import check_arms
 from harness.errors import NO_ERRORS, HarnessError, MachineError, SuiteError, lookup

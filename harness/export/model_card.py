@@ -31,7 +31,8 @@ from torch import Tensor, nn
 
 from harness._version import __version__
 from harness.data.labels import Label
-from harness.ensemble.optim import OPTIMIZERS, lr_factor
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.schedules import lr_factor
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import NO_ERRORS, HarnessError, ModelError, SuiteError, error_line, lookup
 from harness.export.saved_state import SavedState, load_state, saved_state, state_dict_of

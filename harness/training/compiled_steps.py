@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from harness.ensemble.backends.compiled import CompiledBackend
 from harness.ensemble.native.structs import ModelsStruct, OptimizerStruct, pointers
-from harness.ensemble.optim import BETAS, CLIP_EPS, EPS, lr_factor
+from harness.ensemble.optim.adam import BETAS, EPS
+from harness.ensemble.optim.clipping import CLIP_EPS
+from harness.ensemble.optim.schedules import lr_factor
 from harness.training.epochs import shuffle
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches

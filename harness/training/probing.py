@@ -6,7 +6,7 @@ import torch
 
 from harness.ensemble.distributed import SINGLE_PROCESS, sync_buffers
 from harness.ensemble.module_copy import copy_module
-from harness.ensemble.optim import lr_factor
+from harness.ensemble.optim.schedules import lr_factor
 from harness.nn.surgery import convert_from_sync_bn, convert_to_ghost_bn
 from harness.probes import MEASURES, probes_of
 from harness.probes.context import Batch, ProbeContext

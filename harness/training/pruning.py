@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from harness.ensemble.optim import settings_of
+from harness.ensemble.optim.settings import settings_of
 from harness.training.state import TrainState
 
 

@@ -7,7 +7,10 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.ensemble.optim import clip_grad_norm, lr_factor, param_group_key, update
+from harness.ensemble.optim import update
+from harness.ensemble.optim.clipping import clip_grad_norm
+from harness.ensemble.optim.schedules import lr_factor
+from harness.ensemble.optim.settings import param_group_key
 from harness.nn.losses import cross_entropy
 from harness.probes.context import Batch
 from harness.rng import sub_seed

@@ -15,7 +15,10 @@ from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
 from harness.ensemble.module_copy import copy_module
-from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.clipping import max_grad_norms
+from harness.ensemble.optim.optimizer import Optimizer
+from harness.ensemble.optim.settings import ParamGroupKey, Settings, settings_of
 from harness.ensemble.precision import PRECISIONS, precise_dtype
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused

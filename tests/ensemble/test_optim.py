@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.ensemble.optim import OPTIMIZERS, SCHEDULES, lr_factor
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.schedules import SCHEDULES, lr_factor
 from tests.support.alone import BASE, assert_equals_alone, run
 
 pytestmark = pytest.mark.usefixtures("double_precision")

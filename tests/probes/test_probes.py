@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.ensemble.optim import lr_factor
+from harness.ensemble.optim.schedules import lr_factor
 from harness.nn.layers import RMSNorm
 from harness.probes import PROBES
 from harness.rng import generator

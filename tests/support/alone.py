@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from harness.data.datasets import Dataset
-from harness.ensemble.optim import OPTIMIZERS, lr_factor
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.schedules import lr_factor
 from harness.ensemble.precision import PRECISIONS
 from harness.nn.models import build
 from harness.rng import generator
