@@ -9,14 +9,22 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from harness.ensemble.optim.adam import ADAMW
-from harness.ensemble.optim.optimizer import BiasCorrections, Optimizer, OptimizerState
-from harness.ensemble.optim.settings import Settings
+from harness.ensemble.optim.adam import ADAM, ADAMW, NADAM
+from harness.ensemble.optim.adaptive import ADAGRAD, RMSPROP
+from harness.ensemble.optim.lion import LION
+from harness.ensemble.optim.muon import MUON
+from harness.ensemble.optim.optimizer import Optimizer, OptimizerState, Settings
 from harness.ensemble.optim.sgd import SGD
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD,
+    "adam": ADAM,
     "adamw": ADAMW,
+    "nadam": NADAM,
+    "rmsprop": RMSPROP,
+    "adagrad": ADAGRAD,
+    "lion": LION,
+    "muon": MUON,
 }
 
 
@@ -27,8 +35,9 @@ def update(
     grads: Mapping[str, Tensor],
     state: Mapping[str, OptimizerState],
     settings: Mapping[str, Settings],
-    corrections: BiasCorrections,
+    hidden_matrices: frozenset[str],
 ) -> None:
-    """One step of every model, in place; all but `corrections` by the name of the weight."""
+    """One step of every model, in place; all but the optimizer by the name of the weight."""
     for name, weight in weights.items():
-        optimizer.update(weight, grads[name], state[name], settings[name], corrections)
+        rule = optimizer.rule_of(name, hidden_matrices)
+        rule.update(weight, grads[name], state[name], settings[name])

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.ensemble.optim.settings import per_model
+from harness.ensemble.optim.optimizer import per_model
 from harness.spec.trial import Trial
 
 CLIP_EPS = 1e-6  # torch's

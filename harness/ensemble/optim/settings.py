@@ -1,61 +1,92 @@
-"""What the update of a stacked weight reads: one value for each model of every setting."""
+"""The settings of a cohort's updates, made from its trials: one set for all weights that are alike."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harness.ensemble.optim.optimizer import Optimizer, OptimizerState, Settings, per_model
+from harness.ensemble.optim.own_optimizers import OwnOptimizer
+from harness.ensemble.precision import precise_dtype
 from harness.spec.trial import Trial
 
-
-def per_model(values: Float[Tensor, "M"], dims: int) -> Tensor:
-    """Shape one value per model so that it broadcasts over weights of that many dimensions."""
-    return values[(..., *[None] * (dims - 1))]
+AnyOptimizer = Optimizer | OwnOptimizer
+ParamGroupKey = tuple[int, torch.dtype, bool, bool]  # of a weight: dimensions, type, whether in a norm layer, hidden
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the update of a weight of M models reads, one value for each, shaped to broadcast over the weight."""
-
-    lr: Float[Tensor, "M ..."]
-    momentum: Float[Tensor, "M ..."]
-    weight_decay: Float[Tensor, "M ..."]
-    any_decay: bool  # whether any model has a weight decay
-    nesterov: bool
-
-    @classmethod
-    def from_trials(cls, trials: Sequence[Trial], weight: Tensor, *, is_norm: bool) -> "Settings":
-        """The settings of these trials for such a weight "M ...", on its device, in its type."""
-        decays = [trial.weight_decay if trial.decay_norms or not is_norm else 0.0 for trial in trials]
-        columns = {
-            "lr": [trial.lr for trial in trials],
-            "momentum": [trial.momentum for trial in trials],
-            "weight_decay": decays,
-        }
-        tensors = {name: per_model(weight.new_tensor(values), weight.ndim) for name, values in columns.items()}
-        return cls(**tensors, any_decay=any(decays), nesterov=trials[0].nesterov)
-
-    def scale_lr(self, factor: float | Tensor) -> "Settings":
-        """The same with all learning rates multiplied."""
-        is_one = isinstance(factor, float) and factor == 1.0
-        return self if is_one else replace(self, lr=self.lr * factor)
-
-
-ParamGroupKey = tuple[int, torch.dtype, bool]  # of a weight: dimensions, type, whether it belongs to a norm layer
-
-
-def param_group_key(name: str, weight: Tensor, norm_params: frozenset[str]) -> ParamGroupKey:
+def param_group_key(
+    name: str, weight: Tensor, norm_params: frozenset[str], hidden_matrices: frozenset[str]
+) -> ParamGroupKey:
     """The group of a weight "M ..." of that name."""
-    return weight.ndim, weight.dtype, name in norm_params
+    return weight.ndim, weight.dtype, name in norm_params, name in hidden_matrices
 
 
 def settings_of(
-    trials: Sequence[Trial], weights: Mapping[str, Tensor], norm_params: frozenset[str]
+    optimizer: AnyOptimizer,
+    trials: Sequence[Trial],
+    weights: Mapping[str, Tensor],
+    norm_params: frozenset[str],
+    hidden_matrices: frozenset[str],
 ) -> dict[ParamGroupKey, Settings]:
     """What the updates of these weights read; `norm_params` are the names of those in norm layers."""
     return {
-        param_group_key(name, weight, norm_params): Settings.from_trials(trials, weight, is_norm=name in norm_params)
+        param_group_key(name, weight, norm_params, hidden_matrices): _settings(
+            optimizer.rule_of(name, hidden_matrices), trials, weight, is_norm=name in norm_params
+        )
         for name, weight in weights.items()
     }
+
+
+def _settings(rule: AnyOptimizer, trials: Sequence[Trial], weight: Tensor, *, is_norm: bool) -> Settings:
+    """The settings of these trials for such a weight "M ...", on its device, in its type."""
+    decays = [trial.weight_decay if trial.decay_norms or not is_norm else 0.0 for trial in trials]
+    numbers = numbers_of(rule, trials)
+
+    def column(values: list[float]) -> Tensor:
+        return per_model(weight.new_tensor(values), weight.ndim)
+
+    return Settings(
+        lr=column([trial.lr for trial in trials]),
+        momentum=column([trial.momentum for trial in trials]),
+        weight_decay=column(decays),
+        any_decay=any(decays),
+        nesterov=trials[0].nesterov,
+        numbers={name: column([each[name] for each in numbers]) for name in numbers[0]},
+        args=rule.args_of(trials[0]),
+    )
+
+
+def corrections_at(
+    optimizer: AnyOptimizer, trials: Sequence[Trial], step: int, device: torch.device
+) -> tuple[Float[Tensor, "M"], ...]:
+    """What the update after `step` reads of it: of each correction one value for each model, in double precision."""
+    columns = zip(*correction_numbers(optimizer, trials, step), strict=True)
+    return tuple(torch.tensor(column, dtype=precise_dtype(device), device=device) for column in columns)
+
+
+def correction_numbers(optimizer: AnyOptimizer, trials: Sequence[Trial], step: int) -> list[tuple[float, ...]]:
+    """The corrections of the update after `step` for each model."""
+    rule = optimizer.rest or optimizer
+    distinct = {trial.optimizer_args: trial for trial in trials}
+    by_args = {text: rule.corrections(step, rule.args_of(trial)) for text, trial in distinct.items()}
+    return [by_args[trial.optimizer_args] for trial in trials]
+
+
+def numbers_of(optimizer: AnyOptimizer, trials: Sequence[Trial]) -> list[Mapping[str, float]]:
+    """The numbers that the update of each model reads."""
+    return [optimizer.numbers(optimizer.args_of(trial)) for trial in trials]
+
+
+def initial_slots(
+    optimizer: Optimizer, trials: Sequence[Trial], weights: Mapping[str, Tensor], hidden_matrices: frozenset[str]
+) -> dict[str, OptimizerState]:
+    """What the optimizer remembers of each weight before the first step."""
+    slots: dict[str, OptimizerState] = {}
+    for name, weight in weights.items():
+        rule = optimizer.rule_of(name, hidden_matrices)
+        slots[name] = {slot: torch.zeros_like(weight, requires_grad=False) for slot in rule.state_names(trials)}
+        for i, trial in enumerate(trials):
+            for slot, value in rule.initial(rule.args_of(trial)).items():
+                slots[name][slot][i].fill_(value)
+    return slots
