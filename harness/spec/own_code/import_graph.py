@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import decode_source
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[2]
 PYTHON = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
 IMPORTERS = ("import_module", "__import__")  # functions whose first argument names a module
