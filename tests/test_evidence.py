@@ -12,7 +12,8 @@ import pytest
 
 from harness import Claim
 from harness.data.datasets import DATASETS
-from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.schedules import SCHEDULES
 from harness.ensemble.precision import PRECISIONS
 from harness.nn.init import INITS
 from harness.nn.models import ACTIVATIONS, MODELS

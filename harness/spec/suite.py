@@ -166,7 +166,8 @@ def _as_list(axis: str, given: Any) -> list[Any]:
         return [_join_probes(given)]
     if isinstance(given, set | frozenset):
         raise SuiteError(f"axis {axis!r} is a set, which keeps no order; give it a list")
-    is_one = isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
+    is_mapping = axis == "optimizer_args" and isinstance(given, Mapping)
+    is_one = isinstance(given, str) or is_mapping or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
     values = [given] if is_one else list(islice(given, MAX_VALUES + 1))
     if len(values) > MAX_VALUES:
         raise SuiteError(f"axis {axis!r} has more than {MAX_VALUES} values; give it fewer")

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import SuiteError, nearest
+from harness.spec.optimizer_args import canonical_args
 
 Value = str | int | float | bool | None
 BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch")  # norms whose statistics are those of a batch
@@ -46,15 +47,16 @@ class Trial:
     init: str = "default"
     init_scale: float = 1.0  # the deviation of init "normal", a factor on the weights of every other init
     optimizer: str = "sgd"
-    momentum: float = 0.0  # of SGD; nothing to do with norm_momentum
+    optimizer_args: str = ""  # what else the optimizer is given, in the one form of spec/optimizer_args.py
+    momentum: float = 0.0  # of SGD and RMSprop; nothing to do with norm_momentum
     nesterov: bool = False
     weight_decay: float = 0.0
     decay_norms: bool = True  # whether it reaches the scale and shift of norm layers; all other weights it always does
     max_grad_norm: float | None = None  # the most that the norm of a model's whole gradient may be
     schedule: str = "constant"
     warmup_steps: int = 0
-    decay_every: int | None = None  # steps, of schedule "step"
-    decay_factor: float = 0.1
+    decay_every: int | None = None  # steps in which schedule "step" or "exponential" multiplies lr
+    decay_factor: float = 0.1  # by this
     steps: int | None = None  # parameter updates; a suite gives either steps or epochs
     epochs: int | None = None
     precision: str = "float32"  # or "float64"; or "bfloat16": what torch.autocast does of float32 in it
@@ -215,6 +217,8 @@ def canonical(axis: str, value: Any) -> Value:
     """Bring a value into the one form that its axis knows: 1e-3 is 0.001, and True is not 1."""
     if axis not in axis_types():
         raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
+    if axis == "optimizer_args":
+        return canonical_args(value, as_python)
     allowed = axis_types()[axis]
     if type(value) not in PLAIN_TYPES:
         value = as_python(value)
