@@ -31,6 +31,8 @@ class Trial:
     """
 
     dataset: str
+    context: int = 64  # characters of a text that make an example
+    target_column: str = ""  # of a table, what is to be predicted
     model: str
     activation: str = "relu"
     norm: str = "none"
@@ -166,6 +168,7 @@ _NOT_NEGATIVE: Rule = (lambda value: 0 <= value < math.inf, "be zero or more, an
 _COUNT: Rule = (lambda value: 1 <= value < 2**31, "be at least 1, and less than 2**31")
 
 RULES: dict[str, Rule] = {
+    "context": _COUNT,
     "lr": _POSITIVE,
     "batch_size": _COUNT,
     "seed": (lambda value: 0 <= value < 2**63, "be zero or more, and less than 2**63"),
