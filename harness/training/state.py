@@ -16,9 +16,10 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
 from harness.ensemble.module_copy import copy_module
 from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
-from harness.ensemble.precision import PRECISIONS, precise_dtype
+from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
+from harness.nn.losses import precise_dtype
 from harness.nn.models import build
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
