@@ -25,23 +25,27 @@ from harness.data.arrays import as_array, as_float32, require_numbers
 from harness.data.downloads import OPENML, SOURCES, Arrays, from_openml, home
 from harness.data.labels import Label, are_plain, as_labels, class_indices, classes_of
 from harness.data.splits import Indices, generator, shuffled_indices, train_test_indices
+from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
 SPLITS = ("train", "val", "test")
+VOCABULARY, NEXT_TOKEN = "vocabulary", "next_token"  # what may stand beside the arrays: see Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Examples of any shape as float32, classes 0, 1, ... as int64, in three splits."""
+    """Examples of any shape as float32, or tokens as int64; classes 0, 1, ... as int64; in three splits."""
 
     name: str
-    x: Mapping[str, NDArray[np.floating[Any]]]  # split -> examples
+    x: Mapping[str, NDArray[Any]]  # split -> examples
     y: Mapping[str, NDArray[np.int64]]
     classes: int
     labels: tuple[Label, ...] = ()  # what the data have for class 0, 1, ...; empty where that is 0, 1, ...
+    vocabulary: int | None = None  # how many tokens there are, where examples are tokens 0, 1, ...
+    next_token: bool = False  # whether the targets at each position are the tokens that follow it
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -85,7 +89,7 @@ def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cac
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
     """Write two-dimensional data into a folder, where one is given, so that a report can draw them."""
-    if folder is None or dataset.input_shape != (2,):
+    if folder is None or dataset.input_shape != (2,) or dataset.vocabulary is not None:
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():
@@ -144,6 +148,9 @@ def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False
     Examples are read once, split by split: of a memory map no more gets into memory than what training takes.
     """
     where = f"dataset {name!r}"
+    arrays = dict(arrays)
+    vocabulary = as_vocabulary(where, arrays.pop(VOCABULARY)) if VOCABULARY in arrays else None
+    next_token = bool(arrays.pop(NEXT_TOKEN, False))
     given = _given_splits(where, arrays)
     x = {split: as_array(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
     y = {split: as_labels(f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
@@ -157,7 +164,7 @@ def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False
     return Dataset(
         name=name,
         x={
-            split: as_float32(f"{where}, x{given[source]}", x[source], chosen)
+            split: _examples(f"{where}, x{given[source]}", x[source], chosen, vocabulary)
             for split, (source, chosen) in rows.items()
         },
         y={
@@ -166,7 +173,13 @@ def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False
         },
         classes=len(labels),
         labels=() if are_plain(labels) else labels,
+        vocabulary=vocabulary,
+        next_token=next_token,
     )
+
+
+def _examples(where: str, x: NDArray[Any], rows: Indices | None, vocabulary: int | None) -> NDArray[Any]:
+    return as_float32(where, x, rows) if vocabulary is None else as_tokens(where, x, vocabulary, rows)
 
 
 def _given_splits(where: str, arrays: Mapping[str, Any]) -> dict[str, str]:

@@ -46,6 +46,8 @@ class Data(Protocol):
     def classes(self) -> int: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def vocabulary(self) -> int | None: ...
 
 
 def check_arms(compare: str, trials: Sequence[Trial], datasets: Mapping[str, Data], factories: Factories) -> list[str]:
@@ -136,7 +138,7 @@ def _changes_models(trial: Trial) -> bool:
 def _are_same(one: Trial, other: Trial, datasets: Mapping[str, Data], factories: Factories) -> bool:
     """Whether two trials have the same model: the same modules, weights and outputs."""
     data = datasets[one.dataset]
-    models = [build(trial, data.input_shape, data.classes, factories) for trial in (one, other)]
+    models = [build(trial, data.input_shape, data.classes, factories, data.vocabulary) for trial in (one, other)]
     if _modules(models[0]) != _modules(models[1]) or not _are_equal(*(model.state_dict() for model in models)):
         return False
     return _act_alike(one, other, data, factories)
@@ -178,7 +180,7 @@ def _act_alike(one: Trial, other: Trial, data: Data, factories: Factories) -> bo
 
 def _outputs(trial: Trial, data: Data, factories: Factories) -> list[Tensor]:
     """What a model puts out in training and evaluation, over a few steps of plain descent on one batch."""
-    model = build(trial, data.input_shape, data.classes, factories)
+    model = build(trial, data.input_shape, data.classes, factories, data.vocabulary)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     x, y = (torch.from_numpy(arrays["train"][: trial.batch_size]) for arrays in (data.x, data.y))
     x = x.to(torch.get_default_dtype()) if x.is_floating_point() else x

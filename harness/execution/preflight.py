@@ -122,7 +122,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     examples = probe_examples(trial, dataset)
 
     def make(seed: int) -> nn.Module:
-        model = build(replace(one_process, seed=seed), dataset.input_shape, dataset.classes, functions)
+        trial = replace(one_process, seed=seed)
+        model = build(trial, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
         return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
     try:
@@ -142,7 +143,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble(examples[:2], shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and is_own:
-            check_saving(one_process, dataset.input_shape, dataset.classes, functions)
+            check_saving(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise

@@ -20,6 +20,7 @@ class ModelConfig:
     norm: NormFactory
     activation: Callable[[], nn.Module]
     residual_scale: Callable[..., nn.Module]  # (spatial_dims=0) -> layer
+    vocabulary: int | None = None  # how many tokens there are, where examples are tokens "N L"
 
 
 def convolution(channels: int, width: int, config: ModelConfig, stride: int = 1) -> list[nn.Module]:

@@ -20,6 +20,7 @@ from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
 from harness.nn.module_checks import find_fault
+from harness.nn.module_state import VOCABULARY
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
@@ -32,19 +33,27 @@ MAX_LAYERS = 10_000
 
 
 def build(
-    trial: Trial, input_shape: tuple[int, ...], outputs: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial on the CPU, initialised by its seed alone.
 
-    `factories` are the functions that the suite brings.
+    `factories` are the functions that the suite brings. With a vocabulary, examples are so many different tokens.
     """
-    model = build_uninitialised(trial, input_shape, outputs, factories)
+    model = build_uninitialised(trial, input_shape, outputs, factories, vocabulary)
     initialise(model, trial)
     return model
 
 
 def build_uninitialised(
-    trial: Trial, input_shape: tuple[int, ...], outputs: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
     norm = lookup(NORMS, trial.norm, "norm")
@@ -56,6 +65,7 @@ def build_uninitialised(
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
+        vocabulary=vocabulary,
     )
     with preserved_generators():
         seed_default_generators(sub_seed(trial.seed, "init"))
@@ -67,6 +77,8 @@ def build_uninitialised(
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
     if norm.transform is not None:
         norm.transform(model)
+    if vocabulary is not None:
+        setattr(model, VOCABULARY, vocabulary)
     if trial.model in factories and (fault := find_fault(model)):
         raise SuiteError(f"model {trial.model!r} can't be trained: {fault}")
     return model
@@ -93,9 +105,7 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
 
 def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
     """The model that a suite's own function makes of whichever members of a ModelConfig it asks for."""
-    known = {name: getattr(config, name) for name in ModelConfig.__slots__}
-    if config.classes is None:
-        del known["classes"]
+    known = {name: value for name in ModelConfig.__slots__ if (value := getattr(config, name)) is not None}
     if unknown := [name for name, is_needed in arguments_of(function).items() if is_needed and name not in known]:
         raise SuiteError(f"model {name!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
     model = function(**{argument: known[argument] for argument in arguments_of(function) if argument in known})

@@ -28,7 +28,8 @@ def evaluate(options: argparse.Namespace) -> int:
     trial, inputs, classes = trial_of(card), tuple(card["init_params"]["inputs"]), card["init_params"]["classes"]
     dataset_name = options.dataset or _training_dataset(trial.dataset, functions)
     dataset = load_dataset(dataset_name, Path(), functions)
-    x, train = (shaped(dataset.name, dataset.x[split], inputs) for split in ("test", "train"))
+    vocabulary = card["init_params"].get("vocabulary")
+    x, train = (shaped(dataset.name, dataset.x[split], inputs, vocabulary) for split in ("test", "train"))
     y = labelled(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card))
     print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")
     names = list(STATISTICS) if batch_norms(model) else ["running"]
