@@ -65,8 +65,9 @@ def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tens
         seed_default_generators(_seed(step, i, 0))
         out = model(own)
         optimizer.zero_grad()
-        # "N K" -> "K N"
-        out.T.backward(_noise_like(out.T, noise))
+        # "N K" -> "K N", or "N L K" -> "K N*L"
+        flat = out.flatten(0, -2).T
+        flat.backward(_noise_like(flat, noise))
         model.eval()
         seed_default_generators(_seed(step, i, 1))
         with torch.no_grad():
@@ -77,7 +78,7 @@ def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tens
             for name, weight in weights.items()
         }
         optimizer.step()
-        outputs |= _named(step, out.T, eval_out.T, grads, dict(weights), buffers_of(model))
+        outputs |= _named(step, flat, eval_out.flatten(0, -2).T, grads, dict(weights), buffers_of(model))
     return outputs
 
 

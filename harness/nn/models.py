@@ -24,6 +24,7 @@ from harness.nn.module_state import VOCABULARY
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
+from harness.spec.metric import WITH_CLASSES
 from harness.spec.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -34,7 +35,7 @@ MAX_LAYERS = 10_000
 def build(
     trial: Trial,
     input_shape: tuple[int, ...],
-    classes: int,
+    outputs: int,
     factories: Mapping[str, Callable[..., Any]],
     vocabulary: int | None = None,
 ) -> nn.Module:
@@ -42,7 +43,7 @@ def build(
 
     `factories` are the functions that the suite brings. With a vocabulary, examples are so many different tokens.
     """
-    model = build_uninitialised(trial, input_shape, classes, factories, vocabulary)
+    model = build_uninitialised(trial, input_shape, outputs, factories, vocabulary)
     initialise(model, trial)
     return model
 
@@ -50,7 +51,7 @@ def build(
 def build_uninitialised(
     trial: Trial,
     input_shape: tuple[int, ...],
-    classes: int,
+    outputs: int,
     factories: Mapping[str, Callable[..., Any]],
     vocabulary: int | None = None,
 ) -> nn.Module:
@@ -58,7 +59,9 @@ def build_uninitialised(
     norm = lookup(NORMS, trial.norm, "norm")
     config = ModelConfig(
         inputs=input_shape,
-        classes=classes,
+        outputs=outputs,
+        classes=outputs if trial.task in WITH_CLASSES else None,
+        per_position=trial.task == "sequence",
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
@@ -101,7 +104,7 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
 
 
 def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
-    """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
+    """The model that a suite's own function makes of whichever members of a ModelConfig it asks for."""
     known = {name: value for name in ModelConfig.__slots__ if (value := getattr(config, name)) is not None}
     if unknown := [name for name, is_needed in arguments_of(function).items() if is_needed and name not in known]:
         raise SuiteError(f"model {name!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")

@@ -23,9 +23,10 @@ from harness.ensemble.optim.own_optimizers import OwnOptimizer
 from harness.ensemble.optim.own_steps import own_slots, with_layout
 from harness.ensemble.optim.schedules import Factors, lr_factors
 from harness.ensemble.optim.settings import AnyOptimizer, ParamGroupKey, initial_slots, settings_of
-from harness.ensemble.precision import PRECISIONS, precise_dtype
+from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
+from harness.nn.losses import precise_dtype
 from harness.nn.models import build
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
