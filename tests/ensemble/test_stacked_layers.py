@@ -197,7 +197,7 @@ def test_a_stacked_layer_that_is_wrong_is_found_out_and_not_used(layer, monkeypa
 def test_running_statistics_that_are_wrong_are_found_out_though_training_does_not_show_them(monkeypatch):
     right = stacked_layers.LAYERS[nn.BatchNorm1d]
 
-    def forgetful(call: stacked_layers.LayerCall, x: Tensor) -> Tensor:
+    def forgetful(call: stacked_layers.call.LayerCall, x: Tensor) -> Tensor:
         before = call.tensors["running_var"].clone()
         out = right(call, x)
         call.tensors["running_var"].copy_(before)

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.backends.base import NotStackableError
-from harness.ensemble.backends.sequence_layers import (
+from harness.ensemble.backends.stacked_layers import stacked_form
+from harness.ensemble.backends.stacked_layers.call import LayerCall
+from harness.ensemble.backends.stacked_layers.sequences import (
     SEQUENCE_LAYERS,
     SequenceNorm,
     examples_as_sequences,
     makes_sequences,
     sequence_form,
 )
-from harness.ensemble.backends.stacked_layers import LayerCall, stacked_form
 from harness.ensemble.backends.whole_vectors import POSITION_DEPENDENT, WholeVectors
 from harness.nn.module_state import example_zeros
 from harness.nn.norm_inputs import ChannelsLast

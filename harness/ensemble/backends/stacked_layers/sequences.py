@@ -1,7 +1,7 @@
 """Known layers of M models as one layer each, where channels come last: sequences "M N L C", or any "M N ... C".
 
 Code between such layers that counts dimensions from the end, as attention does, does not see the models in front. What
-gives a layer its own sequences is written down when examples are traced: see stacked_module.py.
+gives a layer its own sequences is written down when examples are traced: see ../stacked_module.py.
 
 To add a layer: one entry in SEQUENCE_LAYERS, a function of the call and its input "M N ...".
 """
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.ensemble.backends.base import NotStackableError
-from harness.ensemble.backends.stacked_layers import MIN_STACK, LayerCall, LayerFn
+from harness.ensemble.backends.stacked_layers.call import LayerCall, LayerFn
+from harness.ensemble.backends.stacked_layers.weights import MIN_STACK
 from harness.nn.layers import ResidualScale, StandardisedLinear, standardised
 from harness.nn.norm_inputs import ChannelsLast
 from harness.nn.sequences.layers import LSTMLayer, Patches, Positions, TokenEmbedding
