@@ -38,13 +38,21 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         # three of "... heads L D"
         q, k, v = (part.transpose(-3, -2) for part in (self.q_norm(q), self.k_norm(k), v))
+        out: Tensor = self.out(self._attend(q, k, v).transpose(-3, -2).flatten(-2))
+        return out
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """For each position the values of all, weighted by how well their keys fit its query."""
+        if q.shape[:-3].numel() == 1:  # for a single example torch takes other kernels, whose last bits differ
+            twice: Tensor = self._attend(*(part.expand(2, *part.shape[1:]) for part in (q, k, v)))
+            return twice[:1]
         # Written out: torch's kernels have no second derivative, which some probes take.
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         if self.causal:
             length = scores.shape[-1]
-            behind = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+            behind = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
             scores = scores.masked_fill(behind, -torch.inf)
-        out: Tensor = self.out((scores.softmax(-1) @ v).transpose(-3, -2).flatten(-2))
+        out: Tensor = scores.softmax(-1) @ v
         return out
 
     def extra_repr(self) -> str:

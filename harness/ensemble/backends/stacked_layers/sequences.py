@@ -159,6 +159,19 @@ def _lstm(call: LayerCall, x: Tensor) -> Tensor:
     return torch.stack(outs, 2)
 
 
+class _WithContiguousGradient(torch.autograd.Function):
+    """What it is given; of a gradient in another layout torch's batch norm adds up in another order."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004
+        """The same numbers."""
+        return grad.contiguous()
+
+
 class SequenceNorm(nn.Module):
     """A norm of channels first over sequences of all models, in the place of ChannelsLast."""
 
@@ -174,6 +187,7 @@ class SequenceNorm(nn.Module):
             return vectors.transpose(1, 2).reshape(x.shape)
         # "N MC L" and back
         moved: Tensor = self.norm(x.movedim(-1, 2).transpose(0, 1).flatten(1, 2).contiguous())
+        moved = _WithContiguousGradient.apply(moved)  # type: ignore[no-untyped-call]
         return moved.view(x.shape[1], self.models, -1, *x.shape[2:-1]).transpose(0, 1).movedim(2, -1)
 
 
