@@ -39,6 +39,8 @@ TELEMETRY_TYPES = {**TELEMETRY, FOREIGN: str | None}
 POSITIVE = ("steps", "steps_per_epoch", "classes", "train_examples", "test_examples")
 LOSS_ROUNDINGS = 8  # units in the last place: what log-softmax may be off for one example, and so for all of them
 EPSILONS = {"float64": 2.0**-52}  # precision -> the distance from 1 to the next number; a loss is float32 in all others
+REGRESSION = "regression"  # the task whose own loss is no logarithm
+GUESS = "guess_"  # how facts begin of what the best constant prediction comes to: the loss, and each metric
 STEPS, VALUES = Sequence[int], Sequence[float | None]  # of a curve
 
 
@@ -71,8 +73,11 @@ def failure(record: Record) -> str | None:
     loss = record.curves["train.loss"]["value"]
     untrained = min(loss[0], record.facts.get("guess_loss", math.inf))
     tolerance = LOSS_ROUNDINGS * EPSILONS.get(str(record.trial.get("precision")), 2.0**-23)
-    # Log-softmax adds up exponentials of which the largest is 1: a small loss is no more exact than one of 1.
-    return "no_better_than_init" if loss[-1] >= untrained - tolerance * max(1.0, untrained) else None
+    # Log-softmax adds up exponentials of which the largest is 1: a small loss is no more exact than one of 1. That of a
+    # regression, or of a suite's own loss, has a scale of its own.
+    is_logarithm = record.trial.get("task") != REGRESSION and not record.trial.get("loss")
+    scale = max(1.0, untrained) if is_logarithm else abs(untrained)
+    return "no_better_than_init" if loss[-1] >= untrained - tolerance * scale else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +191,9 @@ def _fault_of_trial(record: Record) -> str | None:
 def _fault_of_values(kind: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> str | None:
     """A value of a wrong type. One that this version doesn't know is of another, and is shown, no more."""
     for name, value in values.items():
+        hint = hints.get(name, float | None if kind == "fact" and name.startswith(GUESS) else Value)
         is_too_small = type(value) is int and value < (name in POSITIVE) and name in hints
-        if is_too_small or not fits(value, hints.get(name, Value)):
+        if is_too_small or not fits(value, hint):
             return f"its {kind} {shown(name)} is {shown(value)}"
     return None
 
