@@ -12,10 +12,14 @@ from harness.errors import UsageError, nearest
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
 DEFAULT_RESULTS = Path("results")
-SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
+SUITE = ("suite", {"help": "path of a suite file, with or without .py, or the name of one that ships"})
 SUITES = (
     "suites",
-    {"nargs": "+", "metavar": "SUITE", "help": "path of a suite file; suites/all stands for every suite in suites/"},
+    {
+        "nargs": "+",
+        "metavar": "SUITE",
+        "help": "path of a suite file, or the name of one that ships; suites/all stands for every suite in suites/",
+    },
 )
 RESULTS = ("--results", {"type": Path, "default": DEFAULT_RESULTS, "metavar": "DIR", "help": "where results are kept"})
 ONLY = (
@@ -48,6 +52,10 @@ FAIL_IF = (
 )
 Given = dict[str, list[str]]  # an option that was given -> the words that stand for it
 VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
+    "init": (
+        "write a first suite, with data and a model of its own, to be changed",
+        [("name", {"type": Path, "metavar": "NAME", "help": "of the suite, such as my_norms"})],
+    ),
     "run": (
         "train what is missing, then write the report",
         [
