@@ -10,7 +10,7 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.curve_metrics import with_curve
-from harness.analysis.metrics import Metric, measured_scores, metrics_of
+from harness.analysis.metrics import Measure, measured_scores, metrics_of
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
@@ -30,7 +30,7 @@ def other_arm_words(claim: Claim, manifest: Manifest) -> str:
 
 def claim_units(
     claim: Claim, results: Results, columns: Mapping[str, "pd.Series[Any]"] | None = None
-) -> tuple[pd.DataFrame, Metric]:
+) -> tuple[pd.DataFrame, Measure]:
     """The trials of both arms, each at its own grid points, with a score; the metric.
 
     Beside the score stands what was `measured`. `columns` are further ones, with the index of the trials.

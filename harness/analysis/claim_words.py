@@ -47,16 +47,12 @@ def margin_unit(claim: Claim, manifest: Manifest) -> formatting.Unit:
 
 
 def target_words(manifest: Manifest) -> str:
-    """What the suite wants reached: "90.0 %" of accuracy, "a perplexity of 20" of any other metric."""
+    """What the suite wants reached: "90.0 %" of accuracy, "perplexity 20" of any other metric."""
     target = measured_of(manifest).target
     if target is None:
         return "the target"
     amount = formatting.level(target.value, unit_of(target.spec))
-    return (
-        amount
-        if target.metric == ACCURACY
-        else f"{formatting.article(target.spec.words)} {target.spec.words} of {amount}"
-    )
+    return amount if target.metric == ACCURACY else f"{target.spec.words} {amount}"
 
 
 def _values(wanted: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting, stats
-from harness.analysis.metrics import Metric
+from harness.analysis.metrics import Measure
 from harness.analysis.pairing import ArmSample, Pairs
 from harness.analysis.stats.arrays import FloatArray
 
@@ -63,7 +63,7 @@ class Comparison:
     reference_p_adjusted: float = math.nan
     verdict: str = ""  # empty where the row is a secondary test and has no part in the verdict
     shown_in: str = ""  # the claim or the figure that it belongs to
-    definition: Metric = field(repr=False, compare=False)  # of the metric; no column
+    definition: Measure = field(repr=False, compare=False)  # of the metric; no column
 
     @property
     def is_one_sample(self) -> bool:

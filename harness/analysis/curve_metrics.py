@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.metrics import Metric, metrics_of
+from harness.analysis.metrics import Measure, metrics_of
 from harness.storage.tables import Results
 
 OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a claim may be about -> from values by key
@@ -14,7 +14,7 @@ OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a clai
 }
 
 
-def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, Metric]:
+def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, Measure]:
     """The trials with a column for one value of a curve, and what it means; as they are where the metric is an outcome.
 
     A trial that diverged has no last value, no mean and no range: what was measured up to there is of another stage.

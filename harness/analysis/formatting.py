@@ -89,11 +89,6 @@ def level(value: float, unit: Unit) -> str:
     return percent(value) if unit is POINTS else amount(value, unit)
 
 
-def article(words: str) -> str:
-    """The indefinite article before these words."""
-    return "an" if words[:1].lower() in {*"aeiou"} else "a"
-
-
 def p_value(p: float) -> str:
     """A p value as it is printed in papers: "p = 0.031", "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -46,7 +46,7 @@ SHARE_OF_LOSS = "{arm} recovers {amount} of what {than} loses"
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class Measure:
     """Something that can be compared between arms."""
 
     name: str  # as claims and comparisons.csv have it
@@ -83,10 +83,10 @@ def unit_of(spec: MetricSpec) -> Unit:
     return POINTS if spec.unit == FRACTION else Unit(spec.unit)
 
 
-def _outcome(split: str, name: str, spec: MetricSpec, policy: Policy) -> Metric:
+def _outcome(split: str, name: str, spec: MetricSpec, policy: Policy) -> Measure:
     words = f"{SPLIT_WORDS[split]} {spec.words}"
     better, worse = ("higher", "lower") if spec.higher_is_better else ("lower", "higher")
-    return Metric(
+    return Measure(
         name=f"{split}_{name}",
         words=words,
         template=f"{words} is {{difference}}",
@@ -113,13 +113,13 @@ def _guess(name: str, of_suite: Measured) -> Policy:
 LOSS_SPEC = MetricSpec(words=LOSS, higher_is_better=False)
 
 
-def _outcomes(of_suite: Measured) -> Iterator[Metric]:
+def _outcomes(of_suite: Measured) -> Iterator[Measure]:
     """What trials come to: columns of trials.csv, and what is computed from them."""
     for split in SPLIT_WORDS:
         yield _outcome(split, LOSS, LOSS_SPEC, INITIAL_LOSS)
         for name, spec in of_suite.metrics.items():
             yield _outcome(split, name, spec, _guess(name, of_suite))
-    yield Metric(
+    yield Measure(
         name="steps_to_target",
         words="time to the target",
         template="the target is reached {difference}",
@@ -133,14 +133,14 @@ def _outcomes(of_suite: Measured) -> Iterator[Metric]:
     yield _generalisation_gap(of_suite)
 
 
-def _generalisation_gap(of_suite: Measured) -> Metric:
+def _generalisation_gap(of_suite: Measured) -> Measure:
     """By how much training data are told better than test data, in the metric that the first task is judged by."""
     name = of_suite.judged_by(next(iter(of_suite.tasks)))
     spec = of_suite.metrics[name]
     more, less = ("train", "test") if spec.higher_is_better else ("test", "train")
     columns = (f"{more}_{name}", f"{less}_{name}")
     exceeds = f"{SPLIT_WORDS[more]} {spec.words} exceeds {SPLIT_WORDS[less]} {spec.words}"
-    return Metric(
+    return Measure(
         name="generalisation_gap",
         words="generalisation gap",
         template=f"{exceeds} by an amount that is {{difference}}",
@@ -153,9 +153,9 @@ def _generalisation_gap(of_suite: Measured) -> Metric:
     )
 
 
-CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>[^ ]+)(?: \((?P<at>first|mean|range)\))?")
+CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>.+?)(?: \((?P<at>first|mean|range)\))?")
 # How the name of a metric reads that several trials make up -> what it is, made from the metric that it is based on.
-DERIVED: dict[re.Pattern[str], Callable[..., Metric]] = {
+DERIVED: dict[re.Pattern[str], Callable[..., Measure]] = {
     re.compile(r"(?P<base>.+) per doubling of (?P<axis>\w+)"): lambda metric, axis: replace(
         metric,
         words=f"slope of {metric.words} per doubling of {formatting.axis(axis)}",
@@ -179,7 +179,7 @@ DERIVED: dict[re.Pattern[str], Callable[..., Metric]] = {
 }
 
 
-class Metrics(dict[str, Metric]):
+class Metrics(dict[str, Measure]):
     """The metrics of a suite by name; those of curves, and those that several trials make up, are made when asked for.
 
     `outcomes` are those that trials come to, and of which more or less is good.
@@ -190,7 +190,7 @@ class Metrics(dict[str, Metric]):
         self.outcomes = {metric.name: metric for metric in _outcomes(of_suite)}
         super().__init__({**self.outcomes, **{metric.name: metric for metric in _of_several_trials(of_suite)}})
 
-    def __missing__(self, name: str) -> Metric:
+    def __missing__(self, name: str) -> Measure:
         for pattern, derive in DERIVED.items():
             if match := pattern.fullmatch(name):
                 base, *axis = match.groups()
@@ -203,7 +203,7 @@ def metrics_of(manifest: Manifest) -> Metrics:
     return Metrics(measured_of(manifest))
 
 
-def judged_by(manifest: Manifest, split: str = "test") -> Metric:
+def judged_by(manifest: Manifest, split: str = "test") -> Measure:
     """What the trials of a suite are judged by unless a claim names another: that of the target, where there is one."""
     metrics = metrics_of(manifest)
     of_suite = metrics.of_suite
@@ -211,8 +211,8 @@ def judged_by(manifest: Manifest, split: str = "test") -> Metric:
     return metrics[f"{split}_{name}"]
 
 
-def _of_several_trials(of_suite: Measured) -> Iterator[Metric]:
-    yield Metric(
+def _of_several_trials(of_suite: Measured) -> Iterator[Measure]:
+    yield Measure(
         name="step_time",
         words="time of a step",
         template="a step takes {difference}",
@@ -223,7 +223,7 @@ def _of_several_trials(of_suite: Measured) -> Iterator[Metric]:
         policy=AS_MEASURED,
         sign=1,
     )
-    yield Metric(
+    yield Measure(
         name="lr_sensitivity",
         words="LR sensitivity",
         template="the loss added by picking a learning rate at random instead of the best is {difference}",
@@ -234,7 +234,7 @@ def _of_several_trials(of_suite: Measured) -> Iterator[Metric]:
         sign=-1,
     )
     target = of_suite.target.metric if of_suite.target else of_suite.judged_by(next(iter(of_suite.tasks)))
-    yield Metric(
+    yield Measure(
         name="lr_decades",
         words="usable range of lr",
         template="the usable range of lr is {difference}",
@@ -254,7 +254,7 @@ AT_WORDS = {  # which value of a curve -> how its name reads
 }
 
 
-def curve_metric(name: str, of_suite: Measured) -> Metric:
+def curve_metric(name: str, of_suite: Measured) -> Measure:
     """What "split.name" or "split.name/layer" means: a value of a curve. Neither more nor less of it is good."""
     curve = CURVE.fullmatch(name)
     if curve is None:
@@ -266,7 +266,7 @@ def curve_metric(name: str, of_suite: Measured) -> Metric:
     in_layer = f" in layer {layer}" if layer else ""
     words = AT_WORDS[curve["at"]].format(f"{split}{spec.words if spec else described}{in_layer}")
     policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN_WORDS}", lambda trials: trials[name])
-    return Metric(
+    return Measure(
         name=name,
         words=words,
         template=f"{words} is {{difference}}",
@@ -281,7 +281,7 @@ def curve_metric(name: str, of_suite: Measured) -> Metric:
     )
 
 
-def trial_scores(trials: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
+def trial_scores(trials: pd.DataFrame, metric: Measure) -> "pd.Series[float]":
     """The metric of each trial as a number: failures scored by policy, NaN where there is no result or no value."""
     value = _values(trials, metric)
     by_policy = trials["status"].isin(FAILED) | (value.isna() if metric.also_missing else False)
@@ -289,21 +289,21 @@ def trial_scores(trials: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
     return scored.where(trials["status"].isin(FINISHED))
 
 
-def measured_scores(trials: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
+def measured_scores(trials: pd.DataFrame, metric: Measure) -> "pd.Series[float]":
     """The metric of each trial as it was measured, failures too; NaN where there is no result or no value."""
     return _values(trials, metric).where(trials["status"].isin(FINISHED))
 
 
-def _values(trials: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
+def _values(trials: pd.DataFrame, metric: Measure) -> "pd.Series[float]":
     return (trials[metric.name] if metric.compute is None else metric.compute(trials)).astype("float64")
 
 
-def score_words(metric: Metric) -> str:
+def score_words(metric: Measure) -> str:
     """How a failed trial is scored, as a sentence."""
     return f"A trial that failed to train counts as {metric.policy.words}."
 
 
-def smallest_effect(trials: pd.DataFrame, metric: Metric) -> float:
+def smallest_effect(trials: pd.DataFrame, metric: Measure) -> float:
     """The difference below which arms count as equal, unless a claim sets its own margin.
 
     Half a point of a fraction, or one test example where the test set is smaller than 200. Of other metrics nobody

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting
-from harness.analysis.metrics import FAILED, FINISHED, Metric, metrics_of, trial_scores
+from harness.analysis.metrics import FAILED, FINISHED, Measure, metrics_of, trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
 from harness.spec.claim import Claim
@@ -124,7 +124,7 @@ def equal_arms(results: Results) -> list[list[Any]]:
     return [group for group in groups if len(group) > 1]
 
 
-def score_units(trials: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def score_units(trials: pd.DataFrame, metric: Measure) -> pd.DataFrame:
     """The trials, each a unit of comparison: its score, whether it failed, whether it has a result."""
     return trials.assign(
         score=trial_scores(trials, metric),
@@ -171,7 +171,7 @@ class Pairs:
 
     arm: Any
     than: Any
-    metric: Metric
+    metric: Measure
     point: Point
     ours: ArmSample
     theirs: ArmSample
@@ -208,7 +208,7 @@ def pairs_of(
     *,
     arm: Any,
     than: Any,
-    metric: Metric,
+    metric: Measure,
     against: Mapping[str, Any] | None = None,
 ) -> list[Pairs]:
     """Units of two arms, paired by seed at every grid point of these axes that both have.
@@ -226,7 +226,7 @@ def pairs_of(
     return pairs
 
 
-def paired(ours: pd.DataFrame, theirs: pd.DataFrame, *, arm: Any, than: Any, metric: Metric, point: Point) -> Pairs:
+def paired(ours: pd.DataFrame, theirs: pd.DataFrame, *, arm: Any, than: Any, metric: Measure, point: Point) -> Pairs:
     """Units by seed, those kept that have a score in both arms."""
     scored = [units.index[units["score"].notna()] for units in (ours, theirs)]
     both = scored[0].intersection(scored[1]).sort_values()

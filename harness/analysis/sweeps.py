@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import pairing
-from harness.analysis.metrics import Metric, metrics_of, trial_scores
+from harness.analysis.metrics import Measure, metrics_of, trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
@@ -23,7 +23,7 @@ class Sweep:
     theirs: list[FloatArray]
     same_grid: bool  # whether both arms have the same values
 
-    def with_scores(self, ours: FloatArray, theirs: FloatArray, metric: Metric) -> pairing.Pairs:
+    def with_scores(self, ours: FloatArray, theirs: FloatArray, metric: Measure) -> pairing.Pairs:
         """The pairs with one score per seed and arm."""
         samples = zip((self.pairs.ours, self.pairs.theirs), (ours, theirs), strict=True)
         scored = [replace(sample, units=sample.units.assign(score=score)) for sample, score in samples]

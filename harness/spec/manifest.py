@@ -75,7 +75,7 @@ def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
         axes={name: levels for name, levels in varying.items() if name not in following},
         following=following,
         settings={name: levels[0] for name, levels in values.items() if name not in varying and levels},
-        claims=[DeclaredClaim(claim=claim) for claim in _with_metrics(suite.suite.claims, measured_by(trials, aim))],
+        claims=[DeclaredClaim(claim=claim) for claim in with_metrics(suite.suite.claims, measured_by(trials, aim))],
         trials=len(trials),
         points=points_of(trials, [name for name in names if len(values[name]) > 1]),
         sources={name: {suite.sources[name]: dict(parts)} for name, parts in suite.parts.items()},
@@ -83,7 +83,7 @@ def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
     )
 
 
-def _with_metrics(claims: Iterable[Claim], of_suite: Measured) -> Iterator[Claim]:
+def with_metrics(claims: Iterable[Claim], of_suite: Measured) -> Iterator[Claim]:
     """The claims, those that name no metric with the one that the suite's task is judged by."""
     judged_by = list(dict.fromkeys(map(of_suite.judged_by, of_suite.tasks)))
     if len(judged_by) > 1 and of_suite.target is not None:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from harness.analysis import formatting, pairing
 from harness.analysis.claims.trend import compare_slopes
 from harness.analysis.comparison import Comparison, adjusted
-from harness.analysis.metrics import FAILED, Metric
+from harness.analysis.metrics import FAILED, Measure
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.drawing import (
@@ -117,12 +117,12 @@ def score_in_units(data: ResultSlice, arm: Any, *axes: str) -> "pd.Series[float]
     return data.metric.unit.factor * scored.set_index([*axes, "seed"])["score"]
 
 
-def _is_accuracy(metric: Metric) -> bool:
+def _is_accuracy(metric: Measure) -> bool:
     """Whether what is missing to 1 is an error, which shows more where it is small."""
     return metric.name == f"test_{ACCURACY}"
 
 
-def _shown_words(metric: Metric) -> str:
+def _shown_words(metric: Measure) -> str:
     return "test error" if _is_accuracy(metric) else metric.words
 
 
@@ -190,7 +190,7 @@ def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
     )
 
 
-def _unit_words(metric: Metric) -> str:
+def _unit_words(metric: Measure) -> str:
     return f" {metric.unit.name}" if metric.unit.name else ""
 
 

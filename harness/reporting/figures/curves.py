@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import covered_values
-from harness.analysis.metrics import FAILED, FINISHED, Metric, judged_by, metrics_of, unit_of
+from harness.analysis.metrics import FAILED, FINISHED, Measure, judged_by, metrics_of, unit_of
 from harness.analysis.stats import restricted_times, survival
 from harness.reporting.figures.drawing import canvas, guess_line, guess_of, lines_per_trial, plain_numbers, score_axis
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, claims_of, points_of, report_figure
@@ -92,31 +92,31 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, data: ResultSlice) -> None:
 
 
 def _finish_axes(panels: Any, titles: list[str], data: ResultSlice) -> None:
-    trials, metric = data.trials, data.metric
-    guess = guess_of(trials, metric)
-    for loss, scores, title in zip(*panels, titles, strict=True):
-        loss.set_title(title)
-        drawn = _values(loss)
-        if not len(drawn) or drawn.min() > 0:  # the loss of a suite's own may be anything
-            loss.set_yscale("log")
-        plain_numbers(loss.yaxis)
-        # A diverging loss would flatten all others.
-        if (highest := MAX_LOSS * float(trials["initial_loss"].max())) > 0:
-            loss.set_ylim(top=min(loss.get_ylim()[1], highest))
-        score_axis(scores, _values(scores), metric)
-        guess_line(scores, guess)
-        _cut_off_beyond_guess(scores, guess, metric)
-        scores.set_xlabel("step")
+    losses, scores = panels
+    if (drawn := _values(losses)).size == 0 or drawn.min() > 0:  # the loss of a suite's own may be anything
+        losses[0].set_yscale("log")
+    plain_numbers(losses[0].yaxis)
+    # A diverging loss would flatten all others.
+    if (highest := MAX_LOSS * float(data.trials["initial_loss"].max())) > 0:
+        losses[0].set_ylim(top=min(losses[0].get_ylim()[1], highest))
+    guess = guess_of(data.trials, data.metric)
+    score_axis(scores[0], _values(scores), data.metric)
+    for axes, title in zip(losses, titles, strict=True):
+        axes.set_title(title)
+    for axes in scores:
+        guess_line(axes, guess)
+        axes.set_xlabel("step")
+    _cut_off_beyond_guess(scores[0], guess, data.metric)
 
 
-def _values(axes: Axes) -> NDArray[np.float64]:
-    """The finite values of all lines of a panel."""
-    of_lines = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines]
+def _values(panels: Any) -> NDArray[np.float64]:
+    """The finite values of all lines of these panels."""
+    of_lines = [np.asarray(line.get_ydata(), dtype=np.float64) for axes in panels for line in axes.lines]
     values: NDArray[np.float64] = np.concatenate([np.empty(0), *of_lines])
     return values[np.isfinite(values)]
 
 
-def _cut_off_beyond_guess(axes: Axes, guess: float, metric: Metric) -> None:
+def _cut_off_beyond_guess(axes: Axes, guess: float, metric: Measure) -> None:
     """Leave out what is far worse than guessing, where a metric has no end on that side: it would flatten the rest."""
     if metric.sign < 0 and not np.isfinite(metric.high) and guess > 0:
         axes.set_ylim(top=min(axes.get_ylim()[1], MAX_LOSS * guess))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from harness.analysis import formatting
-from harness.analysis.metrics import CHANCE, Metric
+from harness.analysis.metrics import CHANCE, Measure
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
 
@@ -109,25 +109,25 @@ def guess_line(axes: Axes, y: float) -> None:
     axes.axhline(y, ls=":", lw=1, color=GREY)
 
 
-def guess_of(trials: pd.DataFrame, metric: Metric) -> float:
+def guess_of(trials: pd.DataFrame, metric: Measure) -> float:
     """What guessing comes to, NaN where no trial has a result."""
     known = metric.policy.value(trials).astype("float64").dropna()
     return float(known.iloc[0]) if len(known) else float("nan")
 
 
-def is_near_guess(scores: "pd.Series[float]", guess: float, metric: Metric) -> bool:
+def is_near_guess(scores: "pd.Series[float]", guess: float, metric: Measure) -> bool:
     """Whether some scores are so bad that a line at the guess would not only squeeze what there is to see."""
     if metric.sign > 0:
         return bool(scores.min() < 2 * guess or scores.min() <= guess)
     return bool(scores.max() > guess / 2)
 
 
-def guess_words(metric: Metric) -> str:
+def guess_words(metric: Measure) -> str:
     """What the line of guessing is called."""
     return "chance" if metric.policy is CHANCE else "guessing"
 
 
-def spans_decades(scores: Any, metric: Metric) -> bool:
+def spans_decades(scores: Any, metric: Measure) -> bool:
     """Whether the values of a metric that has no upper end lie so far apart that only a log axis shows all of them."""
     values = np.asarray(scores, dtype=np.float64)
     values = values[np.isfinite(values)]
@@ -136,19 +136,19 @@ def spans_decades(scores: Any, metric: Metric) -> bool:
     )
 
 
-def score_axis(axes: Axes, scores: Any, metric: Metric) -> None:
+def score_axis(axes: Axes, scores: Any, metric: Measure) -> None:
     """Make the y axis logarithmic where its values span decades."""
     if spans_decades(scores, metric):
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
 
 
-def up_is_better(metric: Metric) -> str:
+def up_is_better(metric: Measure) -> str:
     """What a caption adds to a difference where less of the metric is better."""
     return "" if metric.sign > 0 else ", up being better"
 
 
-def difference_label(metric: Metric, baseline: str) -> str:
+def difference_label(metric: Measure, baseline: str) -> str:
     """What an axis of differences shows, on which up is better."""
     if metric.unit is formatting.POINTS:
         return f"points against {baseline}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.metrics import FAILED, FINISHED, Metric, smallest_effect
+from harness.analysis.metrics import FAILED, FINISHED, Measure, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.drawing import (
     canvas,
@@ -160,7 +160,7 @@ def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
     axes.set_ylabel(metric.axis_words)
 
 
-def _rug(failed: int, rows: pd.DataFrame, scored: pd.DataFrame, metric: Metric) -> NDArray[np.float64]:
+def _rug(failed: int, rows: pd.DataFrame, scored: pd.DataFrame, metric: Measure) -> NDArray[np.float64]:
     """Where the ticks of failed trials stand: beyond the line of guessing, one for each, none hidden behind another."""
     distance = 0.03 + min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
     guess = guess_of(rows, metric)

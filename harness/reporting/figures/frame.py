@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import FAILED, FINISHED, Metric, judged_by, score_words
+from harness.analysis.metrics import FAILED, FINISHED, Measure, judged_by, score_words
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim
@@ -65,7 +65,7 @@ class ResultSlice:
         return baseline_arm(self.manifest)
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> Measure:
         """What the trials are judged by, on test data."""
         return judged_by(self.manifest)
 
@@ -151,7 +151,7 @@ def report_figure(
     alt: str,
     shown: tuple[int, int, str] | None = None,  # how many of how many, and of what
     sample: str | None = None,  # what n is, where it is not the seeds that have a result
-    metric: Metric | None = None,  # whose failures are scored
+    metric: Measure | None = None,  # whose failures are scored
     shows_trials: bool = True,
     comparisons: tuple[Comparison, ...] = (),
 ) -> ReportFigure:

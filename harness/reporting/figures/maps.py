@@ -12,9 +12,9 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import Metric
+from harness.analysis.metrics import Measure
 from harness.reporting.figures.batches import has_batch_sizes, score_in_units
-from harness.reporting.figures.drawing import canvas, difference_label, spans_decades
+from harness.reporting.figures.drawing import canvas, difference_label, plain_numbers, spans_decades
 from harness.reporting.figures.frame import ReportFigure, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.spec.manifest import Manifest
@@ -23,6 +23,7 @@ from harness.storage.tables import Results
 AXES = ("batch_size", "lr")
 MAX_MAPS = 4  # arms beside each other
 MAX_NUMBERS = 14  # cells beside each other, of all maps together, that have room for one
+MAX_LONG_NUMBERS = 8  # if it is not a whole number of points
 LEVEL_COLORS, GAP_COLORS = "cividis", "PuOr"  # colour-blind safe: one from low to high, one with a middle
 MAX_TICKS = 4  # learning rates named below a map
 
@@ -91,22 +92,22 @@ def _as_map(scores: "pd.Series[float]", manifest: Manifest) -> pd.DataFrame:
     return scores.groupby(list(AXES)).mean().unstack("lr").reindex(index=sizes, columns=lrs)
 
 
-def _in_unit(metric: Metric, of_fractions: str) -> str:
+def _in_unit(metric: Measure, of_fractions: str) -> str:
     name = of_fractions if metric.unit is formatting.POINTS else metric.unit.name
     return f" in {name}" if name else ""
 
 
-def _level_words(metric: Metric) -> str:
+def _level_words(metric: Measure) -> str:
     return f"{metric.words}{_in_unit(metric, '%')}"
 
 
-def _full_norm(maps: Maps, metric: Metric) -> Normalize:
+def _full_norm(maps: Maps, metric: Measure) -> Normalize:
     cells = np.concatenate([level.to_numpy().ravel() for level in maps.values()])
     scale = LogNorm if spans_decades(cells, metric) else Normalize
     return scale(float(np.nanmin(cells)), float(np.nanmax(cells)))
 
 
-def _symmetric_norm(maps: Maps, metric: Metric) -> Normalize:
+def _symmetric_norm(maps: Maps, metric: Measure) -> Normalize:
     """As far below 0 as above: the middle of the colours is no difference."""
     least = 0.1 if metric.unit is formatting.POINTS else 1e-9
     furthest = max(float(np.nanmax(np.abs(gap.to_numpy()), initial=least)) for gap in maps.values())
@@ -130,7 +131,7 @@ def _draw_maps(
             axes.set_visible(False)
             continue
         values = maps[arm]
-        has_numbers = len(panels) * values.shape[1] <= MAX_NUMBERS
+        has_numbers = len(panels) * values.shape[1] <= (MAX_NUMBERS if is_in_points else MAX_LONG_NUMBERS)
         numbers = values.map(_cell_number if is_in_points else formatting.number)
         sns.heatmap(
             values,
@@ -149,7 +150,9 @@ def _draw_maps(
         y, x = np.nonzero(values.isna().to_numpy())
         if len(x):
             axes.plot(x + 0.5, y + 0.5, "x", ms=5, mew=0.8, color="#767676")
-    figure.colorbar(ScalarMappable(norm, colors), ax=list(panels.values()), label=label, aspect=12)
+    bar = figure.colorbar(ScalarMappable(norm, colors), ax=list(panels.values()), label=label, aspect=12)
+    if not is_in_points:
+        plain_numbers(bar.ax.yaxis)
 
 
 def _cell_number(level: float) -> str:
@@ -170,7 +173,7 @@ def _label_axes(panels: Any, cells: pd.DataFrame) -> None:
         lowest.set_xlabel("learning rate")
 
 
-def _ranges_in_words(maps: Maps, metric: Metric) -> Sequence[str]:
+def _ranges_in_words(maps: Maps, metric: Measure) -> Sequence[str]:
     def words(low: float, high: float) -> str:
         if metric.unit is formatting.POINTS:
             return f"{low:.1f} to {high:.1f} %"

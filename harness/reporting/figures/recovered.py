@@ -8,7 +8,7 @@ import pandas as pd
 from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.claims.recovers import Recovery, recoveries
-from harness.analysis.metrics import Metric, metrics_of
+from harness.analysis.metrics import Measure, metrics_of
 from harness.reporting.figures.drawing import canvas, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
 from harness.reporting.figures.style import label_text
@@ -60,6 +60,6 @@ def _scores_of(recovery: Recovery) -> tuple[Any, Any, Any]:
     return recovery.local.theirs.scores, recovery.local.ours.scores, recovery.lost.ours.scores
 
 
-def _means_in_words(recovery: Recovery, metric: Metric) -> str:
+def _means_in_words(recovery: Recovery, metric: Measure) -> str:
     means = " to ".join(formatting.level(float(scores.mean()), metric.unit) for scores in _scores_of(recovery))
     return f"{means}{f' at {formatting.point(recovery.local.point)}' if recovery.local.point else ''}"

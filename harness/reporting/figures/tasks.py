@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import CHANCE, Metric, judged_by
+from harness.analysis.metrics import CHANCE, Measure, judged_by
 from harness.analysis.stats import iqm, mean_ranks, normalised, performance_profile
 from harness.reporting.figures.drawing import canvas, guess_of
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
@@ -75,7 +75,7 @@ def _scores_by_task(data: ResultSlice, best: float) -> dict[Any, NDArray[np.floa
     return {arm: _padded([tasks[task] for task in shared]) for arm, tasks in by_task.items()} if shared else {}
 
 
-def _formula(metric: Metric) -> str:
+def _formula(metric: Measure) -> str:
     """How scores are normalised, in words."""
     if metric.policy is CHANCE:
         return "(accuracy - chance) / (1 - chance)"

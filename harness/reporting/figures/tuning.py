@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import Metric, judged_by
+from harness.analysis.metrics import Measure, judged_by
 from harness.analysis.stats import best_of_k_band, cross_fitted
 from harness.reporting.figures.drawing import canvas, score_axis, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
@@ -38,7 +38,7 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
             left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
             expected = {arm: _draw_curve(left, data, arm, scores[arm], rng) for arm in scores}
             _draw_tuned(right, data, tuned)
-            score_axis(left, tuned, metric)
+            score_axis(left, np.concatenate([np.ravel(tuned), *expected.values()]), metric)
             left.set(xlabel="learning rates tried, k", ylabel=f"{metric.axis_words} of the best")
             left.xaxis.get_major_locator().set_params(integer=True)
         _, test = next(iter(scores.values()))
@@ -76,7 +76,7 @@ def scores_by_lr(trials: pd.DataFrame, manifest: Manifest) -> Scores:
     return validation[is_complete], test[is_complete]
 
 
-def tuned_scores(scores: Scores, metric: Metric) -> "pd.Series[float]":
+def tuned_scores(scores: Scores, metric: Measure) -> "pd.Series[float]":
     """The test score of every seed at the lr that the other seeds choose for it."""
     validation, test = (metric.sign * table.to_numpy() for table in scores)
     return pd.Series(metric.sign * cross_fitted(validation, test), index=scores[1].index)
@@ -108,5 +108,5 @@ def _seed_counts(scores: Mapping[Any, Scores]) -> str:
     )
 
 
-def _rise(first: float, last: float, metric: Metric) -> str:
+def _rise(first: float, last: float, metric: Measure) -> str:
     return f"{formatting.level(float(first), metric.unit)} to {formatting.level(float(last), metric.unit)}"
