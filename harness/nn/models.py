@@ -23,6 +23,7 @@ from harness.nn.module_checks import find_fault
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
+from harness.spec.metric import WITH_CLASSES
 from harness.spec.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -31,25 +32,27 @@ MAX_LAYERS = 10_000
 
 
 def build(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial, input_shape: tuple[int, ...], outputs: int, factories: Mapping[str, Callable[..., Any]]
 ) -> nn.Module:
     """The model of a trial on the CPU, initialised by its seed alone.
 
     `factories` are the functions that the suite brings.
     """
-    model = build_uninitialised(trial, input_shape, classes, factories)
+    model = build_uninitialised(trial, input_shape, outputs, factories)
     initialise(model, trial)
     return model
 
 
 def build_uninitialised(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial, input_shape: tuple[int, ...], outputs: int, factories: Mapping[str, Callable[..., Any]]
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
     norm = lookup(NORMS, trial.norm, "norm")
     config = ModelConfig(
         inputs=input_shape,
-        classes=classes,
+        outputs=outputs,
+        classes=outputs if trial.task in WITH_CLASSES else None,
+        per_position=trial.task == "sequence",
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
@@ -89,8 +92,10 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
 
 
 def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
-    """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
+    """The model that a suite's own function makes of whichever members of a ModelConfig it asks for."""
     known = {name: getattr(config, name) for name in ModelConfig.__slots__}
+    if config.classes is None:
+        del known["classes"]
     if unknown := [name for name, is_needed in arguments_of(function).items() if is_needed and name not in known]:
         raise SuiteError(f"model {name!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
     model = function(**{argument: known[argument] for argument in arguments_of(function) if argument in known})

@@ -7,12 +7,11 @@ from typing import Any
 
 from harness.errors import SuiteError, lookup
 from harness.spec.metric import TASK_METRICS, MetricSpec
-from harness.spec.trial import Trial
+from harness.spec.trial import Trial, split_names
 
 SPLITS = ("train", "val", "test")
 CLASSIFICATION = "classification"  # the task of a trial that names none
 ACCURACY = "accuracy"
-METRIC_JOIN = "+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +63,13 @@ class Aim:
 
 def measured_by(trials: Iterable[Trial], aim: Aim) -> Measured:
     """What these trials are measured by; SuiteError where the target is of no metric of theirs."""
-    pairs = dict.fromkeys((task_of(trial), metrics_of(trial)) for trial in trials)
+    pairs = dict.fromkeys((trial.task, trial.metrics) for trial in trials)
     return measured([task for task, _ in pairs], [names for _, names in pairs], aim)
 
 
 def measured(tasks: Iterable[str], names: Iterable[str], aim: Aim) -> Measured:
     """What trials of these tasks are measured by, that name these metrics, joined by "+"."""
-    named = [name for joined in dict.fromkeys(names) for name in joined.split(METRIC_JOIN) if name]
+    named = [name for joined in dict.fromkeys(names) for name in split_names(joined)]
     besides = {name: _spec(name, aim.own) for name in named}
     of_tasks = {
         task: {**lookup(TASK_METRICS, task, "task"), **besides} for task in dict.fromkeys(tasks) or [CLASSIFICATION]
@@ -95,15 +94,6 @@ def _target(metrics: Mapping[str, MetricSpec], aim: Aim) -> Target | None:
             raise SuiteError(f"target: {name} lies in {spec.low:g}..{spec.high:g}, got {value!r}")
         return Target(metric=name, value=float(value), spec=spec)
     return None
-
-
-def task_of(trial: Trial) -> str:
-    return str(getattr(trial, "task", CLASSIFICATION))
-
-
-def metrics_of(trial: Trial) -> str:
-    """The names of the metrics that a trial asks for besides those of its task, joined by "+"."""
-    return str(getattr(trial, "metrics", ""))
 
 
 def check_target(target: Any) -> dict[str, float]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
 from harness.spec.manifest import Manifest, check_settings, measured_of
-from harness.spec.measured import CLASSIFICATION, SPLITS, Aim, Measured, Target, measured, task_of
+from harness.spec.measured import CLASSIFICATION, SPLITS, Aim, Measured, Target, measured
 from harness.spec.metric import MetricSpec
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
@@ -183,7 +183,7 @@ def _row(suite: str, trial: Trial, record: Record | None, of_suite: Measured) ->
         return {**row, **dict.fromkeys(columns), "status": "interrupted"}
     known = {*AXES_IN_FACTS, *map(guess_column, of_suite.guessed), *(columns.keys() & FACTS.keys())}
     facts = {name: value for name, value in record.facts.items() if name in known}
-    metrics = of_suite.tasks[task_of(trial)]
+    metrics = of_suite.tasks[trial.task]
     # In a suite of several tasks a target may be of a metric that this one doesn't have.
     target = of_suite.target if of_suite.target and of_suite.target.metric in metrics else None
     outcomes = {**dict.fromkeys(columns), **facts, **_final(record, metrics, target)}
