@@ -7,12 +7,12 @@ from typing import Any
 
 from harness.analysis import formatting, pairing
 from harness.analysis.curve_metrics import with_at
-from harness.analysis.metrics import CURVE, metrics_of
+from harness.analysis.measures.derived import CURVE
+from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError, nearest
 from harness.spec.claim import Claim, is_number
 from harness.spec.manifest import Manifest, measured_of
-from harness.spec.measured import SPLITS
-from harness.storage.tables import LOSS
+from harness.spec.measured import LOSS, SPLITS
 
 MAX_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
 MIN_ALONG = 3  # values of an axis: fewer have no inside for an optimum, and two make a difference, not a trend

@@ -10,7 +10,8 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.curve_metrics import with_curve
-from harness.analysis.metrics import Measure, measured_scores, metrics_of
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import measured_scores, metrics_of
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results

@@ -6,7 +6,8 @@ from typing import Any
 from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.curve_metrics import with_at
-from harness.analysis.metrics import metrics_of, unit_of
+from harness.analysis.measures.measure import unit_of
+from harness.analysis.metrics import metrics_of
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest, measured_of
 from harness.spec.measured import ACCURACY

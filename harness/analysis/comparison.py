@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting, stats
-from harness.analysis.metrics import Measure
+from harness.analysis.measures.measure import Measure
 from harness.analysis.pairing import ArmSample, Pairs
 from harness.analysis.stats.arrays import FloatArray
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.metrics import Measure, metrics_of
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import metrics_of
 from harness.storage.tables import Results
 
 OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a claim may be about -> from values by key

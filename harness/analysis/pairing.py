@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting
-from harness.analysis.metrics import FAILED, FINISHED, Measure, metrics_of, trial_scores
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import FAILED, FINISHED, metrics_of, trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
 from harness.spec.claim import Claim

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import pairing
-from harness.analysis.metrics import Measure, metrics_of, trial_scores
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import metrics_of, trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest

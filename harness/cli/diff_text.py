@@ -2,7 +2,7 @@
 
 from harness.analysis import formatting, wording
 from harness.analysis.diff import ResultsDiff
-from harness.analysis.metrics import unit_of
+from harness.analysis.measures.measure import unit_of
 from harness.spec.measured import ACCURACY, Target
 
 MOST_STATUS_CHANGES = 10

@@ -12,6 +12,13 @@ from harness.spec.trial import Trial, split_names
 SPLITS = ("train", "val", "test")
 CLASSIFICATION = "classification"  # the task of a trial that names none
 ACCURACY = "accuracy"
+LOSS = "loss"  # what all trials have besides metrics
+GUESS = "guess_"  # how facts begin of what the best constant prediction comes to: the loss, and each metric
+
+
+def guess_column(metric: str) -> str:
+    """The fact, and the column, of what the best constant prediction comes to on test data."""
+    return f"{GUESS}{metric}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,12 @@ class Measured:
         """The metrics of which trials know what guessing comes to; accuracy in classification is 1 / classes."""
         names = [(task, name) for task, metrics in self.tasks.items() for name in metrics]
         return list(dict.fromkeys(name for pair in names if pair != (CLASSIFICATION, ACCURACY) for name in pair[1:]))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of trials.csv that hold values of metrics."""
+        values = [f"{split}_{metric}" for metric in (LOSS, *self.metrics) for split in SPLITS]
+        return [*values, *map(guess_column, self.guessed)]
 
     def judged_by(self, task: str) -> str:
         """The name of the metric that tells how good a trial of this task is."""

@@ -9,6 +9,7 @@ from typing import Any
 from harness.errors import MAX_ERROR_LINE, DamageError, NewerSchemaError, SuiteError
 from harness.io import create_atomically, dump_checked_json, load_checked_json, write_atomically
 from harness.spec.manifest import Manifest, from_json, to_json
+from harness.spec.measured import GUESS, Target
 from harness.spec.trial import Trial, Value
 from harness.typed import fits, shown, type_hints
 
@@ -40,7 +41,6 @@ POSITIVE = ("steps", "steps_per_epoch", "classes", "train_examples", "test_examp
 LOSS_ROUNDINGS = 8  # units in the last place: what log-softmax may be off for one example, and so for all of them
 EPSILONS = {"float64": 2.0**-52}  # precision -> the distance from 1 to the next number; a loss is float32 in all others
 REGRESSION = "regression"  # the task whose own loss is no logarithm
-GUESS = "guess_"  # how facts begin of what the best constant prediction comes to: the loss, and each metric
 STEPS, VALUES = Sequence[int], Sequence[float | None]  # of a curve
 
 
@@ -78,6 +78,18 @@ def failure(record: Record) -> str | None:
     is_logarithm = record.trial.get("task") != REGRESSION and not record.trial.get("loss")
     scale = max(1.0, untrained) if is_logarithm else abs(untrained)
     return "no_better_than_init" if loss[-1] >= untrained - tolerance * scale else None
+
+
+def status_of(record: Record, outcomes: Mapping[str, Any], target: Target | None) -> str:
+    """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
+    if record.outcome != TRAINED:
+        return record.outcome
+    if failed := failure(record):
+        return failed
+    # The value is missing where the test loss alone is not finite.
+    if target is not None and not target.is_reached(outcomes[f"test_{target.metric}"]):
+        return "below_target"
+    return "ok"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
 from harness.spec.manifest import Manifest, check_settings, measured_of
-from harness.spec.measured import CLASSIFICATION, SPLITS, Aim, Measured, Target, measured
+from harness.spec.measured import CLASSIFICATION, LOSS, SPLITS, Aim, Measured, Target, guess_column, measured
 from harness.spec.metric import MetricSpec
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
@@ -22,18 +22,15 @@ from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
 from harness.storage.records import (
     FACTS,
     FOREIGN,
-    GUESS,
     TELEMETRY,
     TELEMETRY_TYPES,
-    TRAINED,
     Record,
     ResultsDir,
-    failure,
     read_manifest,
     read_records,
+    status_of,
 )
 
-LOSS = "loss"
 KNOWN_BEFORE = {  # column of trials.csv after the axes -> its type; then come those of metrics
     "train_examples": "Int64",
     "test_examples": "Int64",
@@ -48,14 +45,7 @@ FOUND_IN_CURVES = {"best_step": "Int64", "steps_to_target": "Int64"}
 
 def outcome_columns(of_suite: Measured) -> dict[str, str]:
     """The columns of trials.csv after the axes, in a suite that measures these metrics -> their types."""
-    values = [f"{split}_{metric}" for metric in (LOSS, *of_suite.metrics) for split in SPLITS]
-    guesses = [guess_column(metric) for metric in of_suite.guessed]
-    return {**KNOWN_BEFORE, **dict.fromkeys([*values, *guesses], "float64"), **FOUND_IN_CURVES}
-
-
-def guess_column(metric: str) -> str:
-    """The fact, and the column, of what the best constant prediction comes to on test data."""
-    return f"{GUESS}{metric}"
+    return {**KNOWN_BEFORE, **dict.fromkeys(of_suite.columns, "float64"), **FOUND_IN_CURVES}
 
 
 OUTCOMES = outcome_columns(measured([CLASSIFICATION], [], Aim()))  # of a suite of classification
@@ -162,18 +152,6 @@ def read_results(folder: str | Path) -> Results:
         )
     except FileNotFoundError as error:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
-
-
-def status_of(record: Record, outcomes: Mapping[str, Any], target: Target | None) -> str:
-    """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
-    if record.outcome != TRAINED:
-        return record.outcome
-    if failed := failure(record):
-        return failed
-    # The value is missing where the test loss alone is not finite.
-    if target is not None and not target.is_reached(outcomes[f"test_{target.metric}"]):
-        return "below_target"
-    return "ok"
 
 
 def _row(suite: str, trial: Trial, record: Record | None, of_suite: Measured) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.storage.records import NO_RESULT, Record, ResultsDir, write_manifest
-from harness.storage.tables import OUTCOMES, status_of
+from harness.storage.records import NO_RESULT, Record, ResultsDir, status_of, write_manifest
+from harness.storage.tables import OUTCOMES
 from tests.support.manifests import a_manifest
 from tests.support.records import a_place, a_record, merged, of_classification, with_curve
 from tests.support.strategies import a_trial

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from harness.analysis import formatting, pairing
 from harness.analysis.claims.trend import compare_slopes
 from harness.analysis.comparison import Comparison, adjusted
-from harness.analysis.metrics import FAILED, Measure
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import FAILED
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.drawing import (

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import covered_values
-from harness.analysis.metrics import FAILED, FINISHED, Measure, judged_by, metrics_of, unit_of
+from harness.analysis.measures.measure import Measure, unit_of
+from harness.analysis.metrics import FAILED, FINISHED, judged_by, metrics_of
 from harness.analysis.stats import restricted_times, survival
 from harness.reporting.figures.drawing import canvas, guess_line, guess_of, lines_per_trial, plain_numbers, score_axis
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, claims_of, points_of, report_figure

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from harness.analysis import formatting
-from harness.analysis.metrics import CHANCE, Measure
+from harness.analysis.measures.measure import CHANCE, Measure
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.metrics import FAILED, FINISHED, Measure, smallest_effect
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.drawing import (
     canvas,

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import FAILED, FINISHED, Measure, judged_by, score_words
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import FAILED, FINISHED, judged_by, score_words
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim

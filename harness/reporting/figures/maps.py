@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import Measure
+from harness.analysis.measures.measure import Measure
 from harness.reporting.figures.batches import has_batch_sizes, score_in_units
 from harness.reporting.figures.drawing import canvas, difference_label, plain_numbers, spans_decades
 from harness.reporting.figures.frame import ReportFigure, over_lr, points_of, report_figure

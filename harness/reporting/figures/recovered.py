@@ -8,7 +8,8 @@ import pandas as pd
 from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.claims.recovers import Recovery, recoveries
-from harness.analysis.metrics import Measure, metrics_of
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import metrics_of
 from harness.reporting.figures.drawing import canvas, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
 from harness.reporting.figures.style import label_text

@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import CHANCE, Measure, judged_by
+from harness.analysis.measures.measure import CHANCE, Measure
+from harness.analysis.metrics import judged_by
 from harness.analysis.stats import iqm, mean_ranks, normalised, performance_profile
 from harness.reporting.figures.drawing import canvas, guess_of
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure

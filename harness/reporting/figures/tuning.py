@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import Measure, judged_by
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import judged_by
 from harness.analysis.stats import best_of_k_band, cross_fitted
 from harness.reporting.figures.drawing import canvas, score_axis, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
