@@ -39,7 +39,7 @@ def leading(row, lead=0.1):
     return 0.5 + lead * (row["norm"] == "batch") + luck(0.004, (2, SEEDS))[NORMS.index(row["norm"]), row["seed"]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(metric_specs())
 def test_the_direction_of_a_metric_turns_the_verdict_and_no_number(tmp_path_factory, spec):
     words = {}

@@ -218,12 +218,12 @@ LONG = [pytest.param(name, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(36
 
 
 @pytest.mark.parametrize(("name", "suites"), [*QUICK, *LONG])
-def test_what_is_not_so_is_claimed_in_5_percent_of_suites_at_most(tmp_path, name, suites):
+def test_what_is_not_so_is_claimed_in_5_percent_of_suites_at_most_unless_noise_is_skewed(tmp_path, name, suites):
     words = verdict_words(tmp_path, WORLDS[name], suites)
     wrong = sum(word in WORLDS[name].wrong for word in words)
     print(f"{name}: {wrong} of {suites} suites have a wrong verdict")
     assert "descriptive" not in words
-    assert wrong <= at_most(0.05, suites)
+    assert wrong <= at_most(SKEWED.get(name, 0.05), suites)
 
 
 LEAD = 0.006  # of batch over none: a little more than the deviation of a seed's difference
