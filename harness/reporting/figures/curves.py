@@ -134,6 +134,7 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
         if data.trials.empty:
             continue
         shown, target = points[:MAX_LR_COLUMNS], measured_of(data.manifest).target
+        of_metric = f" {target.spec.words}" if target else ""
         with canvas(3.1, data.compare) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
@@ -150,7 +151,7 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
                 f"training (Kaplan-Meier; a tick at the budget marks seeds that never did, which count as the whole "
                 f"budget)."
             ),
-            alt="Step curves of the share of seeds that have reached the target, by arm.",
+            alt=f"Step curves of the share of seeds that have reached the target{of_metric}, by arm.",
             shown=(len(shown), len(points), "grid points"),
             metric=metrics_of(data.manifest)["steps_to_target"],
         )
