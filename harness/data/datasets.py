@@ -5,6 +5,8 @@ or need a package, an entry in SOURCES of downloads.py instead. The arrays are x
 y_test and, if there is one, a validation split, x_val and y_val. A suite brings its own dataset as such a function, or
 as an .npz file of such arrays. The dataset NAME of OpenML is `openml:NAME`.
 
+Targets are those of a task: labels, numbers, several labels, or a label for each position; see targets.py.
+
 Labels are whole numbers or text, whatever they are; models learn classes 0, 1, ... in their order, and predictions come
 back as labels. In a file they are whole numbers from 0 up: -1 there often marks examples that have no label.
 """
@@ -23,41 +25,56 @@ from numpy.typing import NDArray
 from harness.data.array_files import read_npz
 from harness.data.arrays import as_array, as_float32, require_numbers
 from harness.data.downloads import OPENML, SOURCES, Arrays, from_openml, home
-from harness.data.labels import Label, are_plain, as_labels, class_indices, classes_of
+from harness.data.labels import Label, are_plain, class_indices, classes_of
 from harness.data.splits import Indices, generator, shuffled_indices, train_test_indices
+from harness.data.targets import TARGETS, check_shapes
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
+from harness.spec.data_settings import DEFAULT, DataSettings
+from harness.spec.metric import WITH_CLASSES
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
+MIN_SPLIT = 6  # examples that are split: two are left for each part
 SPLITS = ("train", "val", "test")
 VOCABULARY, NEXT_TOKEN = "vocabulary", "next_token"  # what may stand beside the arrays: see Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Examples of any shape as float32, or tokens as int64; classes 0, 1, ... as int64; in three splits."""
+    """Examples of any shape as float32, or tokens as int64; their targets; in three splits.
+
+    Targets are classes 0, 1, ... as int64, "N", or "N L" where each position has one; or "N K" numbers as float32.
+    """
 
     name: str
     x: Mapping[str, NDArray[Any]]  # split -> examples
-    y: Mapping[str, NDArray[np.int64]]
-    classes: int
+    y: Mapping[str, NDArray[Any]]
+    classes: int  # 0 where the task has none
     labels: tuple[Label, ...] = ()  # what the data have for class 0, 1, ...; empty where that is 0, 1, ...
     vocabulary: int | None = None  # how many tokens there are, where examples are tokens 0, 1, ...
     next_token: bool = False  # whether the targets at each position are the tokens that follow it
+    task: str = "classification"  # that the targets are of
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return self.x["train"].shape[1:]
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs a model has for these targets: at each position, where they are of positions."""
+        return self.classes if self.task in WITH_CLASSES else int(self.y["train"].shape[1])
+
     def size(self, split: str) -> int:
         """How many examples a split has."""
         return len(self.y[split])
 
 
-def load_dataset(name: str, folder: Path, factories: Mapping[str, Callable[[], Any]]) -> Dataset:
+def load_dataset(
+    name: str, folder: Path, factories: Mapping[str, Callable[[], Any]], settings: DataSettings = DEFAULT
+) -> Dataset:
     """The dataset of that name: a function of the suite's own, an .npz in its folder, one of DATASETS or of OpenML."""
     if name in factories:
         result = factories[name]()
@@ -70,15 +87,15 @@ def load_dataset(name: str, folder: Path, factories: Mapping[str, Callable[[], A
     elif name.endswith(".npz"):
         arrays = read_npz(folder / name)
     else:
-        return _load_by_name(name, home())
-    return _make_dataset(name, arrays, is_file=name not in factories)
+        return _load_by_name(name, settings, home())
+    return _make_dataset(name, arrays, settings, is_file=name not in factories)
 
 
 @lru_cache(maxsize=4)
-def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cache's key: its files may differ)
+def _load_by_name(name: str, settings: DataSettings, home: Path) -> Dataset:  # noqa: ARG001 (in the cache's key: its files may differ)
     if not name.startswith(OPENML):
-        return _make_dataset(name, lookup(DATASETS, name, "dataset")())
-    dataset = _make_dataset(name, from_openml(name))
+        return _make_dataset(name, lookup(DATASETS, name, "dataset")(), settings)
+    dataset = _make_dataset(name, from_openml(name), settings)
     # In single precision the sum of a long column stops growing.
     mean, std = (function(dataset.x["train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
     scale = np.where(std > 0, std, np.float32(1))
@@ -89,7 +106,8 @@ def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cac
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
     """Write two-dimensional data into a folder, where one is given, so that a report can draw them."""
-    if folder is None or dataset.input_shape != (2,) or dataset.vocabulary is not None:
+    is_drawn = dataset.input_shape == (2,) and dataset.task == "classification"
+    if folder is None or not is_drawn or dataset.vocabulary is not None:
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():
@@ -102,6 +120,16 @@ def _digits() -> Arrays:
     """1797 images of 8 x 8 pixels with values 0..1, 10 classes (UCI, by way of scikit-learn)."""
     rows = np.loadtxt(_package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     return {"x": rows[:, :-1].reshape(-1, 1, 8, 8) / 16, "y": rows[:, -1].astype(int)}
+
+
+def _diabetes() -> Arrays:
+    """442 patients, ten measurements of each, and how much worse a year later (Efron et al. 2004, by scikit-learn).
+
+    Measurements and target are in deviations from their mean, which is 152 of the target, with a deviation of 77.
+    """
+    folder = _package_folder("sklearn") / "datasets" / "data"
+    x, y = (np.loadtxt(folder / f"diabetes_{part}.csv.gz") for part in ("data_raw", "target"))
+    return {name: (array - array.mean(0)) / array.std(0) for name, array in (("x", x), ("y", y))}
 
 
 def _package_folder(name: str) -> Path:
@@ -138,43 +166,47 @@ def _two_circles(examples: int, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
 DATASETS: dict[str, Callable[[], Arrays]] = {
     "digits": _digits,
     "circles": _circles,
+    "diabetes": _diabetes,
     **{name: source.load for name, source in SOURCES.items()},
 }
 
 
-def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False) -> Dataset:
+def _make_dataset(
+    name: str, arrays: Mapping[str, Any], settings: DataSettings = DEFAULT, *, is_file: bool = False
+) -> Dataset:
     """The dataset, its splits those given, the others split off these, each class by its share.
 
     Examples are read once, split by split: of a memory map no more gets into memory than what training takes.
     """
-    where = f"dataset {name!r}"
+    where, task = f"dataset {name!r}", settings.task
     arrays = dict(arrays)
     vocabulary = as_vocabulary(where, arrays.pop(VOCABULARY)) if VOCABULARY in arrays else None
     next_token = bool(arrays.pop(NEXT_TOKEN, False))
     given = _given_splits(where, arrays)
     x = {split: as_array(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
-    y = {split: as_labels(f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
+    y = {split: TARGETS[task](f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
+    check_shapes(where, y)
     for split, suffix in given.items():
         _check_split(f"{where}, x{suffix}", x[split], y[split], x["train"].shape[1:])
-        if is_file:
+        if is_file and task in WITH_CLASSES:
             _check_file(f"{where}, y{suffix}", y[split])
-    labels = classes_of(where, y)
-    classes = {split: class_indices(y[split], labels) for split in given}
-    rows = _rows_of_splits(where, classes, labels)
+    labels: tuple[Label, ...] = ()
+    if task in WITH_CLASSES:
+        labels = classes_of(where, {split: targets.ravel() for split, targets in y.items()})
+        y = {split: class_indices(targets, labels) for split, targets in y.items()}
+    rows = _rows_of_splits(where, y, labels)
     return Dataset(
         name=name,
         x={
             split: _examples(f"{where}, x{given[source]}", x[source], chosen, vocabulary)
             for split, (source, chosen) in rows.items()
         },
-        y={
-            split: classes[source] if chosen is None else classes[source][chosen]
-            for split, (source, chosen) in rows.items()
-        },
+        y={split: y[source] if chosen is None else y[source][chosen] for split, (source, chosen) in rows.items()},
         classes=len(labels),
         labels=() if are_plain(labels) else labels,
         vocabulary=vocabulary,
         next_token=next_token,
+        task=task,
     )
 
 
@@ -198,31 +230,34 @@ def _given_splits(where: str, arrays: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rows_of_splits(
-    where: str, classes: Mapping[str, NDArray[np.int64]], labels: Sequence[Label]
+    where: str, y: Mapping[str, NDArray[Any]], labels: Sequence[Label]
 ) -> dict[str, tuple[str, Indices | None]]:
     """For each split the one that was given to take it from, and which examples of it; None: all of them."""
-    rows: dict[str, tuple[str, Indices | None]] = {split: (split, None) for split in classes}
-    train, val_share = np.arange(len(classes["train"])), VAL_SHARE
+    rows: dict[str, tuple[str, Indices | None]] = {split: (split, None) for split in y}
+    train, val_share = np.arange(len(y["train"])), VAL_SHARE
     if "test" not in rows:
-        train, test = _split_off(where, classes["train"], labels, TEST_SHARE)
+        train, test = _split_off(where, y["train"], labels, TEST_SHARE)
         rows["test"], val_share = ("train", test), VAL_SHARE / (1 - TEST_SHARE)
     if "val" not in rows:
-        rest, val = _split_off(where, classes["train"][train], labels, val_share)
+        rest, val = _split_off(where, y["train"][train], labels, val_share)
         rows |= {"train": ("train", train[rest]), "val": ("train", train[val])}
     return {split: rows[split] for split in SPLITS}
 
 
-def _split_off(
-    where: str, classes: NDArray[np.int64], labels: Sequence[Label], share: float
-) -> tuple[Indices, Indices]:
-    counts = np.bincount(classes, minlength=len(labels))
+def _split_off(where: str, y: NDArray[Any], labels: Sequence[Label], share: float) -> tuple[Indices, Indices]:
+    """Which examples stay and which are split off; targets that are no classes, one an example, are shuffled alone."""
+    if y.ndim > 1:
+        if len(y) < MIN_SPLIT:
+            raise SuiteError(f"{where} can't be split: it has {len(y)} examples, and needs {MIN_SPLIT} or more")
+        return shuffled_indices(len(y), share, SPLIT_SEED)
+    counts = np.bincount(y, minlength=len(labels))
     if len(lone := np.flatnonzero(counts == 1)):
         raise SuiteError(
             f"{where} can't be split: label {labels[lone[0]]} has one example, and training, validation and test "
             "examples of each are needed"
         )
     try:
-        return train_test_indices(classes, share, SPLIT_SEED)
+        return train_test_indices(y, share, SPLIT_SEED)
     except ValueError as error:
         raise SuiteError(f"{where} can't be split: {error}") from error
 
@@ -230,7 +265,7 @@ def _split_off(
 def _check_split(where: str, x: NDArray[Any], y: NDArray[Any], shape: tuple[int, ...]) -> None:
     require_numbers(where, x)
     if len(x) != len(y) or len(y) < 2:
-        raise SuiteError(f"{where}: needs one label for each of two examples or more, got {x.shape} and {y.shape}")
+        raise SuiteError(f"{where}: needs a target for each of two examples or more, got {x.shape} and {y.shape}")
     if x.ndim < 2 or not x.size:
         raise SuiteError(f"{where}: each example must be an array of a number or more, got x of shape {x.shape}")
     if x.shape[1:] != shape:

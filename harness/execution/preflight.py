@@ -37,6 +37,7 @@ from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
+from harness.spec.data_settings import dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
@@ -66,12 +67,15 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         shapes.setdefault(shape(trial), []).append(trial)
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")
-    names = dict.fromkeys(trials[0].dataset for trials in shapes.values())
-    datasets = {name: load_twice(name, suite.path.parent, suite.suite.functions) for name in names}
+    keys = dict.fromkeys(dataset_key(trials[0]) for trials in shapes.values())
+    datasets = {
+        (name, settings): load_twice(name, suite.path.parent, suite.suite.functions, settings)
+        for name, settings in keys
+    }
     estimates = {}
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
-            estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
+            estimates[key] = dry_run(trials[0], datasets[dataset_key(trials[0])], suite, request.workers)
     check_late_imports(suite)
     with preserved():
         all_trials = [trial for trials in shapes.values() for trial in trials]
@@ -79,7 +83,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
-        estimate, dataset = estimates[key], datasets[trials[0].dataset]
+        estimate, dataset = estimates[key], datasets[dataset_key(trials[0])]
         if device == "cuda" and request.tune_sizes:
             estimate = replace(estimate, max_cohort_size=tuned_size(trials, estimate, suite, dataset))
         if request.measure:
@@ -123,7 +127,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
 
     def make(seed: int) -> nn.Module:
         trial = replace(one_process, seed=seed)
-        model = build(trial, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
+        model = build(trial, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
         return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
     try:
@@ -132,7 +136,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         check_compute_options(trial, model)
         is_own, is_spoiler, traits = trial.model in functions, False, ForwardTraits()
         if is_own:
-            traits, is_spoiler = _traits(make, trial, examples, dataset.classes)
+            traits, is_spoiler = _traits(make, trial, examples, dataset.outputs)
         backend, reason = _backend_for(model, trial, dataset, traits)
         if is_own and not is_spoiler and backend == REFERENCE:
             mismatch = find_mismatch([model], dataset.input_shape, backend, examples, draws=traits.draws)
@@ -143,7 +147,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble(examples[:2], shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and is_own:
-            check_saving(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
+            check_saving(one_process, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise

@@ -65,7 +65,7 @@ def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Tr
             tensors = state.model_state if which == "last" else state.best
             step = state.steps if which == "last" else int(state.best["step"][i])
             own = {name: tensors[name][i] for name in state.model_state}
-            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
+            saved = saved_as(trial, own, dataset.input_shape, dataset.outputs, factories, dataset.vocabulary)
             card = {**_card(state, i, step), "layers": layers, "which": which, **_state_fields(saved)}
             yield trial, which, Snapshot(card, {**own, **saved.others})
 
@@ -141,7 +141,7 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
         "init_params": {
             "model": trial.model,
             "inputs": list(state.dataset.input_shape),
-            "classes": state.dataset.classes,
+            "classes": state.dataset.outputs,
             **({} if state.dataset.vocabulary is None else {"vocabulary": state.dataset.vocabulary}),
         },
         "step": step,

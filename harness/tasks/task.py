@@ -43,3 +43,8 @@ def targets_of(y: Tensor, model: int) -> Tensor:
 def examples_of(y: Tensor) -> int:
     """How many examples these are the targets of."""
     return y.shape[-1]
+
+
+def laid_out(y: Tensor) -> Tensor:
+    """The targets of data, "N" or "N T", as training has them: "N", or "1 T N"."""
+    return y if y.ndim == 1 else y.T.contiguous().unsqueeze(0)

@@ -117,7 +117,7 @@ def init_state(
     first, steps = trials[0], total_steps(trials[0], dataset)
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
-    shape, classes, vocabulary = dataset.input_shape, dataset.classes, dataset.vocabulary
+    shape, classes, vocabulary = dataset.input_shape, dataset.outputs, dataset.vocabulary
     models = [to_precision(build(trial, shape, classes, factories, vocabulary), dtype) for trial in trials]
     if any(trial.weight_decay for trial in trials):
         freeze_unused(models, dataset.input_shape)
@@ -174,7 +174,7 @@ def _backend(
         return REFERENCE
     # A model that is the same whatever trials train together.
     standard = replace(trial, seed=0, init="default", init_scale=1.0)
-    example = build(standard, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
+    example = build(standard, dataset.input_shape, dataset.outputs, factories, dataset.vocabulary)
     examples = probe_examples(trial, dataset)
     if trains_in_turn(trial):
         return select_backend([example], dataset.input_shape, device, examples, in_turn=True)[0]
