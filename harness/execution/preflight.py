@@ -29,6 +29,7 @@ from harness.execution.cohort_size import (
 from harness.execution.containment.process_state import preserved, switches
 from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
+from harness.execution.objective_checks import WANTED, check_objective, check_outputs, positions_and_outputs
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
@@ -116,6 +117,7 @@ def resolve_device(name: str) -> str:
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
     """Build one model and pass a few examples through it, as in training."""
     check_settings(trial)
+    check_objective(trial, dataset, suite.suite.functions)
     check_augment(trial, dataset.input_shape)
     steps_per_epoch(trial, dataset)
     functions = suite.suite.functions
@@ -136,7 +138,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         check_compute_options(trial, model)
         is_own, is_spoiler, traits = trial.model in functions, False, ForwardTraits()
         if is_own:
-            traits, is_spoiler = _traits(make, trial, examples, dataset.outputs)
+            traits, is_spoiler = _traits(make, trial, examples, dataset)
         backend, reason = _backend_for(model, trial, dataset, traits)
         if is_own and not is_spoiler and backend == REFERENCE:
             mismatch = find_mismatch([model], dataset.input_shape, backend, examples, draws=traits.draws)
@@ -144,7 +146,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
                 raise SuiteError(f"{subject} would not train as torch trains it by itself: {mismatch}")
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend, draws=traits.draws)
         ensemble.count_batches(0)
-        ensemble(examples[:2], shared=True)
+        check_outputs(trial, dataset, ensemble(examples[:2], shared=True))
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and is_own:
             check_saving(one_process, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
@@ -172,7 +174,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
 
 
 def _traits(
-    make: Callable[[int], nn.Module], trial: Trial, examples: Tensor, classes: int
+    make: Callable[[int], nn.Module], trial: Trial, examples: Tensor, dataset: Dataset
 ) -> tuple[ForwardTraits, bool]:
     """What has to be known of a model of the suite's own, and whether it spoils the process that it runs in.
 
@@ -181,7 +183,8 @@ def _traits(
     before = switches()
     with preserved():
         try:
-            return check_model(make, trial.seed, examples, classes, trial.model), False
+            outputs, wanted = positions_and_outputs(dataset), WANTED[trial.task]
+            return check_model(make, trial.seed, examples, outputs, trial.model, wanted), False
         except NO_ERRORS:
             raise
         except BaseException:

@@ -5,13 +5,13 @@ is enough to build the model again:
 
     format         version of the card; a newer one is refused
     key, trial     the trial and its settings, those that differ from their defaults
-    init_params    how to build the model: its name, inputs (shape of an example), classes, and vocabulary where
+    init_params    how to build the model: its name, inputs (shape of an example), classes (or targets, or labels), and vocabulary where
                    examples are tokens; the trial says the rest
     layers         the module as torch prints it, for people to read
     which          "last" or "best"
     step, epoch    updates and passes over the training data that made it what it is
     lr             learning rate of the next update
-    accuracy       of the validation examples at that step
+    accuracy       of the validation examples at that step, where the task has one
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
     labels         what the data have for class 0, 1, ..., where that is not 0, 1, ...
@@ -147,7 +147,7 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
         "step": step,
         "epoch": step / state.steps_per_epoch,
         "lr": trial.lr * lr_factor(trial, next_step, state.steps),
-        "accuracy": metrics["val.accuracy"],
+        "accuracy": metrics.get("val.accuracy"),
         "metrics": metrics,
         "versions": {"harness": __version__, "torch": str(torch.__version__)},
     }

@@ -1,5 +1,6 @@
 """The models as they were where they validated best, kept while training goes on."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,7 @@ def keep_best(state: TrainState) -> TrainState:
 
 @torch.no_grad()
 def update_best(state: TrainState, eval_step: int) -> None:
-    """Keep the models whose validation accuracy is higher than at all evaluations before; the first of equals stays.
+    """Keep the models that validate better than at all evaluations before; the first of equals stays.
 
     What is best is read from the curve, so that an evaluation that is done again after a restart changes nothing.
     """
@@ -23,9 +24,10 @@ def update_best(state: TrainState, eval_step: int) -> None:
     if not state.best or row == 0:
         return
     # "E M"
-    accuracy = state.curves["val.accuracy"]
-    # "M"; a missing accuracy is lower than any
-    is_better = accuracy[row] > accuracy[:row].nan_to_num(nan=-1.0).amax(0)
+    name, higher_is_better = state.objective.judged_by
+    values = state.curves[f"val.{name}"] * (1 if higher_is_better else -1)
+    # "M"; a missing value is worse than any
+    is_better = values[row] > values[:row].nan_to_num(nan=-math.inf).amax(0)
     for name, tensor in state.model_state.items():
         best = state.best[name]
         # "M" -> "M 1 ..."

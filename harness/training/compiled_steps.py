@@ -49,6 +49,7 @@ class CompiledSteps:
         if (
             not isinstance(backend, CompiledBackend)
             or state.optimizer.compiled_rule is None
+            or not state.objective.has_compiled_form
             or trial.augment != "none"
             or trial.accumulation_steps > 1
         ):

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harness.ensemble.optim import clip_grad_norm, lr_factor, param_group_key, update
-from harness.nn.losses import cross_entropy
 from harness.probes.context import Batch
 from harness.rng import sub_seed
 from harness.training.cuda_graphs import StepFn, maybe_capture
@@ -79,7 +78,8 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
     for part in range(trial.accumulation_steps):
         batch = _micro_batch(state, inputs, part)
         ensemble.count_batches(inputs.step * trial.accumulation_steps + part)
-        loss_fn = partial(cross_entropy, y=batch.y, batch_size=trial.batch_size / state.dist.world_size)
+        batch_size = trial.batch_size / state.dist.world_size
+        loss_fn = partial(state.objective.loss_and_gradient, y=batch.y, batch_size=batch_size)
         is_final = part + 1 == trial.accumulation_steps
         part_losses, grads = ensemble.gradients(
             batch.x, shared=batch.shared, loss_fn=loss_fn, accumulate_into=grads, final=is_final
@@ -91,7 +91,7 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
 
 
 def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
-    """This rank's examples and labels of one of the batch's micro-batches."""
+    """This rank's examples and targets of one of the batch's micro-batches."""
     if inputs.micro_batches:
         return load_batch(state, inputs.micro_batches[part])
     accumulation_steps, (x, y) = state.trials[0].accumulation_steps, state.data["train"]
