@@ -5,8 +5,8 @@ is enough to build the model again:
 
     format         version of the card; a newer one is refused
     key, trial     the trial and its settings, those that differ from their defaults
-    init_params    how to build the model: its name, inputs (shape of an example), classes (or targets, or labels), and vocabulary where
-                   examples are tokens; the trial says the rest
+    init_params    how to build the model: its name, inputs (shape of an example), classes (of a regression its
+                   targets), and vocabulary where examples are tokens; the trial says the rest
     layers         the module as torch prints it, for people to read
     which          "last" or "best"
     step, epoch    updates and passes over the training data that made it what it is
