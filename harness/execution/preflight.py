@@ -29,7 +29,6 @@ from harness.execution.cohort_size import (
 from harness.execution.containment.process_state import preserved, switches
 from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
-from harness.execution.objective_checks import WANTED, check_objective, check_outputs, positions_and_outputs
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build
@@ -42,6 +41,7 @@ from harness.spec.data_settings import dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
+from harness.training.objective_checks import WANTED, check_objective, check_outputs, positions_and_outputs
 from harness.training.state import (
     TrainState,
     eval_steps_of,
