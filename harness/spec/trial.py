@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import SuiteError, nearest
 from harness.spec.metric import TASK_METRICS
+from harness.spec.optimizer_args import canonical_args
 
 Value = str | int | float | bool | None
 BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch")  # norms whose statistics are those of a batch
@@ -32,6 +33,8 @@ class Trial:
     """
 
     dataset: str
+    context: int = 64  # characters of a text that make an example
+    target_column: str = ""  # of a table, what is to be predicted
     model: str
     task: str = "classification"  # or "regression", "multilabel", "sequence": what the targets are
     loss: str = ""  # a function of the suite's own; "" for that of the task
@@ -44,6 +47,9 @@ class Trial:
     norm_track_running_stats: bool = True
     norm_groups: int = 8  # of group norm
     norm_batch: int | None = None  # examples that share statistics: chosen for ghost_batch, recorded for the others
+    norm_position: str = "pre"  # in transformers: before each residual branch, or "post", after what it is added to
+    qk_norm: bool = False  # whether attention normalises queries and keys, by a layer norm over each head's channels
+    causal: bool = False  # whether attention looks at no later position
     lr: float
     batch_size: int  # examples per step, summed over all ranks
     accumulation_steps: int = 1  # parts of a batch that go through the model one after the other, before one update
@@ -51,15 +57,16 @@ class Trial:
     init: str = "default"
     init_scale: float = 1.0  # the deviation of init "normal", a factor on the weights of every other init
     optimizer: str = "sgd"
-    momentum: float = 0.0  # of SGD; nothing to do with norm_momentum
+    optimizer_args: str = ""  # what else the optimizer is given, in the one form of spec/optimizer_args.py
+    momentum: float = 0.0  # of SGD and RMSprop; nothing to do with norm_momentum
     nesterov: bool = False
     weight_decay: float = 0.0
     decay_norms: bool = True  # whether it reaches the scale and shift of norm layers; all other weights it always does
     max_grad_norm: float | None = None  # the most that the norm of a model's whole gradient may be
     schedule: str = "constant"
     warmup_steps: int = 0
-    decay_every: int | None = None  # steps, of schedule "step"
-    decay_factor: float = 0.1
+    decay_every: int | None = None  # steps in which schedule "step" or "exponential" multiplies lr
+    decay_factor: float = 0.1  # by this
     steps: int | None = None  # parameter updates; a suite gives either steps or epochs
     epochs: int | None = None
     precision: str = "float32"  # or "float64"; or "bfloat16": what torch.autocast does of float32 in it
@@ -171,6 +178,7 @@ _NOT_NEGATIVE: Rule = (lambda value: 0 <= value < math.inf, "be zero or more, an
 _COUNT: Rule = (lambda value: 1 <= value < 2**31, "be at least 1, and less than 2**31")
 
 RULES: dict[str, Rule] = {
+    "context": _COUNT,
     "task": (lambda value: value in TASK_METRICS, f"be one of {', '.join(TASK_METRICS)}"),
     "lr": _POSITIVE,
     "batch_size": _COUNT,
@@ -182,6 +190,7 @@ RULES: dict[str, Rule] = {
     ),
     "norm_groups": _COUNT,
     "norm_batch": _COUNT,
+    "norm_position": (lambda value: value in ("pre", "post"), "be 'pre' or 'post'"),
     "accumulation_steps": _COUNT,
     "ddp_eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
     "sync_bn_impl": (lambda value: value in ("auto", "native", "portable"), "be 'auto', 'native' or 'portable'"),
@@ -223,6 +232,8 @@ def canonical(axis: str, value: Any) -> Value:
     """Bring a value into the one form that its axis knows: 1e-3 is 0.001, and True is not 1."""
     if axis not in axis_types():
         raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
+    if axis == "optimizer_args":
+        return canonical_args(value, as_python)
     allowed = axis_types()[axis]
     if type(value) not in PLAIN_TYPES:
         value = as_python(value)

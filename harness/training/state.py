@@ -15,7 +15,14 @@ from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
 from harness.ensemble.module_copy import copy_module
-from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.clipping import max_grad_norms
+from harness.ensemble.optim.muon import hidden_matrices
+from harness.ensemble.optim.optimizer import OptimizerState, Settings
+from harness.ensemble.optim.own_optimizers import OwnOptimizer
+from harness.ensemble.optim.own_steps import own_slots, with_layout
+from harness.ensemble.optim.schedules import Factors, lr_factors
+from harness.ensemble.optim.settings import AnyOptimizer, ParamGroupKey, initial_slots, settings_of
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
@@ -53,9 +60,11 @@ class TrainState:
     objective: Objective
     data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, targets: see tasks/task.py
     ensemble: Ensemble
-    optimizer: Optimizer
+    optimizer: AnyOptimizer
     param_groups: Mapping[ParamGroupKey, Settings]
     norm_params: frozenset[str]  # names of the weights that belong to norm layers
+    hidden_matrices: frozenset[str]  # names of those that some optimizers are for: see optim/muon.py
+    lr_factor: Factors  # on the learning rate of the update after so many steps
     max_grad_norms: Tensor | None  # "M"; None where no trial limits its gradient
     steps: int
     steps_per_epoch: int
@@ -137,7 +146,8 @@ def init_state(
         ensemble = fuse(models, dataset.input_shape, device, backend, draws=draws).with_options(options)
     layers = layers_of(models[0], dataset.input_shape) if first.probes else ()
     norm_params = norm_parameters(models[0])
-    optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
+    hidden = hidden_matrices(models[0])
+    optimizer, slots = _optimizer(trials, ensemble, norm_params, hidden, factories)
     weight = next(iter(ensemble.weights.values()))
     return TrainState(
         trials=tuple(trials),
@@ -146,8 +156,10 @@ def init_state(
         data=_data(device, dataset, trials),
         ensemble=ensemble,
         optimizer=optimizer,
-        param_groups=settings_of(trials, ensemble.weights, norm_params),
+        param_groups=settings_of(optimizer, trials, ensemble.weights, norm_params, hidden),
         norm_params=norm_params,
+        hidden_matrices=hidden,
+        lr_factor=lr_factors(first, steps, factories),
         max_grad_norms=max_grad_norms(trials, weight),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),
@@ -156,7 +168,7 @@ def init_state(
         probe_steps=probe_steps_of(first, steps),
         layers=layers,
         dist=dist,
-        optimizer_state=_empty_slots(optimizer.state_names(trials), ensemble),
+        optimizer_state=slots,
         curves=_empty_curves(_curve_rows(first, objective, steps, layers), ensemble.size, device),
         fail_step=torch.full((ensemble.size,), -1, device=device),
         loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=input_dtype(models[0])),
@@ -164,11 +176,21 @@ def init_state(
     )
 
 
-def _empty_slots(slots: Sequence[str], ensemble: Ensemble) -> dict[str, dict[str, Tensor]]:
-    return {
-        name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in slots}
-        for name, weight in ensemble.weights.items()
-    }
+def _optimizer(
+    trials: Sequence[Trial],
+    ensemble: Ensemble,
+    norm_params: frozenset[str],
+    hidden: frozenset[str],
+    factories: Mapping[str, Callable[..., Any]],
+) -> tuple[AnyOptimizer, Mapping[str, OptimizerState]]:
+    """The optimizer of these trials, and what it remembers before the first step."""
+    first, weights = trials[0], ensemble.weights
+    if first.optimizer not in factories:
+        optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
+        return optimizer, initial_slots(optimizer, trials, weights, hidden)
+    bare = OwnOptimizer(name=first.optimizer, function=factories[first.optimizer])
+    own = with_layout(bare, first, weights, norm_params)
+    return own, own_slots(own, len(trials), next(iter(weights.values())).device)
 
 
 def _backend(

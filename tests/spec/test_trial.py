@@ -18,6 +18,7 @@ from tests.support.strategies import AXES, a_trial, contents, trials
 WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "task": ["", "Classification", "forecasting"],
     "lr": [0, 0.0, -0.1, math.nan, math.inf, -math.inf],
+    "context": [0, -1, 2**31],
     "batch_size": [0, -7, 2**31],
     "seed": [-1, 2**63],
     "norm_eps": [0.0, -1e-5, math.nan, math.inf],

@@ -42,6 +42,8 @@ def check_outputs(trial: Trial, dataset: Dataset, out: Tensor) -> None:
 
 def check_objective(trial: Trial, dataset: Dataset, functions: Functions) -> None:
     """SuiteError where a loss or metric of the suite's own can't be computed of such targets and random outputs."""
+    if dataset.task != trial.task:
+        raise SuiteError(f"dataset {trial.dataset!r} is of task {dataset.task!r}, got {trial.task!r}")
     objective = objective_of(trial, functions)
     if objective.own_loss is None and not objective.own_metrics:
         return
