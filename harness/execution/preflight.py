@@ -185,7 +185,7 @@ def _try_own_optimizer(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFi
     if trial.optimizer not in functions:
         return {}
     one_process = replace(trial, world_size=1)
-    model = build(one_process, dataset.input_shape, dataset.classes, functions)
+    model = build(one_process, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
     model = to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
     check_own_optimizers(model, trials, functions)
     return {trial.optimizer: note_on_own(model, trial, functions)}
