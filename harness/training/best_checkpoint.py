@@ -18,8 +18,8 @@ def keep_best(state: TrainState) -> TrainState:
 def update_best(state: TrainState, eval_step: int) -> None:
     """Keep the models that validate better than at all evaluations before; the first of equals stays.
 
-    They are judged by the first metric of their task. What is best is read from the curve, so that an evaluation that is
-    done again after a restart changes nothing.
+    They are judged by the first metric of their task. What is best is read from the curve, so that an evaluation
+    that is done again after a restart changes nothing.
     """
     row = state.eval_steps.index(eval_step)
     if not state.best or row == 0:
