@@ -75,7 +75,7 @@ def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> Trai
         [replace(trial, precision=dtype)],
         small_images(300, 61, 37, apart=0.5, dtype=dtype),
         device_of(trial, ranks),
-        {"spare": Spare, "drawing": Drawing, **FACTORIES},
+        {"spare": Spare, "drawing": Drawing, "NAdam": torch.optim.NAdam, **FACTORIES},
         ranks,
     )
 
