@@ -59,4 +59,5 @@ def test_a_mapping_is_one_value_and_a_list_of_them_an_axis_that_can_be_selected(
     assert trial.optimizer_args == "betas=(0.9, 0.95), eps=1e-07"
     trials = list(Suite(**one, optimizer_args=[{}, {"eps": 1e-7, "betas": (0.9, 0.95)}]).trials())
     assert select(trials, parse_only(["optimizer_args=betas=(0.9, 0.95), eps=1e-07"])) == [trial]
+    assert select(trials, parse_only(["optimizer_args=not set"])) == trials[:1]
     assert a_trial(optimizer_args={}).key == a_trial().key
