@@ -38,6 +38,7 @@ from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
+from harness.spec.data_settings import dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
@@ -68,14 +69,18 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")
     check_optimizers((trial for trials in shapes.values() for trial in trials), suite.suite.functions)
-    names = dict.fromkeys(trials[0].dataset for trials in shapes.values())
-    datasets = {name: load_twice(name, suite.path.parent, suite.suite.functions) for name in names}
+    keys = dict.fromkeys(dataset_key(trials[0]) for trials in shapes.values())
+    datasets = {
+        (name, settings): load_twice(name, suite.path.parent, suite.suite.functions, settings)
+        for name, settings in keys
+    }
     estimates: dict[Shape, CohortEstimate] = {}
     own_notes: dict[str, str] = {}  # optimizer -> what it costs
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
-            estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
-            own_notes |= _try_own_optimizer(trials, datasets[trials[0].dataset], suite)
+            dataset = datasets[dataset_key(trials[0])]
+            estimates[key] = dry_run(trials[0], dataset, suite, request.workers)
+            own_notes |= _try_own_optimizer(trials, dataset, suite)
     check_late_imports(suite)
     with preserved():
         all_trials = [trial for trials in shapes.values() for trial in trials]
@@ -83,7 +88,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
-        estimate, dataset = estimates[key], datasets[trials[0].dataset]
+        estimate, dataset = estimates[key], datasets[dataset_key(trials[0])]
         if device == "cuda" and request.tune_sizes:
             estimate = replace(estimate, max_cohort_size=tuned_size(trials, estimate, suite, dataset))
         if request.measure:
@@ -127,7 +132,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     examples = probe_examples(trial, dataset)
 
     def make(seed: int) -> nn.Module:
-        model = build(replace(one_process, seed=seed), dataset.input_shape, dataset.classes, functions)
+        trial = replace(one_process, seed=seed)
+        model = build(trial, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
         return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
     try:
@@ -147,7 +153,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble(examples[:2], shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and is_own:
-            check_saving(one_process, dataset.input_shape, dataset.classes, functions)
+            check_saving(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise
@@ -177,7 +183,7 @@ def _try_own_optimizer(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFi
     if trial.optimizer not in functions:
         return {}
     one_process = replace(trial, world_size=1)
-    model = build(one_process, dataset.input_shape, dataset.classes, functions)
+    model = build(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
     model = to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
     check_own_optimizers(model, trials, functions)
     return {trial.optimizer: note_on_own(model, trial, functions)}

@@ -5,7 +5,8 @@ is enough to build the model again:
 
     format         version of the card; a newer one is refused
     key, trial     the trial and its settings, those that differ from their defaults
-    init_params    how to build the model: its name, inputs (shape of an example), classes; the trial says the rest
+    init_params    how to build the model: its name, inputs (shape of an example), classes, and vocabulary where
+                   examples are tokens; the trial says the rest
     layers         the module as torch prints it, for people to read
     which          "last" or "best"
     step, epoch    updates and passes over the training data that made it what it is
@@ -64,30 +65,37 @@ def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Tr
             tensors = state.model_state if which == "last" else state.best
             step = state.steps if which == "last" else int(state.best["step"][i])
             own = {name: tensors[name][i] for name in state.model_state}
-            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories)
+            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
             card = {**_card(state, i, step), "layers": layers, "which": which, **_state_fields(saved)}
             yield trial, which, Snapshot(card, {**own, **saved.others})
 
 
 def saved_as(
-    trial: Trial, tensors: Mapping[str, Tensor], inputs: tuple[int, ...], classes: int, factories: Functions
+    trial: Trial,
+    tensors: Mapping[str, Tensor],
+    inputs: tuple[int, ...],
+    classes: int,
+    factories: Functions,
+    vocabulary: int | None = None,
 ) -> SavedState:
     """The state of a trial's model with these tensors, named as those of training are."""
     names = {name.partition("/")[2]: name for name in tensors if name.startswith(TENSOR_KINDS)}
     if trial.model not in factories:
         with torch.device("meta"):
-            model = build_uninitialised(trial, inputs, classes, factories)
+            model = build_uninitialised(trial, inputs, classes, factories, vocabulary)
         return SavedState({key: names[key] for key in model.state_dict()}, {}, {})
     own = {name: tensors[kept].detach().cpu() for name, kept in names.items()}
-    return saved_state(lambda: _plain_model(trial, inputs, classes, factories), own, names)
+    return saved_state(lambda: _plain_model(trial, inputs, classes, factories, vocabulary), own, names)
 
 
-def check_saving(trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions) -> None:
+def check_saving(
+    trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions, vocabulary: int | None = None
+) -> None:
     """SuiteError where a model of the suite's own can't be saved and built again, whatever its training comes to."""
-    model = _plain_model(trial, inputs, classes, factories)
+    model = _plain_model(trial, inputs, classes, factories, vocabulary)
     tensors = {f"{TENSOR_KINDS[0]}{name}": tensor for name, tensor in tensors_of(model).items()}
     try:
-        saved = saved_as(trial, tensors, inputs, classes, factories)
+        saved = saved_as(trial, tensors, inputs, classes, factories, vocabulary)
     except (HarnessError, *NO_ERRORS):
         raise
     except BaseException as error:  # hooks of the model's own may raise anything
@@ -103,8 +111,10 @@ def check_saving(trial: Trial, inputs: tuple[int, ...], classes: int, factories:
         )
 
 
-def _plain_model(trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions) -> nn.Module:
-    model = build_uninitialised(trial, inputs, classes, factories)
+def _plain_model(
+    trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions, vocabulary: int | None
+) -> nn.Module:
+    model = build_uninitialised(trial, inputs, classes, factories, vocabulary)
     return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
 
@@ -135,6 +145,7 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
             "model": trial.model,
             "inputs": list(state.dataset.input_shape),
             "classes": state.dataset.classes,
+            **({} if state.dataset.vocabulary is None else {"vocabulary": state.dataset.vocabulary}),
         },
         "step": step,
         "epoch": step / state.steps_per_epoch,
@@ -168,6 +179,9 @@ def check(card: Mapping[str, Any]) -> None:
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
         raise ModelError(f"{fault}: its inputs are {shown(inputs)}, its classes {shown(classes)}")
+    vocabulary = card["init_params"].get("vocabulary", 1)
+    if type(vocabulary) is not int or not 0 < vocabulary < 2**31:
+        raise ModelError(f"{fault}: its vocabulary is {shown(vocabulary)}")
 
 
 def labels_of(card: Mapping[str, Any]) -> Sequence[Label]:
@@ -221,12 +235,12 @@ def build_trained(card: Mapping[str, Any], state: Mapping[str, Any], factories: 
             f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
             "(--suite FILE), or give the function (factories={name: function})"
         )
-    inputs = tuple(params["inputs"])
+    inputs, vocabulary = tuple(params["inputs"]), params.get("vocabulary")
     if trial.model in factories:
-        model = _plain_model(trial, inputs, params["classes"], factories)
+        model = _plain_model(trial, inputs, params["classes"], factories, vocabulary)
         load_state(model, state, card.get("left_out", {}))
     else:
         with torch.device("meta"):
-            model = build_uninitialised(trial, inputs, params["classes"], factories)
+            model = build_uninitialised(trial, inputs, params["classes"], factories, vocabulary)
         model.load_state_dict(dict(state), assign=True)
     return convert_from_sync_bn(model, inputs).eval()

@@ -3,6 +3,7 @@
 To add a family: one entry in MODELS, from the sizes in the model's name to a module. `mlp-64x8` has eight hidden layers
 of 64, `mlp-64-32` has one of 64 and one of 32, `cnn-8-16` has convolutions with 8 and with 16 channels. Deep families
 are named by their number of layers: `resnet-20` is that of the paper, `resnet-20x8` has 8 channels where it has 16.
+Transformers are named by their width and their blocks, as `mlp` is: `vit-32x4` has four blocks of 32 channels.
 """
 
 import functools
@@ -20,39 +21,61 @@ from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
 from harness.nn.module_checks import find_fault
+from harness.nn.module_state import VOCABULARY
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
+from harness.nn.sequences.families import lstm, transformer, vit
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
+from harness.spec.metric import WITH_CLASSES
 from harness.spec.trial import Trial
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+}
 LARGEST_MODEL = 10**9  # parameters; more than that is a slip of the keyboard
 MAX_LAYERS = 10_000
 
 
 def build(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial on the CPU, initialised by its seed alone.
 
-    `factories` are the functions that the suite brings.
+    `factories` are the functions that the suite brings. With a vocabulary, examples are so many different tokens.
     """
-    model = build_uninitialised(trial, input_shape, classes, factories)
+    model = build_uninitialised(trial, input_shape, outputs, factories, vocabulary)
     initialise(model, trial)
     return model
 
 
 def build_uninitialised(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
     norm = lookup(NORMS, trial.norm, "norm")
     config = ModelConfig(
         inputs=input_shape,
-        classes=classes,
+        outputs=outputs,
+        classes=outputs if trial.task in WITH_CLASSES else None,
+        per_position=trial.task == "sequence",
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
+        vocabulary=vocabulary,
+        norm_position=trial.norm_position,
+        qk_norm=trial.qk_norm,
+        causal=trial.causal,
     )
     with preserved_generators():
         seed_default_generators(sub_seed(trial.seed, "init"))
@@ -64,6 +87,8 @@ def build_uninitialised(
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
     if norm.transform is not None:
         norm.transform(model)
+    if vocabulary is not None:
+        setattr(model, VOCABULARY, vocabulary)
     if trial.model in factories and (fault := find_fault(model)):
         raise SuiteError(f"model {trial.model!r} can't be trained: {fault}")
     return model
@@ -89,8 +114,8 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
 
 
 def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
-    """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
-    known = {name: getattr(config, name) for name in ModelConfig.__slots__}
+    """The model that a suite's own function makes of whichever members of a ModelConfig it asks for."""
+    known = {name: value for name in ModelConfig.__slots__ if (value := getattr(config, name)) is not None}
     if unknown := [name for name, is_needed in arguments_of(function).items() if is_needed and name not in known]:
         raise SuiteError(f"model {name!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
     model = function(**{argument: known[argument] for argument in arguments_of(function) if argument in known})
@@ -128,4 +153,7 @@ MODELS: dict[str, Family] = {
     "vgg": Family(vgg, ("11", "16x8"), "11x2", deep=True),
     "resnet": Family(resnet, ("20", "20x8"), "8x2", deep=True),
     "resmlp": Family(resmlp, ("64x8",), "8x2"),
+    "vit": Family(vit, ("32x4",), "8x2"),
+    "transformer": Family(transformer, ("32x4",), "8x2"),
+    "lstm": Family(lstm, ("32", "32x2"), "8x2"),
 }

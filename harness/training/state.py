@@ -23,9 +23,10 @@ from harness.ensemble.optim.own_optimizers import OwnOptimizer
 from harness.ensemble.optim.own_steps import own_slots, with_layout
 from harness.ensemble.optim.schedules import Factors, lr_factors
 from harness.ensemble.optim.settings import AnyOptimizer, ParamGroupKey, initial_slots, settings_of
-from harness.ensemble.precision import PRECISIONS, precise_dtype
+from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
+from harness.nn.losses import precise_dtype
 from harness.nn.models import build
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
@@ -125,7 +126,8 @@ def init_state(
     first, steps = trials[0], total_steps(trials[0], dataset)
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
-    models = [to_precision(build(trial, dataset.input_shape, dataset.classes, factories), dtype) for trial in trials]
+    shape, classes, vocabulary = dataset.input_shape, dataset.classes, dataset.vocabulary
+    models = [to_precision(build(trial, shape, classes, factories, vocabulary), dtype) for trial in trials]
     # What has no gradient is not updated in torch. An optimizer of the suite's own may change it for other reasons.
     if any(trial.weight_decay for trial in trials) or first.optimizer in factories:
         freeze_unused(models, dataset.input_shape)
@@ -195,7 +197,7 @@ def _backend(
         return REFERENCE
     # A model that is the same whatever trials train together.
     standard = replace(trial, seed=0, init="default", init_scale=1.0)
-    example = build(standard, dataset.input_shape, dataset.classes, factories)
+    example = build(standard, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
     examples = probe_examples(trial, dataset)
     if trains_in_turn(trial):
         return select_backend([example], dataset.input_shape, device, examples, in_turn=True)[0]
@@ -206,7 +208,13 @@ def probe_examples(trial: Trial, dataset: Dataset) -> Tensor:
     """A few training examples "N ..." from all over the split, in the trial's precision, to try a model on."""
     x = dataset.x["train"]
     rows = np.linspace(0, len(x) - 1, min(len(x), PROBE_EXAMPLES)).astype(int)
-    return torch.from_numpy(x[rows]).to("cpu", lookup(PRECISIONS, trial.precision, "precision").dtype)
+    return torch.from_numpy(x[rows]).to("cpu", _example_dtype(trial, dataset))
+
+
+def _example_dtype(trial: Trial, dataset: Dataset) -> torch.dtype | None:
+    """The type of examples on the device: tokens stay whole numbers, whatever the precision."""
+    precision = lookup(PRECISIONS, trial.precision, "precision")
+    return precision.dtype if dataset.vocabulary is None else torch.int64
 
 
 def _on_one_process(model: nn.Module, dataset: Dataset) -> nn.Module:
@@ -249,7 +257,7 @@ def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
 
 def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[Tensor, Tensor]]:
     """The examples of each split in the trials' precision, and their labels; in training, with each model's noise."""
-    dtype = PRECISIONS[trials[0].precision].dtype
+    dtype = _example_dtype(trials[0], dataset)
     x = {split: torch.from_numpy(dataset.x[split]).to(device, dtype) for split in SPLITS}
     y = {split: torch.from_numpy(dataset.y[split]).to(device) for split in SPLITS}
     y["train"] = noisy_labels(y["train"], dataset.classes, trials)

@@ -5,7 +5,7 @@ from torch import Tensor
 from harness.ensemble.backends.base import Backend, ModelStack
 from harness.ensemble.backends.dropout import check_dropouts
 from harness.ensemble.backends.side_effects import check_side_effects
-from harness.ensemble.backends.stacked_layers import expand_models, to_stacked_layout
+from harness.ensemble.backends.stacked_layers.call import expand_models, to_stacked_layout
 from harness.ensemble.backends.stacked_module import StackedLayer, stack_layers
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness.ensemble.optim.optimizer import Optimizer, OptimizerState, Settings, per_model
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
-from harness.ensemble.precision import precise_dtype
+from harness.nn.losses import precise_dtype
 from harness.spec.trial import Trial
 
 AnyOptimizer = Optimizer | OwnOptimizer
