@@ -4,8 +4,8 @@ import pytest
 
 from harness.cli import main
 from harness.errors import SuiteError
-from harness.spec.suite_files import shipped
 from harness.spec.loader import load_suite
+from harness.spec.suite_files import shipped
 from harness.spec.suite_files.shipped import shipped_suites
 from tests.cli.conftest import Ran
 
