@@ -112,6 +112,14 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+ADAPTIVE = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
 def learning_rate(trial: Trial, step: int) -> float:
     """Of the update after `step`: a linear warm-up, then the schedule, which counts from its end."""
     if step < trial.warmup_steps:
@@ -119,7 +127,14 @@ def learning_rate(trial: Trial, step: int) -> float:
     done, left = step - trial.warmup_steps, max(1, trial.steps - trial.warmup_steps)
     if trial.schedule == "cosine":
         return trial.lr * (1 + math.cos(math.pi * done / left)) / 2
-    return trial.lr * trial.decay_factor ** (done // trial.decay_every) if trial.schedule == "step" else trial.lr
+    factors = {
+        "constant": lambda: 1.0,
+        "step": lambda: trial.decay_factor ** (done // trial.decay_every),
+        "linear": lambda: 1 - done / left,
+        "exponential": lambda: trial.decay_factor ** (done / (trial.decay_every or left)),
+        "inverse_sqrt": lambda: math.sqrt(max(1, trial.warmup_steps) / (step + 1)),
+    }
+    return trial.lr * factors[trial.schedule]()
 
 
 def optimizer_of(model: nn.Module, trial: Trial) -> torch.optim.Optimizer:
@@ -131,8 +146,10 @@ def optimizer_of(model: nn.Module, trial: Trial) -> torch.optim.Optimizer:
         {"params": [p for p in model.parameters() if p in decaying], "weight_decay": trial.weight_decay},
         {"params": [p for p in model.parameters() if p not in decaying], "weight_decay": decay},
     ]
-    if trial.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, trial.lr)
+    if trial.optimizer in ADAPTIVE:
+        return ADAPTIVE[trial.optimizer](parameters, trial.lr)
+    if trial.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, trial.lr, momentum=trial.momentum)
     return torch.optim.SGD(parameters, trial.lr, trial.momentum, nesterov=trial.nesterov)
 
 
