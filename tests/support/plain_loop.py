@@ -112,14 +112,6 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-ADAPTIVE = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "nadam": torch.optim.NAdam,
-    "adagrad": torch.optim.Adagrad,
-}
-
-
 def learning_rate(trial: Trial, step: int) -> float:
     """Of the update after `step`: a linear warm-up, then the schedule, which counts from its end."""
     if step < trial.warmup_steps:
@@ -146,10 +138,8 @@ def optimizer_of(model: nn.Module, trial: Trial) -> torch.optim.Optimizer:
         {"params": [p for p in model.parameters() if p in decaying], "weight_decay": trial.weight_decay},
         {"params": [p for p in model.parameters() if p not in decaying], "weight_decay": decay},
     ]
-    if trial.optimizer in ADAPTIVE:
-        return ADAPTIVE[trial.optimizer](parameters, trial.lr)
-    if trial.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, trial.lr, momentum=trial.momentum)
+    if trial.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, trial.lr)
     return torch.optim.SGD(parameters, trial.lr, trial.momentum, nesterov=trial.nesterov)
 
 

@@ -11,7 +11,6 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from harness.ensemble.optim import OPTIMIZERS
 from harness.ensemble.optim.schedules import SCHEDULES
 from harness.errors import SuiteError
 from harness.nn.norms import NORMS
@@ -31,8 +30,8 @@ from tests.support.stopping import train_until
 EXAMPLES = int(os.environ.get("HARNESS_DIFFERENTIAL", "16"))  # random settings; on two ranks half as many
 OF_RANKS = small_images(300, 61, 37, apart=0.5)
 pytestmark = pytest.mark.timeout(3600)  # seconds, where many are tried
-# Signs, and matrices in bfloat16, make whole steps of what rounding leaves.
-TRIED_OPTIMIZERS = [name for name in OPTIMIZERS if name not in ("lion", "muon")]
+# The others make larger steps of what rounding leaves, and are held to torch's where norms leave no such gradients.
+TRIED_OPTIMIZERS = ("sgd", "adamw")
 TRIED_SCHEDULES = [name for name in SCHEDULES if name != "one_cycle"]  # that is torch's own in a test of schedules
 MODELS = ("mlp-6-5", "cnn-4-2", "resmlp-6x2", "resnet-8x2")
 PAIRS = [(norm, model) for norm in NORMS for model in MODELS if fits(norm, model)]
@@ -47,7 +46,7 @@ def trials(draw: Any, world_size: int = 1) -> Trial:
     uneven = draw(st.integers(0, parts * world_size - 1)) if norm not in BATCH_NORMS else 0
     is_full = world_size == 1 and parts == 1 and draw(st.booleans())
     optimizer, schedule = draw(st.sampled_from(TRIED_OPTIMIZERS)), draw(st.sampled_from(TRIED_SCHEDULES))
-    momentum = draw(st.sampled_from([0.0, 0.5, 0.9])) if OPTIMIZERS[optimizer].has_momentum else 0.0
+    momentum = draw(st.sampled_from([0.0, 0.5, 0.9])) if optimizer == "sgd" else 0.0
     tracked = draw(st.booleans()) or draw(st.booleans())
     statistics = ["running", "running", "batch", *(["recalibrated"] if tracked else [])]
     options = {
@@ -60,7 +59,7 @@ def trials(draw: Any, world_size: int = 1) -> Trial:
             dataset="small", model=model, norm=norm, device="cpu", precision="float64", world_size=world_size,
             batch_size=len(DATA.y["train"]) if is_full else each * parts * world_size + uneven,
             accumulation_steps=parts, optimizer=optimizer, momentum=momentum,
-            nesterov=optimizer == "sgd" and bool(momentum) and draw(st.booleans()), schedule=schedule,
+            nesterov=bool(momentum) and draw(st.booleans()), schedule=schedule,
             warmup_steps=draw(st.sampled_from([0, 0, 3, 20])), steps=draw(st.integers(1, 9)),
             lr=draw(st.sampled_from([0.003, 0.03, 0.1])), seed=draw(st.integers(0, 10**6)),
             activation=draw(st.sampled_from(["relu", "tanh", "sigmoid"])),
