@@ -132,7 +132,8 @@ def init_state(
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
     shape, outputs, vocabulary = dataset.input_shape, dataset.outputs, dataset.vocabulary
     models = [to_precision(build(trial, shape, outputs, factories, vocabulary), dtype) for trial in trials]
-    if any(trial.weight_decay for trial in trials):
+    # What has no gradient is not updated in torch. An optimizer of the suite's own may change it for other reasons.
+    if any(trial.weight_decay for trial in trials) or first.optimizer in factories:
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
     # The models of this package draw in dropout layers alone.

@@ -120,7 +120,14 @@ def learning_rate(trial: Trial, step: int) -> float:
     done, left = step - trial.warmup_steps, max(1, trial.steps - trial.warmup_steps)
     if trial.schedule == "cosine":
         return trial.lr * (1 + math.cos(math.pi * done / left)) / 2
-    return trial.lr * trial.decay_factor ** (done // trial.decay_every) if trial.schedule == "step" else trial.lr
+    factors = {
+        "constant": lambda: 1.0,
+        "step": lambda: trial.decay_factor ** (done // trial.decay_every),
+        "linear": lambda: 1 - done / left,
+        "exponential": lambda: trial.decay_factor ** (done / (trial.decay_every or left)),
+        "inverse_sqrt": lambda: math.sqrt(max(1, trial.warmup_steps) / (step + 1)),
+    }
+    return trial.lr * factors[trial.schedule]()
 
 
 def optimizer_of(model: nn.Module, trial: Trial) -> torch.optim.Optimizer:

@@ -76,7 +76,10 @@ def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> Trai
         [replace(trial, precision=dtype)],
         with_task(small_images(300, 61, 37, apart=0.5, dtype=dtype), trial.task),
         device_of(trial, ranks),
-        {"spare": Spare, "drawing": Drawing, "per_row": PerRow, "spread": spread, **FACTORIES},
+        {
+            **{"spare": Spare, "drawing": Drawing, "per_row": PerRow, "spread": spread, "NAdam": torch.optim.NAdam},
+            **FACTORIES,
+        },
         ranks,
     )
 
