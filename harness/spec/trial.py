@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from harness.errors import SuiteError, nearest
 
 Value = str | int | float | bool | None
-BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch")  # norms whose statistics are those of a batch
+BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch", "batch_renorm")  # their statistics are of a batch
 PLAIN_TYPES = (str, int, float, bool, type(None))
 PROBE_JOIN = "+"
 FLOAT32_BYTES = 4  # numpy has no smaller float of torch's but one
@@ -39,6 +39,9 @@ class Trial:
     norm_track_running_stats: bool = True
     norm_groups: int = 8  # of group norm
     norm_batch: int | None = None  # examples that share statistics: chosen for ghost_batch, recorded for the others
+    renorm_rmax: float = 3.0  # of batch_renorm: the most that deviations of batches are corrected by, as a factor
+    renorm_dmax: float = 5.0  # the same of means, in running deviations
+    renorm_warmup: int = 0  # batches of plain batch norm; the limits are reached after 8 and 5 times as many
     lr: float
     batch_size: int  # examples per step, summed over all ranks
     accumulation_steps: int = 1  # parts of a batch that go through the model one after the other, before one update
@@ -51,6 +54,7 @@ class Trial:
     weight_decay: float = 0.0
     decay_norms: bool = True  # whether it reaches the scale and shift of norm layers; all other weights it always does
     max_grad_norm: float | None = None  # the most that the norm of a model's whole gradient may be
+    adaptive_clip: float | None = None  # the most that a gradient may be as a share of its weights, unit by unit
     schedule: str = "constant"
     warmup_steps: int = 0
     decay_every: int | None = None  # steps, of schedule "step"
@@ -97,6 +101,10 @@ class Trial:
             raise SuiteError(f"probe_every={self.probe_every} needs probes, such as probes=['gradients'], got none")
         if self.eval_statistics == "recalibrated" and not self.norm_track_running_stats:
             raise SuiteError("eval_statistics 'recalibrated' needs norm_track_running_stats=True, got False")
+        if self.norm == "batch_renorm" and not self.norm_track_running_stats:
+            raise SuiteError(
+                "norm 'batch_renorm' corrects by running statistics: norm_track_running_stats must be True"
+            )
         self._check_batches()
 
     def _check_batches(self) -> None:
@@ -121,6 +129,8 @@ class Trial:
                 f"{self.norm} norm can't train on norm_batch {self.statistics_batch}: it needs at least 2 examples, "
                 f"and at most the {examples_together} that stand together at batch_size {self.batch_size}"
             )
+        if self.probes and examples_together < self.batch_size and self.norm == "batch_renorm":
+            raise SuiteError("probes of batch_renorm look at one batch at a time: leave out accumulation and ranks")
         if self.probes and examples_together < self.batch_size and examples_together % (self.statistics_batch or 1):
             raise SuiteError(
                 f"probes look at one batch in equal groups: in parts or on several ranks norm_batch must divide the "
@@ -173,6 +183,9 @@ RULES: dict[str, Rule] = {
         "lie in 0..1, or be 'cumulative'",
     ),
     "norm_groups": _COUNT,
+    "renorm_rmax": (lambda value: 1 <= value < math.inf, "be at least 1, and finite"),
+    "renorm_dmax": _NOT_NEGATIVE,
+    "renorm_warmup": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "norm_batch": _COUNT,
     "accumulation_steps": _COUNT,
     "ddp_eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
@@ -185,6 +198,7 @@ RULES: dict[str, Rule] = {
     "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
     "weight_decay": _NOT_NEGATIVE,
     "max_grad_norm": _POSITIVE,
+    "adaptive_clip": _POSITIVE,
     "warmup_steps": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "decay_every": _COUNT,
     "decay_factor": _POSITIVE,

@@ -51,6 +51,7 @@ class CompiledSteps:
             or state.optimizer.compiled_rule is None
             or trial.augment != "none"
             or trial.accumulation_steps > 1
+            or state.adaptive_clips is not None
         ):
             return None
         return cls(state, backend, backend.models(state.fail_step), _optimizer_struct(state, backend))

@@ -7,6 +7,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
+from harness.ensemble.adaptive_clipping import adaptive_clip_grad
 from harness.ensemble.optim import clip_grad_norm, lr_factor, param_group_key, update
 from harness.nn.losses import cross_entropy
 from harness.probes.context import Batch
@@ -59,6 +60,8 @@ def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatch
 def _update(state: TrainState, inputs: StepInputs) -> Float[Tensor, "M"]:
     """Update every model, and return the losses before; reads nothing but inputs and tensors: it may be captured."""
     losses, grads = _gradients(state, inputs)
+    if state.adaptive_clips is not None:
+        grads = adaptive_clip_grad(grads, state.ensemble.weights, state.adaptive_clips, state.head_params)
     if state.max_grad_norms is not None:
         grads = clip_grad_norm(grads, state.max_grad_norms)
     groups = {key: group.scale_lr(inputs.lr_factor) for key, group in state.param_groups.items()}

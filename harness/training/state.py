@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.ensemble.adaptive_clipping import adaptive_clips, head_parameters
 from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
@@ -19,7 +20,7 @@ from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Setting
 from harness.ensemble.precision import PRECISIONS, precise_dtype
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
-from harness.nn.models import build
+from harness.nn.models import build, uses_own_modules
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
 from harness.nn.surgery import convert_from_sync_bn
@@ -52,6 +53,8 @@ class TrainState:
     optimizer: Optimizer
     param_groups: Mapping[ParamGroupKey, Settings]
     norm_params: frozenset[str]  # names of the weights that belong to norm layers
+    head_params: frozenset[str]  # names of the weights of the last layer
+    adaptive_clips: Tensor | None  # "M"; None where no trial limits its gradient by the weights
     max_grad_norms: Tensor | None  # "M"; None where no trial limits its gradient
     steps: int
     steps_per_epoch: int
@@ -121,7 +124,7 @@ def init_state(
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
     # The models of this package draw in dropout layers alone.
-    draws = first.model in factories and draws_numbers(
+    draws = uses_own_modules(first, factories) and draws_numbers(
         _on_one_process(models[0], dataset), probe_examples(first, dataset)
     )
     if dist.world_size > 1:
@@ -141,6 +144,8 @@ def init_state(
         optimizer=optimizer,
         param_groups=settings_of(trials, ensemble.weights, norm_params),
         norm_params=norm_params,
+        head_params=head_parameters(models[0]),
+        adaptive_clips=adaptive_clips(trials, weight),
         max_grad_norms=max_grad_norms(trials, weight),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),
