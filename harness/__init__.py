@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from harness.api.run import run
     from harness.export.load import load_checkpoint, load_model
     from harness.spec.claim import Claim
+    from harness.spec.metric import Metric
     from harness.spec.suite import Suite, log_grid
     from harness.spec.theory import batch_norm_gradient_growth
 
 __all__ = [
     "Claim",
+    "Metric",
     "Results",
     "Suite",
     "batch_norm_gradient_growth",
@@ -33,6 +35,7 @@ __all__ = [
 HOMES = {  # name -> the module that it is loaded from when it is asked for
     "__version__": "harness._version",
     "Claim": "harness.spec.claim",
+    "Metric": "harness.spec.metric",
     "Results": "harness.api.results",
     "Suite": "harness.spec.suite",
     "batch_norm_gradient_growth": "harness.spec.theory",

@@ -30,6 +30,7 @@ SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
+OVERWRITE = ("--overwrite", {"action": "store_true", "help": "replace the file where it is there already"})
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
 ALLOW_PICKLE = (
@@ -168,7 +169,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "help": "of its epochs: the last, or the best to validate",
                 },
             ),
-            *(SUITE_CODE, RESULTS),
+            *(OVERWRITE, SUITE_CODE, RESULTS),
         ],
     ),
     "predict": (
@@ -185,7 +186,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "short": "-o",
                 },
             ),
-            *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
+            *(OVERWRITE, ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],
     ),
     "evaluate": (

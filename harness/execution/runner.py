@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.analysis.validation import check_claims
+from harness.analysis.verdicts import Verdict, verdicts
 from harness.ensemble.native.build import start_building
 from harness.errors import MachineError, SuiteError
 from harness.execution.executors.base import Event, Executor, execute_all
@@ -38,7 +40,7 @@ from harness.storage.lock import lock_results, share_lock
 from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
 from harness.storage.running import SignOfLife
 from harness.storage.stale import stale_notes
-from harness.storage.tables import read_trials, write_tables
+from harness.storage.tables import read_results, read_trials, write_tables
 
 INTERRUPTED = "interrupted"  # status of a trial without a record: where a run was not stopped, somebody has removed it
 
@@ -58,6 +60,7 @@ class RunResult:
     suite: SuiteFile
     trials: pd.DataFrame | None  # rows of trials.csv that were selected; None where it was stopped before any trained
     report: Path | None  # its page; None where the run was stopped, or was to write none
+    verdicts: Sequence[Verdict] = ()  # that the report has
 
 
 RunEvent = Event | TrainingStarted | RunResult
@@ -164,7 +167,8 @@ def _run(run: Run) -> Generator[RunEvent]:
     with hold(run.claims, "report", stop) as is_held:
         is_due = is_held and run.options.with_report and not stop()
         report = update_report(results_dir, manifest) if is_due else None
-    yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report)
+    judged = [] if report is None else verdicts(read_results(results_dir.root), np.random.default_rng(0))
+    yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report, verdicts=judged)
 
 
 def _plan_without_preflight(run: Run, earlier: Manifest | None) -> RunPlan | None:

@@ -11,13 +11,16 @@ from harness.nn.norms import NormFactory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """The shape of one example, the number of classes, the norm, the activation, and what ends a residual branch."""
+    """The shape of one example, the number of outputs, the norm, the activation, and what ends a residual branch."""
 
     inputs: tuple[int, ...]
-    classes: int
+    outputs: int  # classes, or targets, or labels: of each position where `per_position`
+    classes: int | None  # the same where the task has classes
+    per_position: bool  # whether positions of an example have a label each: the model then gives (N, L, outputs)
     norm: NormFactory
     activation: Callable[[], nn.Module]
     residual_scale: Callable[..., nn.Module]  # (spatial_dims=0) -> layer
+    vocabulary: int | None = None  # how many tokens there are, where examples are tokens "N L"
 
 
 def convolution(channels: int, width: int, config: ModelConfig, stride: int = 1) -> list[nn.Module]:

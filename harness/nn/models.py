@@ -18,9 +18,11 @@ from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
 from harness.nn.module_checks import find_fault
+from harness.nn.module_state import VOCABULARY
 from harness.nn.norms import norm_entry, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
+from harness.spec.metric import WITH_CLASSES
 from harness.spec.own_code.arguments import call_with_known
 from harness.spec.trial import Trial
 
@@ -30,28 +32,39 @@ MAX_LAYERS = 10_000
 
 
 def build(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial on the CPU, initialised by its seed alone.
 
-    `factories` are the functions that the suite brings.
+    `factories` are the functions that the suite brings. With a vocabulary, examples are so many different tokens.
     """
-    model = build_uninitialised(trial, input_shape, classes, factories)
+    model = build_uninitialised(trial, input_shape, outputs, factories, vocabulary)
     initialise(model, trial)
     return model
 
 
 def build_uninitialised(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
     norm = norm_entry(trial, factories)
     config = ModelConfig(
         inputs=input_shape,
-        classes=classes,
+        outputs=outputs,
+        classes=outputs if trial.task in WITH_CLASSES else None,
+        per_position=trial.task == "sequence",
         norm=norm_of(trial, factories),
         activation=nn.Identity if norm.has_activation else lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
+        vocabulary=vocabulary,
     )
     with preserved_generators():
         seed_default_generators(sub_seed(trial.seed, "init"))
@@ -63,6 +76,8 @@ def build_uninitialised(
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
     if norm.transform is not None:
         norm.transform(model, trial)
+    if vocabulary is not None:
+        setattr(model, VOCABULARY, vocabulary)
     if uses_own_modules(trial, factories) and (fault := find_fault(model)):
         subject = f"model {trial.model!r}" if trial.model in factories else f"norm {trial.norm!r}"
         raise SuiteError(f"{subject} can't be trained: {fault}")
@@ -94,8 +109,8 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
 
 
 def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
-    """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
-    known = {name: getattr(config, name) for name in ModelConfig.__slots__}
+    """The model that a suite's own function makes of whichever members of a ModelConfig it asks for."""
+    known = {name: value for name in ModelConfig.__slots__ if (value := getattr(config, name)) is not None}
     model = call_with_known(f"model {name!r}", function, known)
     if not isinstance(model, nn.Module):
         raise SuiteError(f"model {name!r} must return an nn.Module, got {type(model).__name__}")

@@ -15,6 +15,7 @@ import cloudpickle
 
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.io import write_atomically
+from harness.spec.own_code.data_files import is_data_file
 from harness.spec.own_code.live_sources import live_parts, local_modules_of
 from harness.spec.own_code.sources import Parts
 from harness.spec.suite import Suite
@@ -36,7 +37,7 @@ def write_declared(suite: Suite, question: str, path: Path) -> None:
     parts: dict[str, Parts] = {name: live_parts(name, function) for name, function in suite.functions.items()}
     modules = {module for name, function in suite.functions.items() for module in local_modules_of(name, function)}
     for dataset in (value for grid in suite.grids for value in grid["dataset"] if value not in suite.functions):
-        if Path(str(dataset)).suffix:
+        if is_data_file(str(dataset)):
             raise SuiteError(
                 f"dataset {dataset!r} would be a file beside the suite, which has none: give a function that loads it"
             )

@@ -13,9 +13,10 @@ from types import ModuleType
 
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
 from harness.spec.declared import SUFFIX, Declared, read_declared
+from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
-from harness.spec.own_code.sources import Parts, digest, digest_of, digest_of_module, digests_of_modules, function_parts
+from harness.spec.own_code.sources import Parts, digest_of, digest_of_module, digests_of_modules, function_parts
 from harness.spec.shipped import shipped_suites
 from harness.spec.suite import Suite, own_names, source_of
 from harness.spec.trial import Trial
@@ -90,8 +91,8 @@ def load_suite(path: str | Path) -> SuiteFile:
     except SuiteError as error:
         raise SuiteError(one_line(f"{file}: {error}")) from error
     for dataset in (value for grid in suite.grids for value in grid["dataset"]):
-        if isinstance(dataset, str) and dataset.endswith(".npz") and dataset not in parts:
-            parts[dataset] = {dataset: _file_digest(file.parent / dataset)}
+        if is_data_file(name := str(dataset)) and name not in parts:
+            parts[name] = {name: _data_digest(file.parent, name)}
     return SuiteFile(
         suite=suite,
         name=file.stem,
@@ -199,10 +200,8 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _file_digest(data: Path) -> str:
-    if not os.path.isfile(data):  # noqa: PTH113 (Path fails on a long name)
-        raise SuiteError(one_line(f"dataset {data.name!r}: no file {data} (paths count from the suite's folder)"))
+def _data_digest(folder: Path, name: str) -> str:
     try:
-        return digest(data.read_bytes())
-    except OSError as error:
-        raise SuiteError(one_line(f"dataset {data.name!r}: can't read {data}: {error.strerror}")) from error
+        return data_digest(folder, name)
+    except SuiteError as error:
+        raise SuiteError(one_line(str(error))) from error

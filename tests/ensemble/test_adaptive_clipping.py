@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.ensemble.adaptive_clipping import adaptive_clip_grad, adaptive_clips, head_parameters
+from harness.ensemble.optim.adaptive_clipping import adaptive_clip_grad, adaptive_clips, head_parameters
 from tests.support.strategies import a_trial
 
 SHARES = [0.01, None, 0.3]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.ensemble.backends.base import ModelStack
+from harness.ensemble.backends.base import ModelStack, to_outputs
 from harness.ensemble.backends.plain import PlainModuleBackend
 from harness.nn.module_state import call_with
 from harness.rng import seed_default_generators, sub_seed
@@ -49,5 +49,4 @@ class LoopBackend(PlainModuleBackend):
             outs.append(call_with(self.module, self.slots, tensors, examples))
             self.keep_assigned({name: unbound[name][i] for name in self.stack.buffers}, tensors)
         self.calls += 1
-        # "M N K" -> "M K N"
-        return torch.stack(outs).transpose(1, 2)
+        return to_outputs(torch.stack(outs))
