@@ -50,6 +50,9 @@ class Trial:
     renorm_rmax: float = 3.0  # of batch_renorm: the most that deviations of batches are corrected by, as a factor
     renorm_dmax: float = 5.0  # the same of means, in running deviations
     renorm_warmup: int = 0  # batches of plain batch norm; the limits are reached after 8 and 5 times as many
+    norm_position: str = "pre"  # in transformers: before each residual branch, or "post", after what it is added to
+    qk_norm: bool = False  # whether attention normalises queries and keys, by a layer norm over each head's channels
+    causal: bool = False  # whether attention looks at no later position
     lr: float
     batch_size: int  # examples per step, summed over all ranks
     accumulation_steps: int = 1  # parts of a batch that go through the model one after the other, before one update
@@ -200,6 +203,7 @@ RULES: dict[str, Rule] = {
     "renorm_dmax": _NOT_NEGATIVE,
     "renorm_warmup": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "norm_batch": _COUNT,
+    "norm_position": (lambda value: value in ("pre", "post"), "be 'pre' or 'post'"),
     "accumulation_steps": _COUNT,
     "ddp_eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
     "sync_bn_impl": (lambda value: value in ("auto", "native", "portable"), "be 'auto', 'native' or 'portable'"),
