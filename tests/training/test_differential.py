@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from harness.ensemble.optim import OPTIMIZERS
-from harness.ensemble.optim.schedules import SCHEDULES
 from harness.errors import SuiteError
 from harness.nn.norms import NORMS
 from harness.spec.trial import BATCH_NORMS, Trial
@@ -21,6 +20,7 @@ from harness.training.checkpoint import Snapshot, newest, save
 from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import TrainState, init_state
+from tests.support import plain_loop
 from tests.support.alone import CPU, DATA, run
 from tests.support.images import small_images
 from tests.support.pairs import fits
@@ -43,9 +43,9 @@ def trials(draw: Any, world_size: int = 1) -> Trial:
     each = draw(st.integers(3, 5)) if norm in BATCH_NORMS else draw(st.integers(1, 5))
     uneven = draw(st.integers(0, parts * world_size - 1)) if norm not in BATCH_NORMS else 0
     is_full = world_size == 1 and parts == 1 and draw(st.booleans())
-    optimizer, schedule = draw(st.sampled_from(list(OPTIMIZERS))), draw(st.sampled_from(list(SCHEDULES)))
+    optimizer, schedule = draw(st.sampled_from(plain_loop.OPTIMIZERS)), draw(st.sampled_from(plain_loop.SCHEDULES))
     momentum = draw(st.sampled_from([0.0, 0.5, 0.9])) if OPTIMIZERS[optimizer].has_momentum else 0.0
-    tracked = draw(st.booleans()) or draw(st.booleans())
+    tracked = norm == "batch_renorm" or draw(st.booleans()) or draw(st.booleans())
     statistics = ["running", "running", "batch", *(["recalibrated"] if tracked else [])]
     options = {
         "norm_batch": draw(st.integers(2, each)) if norm == "ghost_batch" else None,

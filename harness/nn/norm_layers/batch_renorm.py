@@ -74,8 +74,8 @@ def renormalise(
         rmax, dmax = limits
         r = (batch_deviation / deviation).clamp(1 / rmax, rmax)
         d = ((batch_mean - mean) / deviation).clamp(-dmax, dmax)
-        mean.lerp_(batch_mean, share)
-        var.copy_(deviation.lerp(batch_deviation, share).square() - eps)
+        mean.add_((batch_mean - mean) * share)
+        var.copy_((deviation + (batch_deviation - deviation) * share).square() - eps)
     weight, bias = affine
     scale, shift = (r, d) if weight is None or bias is None else (weight * r, torch.addcmul(bias, weight, d))
     per_channel = (-1, *[1] * (x.ndim - 2))
