@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from harness.ensemble.backends.base import to_outputs
 from harness.errors import HarnessError, SuiteError
-from harness.nn.models import arguments_of, build
-from harness.nn.norms import NORMS
+from harness.nn.models import build
+from harness.nn.norms import norm_entry
 from harness.rng import preserved_generators, seed_default_generators
 from harness.spec.cohorts import PER_MODEL
 from harness.spec.data_settings import DatasetKey, dataset_key
+from harness.spec.own_code.arguments import arguments_of
 from harness.spec.trial import Trial, Value
 from harness.tasks.objective import objective_of
 from harness.tasks.task import laid_out
@@ -118,7 +119,7 @@ def _fault(
             pair = (getattr(one, axis), getattr(other, axis))
             if pair in told_apart:
                 continue
-            never_reached = not is_asked_for and not (_changes_models(one) or _changes_models(other))
+            never_reached = not is_asked_for and not any(_changes_models(trial, factories) for trial in (one, other))
             if never_reached or _are_same(one, other, datasets, factories):
                 open_pairs[pair] = None
             else:
@@ -135,9 +136,9 @@ def _fault(
     return _Fault(next(iter(open_pairs)), reason.format(axis=axis))
 
 
-def _changes_models(trial: Trial) -> bool:
+def _changes_models(trial: Trial, factories: Factories) -> bool:
     """Whether its norm changes models that are built, without being asked for."""
-    return NORMS[trial.norm].transform is not None
+    return norm_entry(trial, factories).transform is not None
 
 
 def _are_same(one: Trial, other: Trial, datasets: Mapping[DatasetKey, Data], factories: Factories) -> bool:

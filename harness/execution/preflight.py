@@ -32,10 +32,10 @@ from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
-from harness.nn.models import MODELS, build
+from harness.nn.models import MODELS, build, uses_own_modules
 from harness.nn.module_state import to_precision
 from harness.nn.norm_inputs import check_norm_inputs
-from harness.nn.norms import resolve_sync_bn_impl
+from harness.nn.norms import NORMS, resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
 from harness.spec.data_settings import dataset_key
@@ -129,6 +129,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     check_schedule(trial, total_steps(trial, dataset), functions)
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
+    if trial.norm in functions and trial.norm in NORMS:
+        raise SuiteError(f"a norm of the suite's own can't be called {trial.norm!r}: there is one already")
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
     subject = f"model {trial.model!r} with norm {trial.norm!r}"
     examples = probe_examples(trial, dataset)
@@ -142,7 +144,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         model = make(trial.seed)
         check_norm_inputs(model, trial.model, examples)
         check_compute_options(trial, model)
-        is_own, is_spoiler, traits = trial.model in functions, False, ForwardTraits()
+        is_own, is_spoiler, traits = uses_own_modules(trial, functions), False, ForwardTraits()
         if is_own:
             traits, is_spoiler = _traits(make, trial, examples, dataset)
         backend, reason = _backend_for(model, trial, dataset, traits)

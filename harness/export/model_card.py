@@ -36,8 +36,9 @@ from harness.data.labels import Label
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import NO_ERRORS, HarnessError, ModelError, SuiteError, error_line, lookup
 from harness.export.saved_state import SavedState, load_state, saved_state, state_dict_of
-from harness.nn.models import MODELS, build_uninitialised
+from harness.nn.models import MODELS, build_uninitialised, uses_own_modules
 from harness.nn.module_state import tensors_of, to_precision
+from harness.nn.norms import NORMS
 from harness.nn.surgery import convert_from_sync_bn
 from harness.spec.suite import Functions
 from harness.spec.trial import Trial
@@ -80,7 +81,7 @@ def saved_as(
 ) -> SavedState:
     """The state of a trial's model with these tensors, named as those of training are."""
     names = {name.partition("/")[2]: name for name in tensors if name.startswith(TENSOR_KINDS)}
-    if trial.model not in factories:
+    if not uses_own_modules(trial, factories):
         with torch.device("meta"):
             model = build_uninitialised(trial, inputs, classes, factories, vocabulary)
         return SavedState({key: names[key] for key in model.state_dict()}, {}, {})
@@ -235,8 +236,13 @@ def build_trained(card: Mapping[str, Any], state: Mapping[str, Any], factories: 
             f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
             "(--suite FILE), or give the function (factories={name: function})"
         )
+    if trial.norm not in factories and trial.norm not in NORMS:
+        raise ModelError(
+            f"its norm {trial.norm!r:.50} is a function of its suite: name the suite, which is then run "
+            "(--suite FILE), or give the function (factories={name: function})"
+        )
     inputs, vocabulary = tuple(params["inputs"]), params.get("vocabulary")
-    if trial.model in factories:
+    if uses_own_modules(trial, factories):
         model = _plain_model(trial, inputs, params["classes"], factories, vocabulary)
         load_state(model, state, card.get("left_out", {}))
     else:

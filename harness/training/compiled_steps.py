@@ -55,6 +55,7 @@ class CompiledSteps:
             or not state.objective.has_compiled_form
             or trial.augment != "none"
             or trial.accumulation_steps > 1
+            or state.adaptive_clips is not None
         ):
             return None
         return cls(state, backend, backend.models(state.fail_step), _optimizer_struct(state, state.optimizer, backend))

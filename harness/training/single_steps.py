@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harness.ensemble.optim import update
+from harness.ensemble.optim.adaptive_clipping import adaptive_clip_grad
 from harness.ensemble.optim.clipping import clip_grad_norm
 from harness.ensemble.optim.optimizer import Optimizer
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
@@ -95,6 +96,8 @@ def _update(state: TrainState, optimizer: Optimizer, inputs: StepInputs) -> Floa
 def _clipped_gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
     """The models' mean losses over a batch and their gradients, scaled down where they are above a limit."""
     losses, grads = _gradients(state, inputs)
+    if state.adaptive_clips is not None:
+        grads = adaptive_clip_grad(grads, state.ensemble.weights, state.adaptive_clips, state.head_params)
     return losses, grads if state.max_grad_norms is None else clip_grad_norm(grads, state.max_grad_norms)
 
 

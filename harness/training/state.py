@@ -16,6 +16,7 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
 from harness.ensemble.module_copy import copy_module
 from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.adaptive_clipping import adaptive_clips, head_parameters
 from harness.ensemble.optim.clipping import max_grad_norms
 from harness.ensemble.optim.muon import hidden_matrices
 from harness.ensemble.optim.optimizer import OptimizerState, Settings
@@ -27,7 +28,7 @@ from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
 from harness.nn.losses import precise_dtype
-from harness.nn.models import build
+from harness.nn.models import build, uses_own_modules
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
 from harness.nn.surgery import convert_from_sync_bn
@@ -64,7 +65,9 @@ class TrainState:
     param_groups: Mapping[ParamGroupKey, Settings]
     norm_params: frozenset[str]  # names of the weights that belong to norm layers
     hidden_matrices: frozenset[str]  # names of those that some optimizers are for: see optim/muon.py
+    head_params: frozenset[str]  # names of the weights of the last layer
     lr_factor: Factors  # on the learning rate of the update after so many steps
+    adaptive_clips: Tensor | None  # "M"; None where no trial limits its gradient by the weights
     max_grad_norms: Tensor | None  # "M"; None where no trial limits its gradient
     steps: int
     steps_per_epoch: int
@@ -137,7 +140,7 @@ def init_state(
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
     # The models of this package draw in dropout layers alone.
-    draws = first.model in factories and draws_numbers(
+    draws = uses_own_modules(first, factories) and draws_numbers(
         _on_one_process(models[0], dataset), probe_examples(first, dataset)
     )
     if dist.world_size > 1:
@@ -160,7 +163,9 @@ def init_state(
         param_groups=settings_of(optimizer, trials, ensemble.weights, norm_params, hidden),
         norm_params=norm_params,
         hidden_matrices=hidden,
+        head_params=head_parameters(models[0]),
         lr_factor=lr_factors(first, steps, factories),
+        adaptive_clips=adaptive_clips(trials, weight),
         max_grad_norms=max_grad_norms(trials, weight),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),

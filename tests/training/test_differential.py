@@ -20,6 +20,7 @@ from harness.training.checkpoint import Snapshot, newest, save
 from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import TrainState, init_state
+from tests.support import plain_loop
 from tests.support.alone import CPU, DATA, run
 from tests.support.images import small_images
 from tests.support.pairs import fits
@@ -47,7 +48,7 @@ def trials(draw: Any, world_size: int = 1) -> Trial:
     is_full = world_size == 1 and parts == 1 and draw(st.booleans())
     optimizer, schedule = draw(st.sampled_from(TRIED_OPTIMIZERS)), draw(st.sampled_from(TRIED_SCHEDULES))
     momentum = draw(st.sampled_from([0.0, 0.5, 0.9])) if optimizer == "sgd" else 0.0
-    tracked = draw(st.booleans()) or draw(st.booleans())
+    tracked = norm == "batch_renorm" or draw(st.booleans()) or draw(st.booleans())
     statistics = ["running", "running", "batch", *(["recalibrated"] if tracked else [])]
     options = {
         "norm_batch": draw(st.integers(2, each)) if norm == "ghost_batch" else None,
