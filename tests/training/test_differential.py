@@ -20,7 +20,6 @@ from harness.training.checkpoint import Snapshot, newest, save
 from harness.training.loop import train
 from harness.training.results import outcomes
 from harness.training.state import TrainState, init_state
-from tests.support import plain_loop
 from tests.support.alone import CPU, DATA, run
 from tests.support.images import small_images
 from tests.support.pairs import fits
