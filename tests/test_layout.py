@@ -42,7 +42,7 @@ MAY_IMPORT = {  # part of harness -> the parts directly below it; it may import 
     "storage": {"spec"},
     "data": {"storage", "rng"},
     "nn": {"storage", "rng"},
-    "tasks": {"nn"},
+    "tasks": {"data", "nn"},
     "ensemble": {"tasks"},
     "probes": {"ensemble"},
     "training": {"data", "probes"},

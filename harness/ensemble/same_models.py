@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from harness.ensemble.backends.base import to_outputs
 from harness.errors import HarnessError, SuiteError
 from harness.nn.models import arguments_of, build
 from harness.nn.norms import NORMS
@@ -22,6 +22,8 @@ from harness.rng import preserved_generators, seed_default_generators
 from harness.spec.cohorts import PER_MODEL
 from harness.spec.data_settings import DatasetKey, dataset_key
 from harness.spec.trial import Trial, Value
+from harness.tasks.objective import objective_of
+from harness.tasks.task import laid_out
 
 ARGUMENTS = {  # axis -> the argument by which a model of the suite's own asks for it
     **{field.name: "norm" for field in fields(Trial) if field.name.partition("_")[0] == "norm"},
@@ -44,7 +46,7 @@ class Data(Protocol):
     @property
     def y(self) -> Mapping[str, NDArray[Any]]: ...
     @property
-    def classes(self) -> int: ...
+    def outputs(self) -> int: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property
@@ -141,7 +143,7 @@ def _changes_models(trial: Trial) -> bool:
 def _are_same(one: Trial, other: Trial, datasets: Mapping[DatasetKey, Data], factories: Factories) -> bool:
     """Whether two trials have the same model: the same modules, weights and outputs."""
     data = datasets[dataset_key(one)]
-    models = [build(trial, data.input_shape, data.classes, factories, data.vocabulary) for trial in (one, other)]
+    models = [build(trial, data.input_shape, data.outputs, factories, data.vocabulary) for trial in (one, other)]
     if _modules(models[0]) != _modules(models[1]) or not _are_equal(*(model.state_dict() for model in models)):
         return False
     return _act_alike(one, other, data, factories)
@@ -186,17 +188,20 @@ def _act_alike(one: Trial, other: Trial, data: Data, factories: Factories) -> bo
 
 def _outputs(trial: Trial, data: Data, factories: Factories) -> list[Tensor]:
     """What a model puts out in training and evaluation, over a few steps of plain descent on one batch."""
-    model = build(trial, data.input_shape, data.classes, factories, data.vocabulary)
+    model = build(trial, data.input_shape, data.outputs, factories, data.vocabulary)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     x, y = (torch.from_numpy(arrays["train"][: trial.batch_size]) for arrays in (data.x, data.y))
     x = x.to(torch.get_default_dtype()) if x.is_floating_point() else x
+    y = laid_out(y.to(torch.get_default_dtype()) if y.is_floating_point() else y)
+    objective = objective_of(trial, factories)
     outputs: list[Tensor] = []
     with preserved_generators():
         seed_default_generators(trial.seed)
         for _ in range(STEPS):
             model.train()
             outputs.append(out := model(x))
-            gradients = torch.autograd.grad(cross_entropy(out, y), weights, allow_unused=True) if weights else ()
+            loss = objective.example_losses(to_outputs(out.unsqueeze(0)), y).mean()
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True) if weights else ()
             with torch.no_grad():
                 for weight, gradient in zip(weights, gradients, strict=True):
                     if gradient is not None:

@@ -41,6 +41,7 @@ from harness.spec.cohorts import Shape, shape
 from harness.spec.data_settings import dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
+from harness.tasks.checks import WANTED, check_objective, check_outputs, positions_and_outputs
 from harness.training.augmentation import check_augment
 from harness.training.state import (
     TrainState,
@@ -122,6 +123,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     """Build one model and pass a few examples through it, as in training."""
     functions = suite.suite.functions
     check_settings(trial)
+    check_objective(trial, dataset, suite.suite.functions)
     check_augment(trial, dataset.input_shape)
     steps_per_epoch(trial, dataset)
     check_schedule(trial, total_steps(trial, dataset), functions)
@@ -133,7 +135,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
 
     def make(seed: int) -> nn.Module:
         trial = replace(one_process, seed=seed)
-        model = build(trial, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
+        model = build(trial, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
         return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
     try:
@@ -142,7 +144,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         check_compute_options(trial, model)
         is_own, is_spoiler, traits = trial.model in functions, False, ForwardTraits()
         if is_own:
-            traits, is_spoiler = _traits(make, trial, examples, dataset.classes)
+            traits, is_spoiler = _traits(make, trial, examples, dataset)
         backend, reason = _backend_for(model, trial, dataset, traits)
         if is_own and not is_spoiler and backend == REFERENCE:
             mismatch = find_mismatch([model], dataset.input_shape, backend, examples, draws=traits.draws)
@@ -150,10 +152,10 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
                 raise SuiteError(f"{subject} would not train as torch trains it by itself: {mismatch}")
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend, draws=traits.draws)
         ensemble.count_batches(0)
-        ensemble(examples[:2], shared=True)
+        check_outputs(trial, dataset, ensemble(examples[:2], shared=True))
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and is_own:
-            check_saving(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
+            check_saving(one_process, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise
@@ -183,14 +185,14 @@ def _try_own_optimizer(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFi
     if trial.optimizer not in functions:
         return {}
     one_process = replace(trial, world_size=1)
-    model = build(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
+    model = build(one_process, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
     model = to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
     check_own_optimizers(model, trials, functions)
     return {trial.optimizer: note_on_own(model, trial, functions)}
 
 
 def _traits(
-    make: Callable[[int], nn.Module], trial: Trial, examples: Tensor, classes: int
+    make: Callable[[int], nn.Module], trial: Trial, examples: Tensor, dataset: Dataset
 ) -> tuple[ForwardTraits, bool]:
     """What has to be known of a model of the suite's own, and whether it spoils the process that it runs in.
 
@@ -199,7 +201,8 @@ def _traits(
     before = switches()
     with preserved():
         try:
-            return check_model(make, trial.seed, examples, classes, trial.model), False
+            outputs, wanted = positions_and_outputs(dataset), WANTED[trial.task]
+            return check_model(make, trial.seed, examples, outputs, trial.model, wanted), False
         except NO_ERRORS:
             raise
         except BaseException:

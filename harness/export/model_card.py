@@ -5,13 +5,13 @@ is enough to build the model again:
 
     format         version of the card; a newer one is refused
     key, trial     the trial and its settings, those that differ from their defaults
-    init_params    how to build the model: its name, inputs (shape of an example), classes, and vocabulary where
-                   examples are tokens; the trial says the rest
+    init_params    how to build the model: its name, inputs (shape of an example), classes (of a regression its
+                   targets), and vocabulary where examples are tokens; the trial says the rest
     layers         the module as torch prints it, for people to read
     which          "last" or "best"
     step, epoch    updates and passes over the training data that made it what it is
     lr             learning rate of the next update
-    accuracy       of the validation examples at that step
+    accuracy       of the validation examples at that step, where the task has one
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
     labels         what the data have for class 0, 1, ..., where that is not 0, 1, ...
@@ -65,7 +65,7 @@ def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Tr
             tensors = state.model_state if which == "last" else state.best
             step = state.steps if which == "last" else int(state.best["step"][i])
             own = {name: tensors[name][i] for name in state.model_state}
-            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
+            saved = saved_as(trial, own, dataset.input_shape, dataset.outputs, factories, dataset.vocabulary)
             card = {**_card(state, i, step), "layers": layers, "which": which, **_state_fields(saved)}
             yield trial, which, Snapshot(card, {**own, **saved.others})
 
@@ -144,13 +144,13 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
         "init_params": {
             "model": trial.model,
             "inputs": list(state.dataset.input_shape),
-            "classes": state.dataset.classes,
+            "classes": state.dataset.outputs,
             **({} if state.dataset.vocabulary is None else {"vocabulary": state.dataset.vocabulary}),
         },
         "step": step,
         "epoch": step / state.steps_per_epoch,
         "lr": trial.lr * state.lr_factor(next_step),
-        "accuracy": metrics["val.accuracy"],
+        "accuracy": metrics.get("val.accuracy"),
         "metrics": metrics,
         "versions": {"harness": __version__, "torch": str(torch.__version__)},
     }

@@ -52,6 +52,7 @@ class CompiledSteps:
             not isinstance(backend, CompiledBackend)
             or not isinstance(state.optimizer, Optimizer)
             or state.optimizer.compiled_rule is None
+            or not state.objective.has_compiled_form
             or trial.augment != "none"
             or trial.accumulation_steps > 1
         ):

@@ -21,6 +21,7 @@ from harness.rng import generator
 from harness.spec.trial import Trial
 from harness.training.augmentation import noisy_labels
 from tests.support.alone import seen
+from tests.support.tasks import PerRow, plain_loss, plain_metrics
 
 DOUBLE = torch.float64
 
@@ -87,7 +88,7 @@ PLAIN = {
 
 def plain_model(trial: Trial, data: Dataset) -> nn.Module:
     """The first weights of the trial, in layers of torch and in those above; of all ranks, batch norm is one."""
-    start = build(trial, data.input_shape, data.classes, {}).to(DOUBLE)
+    start = build(trial, data.input_shape, data.outputs, {"per_row": PerRow}).to(DOUBLE)
     for parent in list(start.modules()):
         for name, child in list(parent.named_children()):
             if type(child) in PLAIN:
@@ -158,7 +159,8 @@ class PlainRun:
                 setattr(copy.get_submodule(parent), own, weight)
         self.x = {split: torch.from_numpy(x).to(DOUBLE) for split, x in data.x.items()}
         self.y = {split: torch.from_numpy(y) for split, y in data.y.items()}
-        self.y["train"] = noisy_labels(self.y["train"], data.classes, [trial]).flatten()
+        if trial.label_noise:
+            self.y["train"] = noisy_labels(self.y["train"], data.classes, [trial]).flatten()
         self.curves: dict[str, list[float]] = {"batch.loss": []}
         self.losses: list[float] = []
 
@@ -185,7 +187,7 @@ class PlainRun:
         for part in some.tensor_split(trial.accumulation_steps):
             for model, mine in zip(self.ranks, part.tensor_split(len(self.ranks)), strict=True):
                 out = model.train()(seen(x, mine, trial, epoch))
-                loss = F.cross_entropy(out, y[mine], reduction="sum") / trial.batch_size
+                loss = plain_loss(trial.task, out, y[mine]) * len(mine) / trial.batch_size
                 loss.backward()
                 total += loss.item()
         if trial.max_grad_norm is not None:
@@ -196,15 +198,15 @@ class PlainRun:
     @torch.no_grad()
     def evaluate(self, step: int) -> None:
         self.share_buffers()
-        model = self.with_statistics()
+        trial, model = self.trial, self.with_statistics()
         if self.losses:
             self.curves["batch.loss"].append(sum(self.losses) / len(self.losses))
             self.losses.clear()
-        for split in ("train", "val", "test") if step in (0, self.trial.steps) else ("val", "test"):
+        for split in ("train", "val", "test") if step in (0, trial.steps) else ("val", "test"):
             out = torch.cat([model(part) for part in self.pieces(self.x[split])])
-            loss, right = F.cross_entropy(out, self.y[split]).item(), (out.argmax(1) == self.y[split]).double()
-            self.curves.setdefault(f"{split}.loss", []).append(loss)
-            self.curves.setdefault(f"{split}.accuracy", []).append(right.mean().item())
+            loss = plain_loss(trial.task, out, self.y[split]).item()
+            for name, value in {"loss": loss, **plain_metrics(trial.task, out, self.y[split])}.items():
+                self.curves.setdefault(f"{split}.{name}", []).append(value)
 
     def share_buffers(self) -> None:
         """All ranks go on from the statistics that are evaluated: the first rank's, or their mean."""
