@@ -20,7 +20,9 @@ def load(path):
 
 
 if __name__ == "__main__":
-    path = sys.argv[1] if len(sys.argv) > 1 else "model.pkl"
-    model = MyModel(input_size=128, output_size=32)
-    save(model, path)
+    if len(sys.argv) > 1:
+        path = sys.argv[1]
+    else:
+        path = "model.pkl"
+        save(MyModel(input_size=128, output_size=32), path)
     print(load(path))

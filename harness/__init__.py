@@ -11,28 +11,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness._version import __version__ as __version__
+    from harness.api.results import Results, load
+    from harness.api.run import run
     from harness.export.load import load_checkpoint, load_model
     from harness.spec.claim import Claim
+    from harness.spec.metric import Metric
     from harness.spec.suite import Suite, log_grid
     from harness.spec.theory import batch_norm_gradient_growth
 
 __all__ = [
     "Claim",
+    "Metric",
+    "Results",
     "Suite",
     "batch_norm_gradient_growth",
+    "load",
     "load_checkpoint",
     "load_model",
     "log_grid",
     "results",
+    "run",
 ]
 HOMES = {  # name -> the module that it is loaded from when it is asked for
     "__version__": "harness._version",
     "Claim": "harness.spec.claim",
+    "Metric": "harness.spec.metric",
+    "Results": "harness.api.results",
     "Suite": "harness.spec.suite",
     "batch_norm_gradient_growth": "harness.spec.theory",
+    "load": "harness.api.results",
     "load_checkpoint": "harness.export.load",
     "load_model": "harness.export.load",
     "log_grid": "harness.spec.suite",
+    "run": "harness.api.run",
 }
 
 

@@ -93,3 +93,18 @@ def test_a_net_exported_whole_predicts_where_its_suite_brings_the_class(trained)
     assert without.returncode == 2
     assert without.stderr.count("\n") == 1
     assert "the code of its classes must be there" in without.stderr
+
+
+def test_batch_norm_in_numpy_is_that_of_torch(tmp_path):
+    *lines, average, total = run(tmp_path, EXAMPLES / "batch_norm.py").splitlines()
+    agreeing = [line.split("agrees")[0].strip() for line in lines if "agrees" in line]
+    assert agreeing == [
+        "a batch in training",
+        "running mean after 50 batches",
+        "running variance after 50 batches",
+        "the gradient of that batch",
+        "one example in evaluation",
+    ]
+    assert not [line for line in lines if "DIFFERS" in line]
+    assert float(average.rpartition(" ")[2]) == pytest.approx(3 * (1 - 0.9**50), abs=0.3)  # batches are of noise, too
+    assert total.endswith("9.95 times lr")  # (1 - 0.9 ** 50) / (1 - 0.9)

@@ -42,20 +42,23 @@ MAY_IMPORT = {  # part of harness -> the parts directly below it; it may import 
     "storage": {"spec"},
     "data": {"storage", "rng"},
     "nn": {"storage", "rng"},
-    "ensemble": {"nn"},
+    "tasks": {"nn"},
+    "ensemble": {"tasks"},
     "probes": {"ensemble"},
     "training": {"data", "probes"},
     "export": {"training"},
     "analysis": {"storage"},
     "reporting": {"analysis"},
-    "face": {"export", "storage"},
     "execution": {"export", "reporting"},
+    "api": {"execution"},
+    "face": {"api"},
     "cli": {"execution", "face"},
 }
 WITHOUT_TORCH = {"ground", "spec", "storage", "analysis", "reporting"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 NEVER_CALLED = {"eval", "yaml.load", "torch.load", "pandas.read_pickle", "pd.read_pickle", "os.system", "os.popen"}
 RUNS_SUITES = "harness.spec.loader"  # the one module whose work it is to run a stranger's code
+DECLARES = "harness.spec.declared"  # which reads a program's own suite in the processes that train it
 UNPICKLES = "harness.export.pickles"  # the one form of a trained model that is a pickle, for those who ask for it
 FACE = "harness"  # what `import harness` offers; what of it needs torch is imported when it is asked for
 
@@ -154,7 +157,8 @@ def formatting_switched_off(module: Module) -> Iterator[str]:
 
 
 def pickles(module: Module) -> Iterator[str]:
-    yield from (f"imports {name}" for name in imports(module) if name.split(".")[0] in PICKLES)
+    if module.name != DECLARES:
+        yield from (f"imports {name}" for name in imports(module) if name.split(".")[0] in PICKLES)
 
 
 def unsafe_calls(module: Module) -> Iterator[str]:
@@ -224,7 +228,7 @@ def test_the_checks_see_every_part():
         (upward_imports, "harness.reporting.report", "from harness.nn.norms import NORMS"),
         (upward_imports, "harness.reporting.report", "import harness.execution"),
         (upward_imports, "harness.execution.runner", "import harness.cli"),
-        (upward_imports, "harness", "from harness.execution.runner import run_suite"),
+        (upward_imports, "harness", "from harness.cli import main"),
         (upward_imports, "harness.storage.tables", "import harness"),
         (upward_imports, "harness.execution.runner", "from harness import __main__"),
         (imports_of_torch, "harness.analysis.metrics", "import torch"),

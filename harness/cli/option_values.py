@@ -21,6 +21,8 @@ def convert(options: argparse.Namespace) -> None:
             given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
     if given.get("output") is not None and options.output.is_dir():
         raise UsageError(f"--output must be a file, got the folder {options.output}")
+    if given.get("output") is not None and options.output.exists() and not options.overwrite:
+        raise UsageError(f"{options.output} is there already; name another --output, or replace it with --overwrite")
     if given.get("recheck") is not None:
         options.recheck = _amount(options.recheck)
     if given.get("time_budget") is not None:

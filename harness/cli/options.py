@@ -12,10 +12,14 @@ from harness.errors import UsageError, nearest
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
 DEFAULT_RESULTS = Path("results")
-SUITE = ("suite", {"help": "path of a suite file, with or without .py"})
+SUITE = ("suite", {"help": "path of a suite file, with or without .py, or the name of one that ships"})
 SUITES = (
     "suites",
-    {"nargs": "+", "metavar": "SUITE", "help": "path of a suite file; suites/all stands for every suite in suites/"},
+    {
+        "nargs": "+",
+        "metavar": "SUITE",
+        "help": "path of a suite file, or the name of one that ships; suites/all stands for every suite in suites/",
+    },
 )
 RESULTS = ("--results", {"type": Path, "default": DEFAULT_RESULTS, "metavar": "DIR", "help": "where results are kept"})
 ONLY = (
@@ -26,6 +30,7 @@ SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
+OVERWRITE = ("--overwrite", {"action": "store_true", "help": "replace the file where it is there already"})
 MODEL = ("model", {"help": "a file that `export` wrote"})
 SUITE_CODE = ("--suite", {"default": None, "help": "the suite that brings the model's code, which is then run"})
 ALLOW_PICKLE = (
@@ -48,6 +53,10 @@ FAIL_IF = (
 )
 Given = dict[str, list[str]]  # an option that was given -> the words that stand for it
 VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
+    "init": (
+        "write a first suite, with data and a model of its own, to be changed",
+        [("name", {"type": Path, "metavar": "NAME", "help": "of the suite, such as my_norms"})],
+    ),
     "run": (
         "train what is missing, then write the report",
         [
@@ -160,7 +169,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "help": "of its epochs: the last, or the best to validate",
                 },
             ),
-            *(SUITE_CODE, RESULTS),
+            *(OVERWRITE, SUITE_CODE, RESULTS),
         ],
     ),
     "predict": (
@@ -177,7 +186,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
                     "short": "-o",
                 },
             ),
-            *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
+            *(OVERWRITE, ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],
     ),
     "evaluate": (

@@ -7,8 +7,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pandas as pd
+from rich.text import Text
 
+from harness.analysis.judging import DESCRIPTIVE, REFUTED, SUPPORTED, UNDECIDED
 from harness.analysis.metrics import FAILED, FINISHED
+from harness.analysis.verdicts import Verdict
+from harness.cli.console import Console
 from harness.cli.hints import command, without
 from harness.cli.options import Given
 from harness.errors import RunAborted
@@ -20,6 +24,7 @@ from harness.storage.records import NO_RESULT
 from harness.text import printable
 
 MOST_LISTED = 10
+STYLES = {SUPPORTED: "bold green", REFUTED: "bold red", UNDECIDED: "yellow", DESCRIPTIVE: "dim"}  # words of verdicts
 
 
 @contextmanager
@@ -47,6 +52,7 @@ def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag
     if result.report is None:
         print(f"{stop.reason}: {counts}; all state is saved, go on with: {again}")
         return code
+    _print_verdicts(result.verdicts)
     lacking = result.trials[status.isin((*NO_RESULT, INTERRUPTED))]
     if lacking.empty:
         print(f"{counts}; the report is {printable(str(result.report))}")
@@ -62,6 +68,15 @@ def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag
     )
     print(f"{counts}, {by_name}; the report is {printable(str(result.report))}; try again with: {retry}")
     return code
+
+
+def _print_verdicts(verdicts: Iterable[Verdict]) -> None:
+    """A line for each claim, before the path of the page that says why."""
+    console = Console()
+    for verdict in verdicts:
+        console.print(
+            Text.assemble((f"{verdict.word:<11}", STYLES[verdict.word]), f" {verdict.statement}"), soft_wrap=True
+        )
 
 
 def _list(rows: pd.DataFrame, given: Given) -> None:

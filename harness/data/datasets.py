@@ -1,9 +1,8 @@
 """Datasets: arrays, split once into training, validation and test examples, the same for every trial and seed.
 
-To add a dataset: one entry in DATASETS, a function without arguments that returns arrays; where they must be downloaded
-or need a package, an entry in SOURCES of downloads.py instead. The arrays are x and y, or x_train, y_train, x_test,
-y_test and, if there is one, a validation split, x_val and y_val. A suite brings its own dataset as such a function, or
-as an .npz file of such arrays. The dataset NAME of OpenML is `openml:NAME`.
+Those known by a name stand in sources/bundled.py. Arrays are x and y, or x_train, y_train, x_test, y_test and, if there
+is one, a validation split, x_val and y_val. A suite brings its own dataset as a function that returns such arrays, or
+as a file beside it: each kind of file is read by one of sources/. The dataset NAME of OpenML is `openml:NAME`.
 
 Labels are whole numbers or text, whatever they are; models learn classes 0, 1, ... in their order, and predictions come
 back as labels. In a file they are whole numbers from 0 up: -1 there often marks examples that have no label.
@@ -12,7 +11,6 @@ back as labels. In a file they are whole numbers from 0 up: -1 there often marks
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,26 +20,34 @@ from numpy.typing import NDArray
 
 from harness.data.array_files import read_npz
 from harness.data.arrays import as_array, as_float32, require_numbers
-from harness.data.downloads import OPENML, SOURCES, Arrays, from_openml, home
+from harness.data.downloads import OPENML, from_openml, home
 from harness.data.labels import Label, are_plain, as_labels, class_indices, classes_of
-from harness.data.splits import Indices, generator, shuffled_indices, train_test_indices
+from harness.data.sources.bundled import DATASETS
+from harness.data.sources.texts import SUFFIX as TEXT_SUFFIX
+from harness.data.sources.texts import TEXTS, read_text, text_arrays
+from harness.data.splits import Indices, train_test_indices
+from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
+from harness.spec.data_settings import DEFAULT, DataSettings
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
 SPLITS = ("train", "val", "test")
+VOCABULARY, NEXT_TOKEN = "vocabulary", "next_token"  # what may stand beside the arrays: see Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Examples of any shape as float32, classes 0, 1, ... as int64, in three splits."""
+    """Examples of any shape as float32, or tokens as int64; classes 0, 1, ... as int64; in three splits."""
 
     name: str
-    x: Mapping[str, NDArray[np.floating[Any]]]  # split -> examples
+    x: Mapping[str, NDArray[Any]]  # split -> examples
     y: Mapping[str, NDArray[np.int64]]
     classes: int
     labels: tuple[Label, ...] = ()  # what the data have for class 0, 1, ...; empty where that is 0, 1, ...
+    vocabulary: int | None = None  # how many tokens there are, where examples are tokens 0, 1, ...
+    next_token: bool = False  # whether the targets at each position are the tokens that follow it
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -53,27 +59,37 @@ class Dataset:
         return len(self.y[split])
 
 
-def load_dataset(name: str, folder: Path, factories: Mapping[str, Callable[[], Any]]) -> Dataset:
-    """The dataset of that name: a function of the suite's own, an .npz in its folder, one of DATASETS or of OpenML."""
+def load_dataset(
+    name: str, folder: Path, factories: Mapping[str, Callable[[], Any]], settings: DataSettings = DEFAULT
+) -> Dataset:
+    """The dataset of that name: a function of the suite's own, a file in its folder, one of DATASETS or of OpenML."""
+    is_text = name not in factories and (name in TEXTS or name.endswith(TEXT_SUFFIX))
+    if settings.context != DEFAULT.context and not is_text:
+        raise SuiteError(f"context={settings.context} is of texts, and dataset {name!r} is none; leave it out")
     if name in factories:
-        result = factories[name]()
-        is_pair = isinstance(result, tuple) and len(result) == 2
-        arrays = dict(zip(("x", "y"), result, strict=True)) if is_pair else result
-        if not isinstance(arrays, Mapping):
-            raise SuiteError(
-                f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(result).__name__}"
-            )
-    elif name.endswith(".npz"):
-        arrays = read_npz(folder / name)
-    else:
-        return _load_by_name(name, home())
-    return _make_dataset(name, arrays, is_file=name not in factories)
+        return _make_dataset(name, _arrays_of(name, factories[name]()))
+    if is_text:
+        text = TEXTS[name]() if name in TEXTS else read_text(folder / name)
+        return _make_dataset(name, text_arrays(text, settings.context))
+    if name.endswith(".npz"):
+        return _make_dataset(name, read_npz(folder / name), is_file=True)
+    return _load_by_name(name, home())
+
+
+def _arrays_of(name: str, result: Any) -> Mapping[str, Any]:
+    """The arrays in what a function of the suite's own returns."""
+    is_pair = isinstance(result, tuple) and len(result) == 2
+    arrays = dict(zip(("x", "y"), result, strict=True)) if is_pair else result
+    if not isinstance(arrays, Mapping):
+        raise SuiteError(f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(result).__name__}")
+    return arrays
 
 
 @lru_cache(maxsize=4)
 def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cache's key: its files may differ)
     if not name.startswith(OPENML):
-        return _make_dataset(name, lookup(DATASETS, name, "dataset")())
+        lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
+        return _make_dataset(name, DATASETS[name]())
     dataset = _make_dataset(name, from_openml(name))
     # In single precision the sum of a long column stops growing.
     mean, std = (function(dataset.x["train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
@@ -85,7 +101,7 @@ def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cac
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
     """Write two-dimensional data into a folder, where one is given, so that a report can draw them."""
-    if folder is None or dataset.input_shape != (2,):
+    if folder is None or dataset.input_shape != (2,) or dataset.vocabulary is not None:
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():
@@ -94,58 +110,19 @@ def save_for_report(dataset: Dataset, folder: Path | None) -> None:
         write_atomically(path, file.getvalue())
 
 
-def _digits() -> Arrays:
-    """1797 images of 8 x 8 pixels with values 0..1, 10 classes (UCI, by way of scikit-learn)."""
-    rows = np.loadtxt(_package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
-    return {"x": rows[:, :-1].reshape(-1, 1, 8, 8) / 16, "y": rows[:, -1].astype(int)}
-
-
-def _package_folder(name: str) -> Path:
-    """Where a package lies. It is not loaded: scikit-learn takes a second."""
-    spec = find_spec(name)
-    assert spec is not None and spec.origin is not None  # noqa: PT018
-    return Path(spec.origin).parent
-
-
-def _circles() -> Arrays:
-    """Two rings: 1400 points to train and 600 to test, split as in the tutorial, and 600 more to validate."""
-    (x, y), (x_val, y_val) = _two_circles(2000, seed=42), _two_circles(600, seed=43)
-    train, test = shuffled_indices(len(y), 0.3, seed=42)
-    return {
-        "x_train": x[train],
-        "y_train": y[train],
-        "x_val": x_val,
-        "y_val": y_val,
-        "x_test": x[test],
-        "y_test": y[test],
-    }
-
-
-def _two_circles(examples: int, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Points on two circles and which of them they are on: `make_circles(examples, noise=0.1, factor=0.4)`."""
-    rng, angles = generator(seed), np.linspace(0, 2 * np.pi, examples // 2, endpoint=False)
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    x, y = np.concatenate([circle, circle * 0.4]), np.repeat([0, 1], examples // 2)
-    order = np.arange(examples)
-    rng.shuffle(order)
-    return x[order] + rng.normal(scale=0.1, size=x.shape), y[order]
-
-
-DATASETS: dict[str, Callable[[], Arrays]] = {
-    "digits": _digits,
-    "circles": _circles,
-    **{name: source.load for name, source in SOURCES.items()},
-}
-
-
 def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False) -> Dataset:
     """The dataset, its splits those given, the others split off these, each class by its share.
 
     Examples are read once, split by split: of a memory map no more gets into memory than what training takes.
     """
     where = f"dataset {name!r}"
+    arrays = dict(arrays)
+    vocabulary = as_vocabulary(where, arrays.pop(VOCABULARY)) if VOCABULARY in arrays else None
+    next_token = bool(arrays.pop(NEXT_TOKEN, False))
     given = _given_splits(where, arrays)
     x = {split: as_array(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
+    if next_token:
+        return _next_tokens(name, where, arrays, given, vocabulary)
     y = {split: as_labels(f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
     for split, suffix in given.items():
         _check_split(f"{where}, x{suffix}", x[split], y[split], x["train"].shape[1:])
@@ -157,7 +134,7 @@ def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False
     return Dataset(
         name=name,
         x={
-            split: as_float32(f"{where}, x{given[source]}", x[source], chosen)
+            split: _examples(f"{where}, x{given[source]}", x[source], chosen, vocabulary)
             for split, (source, chosen) in rows.items()
         },
         y={
@@ -166,7 +143,37 @@ def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False
         },
         classes=len(labels),
         labels=() if are_plain(labels) else labels,
+        vocabulary=vocabulary,
+        next_token=next_token,
     )
+
+
+def _next_tokens(
+    name: str, where: str, arrays: Mapping[str, Any], given: Mapping[str, str], vocabulary: int | None
+) -> Dataset:
+    """The dataset whose targets are tokens, at each position the one that follows: all three splits are given."""
+    if vocabulary is None or given.keys() != set(SPLITS):
+        raise SuiteError(
+            f"{where}: next_token needs vocabulary, and x and y of all splits: x_train, x_val, x_test, ..."
+        )
+    x, y = (
+        {
+            split: as_tokens(f"{where}, {axis}{suffix}", arrays[f"{axis}{suffix}"], vocabulary)
+            for split, suffix in given.items()
+        }
+        for axis in "xy"
+    )
+    for split, suffix in given.items():
+        if x[split].shape != y[split].shape or x[split].shape[1] != x["train"].shape[1] or len(x[split]) < 2:
+            raise SuiteError(
+                f"{where}, y{suffix}: needs a token for each position of two examples or more, got {x[split].shape} "
+                f"and {y[split].shape}"
+            )
+    return Dataset(name=name, x=x, y=y, classes=vocabulary, vocabulary=vocabulary, next_token=True)
+
+
+def _examples(where: str, x: NDArray[Any], rows: Indices | None, vocabulary: int | None) -> NDArray[Any]:
+    return as_float32(where, x, rows) if vocabulary is None else as_tokens(where, x, vocabulary, rows)
 
 
 def _given_splits(where: str, arrays: Mapping[str, Any]) -> dict[str, str]:

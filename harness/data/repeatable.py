@@ -7,19 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.datasets import DATASETS, Dataset, load_dataset
+from harness.data.datasets import Dataset, load_dataset
 from harness.data.labels import shown_labels
+from harness.data.sources.bundled import DATASETS
+from harness.data.sources.texts import TEXTS
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
+from harness.spec.data_settings import DEFAULT, DataSettings
 
 
-def load_twice(name: str, folder: Path, factories: Mapping[str, Callable[[], Any]]) -> Dataset:
+def load_twice(
+    name: str, folder: Path, factories: Mapping[str, Callable[[], Any]], settings: DataSettings = DEFAULT
+) -> Dataset:
     """The dataset of that name; one that the suite brings is made twice, since every worker makes it anew."""
     is_custom = name in factories
-    if is_custom and name in DATASETS:
+    if is_custom and (name in DATASETS or name in TEXTS):
         raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
     try:
-        digest = _digest(load_dataset(name, folder, factories)) if is_custom else None
-        dataset = load_dataset(name, folder, factories)
+        digest = _digest(load_dataset(name, folder, factories, settings)) if is_custom else None
+        dataset = load_dataset(name, folder, factories, settings)
     except (HarnessError, *NO_ERRORS):
         raise
     except BaseException as error:  # a function of the suite's own may raise anything

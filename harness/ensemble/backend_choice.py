@@ -16,7 +16,7 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.module_copy import copy_module
 from harness.ensemble.plain_training import check_batches, ensemble_outputs, plain_outputs, without_dropout
 from harness.errors import NO_ERRORS, error_line
-from harness.nn.module_state import input_dtype, to_precision
+from harness.nn.module_state import example_dtype, to_precision
 from harness.rng import preserved_generators
 
 CHECK_MODELS = 3  # models that are held against themselves
@@ -113,7 +113,7 @@ def find_mismatch(
     ]
     for weight in (weight for model in copies for weight in model.parameters() if weight.is_floating_point()):
         weight.data.add_(torch.randn(weight.shape, generator=rng, dtype=weight.dtype), alpha=0.1)  # no two are equal
-    batches = check_batches(input_shape, count, input_dtype(copies[0]), examples)
+    batches = check_batches(copies[0], input_shape, count, examples)
     with preserved_generators():
         expected = plain_outputs([copy_module(model) for model in copies], batches)
         actual = ensemble_outputs(fuse(copies, input_shape, CPU, backend, draws=draws), batches)
@@ -129,7 +129,7 @@ def find_mismatch(
 
 def changes_own_buffers(model: nn.Module, input_shape: tuple[int, ...], examples: Tensor | None = None) -> bool:
     """Whether a forward pass in training changes other buffers than those of norms."""
-    ((x, _, _), *_) = check_batches(input_shape, 1, input_dtype(model), examples)
+    ((x, _, _), *_) = check_batches(model, input_shape, 1, examples)
     model = without_dropout(copy_module(model)).train()
     norms = {name for name, layer in model.named_modules() if isinstance(layer, _NormBase)}
     own = {name: buffer.clone() for name, buffer in model.named_buffers() if name.rpartition(".")[0] not in norms}
@@ -147,7 +147,7 @@ def activation_bytes(ensemble: Ensemble, input_shape: tuple[int, ...], batch_siz
         return saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
 
     weight = next(iter(ensemble.weights.values()))
-    x = weight.new_zeros(examples, ensemble.size, *input_shape, dtype=input_dtype(ensemble.template))
+    x = weight.new_zeros(examples, ensemble.size, *input_shape, dtype=example_dtype(ensemble.template))
     ensemble.module.eval()  # running statistics stay where they are
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         ensemble(x, shared=False)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.ensemble import Ensemble
-from harness.nn.module_state import buffers_of, parameters_of
+from harness.nn.module_state import buffers_of, example_dtype, input_dtype, parameters_of, vocabulary_of
 from harness.rng import seed_default_generators, sub_seed
 
 EXAMPLES = 5  # of each batch
@@ -27,18 +27,24 @@ def without_dropout(model: nn.Module) -> nn.Module:
 
 
 def check_batches(
-    input_shape: tuple[int, ...], models: int, dtype: torch.dtype, examples: Tensor | None = None
+    model: nn.Module, input_shape: tuple[int, ...], models: int, examples: Tensor | None = None
 ) -> Batches:
-    """Batches of some of these examples "N ...", or of noise: "N M ...", or "N ..." where all models share them."""
+    """Batches of some of these examples "N ...", or of noise that such models take.
+
+    They are "N M ...", or "N ..." where all models share them.
+    """
+    dtype, vocabulary = input_dtype(model), vocabulary_of(model)
     rng = torch.Generator().manual_seed(0)
     batches = []
     for step, shared in enumerate(SHARED):
         shape = (EXAMPLES,) if shared else (EXAMPLES, models)
-        if examples is None:
-            x = torch.randn((*shape, *input_shape), generator=rng, dtype=dtype)
-        else:
+        if examples is not None:
             rows = torch.arange(torch.Size(shape).numel()).view(shape) + step * EXAMPLES * models
-            x = examples[rows % len(examples)].to(dtype)
+            x = examples[rows % len(examples)].to(example_dtype(model))
+        elif vocabulary is not None:
+            x = torch.randint(vocabulary, (*shape, *input_shape), generator=rng)
+        else:
+            x = torch.randn((*shape, *input_shape), generator=rng, dtype=dtype)
         batches.append((x, torch.randn(2**12, generator=rng, dtype=dtype), shared))
     return batches
 
@@ -59,8 +65,9 @@ def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tens
         seed_default_generators(_seed(step, i, 0))
         out = model(own)
         optimizer.zero_grad()
-        # "N K" -> "K N"
-        out.T.backward(_noise_like(out.T, noise))
+        # "N K" -> "K N", or "N L K" -> "K N*L"
+        flat = out.flatten(0, -2).T
+        flat.backward(_noise_like(flat, noise))
         model.eval()
         seed_default_generators(_seed(step, i, 1))
         with torch.no_grad():
@@ -71,7 +78,7 @@ def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tens
             for name, weight in weights.items()
         }
         optimizer.step()
-        outputs |= _named(step, out.T, eval_out.T, grads, dict(weights), buffers_of(model))
+        outputs |= _named(step, flat, eval_out.flatten(0, -2).T, grads, dict(weights), buffers_of(model))
     return outputs
 
 

@@ -18,8 +18,3 @@ PRECISIONS: dict[str, Precision] = {
     "bfloat16": Precision(autocast=torch.bfloat16),
     "float64": Precision(dtype=torch.float64),  # from the same initial weights: they are drawn in float32
 }
-
-
-def precise_dtype(device: torch.device) -> torch.dtype:
-    """The type of sums and results: Apple's devices have no double precision."""
-    return torch.float32 if device.type == "mps" else torch.float64

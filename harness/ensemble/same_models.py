@@ -20,6 +20,7 @@ from harness.nn.models import arguments_of, build
 from harness.nn.norms import NORMS
 from harness.rng import preserved_generators, seed_default_generators
 from harness.spec.cohorts import PER_MODEL
+from harness.spec.data_settings import DatasetKey, dataset_key
 from harness.spec.trial import Trial, Value
 
 ARGUMENTS = {  # axis -> the argument by which a model of the suite's own asks for it
@@ -46,9 +47,13 @@ class Data(Protocol):
     def classes(self) -> int: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def vocabulary(self) -> int | None: ...
 
 
-def check_arms(compare: str, trials: Sequence[Trial], datasets: Mapping[str, Data], factories: Factories) -> list[str]:
+def check_arms(
+    compare: str, trials: Sequence[Trial], datasets: Mapping[DatasetKey, Data], factories: Factories
+) -> list[str]:
     """Notes on settings that don't reach a model; SuiteError where an axis reaches none, so that arms are one model.
 
     That an axis reaches some models and not others is said: with these, a claim finds no difference.
@@ -99,7 +104,7 @@ def _groups(axis: str, trials: Sequence[Trial]) -> Iterator[list[Trial]]:
 
 
 def _fault(
-    axis: str, groups: Sequence[Sequence[Trial]], datasets: Mapping[str, Data], factories: Factories
+    axis: str, groups: Sequence[Sequence[Trial]], datasets: Mapping[DatasetKey, Data], factories: Factories
 ) -> _Fault | None:
     """Two values of the axis at which a model is the same wherever both are tried; None where there are no such."""
     open_pairs: dict[tuple[Value, Value], None] = {}
@@ -133,21 +138,24 @@ def _changes_models(trial: Trial) -> bool:
     return NORMS[trial.norm].transform is not None
 
 
-def _are_same(one: Trial, other: Trial, datasets: Mapping[str, Data], factories: Factories) -> bool:
+def _are_same(one: Trial, other: Trial, datasets: Mapping[DatasetKey, Data], factories: Factories) -> bool:
     """Whether two trials have the same model: the same modules, weights and outputs."""
-    data = datasets[one.dataset]
-    models = [build(trial, data.input_shape, data.classes, factories) for trial in (one, other)]
+    data = datasets[dataset_key(one)]
+    models = [build(trial, data.input_shape, data.classes, factories, data.vocabulary) for trial in (one, other)]
     if _modules(models[0]) != _modules(models[1]) or not _are_equal(*(model.state_dict() for model in models)):
         return False
     return _act_alike(one, other, data, factories)
 
 
 def _apparent(
-    axis: str, by_model: Mapping[str, Sequence[Sequence[Trial]]], datasets: Mapping[str, Data], factories: Factories
+    axis: str,
+    by_model: Mapping[str, Sequence[Sequence[Trial]]],
+    datasets: Mapping[DatasetKey, Data],
+    factories: Factories,
 ) -> Iterator[str]:
     """Models of the suite's own whose modules differ between two arms, and which act alike all the same."""
     for model, (group, *_) in by_model.items():
-        data = datasets[group[0].dataset]
+        data = datasets[dataset_key(group[0])]
         for one, other in combinations(group, 2) if model in factories else ():
             if one.world_size == other.world_size == 1 and _act_alike(one, other, data, factories):
                 values = f"{getattr(one, axis)} and {getattr(other, axis)}"
@@ -178,7 +186,7 @@ def _act_alike(one: Trial, other: Trial, data: Data, factories: Factories) -> bo
 
 def _outputs(trial: Trial, data: Data, factories: Factories) -> list[Tensor]:
     """What a model puts out in training and evaluation, over a few steps of plain descent on one batch."""
-    model = build(trial, data.input_shape, data.classes, factories)
+    model = build(trial, data.input_shape, data.classes, factories, data.vocabulary)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     x, y = (torch.from_numpy(arrays["train"][: trial.batch_size]) for arrays in (data.x, data.y))
     x = x.to(torch.get_default_dtype()) if x.is_floating_point() else x

@@ -14,7 +14,8 @@ from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
 from harness.ensemble.ensemble import fuse
 from harness.ensemble.forward_checks import ForwardTraits, check_model, explained
-from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
+from harness.ensemble.optim.checks import check_optimizers, check_own_optimizers, note_on_own
+from harness.ensemble.optim.schedules import check_schedule
 from harness.ensemble.precision import PRECISIONS
 from harness.ensemble.same_models import check_arms
 from harness.errors import NO_ERRORS, HarnessError, MachineError, SuiteError, lookup
@@ -37,6 +38,7 @@ from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
+from harness.spec.data_settings import dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.training.augmentation import check_augment
@@ -66,12 +68,19 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         shapes.setdefault(shape(trial), []).append(trial)
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")
-    names = dict.fromkeys(trials[0].dataset for trials in shapes.values())
-    datasets = {name: load_twice(name, suite.path.parent, suite.suite.functions) for name in names}
-    estimates = {}
+    check_optimizers((trial for trials in shapes.values() for trial in trials), suite.suite.functions)
+    keys = dict.fromkeys(dataset_key(trials[0]) for trials in shapes.values())
+    datasets = {
+        (name, settings): load_twice(name, suite.path.parent, suite.suite.functions, settings)
+        for name, settings in keys
+    }
+    estimates: dict[Shape, CohortEstimate] = {}
+    own_notes: dict[str, str] = {}  # optimizer -> what it costs
     for key, trials in shapes.items():
         with preserved():  # a model may change what the next one is built with
-            estimates[key] = dry_run(trials[0], datasets[trials[0].dataset], suite, request.workers)
+            dataset = datasets[dataset_key(trials[0])]
+            estimates[key] = dry_run(trials[0], dataset, suite, request.workers)
+            own_notes |= _try_own_optimizer(trials, dataset, suite)
     check_late_imports(suite)
     with preserved():
         all_trials = [trial for trials in shapes.values() for trial in trials]
@@ -79,7 +88,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     for dataset in datasets.values():
         save_for_report(dataset, request.data_dir)
     for key, trials in shapes.items():
-        estimate, dataset = estimates[key], datasets[trials[0].dataset]
+        estimate, dataset = estimates[key], datasets[dataset_key(trials[0])]
         if device == "cuda" and request.tune_sizes:
             estimate = replace(estimate, max_cohort_size=tuned_size(trials, estimate, suite, dataset))
         if request.measure:
@@ -91,7 +100,7 @@ def preflight(request: PreflightRequest) -> PreflightResult:
         fingerprint=fingerprint(torch.device(device)),
         machine=machine(torch.device(device)),
         estimates=estimates,
-        notes=(*notes, *label_notes(datasets.values())),
+        notes=(*notes, *own_notes.values(), *label_notes(datasets.values())),
     )
 
 
@@ -111,10 +120,11 @@ def resolve_device(name: str) -> str:
 
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
     """Build one model and pass a few examples through it, as in training."""
+    functions = suite.suite.functions
     check_settings(trial)
     check_augment(trial, dataset.input_shape)
     steps_per_epoch(trial, dataset)
-    functions = suite.suite.functions
+    check_schedule(trial, total_steps(trial, dataset), functions)
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
@@ -122,7 +132,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     examples = probe_examples(trial, dataset)
 
     def make(seed: int) -> nn.Module:
-        model = build(replace(one_process, seed=seed), dataset.input_shape, dataset.classes, functions)
+        trial = replace(one_process, seed=seed)
+        model = build(trial, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
         return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
     try:
@@ -142,7 +153,7 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         ensemble(examples[:2], shared=True)
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and is_own:
-            check_saving(one_process, dataset.input_shape, dataset.classes, functions)
+            check_saving(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise
@@ -164,6 +175,18 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         else library_note,
         runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
+
+
+def _try_own_optimizer(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> dict[str, str]:
+    """The name of these trials' optimizer, where it is the suite's own, and what it costs; SuiteError if it fails."""
+    trial, functions = trials[0], suite.suite.functions
+    if trial.optimizer not in functions:
+        return {}
+    one_process = replace(trial, world_size=1)
+    model = build(one_process, dataset.input_shape, dataset.classes, functions)
+    model = to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
+    check_own_optimizers(model, trials, functions)
+    return {trial.optimizer: note_on_own(model, trial, functions)}
 
 
 def _traits(
@@ -219,12 +242,7 @@ def _backend_for(model: nn.Module, trial: Trial, dataset: Dataset, traits: Forwa
 
 def check_settings(trial: Trial) -> None:
     """SuiteError or MachineError where a setting is unknown, or can't be had with the others or on this machine."""
-    optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
-    lookup(SCHEDULES, trial.schedule, "schedule")
     probes_of(trial.probes)
-    if trial.momentum and not optimizer.has_momentum:
-        having = ", ".join(name for name, other in OPTIMIZERS.items() if other.has_momentum)
-        raise SuiteError(f"momentum is of {having}; with {trial.optimizer} it must be 0.0, got {trial.momentum}")
     precision = lookup(PRECISIONS, trial.precision, "precision")
     if resolve_device(trial.device) != trial.device:
         raise SuiteError(f"a trial trains on any GPU: write device='cuda' for {trial.device!r}, and choose by --device")

@@ -23,6 +23,7 @@ from harness.execution.messages import Finished, Progress, Stopped, TrainRequest
 from harness.export.model_card import trained_models
 from harness.fault_injection import inject
 from harness.io import write_atomically
+from harness.spec.data_settings import DataSettings, dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, check_unchanged, load_suite
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, write_record
@@ -75,7 +76,7 @@ def train_cohort(
     """
     suite, trials, results_dir = _cached_suite(request.suite), request.cohort.trials, ResultsDir(request.root)
     check_unchanged(suite, trials)
-    dataset = _cached_dataset(request.suite, trials[0].dataset)
+    dataset = _cached_dataset(request.suite, *dataset_key(trials[0]))
     device = device_of(trials[0], ranks)
     configure(trials[0], device)
     state = init_state(trials, dataset, device, suite.suite.functions, ranks)
@@ -161,8 +162,8 @@ def _cached_suite(path: Path) -> SuiteFile:
 
 
 @lru_cache(maxsize=4)
-def _cached_dataset(path: Path, name: str) -> Dataset:
-    return load_dataset(name, path.parent, _cached_suite(path).suite.functions)
+def _cached_dataset(path: Path, name: str, settings: DataSettings) -> Dataset:
+    return load_dataset(name, path.parent, _cached_suite(path).suite.functions, settings)
 
 
 def resume(state: TrainState, results_dir: ResultsDir, metadata: Mapping[str, Any]) -> tuple[int, Clock, Sequence[str]]:

@@ -17,9 +17,10 @@ from harness.data.arrays import as_float32, require_numbers
 from harness.data.datasets import Dataset, load_dataset
 from harness.data.labels import Label, as_labels, shown_labels
 from harness.data.number_tables import read_csv
+from harness.data.tokens import as_tokens
 from harness.ensemble.bn_statistics import batches
 from harness.errors import NO_ERRORS, ModelError, UsageError, error_line
-from harness.nn.module_state import input_dtype
+from harness.nn.module_state import example_dtype
 from harness.spec.suite import Functions
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -34,7 +35,13 @@ class Examples:
     y: Tensor | None  # "N"
 
 
-def read_examples(data: str, input_shape: tuple[int, ...], labels: Sequence[Label], factories: Functions) -> Examples:
+def read_examples(
+    data: str,
+    input_shape: tuple[int, ...],
+    labels: Sequence[Label],
+    factories: Functions,
+    vocabulary: int | None = None,
+) -> Examples:
     """The examples in a .csv or .npz file, or the test examples of the dataset of that name, shaped for the model."""
     path, y = Path(data), None
     if path.suffix.lower() in TABLES:
@@ -52,7 +59,7 @@ def read_examples(data: str, input_shape: tuple[int, ...], labels: Sequence[Labe
     else:
         dataset = load_dataset(data, Path(), factories)
         x, y = dataset.x["test"], own_labels(dataset, "test")
-    return Examples(shaped(data, x, input_shape), None if y is None else labelled(data, y, len(x), labels))
+    return Examples(shaped(data, x, input_shape, vocabulary), None if y is None else labelled(data, y, len(x), labels))
 
 
 def own_labels(dataset: Dataset, split: str) -> NDArray[Any]:
@@ -60,10 +67,10 @@ def own_labels(dataset: Dataset, split: str) -> NDArray[Any]:
     return np.array(dataset.labels)[dataset.y[split]] if dataset.labels else dataset.y[split]
 
 
-def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...]) -> Tensor:
+def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...], vocabulary: int | None = None) -> Tensor:
     """The examples in the shape that the model takes; UsageError where they have another, but for sizes of 1.
 
-    Examples that are flat, here or there, are taken to be in the same order.
+    Examples that are flat, here or there, are taken to be in the same order. With a vocabulary they must be tokens.
     """
     require_numbers(data, x)
     is_flat = x.ndim == 2 or len(input_shape) == 1
@@ -72,6 +79,8 @@ def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...]) -> Tensor:
     if not is_fitting:
         shape = ", ".join(map(str, input_shape))
         raise UsageError(f"{data}: the model takes numbers of shape (N, {shape}), got {x.dtype} of shape {x.shape}")
+    if vocabulary is not None:
+        return torch.from_numpy(as_tokens(data, x, vocabulary))
     return torch.from_numpy(as_float32(data, x).reshape(-1, *input_shape))
 
 
@@ -95,8 +104,8 @@ def labelled(data: str, y: NDArray[Any], examples: int, labels: Sequence[Label])
 
 
 def as_taken(model: nn.Module, x: Tensor) -> Tensor:
-    """The examples on the model's device, in the type of its weights."""
-    return x.to(next(model.parameters(), x).device, input_dtype(model))
+    """The examples on the model's device, in the type that it takes."""
+    return x.to(next(model.parameters(), x).device, example_dtype(model))
 
 
 @torch.no_grad()

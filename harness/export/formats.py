@@ -19,7 +19,8 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from harness.errors import MachineError
 from harness.export.embedded_checksum import NO_CHECKSUM, embed_checksum, zip_with_checksum
-from harness.export.model_card import build_trained, card_of, optimizer_state, state_of
+from harness.export.model_card import build_trained, card_of, state_of
+from harness.export.optimizer_state import optimizer_state
 from harness.export.pickles import pickled
 from harness.export.plain_values import encode
 from harness.nn.module_state import example_zeros
@@ -42,11 +43,11 @@ def facts_of(model: Snapshot, form: str, **more: Any) -> bytes:
     return json.dumps({**card_of(model), "form": form, **more}, allow_nan=False).encode()
 
 
-def _checkpoint(model: Snapshot) -> bytes:
+def _checkpoint(model: Snapshot, factories: Functions) -> bytes:
     content = {
         **card_of(model),
         "model_state_dict": _cloned(state_of(model)),
-        "optimizer_state_dict": optimizer_state(model),
+        "optimizer_state_dict": optimizer_state(model, factories),
     }
     return zip_with_checksum(_torch_save(content), {FACTS_MEMBER: facts_of(model, "checkpoint")})
 
@@ -105,7 +106,7 @@ def _onnx(model: Snapshot, factories: Functions) -> bytes:
 
 
 FORMATS: dict[str, Callable[[Snapshot, Functions], bytes]] = {
-    "checkpoint": lambda model, factories: _checkpoint(model),
+    "checkpoint": _checkpoint,
     "state_dict": lambda model, factories: _state_dict(model),
     "module": _module,
     "safetensors": lambda model, factories: _safetensors(model),

@@ -5,7 +5,8 @@ is enough to build the model again:
 
     format         version of the card; a newer one is refused
     key, trial     the trial and its settings, those that differ from their defaults
-    init_params    how to build the model: its name, inputs (shape of an example), classes; the trial says the rest
+    init_params    how to build the model: its name, inputs (shape of an example), classes, and vocabulary where
+                   examples are tokens; the trial says the rest
     layers         the module as torch prints it, for people to read
     which          "last" or "best"
     step, epoch    updates and passes over the training data that made it what it is
@@ -16,6 +17,7 @@ is enough to build the model again:
     labels         what the data have for class 0, 1, ..., where that is not 0, 1, ...
     spared         the weights without weight decay, where some are
     parameters     all parameters in the module's order, where some of them are not trained
+    hidden_matrices  the weights that are Muon's, where it is the optimizer
     left_out       parameters and buffers that the module's state_dict doesn't bring back, where there are some
     state_dict     in the file under models/ alone: which of its tensors the state_dict has under which name
 """
@@ -31,7 +33,6 @@ from torch import Tensor, nn
 
 from harness._version import __version__
 from harness.data.labels import Label
-from harness.ensemble.optim import OPTIMIZERS, lr_factor
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import NO_ERRORS, HarnessError, ModelError, SuiteError, error_line, lookup
 from harness.export.saved_state import SavedState, load_state, saved_state, state_dict_of
@@ -64,30 +65,37 @@ def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Tr
             tensors = state.model_state if which == "last" else state.best
             step = state.steps if which == "last" else int(state.best["step"][i])
             own = {name: tensors[name][i] for name in state.model_state}
-            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories)
+            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
             card = {**_card(state, i, step), "layers": layers, "which": which, **_state_fields(saved)}
             yield trial, which, Snapshot(card, {**own, **saved.others})
 
 
 def saved_as(
-    trial: Trial, tensors: Mapping[str, Tensor], inputs: tuple[int, ...], classes: int, factories: Functions
+    trial: Trial,
+    tensors: Mapping[str, Tensor],
+    inputs: tuple[int, ...],
+    classes: int,
+    factories: Functions,
+    vocabulary: int | None = None,
 ) -> SavedState:
     """The state of a trial's model with these tensors, named as those of training are."""
     names = {name.partition("/")[2]: name for name in tensors if name.startswith(TENSOR_KINDS)}
     if trial.model not in factories:
         with torch.device("meta"):
-            model = build_uninitialised(trial, inputs, classes, factories)
+            model = build_uninitialised(trial, inputs, classes, factories, vocabulary)
         return SavedState({key: names[key] for key in model.state_dict()}, {}, {})
     own = {name: tensors[kept].detach().cpu() for name, kept in names.items()}
-    return saved_state(lambda: _plain_model(trial, inputs, classes, factories), own, names)
+    return saved_state(lambda: _plain_model(trial, inputs, classes, factories, vocabulary), own, names)
 
 
-def check_saving(trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions) -> None:
+def check_saving(
+    trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions, vocabulary: int | None = None
+) -> None:
     """SuiteError where a model of the suite's own can't be saved and built again, whatever its training comes to."""
-    model = _plain_model(trial, inputs, classes, factories)
+    model = _plain_model(trial, inputs, classes, factories, vocabulary)
     tensors = {f"{TENSOR_KINDS[0]}{name}": tensor for name, tensor in tensors_of(model).items()}
     try:
-        saved = saved_as(trial, tensors, inputs, classes, factories)
+        saved = saved_as(trial, tensors, inputs, classes, factories, vocabulary)
     except (HarnessError, *NO_ERRORS):
         raise
     except BaseException as error:  # hooks of the model's own may raise anything
@@ -103,8 +111,10 @@ def check_saving(trial: Trial, inputs: tuple[int, ...], classes: int, factories:
         )
 
 
-def _plain_model(trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions) -> nn.Module:
-    model = build_uninitialised(trial, inputs, classes, factories)
+def _plain_model(
+    trial: Trial, inputs: tuple[int, ...], classes: int, factories: Functions, vocabulary: int | None
+) -> nn.Module:
+    model = build_uninitialised(trial, inputs, classes, factories, vocabulary)
     return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
 
@@ -120,6 +130,8 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
     spared = {} if trial.decay_norms else {"spared": sorted(state.norm_params)}
     parameters = [name for name, _ in state.ensemble.template.named_parameters()]
     frozen = {} if len(parameters) == len(state.ensemble.weights) else {"parameters": parameters}
+    is_parted = state.optimizer.rest is not None
+    hidden = {"hidden_matrices": sorted(state.hidden_matrices)} if is_parted else {}
     labels = {"labels": list(state.dataset.labels)} if state.dataset.labels else {}
     return {
         "format": FORMAT,
@@ -128,14 +140,16 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
         **labels,
         **spared,
         **frozen,
+        **hidden,
         "init_params": {
             "model": trial.model,
             "inputs": list(state.dataset.input_shape),
             "classes": state.dataset.classes,
+            **({} if state.dataset.vocabulary is None else {"vocabulary": state.dataset.vocabulary}),
         },
         "step": step,
         "epoch": step / state.steps_per_epoch,
-        "lr": trial.lr * lr_factor(trial, next_step, state.steps),
+        "lr": trial.lr * state.lr_factor(next_step),
         "accuracy": metrics["val.accuracy"],
         "metrics": metrics,
         "versions": {"harness": __version__, "torch": str(torch.__version__)},
@@ -156,7 +170,7 @@ def check(card: Mapping[str, Any]) -> None:
     for name in ("state_dict", "left_out"):
         if not fits(card.get(name, {}), Mapping[str, Any]):
             raise ModelError(f"{fault}: its {name} is {shown(card[name])}")
-    for name in ("spared", "parameters"):
+    for name in ("spared", "parameters", "hidden_matrices"):
         if not fits(card.get(name, []), Sequence[str]):
             raise ModelError(f"{fault}: its {name} is {shown(card[name])}")
     inputs, classes = card["init_params"].get("inputs"), card["init_params"].get("classes")
@@ -165,6 +179,9 @@ def check(card: Mapping[str, Any]) -> None:
     sizes = [*inputs, classes] if isinstance(inputs, list) else [None]
     if not (1 < len(sizes) <= 6 and all(type(size) is int and 0 < size < 2**31 for size in sizes)):
         raise ModelError(f"{fault}: its inputs are {shown(inputs)}, its classes {shown(classes)}")
+    vocabulary = card["init_params"].get("vocabulary", 1)
+    if type(vocabulary) is not int or not 0 < vocabulary < 2**31:
+        raise ModelError(f"{fault}: its vocabulary is {shown(vocabulary)}")
 
 
 def labels_of(card: Mapping[str, Any]) -> Sequence[Label]:
@@ -191,7 +208,7 @@ def card_of(model: Snapshot) -> dict[str, Any]:
 
 def state_of(model: Snapshot) -> dict[str, Any]:
     """The state_dict of a trained model: that of its plain module."""
-    tensors = _module_tensors(model)
+    tensors = module_tensors(model)
     if "state_dict" not in model.metadata:  # as in format 1
         return dict(tensors)
     try:
@@ -200,47 +217,10 @@ def state_of(model: Snapshot) -> dict[str, Any]:
         raise ModelError(f"its state_dict is not as this project writes it: {error!r:.100}") from error
 
 
-def _module_tensors(model: Snapshot) -> dict[str, Tensor]:
+def module_tensors(model: Snapshot) -> dict[str, Tensor]:
     """The parameters and buffers under the names that they had in training."""
     tensors = {name.partition("/"): tensor for name, tensor in model.tensors.items()}
     return {name: tensor for (kind, _, name), tensor in tensors.items() if kind in ("weight", "buffer")}
-
-
-def optimizer_state(model: Snapshot) -> dict[str, Any]:
-    """The state_dict with which torch's own optimizer goes on where the harness stopped.
-
-    Where the parameters of norm layers don't decay, they are a second group. Each group says in `param_names` whose it
-    is, as torch has it of an optimizer that was made of named parameters.
-    """
-    card = model.metadata
-    trial = trial_of(card)
-    optimizer = lookup(OPTIMIZERS, trial.optimizer, "optimizer")
-    tensors = _module_tensors(model)
-    trained = [name.removeprefix("weight/") for name in model.tensors if name.startswith("weight/")]
-    names = card.get("parameters", trained)
-    if not set(names) <= tensors.keys():
-        raise ModelError(f"it lacks its parameter {min(set(names) - tensors.keys())!r:.50}")
-    spared = [name for name in names if name in card.get("spared", [])]
-    decaying = [name for name in names if name not in spared]
-    groups: list[dict[str, Any]] = [{"params": [_parameter(tensors[name]) for name in decaying]}]
-    if spared:
-        groups.append({"params": [_parameter(tensors[name]) for name in spared], "weight_decay": 0.0})
-    parameters = [*decaying, *spared]
-    state: dict[str, Any] = optimizer.torch_optimizer(groups, trial).state_dict()
-    for group, param_names in zip(state["param_groups"], (decaying, spared), strict=False):
-        group |= {"lr": card["lr"], "initial_lr": trial.lr, "param_names": param_names}
-    state_names = optimizer.state_names([trial])
-    for i, name in enumerate(parameters if state_names else ()):
-        if name not in trained:  # torch remembers nothing of it
-            continue
-        state["state"][i] = {optimizer.torch_state[ours]: model.tensors[f"slot/{ours}/{name}"] for ours in state_names}
-        if optimizer.torch_counts_steps:
-            state["state"][i]["step"] = torch.tensor(float(card["step"]))  # each parameter counts its own
-    return state
-
-
-def _parameter(tensor: Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
 
 
 def build_trained(card: Mapping[str, Any], state: Mapping[str, Any], factories: Functions) -> nn.Module:
@@ -255,12 +235,12 @@ def build_trained(card: Mapping[str, Any], state: Mapping[str, Any], factories: 
             f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
             "(--suite FILE), or give the function (factories={name: function})"
         )
-    inputs = tuple(params["inputs"])
+    inputs, vocabulary = tuple(params["inputs"]), params.get("vocabulary")
     if trial.model in factories:
-        model = _plain_model(trial, inputs, params["classes"], factories)
+        model = _plain_model(trial, inputs, params["classes"], factories, vocabulary)
         load_state(model, state, card.get("left_out", {}))
     else:
         with torch.device("meta"):
-            model = build_uninitialised(trial, inputs, params["classes"], factories)
+            model = build_uninitialised(trial, inputs, params["classes"], factories, vocabulary)
         model.load_state_dict(dict(state), assign=True)
     return convert_from_sync_bn(model, inputs).eval()

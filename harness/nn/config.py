@@ -11,14 +11,15 @@ from harness.nn.norms import NormFactory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """The shape of one example, the number of classes, the norm, the activation, and what ends a residual branch."""
+    """The shape of one example, the number of outputs, the norm, the activation, and what ends a residual branch."""
 
     inputs: tuple[int, ...]
-    classes: int
+    outputs: int  # classes, or targets, or labels: of each position where `per_position`
+    classes: int | None  # the same where the task has classes
+    per_position: bool  # whether positions of an example have a label each: the model then gives (N, L, outputs)
     norm: NormFactory
     activation: Callable[[], nn.Module]
     residual_scale: Callable[..., nn.Module]  # (spatial_dims=0) -> layer
-    per_position: bool = False  # whether outputs are those of every position, "N L K"
     vocabulary: int | None = None  # how many tokens there are, where examples are tokens "N L"
     norm_position: str = "pre"  # of a transformer's norms: before each residual branch, or "post", after the sum
     qk_norm: bool = False  # whether attention normalises queries and keys

@@ -26,7 +26,7 @@ def mlp(widths: Sequence[int], config: ModelConfig) -> nn.Module:
     for width in widths:
         layers += [nn.Linear(features, width), config.norm(width), config.activation()]
         features = width
-    return nn.Sequential(*layers, nn.Linear(features, config.classes))
+    return nn.Sequential(*layers, nn.Linear(features, config.outputs))
 
 
 def cnn(widths: Sequence[int], config: ModelConfig) -> nn.Module:
@@ -49,7 +49,7 @@ def cnn(widths: Sequence[int], config: ModelConfig) -> nn.Module:
             layers.append(POOLS[dims](2))
             size = [side // 2 for side in size]
         channels = width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), config.classes))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), config.outputs))
 
 
 def vgg(sizes: Sequence[int], config: ModelConfig) -> nn.Module:
@@ -70,7 +70,7 @@ def vgg(sizes: Sequence[int], config: ModelConfig) -> nn.Module:
         if min(size) >= 2:
             layers.append(nn.MaxPool2d(2))
             size = [side // 2 for side in size]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), config.classes))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * prod(size), config.outputs))
 
 
 def images(family: str, config: ModelConfig) -> tuple[int, ...]:

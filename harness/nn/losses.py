@@ -38,3 +38,8 @@ def _subtract_by_mask(probs: Float[Tensor, "M K N"], labels: Int[Tensor, "M 1 N"
 def per_example_loss(out: Float[Tensor, "M K N"], y: Tensor) -> Float[Tensor, "M N"]:
     """Cross-entropy of every example, for labels "M N" or for labels "N" that all models share."""
     return F.cross_entropy(out, y.expand(len(out), -1), reduction="none")
+
+
+def precise_dtype(device: torch.device) -> torch.dtype:
+    """The type of sums and results: Apple's devices have no double precision."""
+    return torch.float32 if device.type == "mps" else torch.float64

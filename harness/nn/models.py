@@ -21,10 +21,12 @@ from harness.nn.config import ModelConfig
 from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
 from harness.nn.module_checks import find_fault
+from harness.nn.module_state import VOCABULARY
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.nn.sequences.families import lstm, transformer, vit
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
+from harness.spec.metric import WITH_CLASSES
 from harness.spec.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -38,28 +40,39 @@ MAX_LAYERS = 10_000
 
 
 def build(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial on the CPU, initialised by its seed alone.
 
-    `factories` are the functions that the suite brings.
+    `factories` are the functions that the suite brings. With a vocabulary, examples are so many different tokens.
     """
-    model = build_uninitialised(trial, input_shape, classes, factories)
+    model = build_uninitialised(trial, input_shape, outputs, factories, vocabulary)
     initialise(model, trial)
     return model
 
 
 def build_uninitialised(
-    trial: Trial, input_shape: tuple[int, ...], classes: int, factories: Mapping[str, Callable[..., Any]]
+    trial: Trial,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    factories: Mapping[str, Callable[..., Any]],
+    vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
     norm = lookup(NORMS, trial.norm, "norm")
     config = ModelConfig(
         inputs=input_shape,
-        classes=classes,
+        outputs=outputs,
+        classes=outputs if trial.task in WITH_CLASSES else None,
+        per_position=trial.task == "sequence",
         norm=norm_of(trial),
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
+        vocabulary=vocabulary,
         norm_position=trial.norm_position,
         qk_norm=trial.qk_norm,
         causal=trial.causal,
@@ -74,6 +87,8 @@ def build_uninitialised(
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
     if norm.transform is not None:
         norm.transform(model)
+    if vocabulary is not None:
+        setattr(model, VOCABULARY, vocabulary)
     if trial.model in factories and (fault := find_fault(model)):
         raise SuiteError(f"model {trial.model!r} can't be trained: {fault}")
     return model
@@ -99,8 +114,8 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
 
 
 def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
-    """The model that a suite's own function makes of whichever of inputs, classes, norm, activation it asks for."""
-    known = {name: getattr(config, name) for name in ModelConfig.__slots__}
+    """The model that a suite's own function makes of whichever members of a ModelConfig it asks for."""
+    known = {name: value for name in ModelConfig.__slots__ if (value := getattr(config, name)) is not None}
     if unknown := [name for name, is_needed in arguments_of(function).items() if is_needed and name not in known]:
         raise SuiteError(f"model {name!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
     model = function(**{argument: known[argument] for argument in arguments_of(function) if argument in known})

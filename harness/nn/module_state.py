@@ -13,6 +13,8 @@ from torch.func import functional_call
 
 from harness.errors import SuiteError
 
+VOCABULARY = "harness_vocabulary"  # the attribute of a model that takes tokens: how many there are
+
 
 def parameters_of(model: nn.Module) -> dict[str, nn.Parameter]:
     """Each parameter once, under its first name."""
@@ -112,7 +114,7 @@ def to_precision(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
 
 
 def input_dtype(model: nn.Module) -> torch.dtype:
-    """The type of the examples that the model takes: single precision, or double where most of its numbers are."""
+    """The type that the model computes in: single precision, or double where most of its numbers are."""
     numbers = {torch.float32: 0, torch.float64: 0}
     for parameter in model.parameters():
         if parameter.dtype in numbers:
@@ -120,7 +122,18 @@ def input_dtype(model: nn.Module) -> torch.dtype:
     return torch.float64 if numbers[torch.float64] > numbers[torch.float32] else torch.float32
 
 
+def vocabulary_of(model: nn.Module) -> int | None:
+    """How many tokens there are, of a model that was built for examples of tokens; None of any other."""
+    vocabulary: int | None = getattr(model, VOCABULARY, None)
+    return vocabulary
+
+
+def example_dtype(model: nn.Module) -> torch.dtype:
+    """The type of the examples that the model is given: whole numbers where these are tokens."""
+    return input_dtype(model) if vocabulary_of(model) is None else torch.int64
+
+
 def example_zeros(model: nn.Module, examples: int, input_shape: tuple[int, ...]) -> Tensor:
     """So many examples of zeros, where the model is and in the type that it takes."""
     parameter = next(model.parameters())
-    return torch.zeros(examples, *input_shape, dtype=input_dtype(model), device=parameter.device)
+    return torch.zeros(examples, *input_shape, dtype=example_dtype(model), device=parameter.device)

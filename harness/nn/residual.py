@@ -42,7 +42,7 @@ def resnet(sizes: Sequence[int], config: ModelConfig) -> nn.Module:
             stride = 2 if stage and not block else 1
             layers.append(_images_block(width, width * stride, stride, config))
             width *= stride
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, config.classes))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, config.outputs))
 
 
 def _images_block(channels: int, width: int, stride: int, config: ModelConfig) -> Block:
@@ -65,4 +65,4 @@ def resmlp(widths: Sequence[int], config: ModelConfig) -> nn.Module:
         first, second = ([nn.Linear(width, width), config.norm(width)] for _ in range(2))
         branch = [*first, config.activation(), *second, config.residual_scale()]
         layers.append(Block(branch, nn.Identity(), config.activation()))
-    return nn.Sequential(*layers, nn.Linear(features, config.classes))
+    return nn.Sequential(*layers, nn.Linear(features, config.outputs))

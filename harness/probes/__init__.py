@@ -12,7 +12,7 @@ from harness.probes.running_statistics import running_errors
 from harness.probes.sharpness import sharpness
 from harness.probes.weights import weights
 from harness.spec.probes import PROBES
-from harness.spec.trial import PROBE_JOIN
+from harness.spec.trial import split_names
 
 MEASURES: dict[str, Callable[[ProbeContext], Values]] = {  # probe -> its values, one per model for each curve
     "activations": activations,
@@ -26,7 +26,7 @@ MEASURES: dict[str, Callable[[ProbeContext], Values]] = {  # probe -> its values
 
 def probes_of(names: str) -> list[str]:
     """The probes of a trial, whose field has their names joined; SuiteError where one is unknown."""
-    probes = [name for name in names.split(PROBE_JOIN) if name]
+    probes = [name for name in split_names(names) if name]
     for name in probes:
         lookup(PROBES, name, "probe")
     return probes

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.ensemble.optim import per_model
+from harness.ensemble.optim.optimizer import per_model
 from harness.probes.context import ProbeContext, Values, losses_and_gradients
 
 LENGTHS = tuple(2 ** (i / 2) for i in range(-2, 5))  # of the steps along the gradient, 1/2 to 4 times lr

@@ -5,11 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from harness.spec.optimizer_args import shape_of_args
 from harness.spec.trial import Trial, Value
 
 # What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
 PER_MODEL = frozenset(
-    {"seed", "lr", "momentum", "weight_decay", "decay_norms", "max_grad_norm", "label_noise", "init", "init_scale"}
+    {
+        *("seed", "init", "init_scale", "label_noise"),
+        *("lr", "momentum", "weight_decay", "decay_norms", "max_grad_norm", "optimizer_args"),
+    }
 )
 MAX_COHORT = 64  # models: more hardly gain anything, and keep fewer cores busy
 
@@ -80,7 +84,8 @@ def longest_first(cohorts: Iterable[Cohort], work: Mapping[Shape, float]) -> lis
 
 def shape(trial: Trial) -> Shape:
     """What a trial shares with all that can train in its cohort."""
-    return tuple(getattr(trial, axis) for axis in Trial.__slots__ if axis not in PER_MODEL)
+    shared = (getattr(trial, axis) for axis in Trial.__slots__ if axis not in PER_MODEL)
+    return (*shared, shape_of_args(trial.optimizer_args))
 
 
 def _is_complete(keys: Sequence[str], remaining: Mapping[str, Trial]) -> bool:

@@ -12,9 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
+from harness.spec.declared import SUFFIX, Declared, read_declared
+from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
-from harness.spec.own_code.sources import Parts, digest, digest_of, digest_of_module, digests_of_modules, function_parts
+from harness.spec.own_code.sources import Parts, digest_of, digest_of_module, digests_of_modules, function_parts
+from harness.spec.shipped import shipped_suites
 from harness.spec.suite import Suite, own_names, source_of
 from harness.spec.trial import Trial
 from harness.text import lost_in_tables
@@ -37,6 +40,7 @@ class SuiteFile:
         return self.suite.trials(device=device, sources=self.sources)
 
 
+SUITES_FOLDER = Path("suites")
 ALL = "all"  # in the place of a suite's name: every suite of that folder
 
 
@@ -67,9 +71,13 @@ def _expand(path: Path) -> list[Path]:
 def load_suite(path: str | Path) -> SuiteFile:
     """Run the suite file at `path`, with or without .py, and return what it declares.
 
+    A name without a folder is also looked for in suites/, and among the suites that ship.
+
     Running a suite is running its author's program. Raises SuiteError with the file, the line and the reason.
     """
     file = _find_file(Path(path))
+    if file.suffix == SUFFIX:
+        return _from_declared(file, read_declared(file))
     text = _read_text(file)
     module, graph = _execute(file, text)
     suite = getattr(module, "suite", None)
@@ -83,8 +91,8 @@ def load_suite(path: str | Path) -> SuiteFile:
     except SuiteError as error:
         raise SuiteError(one_line(f"{file}: {error}")) from error
     for dataset in (value for grid in suite.grids for value in grid["dataset"]):
-        if isinstance(dataset, str) and dataset.endswith(".npz") and dataset not in parts:
-            parts[dataset] = {dataset: _file_digest(file.parent / dataset)}
+        if is_data_file(name := str(dataset)) and name not in parts:
+            parts[name] = {name: _data_digest(file.parent, name)}
     return SuiteFile(
         suite=suite,
         name=file.stem,
@@ -93,6 +101,19 @@ def load_suite(path: str | Path) -> SuiteFile:
         parts=parts,
         sources={name: digest_of(of_one) for name, of_one in parts.items()},
         modules=digests_of_modules(graph),
+    )
+
+
+def _from_declared(file: Path, declared: Declared) -> SuiteFile:
+    """A suite that was declared in a notebook. It has no modules: those that it uses were written down with it."""
+    return SuiteFile(
+        suite=declared.suite,
+        name=file.stem,
+        path=file,
+        question=declared.question,
+        parts=declared.parts,
+        sources={name: digest_of(of_one) for name, of_one in declared.parts.items()},
+        modules={},
     )
 
 
@@ -121,8 +142,11 @@ def check_late_imports(suite: SuiteFile) -> None:
 
 def _find_file(path: Path) -> Path:
     candidates = [path, path.parent / f"{path.name}.py"]
+    if is_name := path.parent == Path():  # nothing but a name: then also of suites/, and of the suites that ship
+        candidates += [SUITES_FOLDER / f"{path.stem}.py"]
+        candidates += [file] if (file := shipped_suites().get(path.stem)) else []
     for candidate in candidates:
-        if candidate.suffix == ".py" and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
+        if candidate.suffix in (".py", SUFFIX) and os.path.isfile(candidate):  # noqa: PTH113 (Path fails on a long name)
             if re.search("[\ud800-\udfff]", str(candidate)):  # bytes that are no text: no table could hold them
                 raise SuiteError(f"the name of {candidate} is no text in UTF-8; rename it")
             if reason := lost_in_tables(candidate.stem):
@@ -131,7 +155,8 @@ def _find_file(path: Path) -> Path:
     near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
     there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""
     folder = f"; {path / ALL} stands for all suites in that folder" if os.path.isdir(path) else ""  # noqa: PTH112
-    raise SuiteError(one_line(f"no suite file {candidates[-1]}{there}{folder}"))
+    shipped = f"; suites that ship: {', '.join(shipped_suites())}" if is_name and not near else ""
+    raise SuiteError(one_line(f"no suite file {candidates[1]}{there}{folder}{shipped}"))
 
 
 def _read_text(file: Path) -> str:
@@ -175,10 +200,8 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _file_digest(data: Path) -> str:
-    if not os.path.isfile(data):  # noqa: PTH113 (Path fails on a long name)
-        raise SuiteError(one_line(f"dataset {data.name!r}: no file {data} (paths count from the suite's folder)"))
+def _data_digest(folder: Path, name: str) -> str:
     try:
-        return digest(data.read_bytes())
-    except OSError as error:
-        raise SuiteError(one_line(f"dataset {data.name!r}: can't read {data}: {error.strerror}")) from error
+        return data_digest(folder, name)
+    except SuiteError as error:
+        raise SuiteError(one_line(str(error))) from error

@@ -11,8 +11,11 @@ from typing import Any
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
 from harness.spec.limits import Limits
+from harness.spec.measured import ACCURACY, Aim, check_target
+from harness.spec.metric import MetricSpec
 from harness.spec.own_code.factories import REMEDY, factory_name
-from harness.spec.trial import Trial, Value, axis_types, canonical, join_probes
+from harness.spec.own_code.own_metrics import own_metrics
+from harness.spec.trial import Trial, Value, axis_types, canonical, join_names, split_names
 from harness.text import lost_in_tables
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
@@ -32,9 +35,11 @@ class Suite:
     Every field of `Trial` may be one value or a list of values: then it is an axis. `also` adds further grids, each
     a mapping of the fields in which it differs from the first; a trial in several grids is one trial. `only_if` keeps
     the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy
-    ends under `target_accuracy` is below_target. `save_models` keeps the weights of the last epoch and of the best. A
-    model or a dataset may be a function of the suite's own. A list of `probes` is no axis: all are taken of each trial.
-    `max_seconds` and `max_memory_mb` are limits of each trial; after `heartbeat_timeout` silent seconds it has hung.
+    ends under `target_accuracy` is below_target; `target={"rmse": 50}` is the same for any metric, in the direction
+    that is good. `save_models` keeps the weights of the last epoch and of the best. A model or a dataset may be a
+    function of the suite's own. A list of `probes` is no axis: all are taken of each trial; so are all `metrics`,
+    functions by name, which are taken besides those of the task. `max_seconds` and `max_memory_mb` are limits of each
+    trial; after `heartbeat_timeout` silent seconds it has hung.
     """
 
     grids: tuple[Grid, ...]
@@ -42,9 +47,11 @@ class Suite:
     claims: tuple[Claim, ...]
     compare: str
     target_accuracy: float | None
+    target: Mapping[str, float]
     only_if: Callable[[Trial], bool]
     save_models: bool
     limits: Limits
+    metrics: Mapping[str, MetricSpec]  # of its own
 
     def __init__(
         self,
@@ -52,16 +59,22 @@ class Suite:
         claims: Iterable[Claim] = (),
         compare: str | None = None,
         target_accuracy: float | None = None,
+        target: Mapping[str, float] | None = None,
         also: Iterable[Mapping[str, Any]] = (),
         only_if: Callable[[Trial], bool] = lambda trial: True,
         save_models: bool = False,
         max_seconds: float | None = None,
         max_memory_mb: float | None = None,
         heartbeat_timeout: float | None = None,
+        metrics: Mapping[str, Any] | Iterable[Any] = (),
         **axes: Any,
     ) -> None:
         if target_accuracy is not None and not (is_number(target_accuracy) and 0 < target_accuracy <= 1):
             raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
+        target = check_target(target)
+        if target and target_accuracy is not None:
+            raise SuiteError(f"give either target_accuracy or target, got {target_accuracy!r} and {target!r}")
+        target_accuracy = target.pop(ACCURACY, target_accuracy)
         if not callable(only_if):
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
         if not isinstance(save_models, bool):
@@ -69,18 +82,32 @@ class Suite:
         limits = Limits(max_seconds=max_seconds, max_memory_mb=max_memory_mb, heartbeat_timeout=heartbeat_timeout)
         claims = _as_members("claims", claims, Claim, "made by Claim.better and its like")
         also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
+        if any("metrics" in changes for changes in also):
+            raise SuiteError("metrics are of the whole suite; give them beside `also`, not in it")
         own: OwnFunctions = {}
         variables = sys._getframe(1).f_globals  # of the suite: what has no name of its own goes by that of its variable
         axes = {axis: _as_list(axis, given) for axis, given in axes.items()}
+        tasks = [task for grid in (axes, *also) for task in _as_list("task", grid.get("task", "classification"))]
+        of_suite = own_metrics(metrics, tasks, variables)
+        for name, metric in of_suite.items():
+            _keep_function("metric", name, metric.function, own)
+        if of_suite:
+            axes["metrics"] = [join_names(of_suite)]
         grids = tuple(_make_grid({**axes, **changes}, own, variables) for changes in ({}, *also))
         _check_names(grids, own)
         functions = {name: function for of_axis in own.values() for name, function in of_axis.items()}
         compare = compare if compare is not None else _default_compare(grids)
         if compare not in axis_types():
             canonical(str(compare), None)
-        values = (grids, functions, claims, compare, target_accuracy, only_if, save_models, limits)
+        specs = {name: metric.spec(name) for name, metric in of_suite.items()}
+        values = (grids, functions, claims, compare, target_accuracy, target, only_if, save_models, limits, specs)
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
+
+    @property
+    def aim(self) -> Aim:
+        """What its trials are to be measured by."""
+        return Aim(own=self.metrics, target_accuracy=self.target_accuracy, target=self.target)
 
     def trials(self, *, device: str = "cpu", sources: Mapping[str, str] | None = None) -> Iterator[Trial]:
         """Every trial once: seeds outermost and arms innermost, so that half a run is a fair sample of the grid.
@@ -117,7 +144,8 @@ def source_of(sources: Mapping[str, str], content: Mapping[str, Value]) -> str:
 
 def own_names(content: Mapping[str, Value]) -> set[Value]:
     """The names in a trial with these fields that may be those of functions of the suite's own."""
-    return {content[axis] for axis in FUNCTION_AXES if axis in content}
+    metrics = split_names(str(content.get("metrics", "")))
+    return {*(content[axis] for axis in FUNCTION_AXES if axis in content), *metrics}
 
 
 def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
@@ -166,7 +194,8 @@ def _as_list(axis: str, given: Any) -> list[Any]:
         return [_join_probes(given)]
     if isinstance(given, set | frozenset):
         raise SuiteError(f"axis {axis!r} is a set, which keeps no order; give it a list")
-    is_one = isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
+    is_mapping = axis == "optimizer_args" and isinstance(given, Mapping)
+    is_one = isinstance(given, str) or is_mapping or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0
     values = [given] if is_one else list(islice(given, MAX_VALUES + 1))
     if len(values) > MAX_VALUES:
         raise SuiteError(f"axis {axis!r} has more than {MAX_VALUES} values; give it fewer")
@@ -177,7 +206,7 @@ def _join_probes(given: Any) -> str:
     names = list(given) if isinstance(given, Iterable) else [given]
     if strangers := [name for name in names if not isinstance(name, str)]:
         raise SuiteError(f"probes must be a list of names, such as ['gradients'], got {strangers[0]!r} in it")
-    return join_probes(names)
+    return join_names(names)
 
 
 def _name_function(axis: str, value: Any, own: OwnFunctions, variables: Mapping[str, Any]) -> Any:
@@ -185,16 +214,21 @@ def _name_function(axis: str, value: Any, own: OwnFunctions, variables: Mapping[
     if not (axis in FUNCTION_AXES and callable(value)):
         return value
     name = factory_name(axis, value, variables)
+    _keep_function(axis, name, value, own)
+    return name
+
+
+def _keep_function(axis: str, name: str, function: Callable[..., Any], own: OwnFunctions) -> None:
+    """Keep a function of the suite's own under its axis and its name; SuiteError where another goes by that."""
     # A method is a new object each time that it is named, and equals the one before.
     for known in (functions[name] for functions in own.values() if name in functions):
-        if known is not value and not (inspect.ismethod(value) and known == value):
+        if known is not function and not (inspect.ismethod(function) and known == function):
             raise SuiteError(
                 f"a {axis} of the suite's own needs a name that no other has, got {name!r} twice; {REMEDY}"
             )
     if reason := lost_in_tables(name):
         raise SuiteError(f"{reason}; call the {axis} something else")
-    own.setdefault(axis, {})[name] = value
-    return name
+    own.setdefault(axis, {})[name] = function
 
 
 def _check_names(grids: Iterable[Grid], own: OwnFunctions) -> None:

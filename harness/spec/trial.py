@@ -13,11 +13,14 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import SuiteError, nearest
+from harness.spec.metric import TASK_METRICS
+from harness.spec.optimizer_args import canonical_args
 
 Value = str | int | float | bool | None
 BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch")  # norms whose statistics are those of a batch
 PLAIN_TYPES = (str, int, float, bool, type(None))
-PROBE_JOIN = "+"
+JOIN = "+"  # between the names of probes, and of metrics
+JOINED = ("probes", "metrics")  # fields that are lists of names: all are taken of a trial
 FLOAT32_BYTES = 4  # numpy has no smaller float of torch's but one
 
 
@@ -30,7 +33,12 @@ class Trial:
     """
 
     dataset: str
+    context: int = 64  # characters of a text that make an example
+    target_column: str = ""  # of a table, what is to be predicted
     model: str
+    task: str = "classification"  # or "regression", "multilabel", "sequence": what the targets are
+    loss: str = ""  # a function of the suite's own; "" for that of the task
+    metrics: str = ""  # names of the suite's own metrics besides those of the task, joined by "+"
     activation: str = "relu"
     norm: str = "none"
     norm_eps: float = 1e-5
@@ -49,15 +57,16 @@ class Trial:
     init: str = "default"
     init_scale: float = 1.0  # the deviation of init "normal", a factor on the weights of every other init
     optimizer: str = "sgd"
-    momentum: float = 0.0  # of SGD; nothing to do with norm_momentum
+    optimizer_args: str = ""  # what else the optimizer is given, in the one form of spec/optimizer_args.py
+    momentum: float = 0.0  # of SGD and RMSprop; nothing to do with norm_momentum
     nesterov: bool = False
     weight_decay: float = 0.0
     decay_norms: bool = True  # whether it reaches the scale and shift of norm layers; all other weights it always does
     max_grad_norm: float | None = None  # the most that the norm of a model's whole gradient may be
     schedule: str = "constant"
     warmup_steps: int = 0
-    decay_every: int | None = None  # steps, of schedule "step"
-    decay_factor: float = 0.1
+    decay_every: int | None = None  # steps in which schedule "step" or "exponential" multiplies lr
+    decay_factor: float = 0.1  # by this
     steps: int | None = None  # parameter updates; a suite gives either steps or epochs
     epochs: int | None = None
     precision: str = "float32"  # or "float64"; or "bfloat16": what torch.autocast does of float32 in it
@@ -98,6 +107,8 @@ class Trial:
             raise SuiteError("schedule 'step' needs decay_every (steps between two decays), got None")
         if self.probe_every is not None and not self.probes:
             raise SuiteError(f"probe_every={self.probe_every} needs probes, such as probes=['gradients'], got none")
+        if self.label_noise and self.task != "classification":
+            raise SuiteError(f"label_noise is of task 'classification', got {self.label_noise} in {self.task!r}")
         if self.eval_statistics == "recalibrated" and not self.norm_track_running_stats:
             raise SuiteError("eval_statistics 'recalibrated' needs norm_track_running_stats=True, got False")
         self._check_batches()
@@ -167,6 +178,8 @@ _NOT_NEGATIVE: Rule = (lambda value: 0 <= value < math.inf, "be zero or more, an
 _COUNT: Rule = (lambda value: 1 <= value < 2**31, "be at least 1, and less than 2**31")
 
 RULES: dict[str, Rule] = {
+    "context": _COUNT,
+    "task": (lambda value: value in TASK_METRICS, f"be one of {', '.join(TASK_METRICS)}"),
     "lr": _POSITIVE,
     "batch_size": _COUNT,
     "seed": (lambda value: 0 <= value < 2**63, "be zero or more, and less than 2**63"),
@@ -219,13 +232,15 @@ def canonical(axis: str, value: Any) -> Value:
     """Bring a value into the one form that its axis knows: 1e-3 is 0.001, and True is not 1."""
     if axis not in axis_types():
         raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
+    if axis == "optimizer_args":
+        return canonical_args(value, as_python)
     allowed = axis_types()[axis]
     if type(value) not in PLAIN_TYPES:
         value = as_python(value)
     if float in allowed and type(value) in (int, float) and not abs(value) > sys.float_info.max:
         return float(value) + 0.0  # -0.0 equals 0.0, so it is 0.0
     if type(value) in allowed:
-        return join_probes(value) if axis == "probes" else value
+        return join_names(value) if axis in JOINED else value
     names = " or ".join("None" if t is type(None) else t.__name__ for t in allowed)
     raise SuiteError(f"{axis} must be {names}, got {value!r} ({type(value).__name__})")
 
@@ -243,7 +258,11 @@ def as_python(value: Any) -> Any:
     return value
 
 
-def join_probes(names: str | Iterable[str]) -> str:
-    """A list of probes as the one value that a trial has for it: each name once, sorted, joined by "+"."""
-    given = names.split(PROBE_JOIN) if isinstance(names, str) else names
-    return PROBE_JOIN.join(sorted({name for name in given if name}))
+def join_names(names: str | Iterable[str]) -> str:
+    """A list of probes or metrics as the one value that a trial has for it: each once, sorted, joined by "+"."""
+    return JOIN.join(sorted({name for name in (split_names(names) if isinstance(names, str) else names) if name}))
+
+
+def split_names(joined: str) -> list[str]:
+    """The names that a trial has as one value."""
+    return joined.split(JOIN) if joined else []

@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from harness.ensemble.device import to_device
@@ -86,8 +86,8 @@ def draw_augmentation(
 
 
 def apply_augmentation(
-    name: str, x: Float[Tensor, "B M ..."], numbers: Int[Tensor, "P M B"] | None
-) -> Float[Tensor, "B M ..."]:
+    name: str, x: Shaped[Tensor, "B M ..."], numbers: Int[Tensor, "P M B"] | None
+) -> Shaped[Tensor, "B M ..."]:
     """Each model's examples with the numbers that were drawn for them."""
     augmentation = AUGMENTATIONS[name]
     return x if augmentation is None or numbers is None else augmentation.apply(x, numbers)

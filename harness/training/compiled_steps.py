@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from harness.ensemble.backends.compiled import CompiledBackend
 from harness.ensemble.native.structs import ModelsStruct, OptimizerStruct, pointers
-from harness.ensemble.optim import BETAS, CLIP_EPS, EPS, lr_factor
+from harness.ensemble.optim.clipping import CLIP_EPS
+from harness.ensemble.optim.optimizer import Optimizer
+from harness.ensemble.optim.settings import correction_numbers, numbers_of
 from harness.training.epochs import shuffle
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches
@@ -48,12 +50,13 @@ class CompiledSteps:
         backend, trial = state.ensemble.backend, state.trials[0]
         if (
             not isinstance(backend, CompiledBackend)
+            or not isinstance(state.optimizer, Optimizer)
             or state.optimizer.compiled_rule is None
             or trial.augment != "none"
             or trial.accumulation_steps > 1
         ):
             return None
-        return cls(state, backend, backend.models(state.fail_step), _optimizer_struct(state, backend))
+        return cls(state, backend, backend.models(state.fail_step), _optimizer_struct(state, state.optimizer, backend))
 
     def advance(self, step: int, stop: int) -> tuple[int, str]:
         """Take steps from `step` on, not beyond `stop` nor the end of an epoch; how many are done then, and no note."""
@@ -68,8 +71,13 @@ class CompiledSteps:
             indices = self.epoch_batches.indices[:, batch * state.trials[0].batch_size :]
         started = time.perf_counter()
         x, y = state.data["train"]
-        factors = [lr_factor(state.trials[0], at, state.steps) for at in range(step, step + count)]
-        corrections = [number for at in range(step, step + count) for number in state.optimizer.corrections(at)]
+        factors = [state.lr_factor(at) for at in range(step, step + count)]
+        corrections = [
+            number
+            for at in range(step, step + count)
+            for of_model in correction_numbers(state.optimizer, state.trials, at)
+            for number in of_model
+        ]
         self.optimizer.factors = _doubles(factors)
         self.optimizer.corrections = _doubles(corrections)
         self.backend.call(
@@ -86,11 +94,12 @@ class CompiledSteps:
         return step + count, ""
 
 
-def _optimizer_struct(state: TrainState, backend: CompiledBackend) -> OptimizerStruct:
-    trials, slots = state.trials, state.optimizer.state_names(state.trials)
+def _optimizer_struct(state: TrainState, optimizer: Optimizer, backend: CompiledBackend) -> OptimizerStruct:
+    trials, slots = state.trials, optimizer.state_names(state.trials)
+    numbers = numbers_of(optimizer, trials)
     limits = [float("inf") if trial.max_grad_norm is None else trial.max_grad_norm for trial in trials]
     return OptimizerStruct(
-        rule=state.optimizer.compiled_rule,
+        rule=optimizer.compiled_rule,
         nesterov=trials[0].nesterov,
         slot_count=len(slots),
         slots=pointers([state.optimizer_state[name][slot] for slot in slots for name in backend.network.parameters]),
@@ -99,9 +108,7 @@ def _optimizer_struct(state: TrainState, backend: CompiledBackend) -> OptimizerS
         weight_decay=_doubles([trial.weight_decay for trial in trials]),
         norm_weight_decay=_doubles([trial.weight_decay if trial.decay_norms else 0.0 for trial in trials]),
         max_grad_norm=_doubles(limits) if state.max_grad_norms is not None else None,
-        beta1=BETAS[0],
-        beta2=BETAS[1],
-        eps=EPS,
+        **{name: _doubles([each[name] for each in numbers]) for name in numbers[0]},
         clip_eps=CLIP_EPS,
     )
 

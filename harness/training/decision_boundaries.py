@@ -27,7 +27,8 @@ def decision_boundaries(state: TrainState, seeds: Set[Value]) -> Iterator[tuple[
     depends on the other points in the batch.
     """
     dataset = state.dataset
-    if dataset.input_shape != (2,) or dataset.classes > NOT_FINITE or not state.trials[0].norm_track_running_stats:
+    is_plane = dataset.input_shape == (2,) and dataset.vocabulary is None
+    if not is_plane or dataset.classes > NOT_FINITE or not state.trials[0].norm_track_running_stats:
         return
     x, y = _sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)

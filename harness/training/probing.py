@@ -6,7 +6,6 @@ import torch
 
 from harness.ensemble.distributed import SINGLE_PROCESS, sync_buffers
 from harness.ensemble.module_copy import copy_module
-from harness.ensemble.optim import lr_factor
 from harness.nn.surgery import convert_from_sync_bn, convert_to_ghost_bn
 from harness.probes import MEASURES, probes_of
 from harness.probes.context import Batch, ProbeContext
@@ -44,7 +43,7 @@ def measure(state: TrainState, step: int, next_batch: Batch) -> None:
 
 
 def _probe_context(state: TrainState, step: int, next_batch: Batch) -> ProbeContext:
-    factor = lr_factor(state.trials[0], min(step, state.steps - 1), state.steps)
+    factor = state.lr_factor(min(step, state.steps - 1))
     seeds = tuple(trial.seed for trial in state.trials)
     return ProbeContext(
         models=state.ensemble,

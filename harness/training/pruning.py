@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from harness.ensemble.optim import settings_of
+from harness.ensemble.optim.settings import settings_of
 from harness.training.state import TrainState
 
 
@@ -51,7 +51,7 @@ def scatter_into(full: TrainState, active: ActiveSubset) -> None:
     full_tensors, rows = full.tensors, torch.tensor(active.rows, device=full.fail_step.device)
     for name, tensor in active.state.tensors.items():
         model_dim = 1 if name.startswith("curve/") or name == "loss_buffer" else 0
-        full_tensors[name].index_copy_(model_dim, rows, tensor)
+        full_tensors[name].index_copy_(model_dim, rows.to(tensor.device), tensor)
 
 
 def _select(full: TrainState, rows: Sequence[int]) -> TrainState:
@@ -65,11 +65,11 @@ def _select(full: TrainState, rows: Sequence[int]) -> TrainState:
         trials=trials,
         ensemble=ensemble,
         optimizer_state={
-            name: {slot: tensor[index] for slot, tensor in slots.items()}
+            name: {slot: tensor[index.to(tensor.device)] for slot, tensor in slots.items()}
             for name, slots in full.optimizer_state.items()
         },
         data={**full.data, "train": (x, y[index] if y.ndim == 2 else y)},
-        param_groups=settings_of(trials, ensemble.weights, full.norm_params),
+        param_groups=settings_of(full.optimizer, trials, ensemble.weights, full.norm_params, full.hidden_matrices),
         max_grad_norms=None if full.max_grad_norms is None else full.max_grad_norms[index],
         curves={name: curve[:, index] for name, curve in full.curves.items()},
         fail_step=full.fail_step[index],

@@ -7,11 +7,16 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.ensemble.optim import clip_grad_norm, lr_factor, param_group_key, update
+from harness.ensemble.optim import update
+from harness.ensemble.optim.clipping import clip_grad_norm
+from harness.ensemble.optim.optimizer import Optimizer
+from harness.ensemble.optim.own_optimizers import OwnOptimizer
+from harness.ensemble.optim.own_steps import OwnSteps
+from harness.ensemble.optim.settings import corrections_at, param_group_key
 from harness.nn.losses import cross_entropy
 from harness.probes.context import Batch
 from harness.rng import sub_seed
-from harness.training.cuda_graphs import StepFn, maybe_capture
+from harness.training.cuda_graphs import CAPTURES, StepFn, fallback_note, maybe_capture
 from harness.training.epochs import load_batch, select_batch, shuffle
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches, StepInputs
@@ -33,7 +38,7 @@ class SingleSteps:
         inputs = _step_inputs(self.state, step, self.epoch_batches)
         note = ""
         if self.step_fn is None:
-            self.step_fn, note = maybe_capture(self.state, partial(_update, self.state), inputs)
+            self.step_fn, note = _step_fn(self.state, step, inputs)
         self.state.loss_buffer[step % LOSS_BUFFER_STEPS] = self.step_fn(inputs)
         return step + 1, note
 
@@ -45,8 +50,8 @@ def _step_inputs(state: TrainState, step: int, epoch_batches: EpochBatches | Non
     if epoch_batches is not None:
         batch = select_batch(state, step, epoch_batches)
         micro_batches = [_local_part(state, batch, part) for part in range(trial.accumulation_steps)]
-    factor, corrections = lr_factor(trial, step, state.steps), state.optimizer.corrections(step)
-    return StepInputs(step, tuple(micro_batches), factor, corrections)
+    corrections = corrections_at(state.optimizer, state.trials, step, state.fail_step.device)
+    return StepInputs(step, tuple(micro_batches), state.lr_factor(step), corrections)
 
 
 def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatches:
@@ -56,16 +61,42 @@ def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatch
     return micro_batch.map(lambda tensor: state.dist.local_chunk(tensor, -1))
 
 
-def _update(state: TrainState, inputs: StepInputs) -> Float[Tensor, "M"]:
-    """Update every model, and return the losses before; reads nothing but inputs and tensors: it may be captured."""
-    losses, grads = _gradients(state, inputs)
-    if state.max_grad_norms is not None:
-        grads = clip_grad_norm(grads, state.max_grad_norms)
-    groups = {key: group.scale_lr(inputs.lr_factor) for key, group in state.param_groups.items()}
-    weights = state.ensemble.weights
-    settings = {name: groups[param_group_key(name, weight, state.norm_params)] for name, weight in weights.items()}
-    update(state.optimizer, weights, grads, state.optimizer_state, settings, inputs.corrections)
+def _step_fn(state: TrainState, done: int, inputs: StepInputs) -> tuple[StepFn, str]:
+    """How the models are updated after so many steps, and a note for the user."""
+    if not isinstance(state.optimizer, OwnOptimizer):
+        return maybe_capture(state, partial(_update, state, state.optimizer), inputs)
+    own_steps = OwnSteps.of(
+        state.optimizer, state.trials, state.ensemble.weights, state.norm_params, state.optimizer_state, done
+    )
+    is_captured = state.fail_step.device.type in CAPTURES
+    note = fallback_note(state, f"optimizer {state.optimizer.name!r} is the suite's own") if is_captured else ""
+    return partial(_update_in_turn, state, own_steps), note
+
+
+def _update_in_turn(state: TrainState, own_steps: OwnSteps, inputs: StepInputs) -> Float[Tensor, "M"]:
+    """Update every model by an optimizer of its own, and return the losses before."""
+    losses, grads = _clipped_gradients(state, inputs)
+    assert isinstance(inputs.lr_factor, float)
+    own_steps.update(grads, inputs.lr_factor, inputs.step)
     return losses
+
+
+def _update(state: TrainState, optimizer: Optimizer, inputs: StepInputs) -> Float[Tensor, "M"]:
+    """Update every model, and return the losses before; reads nothing but inputs and tensors: it may be captured."""
+    losses, grads = _clipped_gradients(state, inputs)
+    groups = {key: group.at_step(inputs.lr_factor, inputs.corrections) for key, group in state.param_groups.items()}
+    weights, hidden = state.ensemble.weights, state.hidden_matrices
+    settings = {
+        name: groups[param_group_key(name, weight, state.norm_params, hidden)] for name, weight in weights.items()
+    }
+    update(optimizer, weights, grads, state.optimizer_state, settings, hidden)
+    return losses
+
+
+def _clipped_gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
+    """The models' mean losses over a batch and their gradients, scaled down where they are above a limit."""
+    losses, grads = _gradients(state, inputs)
+    return losses, grads if state.max_grad_norms is None else clip_grad_norm(grads, state.max_grad_norms)
 
 
 def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:

@@ -15,10 +15,18 @@ from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
 from harness.ensemble.module_copy import copy_module
-from harness.ensemble.optim import OPTIMIZERS, Optimizer, ParamGroupKey, Settings, max_grad_norms, settings_of
-from harness.ensemble.precision import PRECISIONS, precise_dtype
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.clipping import max_grad_norms
+from harness.ensemble.optim.muon import hidden_matrices
+from harness.ensemble.optim.optimizer import OptimizerState, Settings
+from harness.ensemble.optim.own_optimizers import OwnOptimizer
+from harness.ensemble.optim.own_steps import own_slots, with_layout
+from harness.ensemble.optim.schedules import Factors, lr_factors
+from harness.ensemble.optim.settings import AnyOptimizer, ParamGroupKey, initial_slots, settings_of
+from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
+from harness.nn.losses import precise_dtype
 from harness.nn.models import build
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
@@ -49,9 +57,11 @@ class TrainState:
     dataset: Dataset
     data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, labels: "N", or "M N" where some are noise
     ensemble: Ensemble
-    optimizer: Optimizer
+    optimizer: AnyOptimizer
     param_groups: Mapping[ParamGroupKey, Settings]
     norm_params: frozenset[str]  # names of the weights that belong to norm layers
+    hidden_matrices: frozenset[str]  # names of those that some optimizers are for: see optim/muon.py
+    lr_factor: Factors  # on the learning rate of the update after so many steps
     max_grad_norms: Tensor | None  # "M"; None where no trial limits its gradient
     steps: int
     steps_per_epoch: int
@@ -116,7 +126,8 @@ def init_state(
     first, steps = trials[0], total_steps(trials[0], dataset)
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
-    models = [to_precision(build(trial, dataset.input_shape, dataset.classes, factories), dtype) for trial in trials]
+    shape, classes, vocabulary = dataset.input_shape, dataset.classes, dataset.vocabulary
+    models = [to_precision(build(trial, shape, classes, factories, vocabulary), dtype) for trial in trials]
     if any(trial.weight_decay for trial in trials):
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
@@ -131,7 +142,8 @@ def init_state(
         ensemble = fuse(models, dataset.input_shape, device, backend, draws=draws).with_options(options)
     layers = layers_of(models[0], dataset.input_shape) if first.probes else ()
     norm_params = norm_parameters(models[0])
-    optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
+    hidden = hidden_matrices(models[0])
+    optimizer, slots = _optimizer(trials, ensemble, norm_params, hidden, factories)
     weight = next(iter(ensemble.weights.values()))
     return TrainState(
         trials=tuple(trials),
@@ -139,8 +151,10 @@ def init_state(
         data=_data(device, dataset, trials),
         ensemble=ensemble,
         optimizer=optimizer,
-        param_groups=settings_of(trials, ensemble.weights, norm_params),
+        param_groups=settings_of(optimizer, trials, ensemble.weights, norm_params, hidden),
         norm_params=norm_params,
+        hidden_matrices=hidden,
+        lr_factor=lr_factors(first, steps, factories),
         max_grad_norms=max_grad_norms(trials, weight),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),
@@ -149,7 +163,7 @@ def init_state(
         probe_steps=probe_steps_of(first, steps),
         layers=layers,
         dist=dist,
-        optimizer_state=_empty_slots(optimizer.state_names(trials), ensemble),
+        optimizer_state=slots,
         curves=_empty_curves(_curve_rows(first, steps, layers), ensemble.size, device),
         fail_step=torch.full((ensemble.size,), -1, device=device),
         loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=input_dtype(models[0])),
@@ -157,11 +171,21 @@ def init_state(
     )
 
 
-def _empty_slots(slots: Sequence[str], ensemble: Ensemble) -> dict[str, dict[str, Tensor]]:
-    return {
-        name: {slot: torch.zeros_like(weight, requires_grad=False) for slot in slots}
-        for name, weight in ensemble.weights.items()
-    }
+def _optimizer(
+    trials: Sequence[Trial],
+    ensemble: Ensemble,
+    norm_params: frozenset[str],
+    hidden: frozenset[str],
+    factories: Mapping[str, Callable[..., Any]],
+) -> tuple[AnyOptimizer, Mapping[str, OptimizerState]]:
+    """The optimizer of these trials, and what it remembers before the first step."""
+    first, weights = trials[0], ensemble.weights
+    if first.optimizer not in factories:
+        optimizer = lookup(OPTIMIZERS, first.optimizer, "optimizer")
+        return optimizer, initial_slots(optimizer, trials, weights, hidden)
+    bare = OwnOptimizer(name=first.optimizer, function=factories[first.optimizer])
+    own = with_layout(bare, first, weights, norm_params)
+    return own, own_slots(own, len(trials), next(iter(weights.values())).device)
 
 
 def _backend(
@@ -172,7 +196,7 @@ def _backend(
         return REFERENCE
     # A model that is the same whatever trials train together.
     standard = replace(trial, seed=0, init="default", init_scale=1.0)
-    example = build(standard, dataset.input_shape, dataset.classes, factories)
+    example = build(standard, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
     examples = probe_examples(trial, dataset)
     if trains_in_turn(trial):
         return select_backend([example], dataset.input_shape, device, examples, in_turn=True)[0]
@@ -183,7 +207,13 @@ def probe_examples(trial: Trial, dataset: Dataset) -> Tensor:
     """A few training examples "N ..." from all over the split, in the trial's precision, to try a model on."""
     x = dataset.x["train"]
     rows = np.linspace(0, len(x) - 1, min(len(x), PROBE_EXAMPLES)).astype(int)
-    return torch.from_numpy(x[rows]).to("cpu", lookup(PRECISIONS, trial.precision, "precision").dtype)
+    return torch.from_numpy(x[rows]).to("cpu", _example_dtype(trial, dataset))
+
+
+def _example_dtype(trial: Trial, dataset: Dataset) -> torch.dtype | None:
+    """The type of examples on the device: tokens stay whole numbers, whatever the precision."""
+    precision = lookup(PRECISIONS, trial.precision, "precision")
+    return precision.dtype if dataset.vocabulary is None else torch.int64
 
 
 def _on_one_process(model: nn.Module, dataset: Dataset) -> nn.Module:
@@ -226,7 +256,7 @@ def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
 
 def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[Tensor, Tensor]]:
     """The examples of each split in the trials' precision, and their labels; in training, with each model's noise."""
-    dtype = PRECISIONS[trials[0].precision].dtype
+    dtype = _example_dtype(trials[0], dataset)
     x = {split: torch.from_numpy(dataset.x[split]).to(device, dtype) for split in SPLITS}
     y = {split: torch.from_numpy(dataset.y[split]).to(device) for split in SPLITS}
     y["train"] = noisy_labels(y["train"], dataset.classes, trials)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -35,23 +35,21 @@ class StepInputs:
     step: int
     micro_batches: tuple[EpochBatches, ...]  # whose gradients are accumulated; empty: the batch is all examples
     lr_factor: float | Tensor
-    corrections: tuple[float | Tensor, ...]  # the optimizer's, such as Adam's bias corrections
+    corrections: tuple[Float[Tensor, "M"], ...]  # the optimizer's, such as Adam's for its bias
 
     def as_static_buffers(self, like: Tensor) -> "StepInputs":
         """The same in tensors of their own, numbers in the type of `like`."""
         micro_batches = tuple(batch.map(torch.clone) for batch in self.micro_batches)
-        factor, *corrections = (torch.as_tensor(number).to(like, copy=True) for number in self._numbers)
-        return replace(self, micro_batches=micro_batches, lr_factor=factor, corrections=tuple(corrections))
+        factor = torch.as_tensor(self.lr_factor).to(like, copy=True)
+        corrections = tuple(map(torch.clone, self.corrections))
+        return replace(self, micro_batches=micro_batches, lr_factor=factor, corrections=corrections)
 
     def copy_(self, inputs: "StepInputs") -> None:
         """Overwrite the static buffers with the inputs of another step."""
         for buffers, batch in zip(self.micro_batches, inputs.micro_batches, strict=True):
             for buffer, tensor in zip(buffers.tensors, batch.tensors, strict=True):
                 buffer.copy_(tensor)
-        for number_buffer, number in zip(self._numbers, inputs._numbers, strict=True):
-            assert isinstance(number_buffer, Tensor)
-            number_buffer.fill_(number)
-
-    @property
-    def _numbers(self) -> tuple[float | Tensor, ...]:
-        return (self.lr_factor, *self.corrections)
+        assert isinstance(self.lr_factor, Tensor)
+        self.lr_factor.fill_(inputs.lr_factor)
+        for values, others in zip(self.corrections, inputs.corrections, strict=True):
+            values.copy_(others)

@@ -85,8 +85,8 @@ def test_every_trial_leaves_two_models_whether_it_trained_or_not(kept):
 def test_predictions_are_as_right_as_the_record_says(kept, command):
     for row in trials(kept, lr=0.1).itertuples():
         model = command.out / "m.pth"
-        assert command("export", row.key, "-o", model)[0] == 0
-        code, out, _ = command("predict", model, "digits", "-o", command.out / "p.csv")
+        assert command("export", row.key, "--overwrite", "-o", model)[0] == 0
+        code, out, _ = command("predict", model, "digits", "--overwrite", "-o", command.out / "p.csv")
         assert code == 0
         assert f"accuracy {row.test_accuracy:.4f}, loss {row.test_loss:.4f}" in out
         table = pd.read_csv(command.out / "p.csv")
@@ -118,7 +118,12 @@ def test_a_model_leaves_in_every_format(kept, command, form):
     refused = command("evaluate", command.out / "m")
     if form == "module":
         assert "--allow-pickle" in one_line(refused, 2)
-        assert command("predict", command.out / "m", "digits", "-o", command.out / "p.csv", "--allow-pickle")[0] == 0
+        assert (
+            command(
+                "predict", command.out / "m", "digits", "--overwrite", "-o", command.out / "p.csv", "--allow-pickle"
+            )[0]
+            == 0
+        )
     else:
         assert refused[0] == 0
 
@@ -150,7 +155,9 @@ def test_files_of_examples_are_read_with_and_without_labels(kept, command):
     pd.DataFrame(x).assign(label=3).to_csv(command.out / "x.csv", index=False)
     found = []
     for name in ("x.npz", "x.csv"):
-        code, out, _ = command("predict", command.out / "m.pth", command.out / name, "-o", command.out / "p.csv")
+        code, out, _ = command(
+            "predict", command.out / "m.pth", command.out / name, "--overwrite", "-o", command.out / "p.csv"
+        )
         assert code == 0
         found.append(pd.read_csv(command.out / "p.csv"))
         assert ("accuracy" in out) == (name == "x.csv")
@@ -182,7 +189,9 @@ def test_a_pickle_writes_no_file_on_any_way_through_the_command_line(kept, comma
         for said in [command(*line) for line in words]:
             one_line(said, 2)
         for form in ("checkpoint", "module"):
-            said = command("export", key, "--results", stolen.parent, "--format", form, "-o", command.out / "o")
+            said = command(
+                "export", key, "--results", stolen.parent, "--format", form, "--overwrite", "-o", command.out / "o"
+            )
             assert "run` trains it again" in one_line(said, 4)
         assert not marker.exists(), name
     assert not (command.out / "o").exists()
@@ -234,6 +243,8 @@ def test_arrays_that_are_pickled_are_refused(kept, command):
         (["predict", "m.pth", "digitz"], 2, "did you mean 'digits'"),
         (["predict", "m.pth", "none.csv"], 2, "no file none.csv"),
         (["predict", "m.pth", "circles"], 2, "numbers of shape (N, 1, 8, 8)"),
+        (["predict", "m.pth", "digits", "-o", "taken"], 2, "taken is there already"),
+        (["export", "0" * 16, "-o", "taken"], 2, "taken is there already"),
         (["predict", "m.pth", "digits", "-o", "."], 2, "--output must be a file, got the folder ."),
         (["predict", "m.pth", "digits", "-o", "m.pth/x"], 4, "can't write"),
         (["predict", "m.pth", "digits", "--device", "gpu"], 2, "unknown device"),
@@ -245,14 +256,16 @@ def test_arrays_that_are_pickled_are_refused(kept, command):
 def test_misuse_is_one_line_with_what_to_do(kept, command, monkeypatch, words, code, said):
     command("export", trials(kept)["key"].iloc[0], "-o", command.out / "m.pth")
     monkeypatch.chdir(command.out)
+    (command.out / "taken").write_text("mine", "utf-8")
     assert said in one_line(command(*words), code)
+    assert (command.out / "taken").read_text("utf-8") == "mine"
 
 
 def test_a_package_that_is_missing_is_named_in_one_line(kept, command, monkeypatch):
     for package_name, form in (("onnx", "onnx"), ("onnxscript", "onnx"), ("safetensors", "safetensors")):
         monkeypatch.setitem(sys.modules, package_name, None)
         monkeypatch.setitem(sys.modules, f"{package_name}.torch", None)
-        said = command("export", trials(kept)["key"].iloc[0], "--format", form, "-o", command.out / "m")
+        said = command("export", trials(kept)["key"].iloc[0], "--format", form, "--overwrite", "-o", command.out / "m")
         assert "pip install 'harness[export]'" in one_line(said, 4)
 
 

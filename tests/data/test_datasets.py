@@ -15,8 +15,9 @@ from hypothesis.extra import numpy as arrays
 from sklearn.datasets import make_circles
 from sklearn.model_selection import train_test_split
 
-from harness.data.datasets import DATASETS, load_dataset, save_for_report
+from harness.data.datasets import load_dataset, save_for_report
 from harness.data.downloads import SOURCES
+from harness.data.sources.bundled import DATASETS
 from harness.errors import SuiteError
 
 N = 53

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits, make_circles
 
-from harness.data.datasets import DATASETS, _two_circles
+from harness.data.sources.bundled import DATASETS, _two_circles
 from harness.data.splits import shuffled_indices, train_test_indices
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from harness.ensemble.same_models import check_arms
 from harness.errors import SuiteError
+from harness.spec.data_settings import dataset_key
 from tests.support.alone import BASE, DATA
 
 FEATURES = 64
@@ -77,7 +78,7 @@ def check(compare, *models, base=BASE, **axis):
         for model in models
         for value in values
     ]
-    return check_arms(compare, trials, {BASE.dataset: DATA}, FACTORIES)
+    return check_arms(compare, trials, {dataset_key(BASE): DATA}, FACTORIES)
 
 
 AXES = {
@@ -161,6 +162,6 @@ def test_an_init_reaches_no_model_without_weights_that_it_fills():
         check_arms(
             "init",
             [replace(BASE, model="flat", init=init) for init in ("he", "xavier")],
-            {BASE.dataset: DATA},
+            {dataset_key(BASE): DATA},
             {"flat": lambda: nn.Flatten()},
         )

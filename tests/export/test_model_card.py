@@ -10,7 +10,8 @@ from torch import nn
 
 from harness.data.datasets import load_dataset
 from harness.ensemble.optim import OPTIMIZERS
-from harness.export.model_card import build_trained, optimizer_state, state_of, trained_models
+from harness.export.model_card import build_trained, state_of, trained_models
+from harness.export.optimizer_state import optimizer_state
 from harness.nn.models import build
 from harness.nn.norms import NORMS
 from harness.nn.surgery import convert_from_sync_bn
@@ -126,7 +127,7 @@ def test_plain_torch_goes_on_as_the_harness_would_have(optimizer, momentum):
     (shorter,) = models_of(finish(make_state([replace(trial, steps=7)])))
     module = module_of(shorter)
     torch_optimizer = OPTIMIZERS[optimizer].torch_optimizer(module.parameters(), trial)
-    torch_optimizer.load_state_dict(optimizer_state(shorter))
+    torch_optimizer.load_state_dict(optimizer_state(shorter, {}))
     went_on = go_on(module, torch_optimizer, trial, 7, start=7).state_dict()
     for name, tensor in state_of(models_of(longer)[0]).items():
         torch.testing.assert_close(went_on[name], tensor, rtol=1e-3, atol=1e-4)
@@ -141,7 +142,7 @@ def test_plain_torch_goes_on_as_the_harness_would_have(optimizer, momentum):
 def test_the_learning_rate_goes_on_where_the_schedule_stands():
     trial = replace(BASE, model="mlp-8", schedule="step", decay_every=3, decay_factor=0.1)
     (last,) = models_of(finish(make_state([trial])))
-    group = optimizer_state(last)["param_groups"][0]
+    group = optimizer_state(last, {})["param_groups"][0]
     assert group["lr"] == pytest.approx(0.1 * 0.1**2)
     assert group["initial_lr"] == 0.1
 

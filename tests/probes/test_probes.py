@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.ensemble.optim import lr_factor
+from harness.ensemble.optim.schedules import lr_factors
 from harness.nn.layers import RMSNorm
 from harness.probes import PROBES
 from harness.rng import generator
@@ -68,7 +68,7 @@ def test_the_landscape_is_what_a_walk_along_the_gradient_meets(model, norm, toge
     for i, values in enumerate(found):
         x, y = next_batch(state, i)
         trial = state.trials[i]
-        lr = trial.lr * lr_factor(trial, STEPS - 1, STEPS)
+        lr = trial.lr * lr_factors(trial, STEPS, {})(STEPS - 1)
 
         def at(weights, i=i, x=x, y=y):
             module = plain(state, i)
@@ -124,7 +124,7 @@ def test_weight_norms_and_effective_rates_are_those_of_the_weights(model, norm, 
     state, found = probed("weights", together, model=model, norm=norm)
     for i, values in enumerate(found):
         trial = state.trials[i]
-        rate = trial.lr * lr_factor(trial, STEPS - 1, STEPS)
+        rate = trial.lr * lr_factors(trial, STEPS, {})(STEPS - 1)
         sizes = [np.linalg.norm(layer.weight.detach().numpy()) for layer in weighted(plain(state, i))]
         expected = {f"weight_norm/{n}": size for n, size in enumerate(sizes, 1)}
         if norm != "none":  # the last layer gives the scores, which nothing normalises

@@ -67,6 +67,7 @@ CHOICES = {  # of axes that can't have any value
     },
     "world_size": 3,
     "memory_format": "channels_last",
+    "task": "regression",
 }
 NEEDED = {  # what an axis needs beside it
     "epochs": {"epochs": 3, "steps": None},

@@ -16,7 +16,9 @@ from harness.spec.trial import RULES, Trial, axis_types, canonical
 from tests.support.strategies import AXES, a_trial, contents, trials
 
 WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
+    "task": ["", "Classification", "forecasting"],
     "lr": [0, 0.0, -0.1, math.nan, math.inf, -math.inf],
+    "context": [0, -1, 2**31],
     "batch_size": [0, -7, 2**31],
     "seed": [-1, 2**63],
     "norm_eps": [0.0, -1e-5, math.nan, math.inf],
@@ -196,6 +198,7 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_itself(axis, value):
         ({"norm": "ghost_batch", "batch_size": 7, "norm_batch": 1}, "at least 2"),
         ({"norm": "batch", "norm_batch": 7}, "leave it out"),
         ({"schedule": "step"}, "decay_every"),
+        ({"task": "regression", "label_noise": 0.1}, "label_noise is of task 'classification'"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes, says):

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from harness.data.datasets import Dataset
-from harness.ensemble.optim import OPTIMIZERS, lr_factor
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.schedules import lr_factors
 from harness.ensemble.precision import PRECISIONS
 from harness.nn.models import build
 from harness.rng import generator
+from harness.spec.optimizer_args import args_of
 from harness.spec.trial import Trial
 from harness.training.augmentation import draw_augmentation, noisy_labels
 from harness.training.loop import train
@@ -42,7 +44,8 @@ def train_alone(
     model = build(trial, data.input_shape, data.classes, factories or {}).train()
     if dtype is torch.float64:
         widen(model)
-    optimizer = OPTIMIZERS[trial.optimizer].torch_optimizer(groups(model, trial), trial)
+    optimizers = torch_optimizers(model, trial, factories)
+    factor = lr_factors(trial, trial.steps, factories or {})
     x, y = torch.from_numpy(data.x["train"]).to(CPU, dtype), torch.from_numpy(data.y["train"])
     if trial.label_noise:
         (y,) = noisy_labels(y, data.classes, [trial])
@@ -51,9 +54,10 @@ def train_alone(
         epoch, batch = divmod(step, per_epoch)
         order = torch.randperm(len(y), generator=generator(trial.seed, "order", epoch))
         some = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
-        for group in optimizer.param_groups:
-            group["lr"] = trial.lr * lr_factor(trial, step, trial.steps)
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = trial.lr * factor(step)
         loss = 0.0
         for part in some.tensor_split(trial.accumulation_steps):
             out = model(seen(x, part, trial, epoch))
@@ -62,9 +66,27 @@ def train_alone(
             loss += share.item()
         if trial.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), trial.max_grad_norm)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         losses.append(loss)
     return model, losses
+
+
+def torch_optimizers(
+    model: nn.Module, trial: Trial, factories: Mapping[str, Any] | None = None
+) -> list[torch.optim.Optimizer]:
+    """The optimizers that a tutorial would make: one, or for Muon a second one of what are no hidden matrices."""
+    if factories and trial.optimizer in factories:
+        given = {"weight_decay": trial.weight_decay} if trial.weight_decay else {}
+        return [factories[trial.optimizer](groups(model, trial), lr=trial.lr, **given, **args_of(trial.optimizer_args))]
+    entry, parts = OPTIMIZERS[trial.optimizer], groups(model, trial)
+    if entry.rest is None:
+        return [entry.torch_optimizer(parts, trial)]
+    hidden = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)][:-1]
+    muon = [{**part, "params": [p for p in part["params"] if any(p is h for h in hidden)]} for part in parts]
+    rest = [{**part, "params": [p for p in part["params"] if not any(p is h for h in hidden)]} for part in parts]
+    made = [(entry, muon), (entry.rest, rest)]
+    return [rule.torch_optimizer(some, trial) for rule, some in made if any(part["params"] for part in some)]
 
 
 def widen(model: nn.Module) -> None:
@@ -99,9 +121,11 @@ def seen(x: torch.Tensor, some: torch.Tensor, trial: Trial, epoch: int) -> torch
     return torch.stack(images)
 
 
-def assert_equals_alone(state: TrainState, trials: list[Trial], data: Dataset = DATA) -> None:
+def assert_equals_alone(
+    state: TrainState, trials: list[Trial], data: Dataset = DATA, factories: Mapping[str, Any] | None = None
+) -> None:
     for i, trial in enumerate(trials):
-        model, losses = train_alone(trial, data)
+        model, losses = train_alone(trial, data, factories)
         fused = {**state.ensemble.weights, **state.ensemble.buffers}
         for name, tensor in model.state_dict().items():
             torch.testing.assert_close(fused[name][i].detach(), tensor, rtol=1e-8, atol=1e-10)

@@ -51,6 +51,7 @@ RULES = {
     "sgd": {},
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.9, "nesterov": True},
+    "adam": {"optimizer": "adam", "lr": 0.01},
     "adamw": {"optimizer": "adamw", "lr": 0.01},
     "warm-up and cosine": {"momentum": 0.5, "warmup_steps": 3, "schedule": "cosine"},
     "adamw, in steps": {"optimizer": "adamw", "lr": 0.01, "schedule": "step", "decay_every": 2, "decay_factor": 0.5},
@@ -80,6 +81,7 @@ def of_every_model(trial, count=4):
             weight_decay=[0.0, 1e-3, 0.1, 0.3][i % 4],
             decay_norms=i % 3 > 0,
             max_grad_norm=[None, 0.1, 1.0, 1e9][i % 4],
+            optimizer_args=[{}, {"betas": (0.8, 0.9)}, {}, {"eps": 1e-3}][i % 4] if "adam" in trial.optimizer else {},
             label_noise=max(trial.label_noise, 0.2 * (i % 2)),
         )
         for i in range(count)
@@ -95,7 +97,7 @@ def test_compiled_steps_do_what_torch_does_with_values_of_each_model(kind, rule)
     for i, trial in enumerate(trials):
         model, losses = train_alone(trial, DATA)
         # AdamW divides a gradient that is zero but for rounding, that of a bias before a batch norm, by its own size.
-        free = 1e-6 if trial.optimizer == "adamw" else 1e-10
+        free = 1e-6 if trial.optimizer.startswith("adam") else 1e-10
         for name, tensor in model.state_dict().items():
             torch.testing.assert_close(
                 fused[name][i].detach(), tensor, rtol=1e-8, atol=free, msg=lambda text, name=name: f"{name}: {text}"

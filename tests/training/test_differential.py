@@ -11,7 +11,8 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from harness.ensemble.optim import OPTIMIZERS, SCHEDULES
+from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.schedules import SCHEDULES
 from harness.errors import SuiteError
 from harness.nn.norms import NORMS
 from harness.spec.trial import BATCH_NORMS, Trial

@@ -12,7 +12,8 @@ from harness.ensemble.backend_choice import find_mismatch
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.base import NotStackableError
 from harness.errors import SuiteError
-from harness.export.model_card import build_trained, optimizer_state, state_of, trained_models
+from harness.export.model_card import build_trained, state_of, trained_models
+from harness.export.optimizer_state import optimizer_state
 from harness.nn.models import build
 from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
@@ -101,7 +102,7 @@ def test_torch_goes_on_from_a_checkpoint_of_a_partly_frozen_model():
     _, _, trained = next(iter(trained_models(state, FACTORIES)))
     model = build_trained(trained.metadata, state_of(trained), FACTORIES)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
-    optimizer.load_state_dict(optimizer_state(trained))
+    optimizer.load_state_dict(optimizer_state(trained, {}))
     with_state = {name for name, weight in model.named_parameters() if optimizer.state[weight]}
     assert with_state == {"second.weight", "second.bias"}
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.ensemble.optim import clip_grad_norm, max_grad_norms
+from harness.ensemble.optim.clipping import clip_grad_norm, max_grad_norms
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError
 from harness.nn.layers import ResidualScale

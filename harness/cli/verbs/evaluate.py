@@ -8,14 +8,17 @@ from torch import Tensor
 
 from harness.cli.console import Console
 from harness.cli.suite_functions import suite_functions
-from harness.data.datasets import DATASETS, load_dataset
+from harness.data.datasets import load_dataset
 from harness.data.downloads import OPENML
+from harness.data.sources.bundled import DATASETS
+from harness.data.sources.texts import TEXTS
 from harness.ensemble.bn_statistics import STATISTICS, batch_norms, batches
 from harness.errors import UsageError
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import as_taken, labelled, loss_and_accuracy, own_labels, scores, shaped
 from harness.export.load import load_with_facts
 from harness.export.model_card import labels_of, trial_of
+from harness.spec.data_settings import dataset_key
 from harness.spec.suite import Functions
 from harness.text import printable
 
@@ -27,8 +30,9 @@ def evaluate(options: argparse.Namespace) -> int:
     model, card = load_with_facts(options.model, device, options.allow_pickle, functions)
     trial, inputs, classes = trial_of(card), tuple(card["init_params"]["inputs"]), card["init_params"]["classes"]
     dataset_name = options.dataset or _training_dataset(trial.dataset, functions)
-    dataset = load_dataset(dataset_name, Path(), functions)
-    x, train = (shaped(dataset.name, dataset.x[split], inputs) for split in ("test", "train"))
+    dataset = load_dataset(dataset_name, Path(), functions, dataset_key(trial)[1])
+    vocabulary = card["init_params"].get("vocabulary")
+    x, train = (shaped(dataset.name, dataset.x[split], inputs, vocabulary) for split in ("test", "train"))
     y = labelled(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card))
     print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")
     names = list(STATISTICS) if batch_norms(model) else ["running"]
@@ -60,7 +64,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def _training_dataset(name: str, functions: Functions) -> str:
     """The dataset that the model was trained on, where its name is known; a path in the file is never opened."""
-    if name not in DATASETS and name not in functions and not name.startswith(OPENML):
+    if name not in {**DATASETS, **TEXTS} and name not in functions and not name.startswith(OPENML):
         raise UsageError(
             f"the model's dataset {name!r:.50} is a file or a function of its suite: name it with --dataset or --suite"
         )

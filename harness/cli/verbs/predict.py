@@ -28,7 +28,7 @@ def predict(options: argparse.Namespace) -> int:
     model, card = load_with_facts(options.model, resolve_device(options.device), options.allow_pickle, functions)
     params = card["init_params"]
     labels = labels_of(card)
-    examples = read_examples(options.data, tuple(params["inputs"]), labels, functions)
+    examples = read_examples(options.data, tuple(params["inputs"]), labels, functions, params.get("vocabulary"))
     out = scores(model, examples.x, params["classes"])
     probability, prediction = out.double().softmax(1).max(1)
     names = np.array(labels)

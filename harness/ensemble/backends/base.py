@@ -12,8 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from harness.ensemble.compute_options import DEFAULT, ComputeOptions, compiled
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
-from harness.ensemble.precision import precise_dtype
-from harness.nn.losses import per_example_loss
+from harness.nn.losses import per_example_loss, precise_dtype
 from harness.nn.module_state import input_dtype
 from harness.rng import seed_default_generators
 
@@ -47,6 +46,11 @@ class ModelStack:
         return {**self.weights, **self.buffers}
 
 
+def to_outputs(out: Tensor) -> Float[Tensor, "M K P"]:
+    """Outputs "M N K" of the models as losses take them, or "M N L K" of each position: then P is N times L."""
+    return out.flatten(1, -2).transpose(1, 2)
+
+
 class Backend(ABC):
     """One way to run the models of a stack.
 
@@ -78,7 +82,10 @@ class Backend(ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, *, shared: bool) -> Float[Tensor, "M K N"]:
-        """Each model's output: for its own examples "N M ...", or for examples "N ..." that all of them share."""
+        """Each model's output, made by `to_outputs`.
+
+        It is for its own examples "N M ...", or for examples "N ..." that all models share.
+        """
 
     def __call__(self, x: Tensor, *, shared: bool) -> Float[Tensor, "M K N"]:
         """The forward pass as the stack's options ask for it: under autocast, compiled in training."""
@@ -117,7 +124,7 @@ class Backend(ABC):
         return losses, dict(zip(self.stack.weights, grads, strict=True))
 
     def score(self, x: Tensor, y: Tensor) -> tuple[Float[Tensor, "M"], Int[Tensor, "M"]]:
-        """In evaluation, the sums of losses and of right answers over examples "N ..." that all models share.
+        """In evaluation of classes, the sums of losses and of right answers over examples "N ..." that models share.
 
         Labels are "N", or "M N" where they are each model's own.
         """

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError
+from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError, to_outputs
 from harness.ensemble.backends.loop import LoopBackend
 from harness.ensemble.distributed import DistContext
 from harness.nn.module_state import example_zeros, first_names
@@ -71,10 +71,9 @@ class DDPBackend(LoopBackend):
         examples = options.to_memory_format(x if shared else x[:, 0])
         with nullcontext() if final else self.wrapped.no_sync():
             with torch.autocast(x.device.type, options.autocast, enabled=options.autocast is not None):
-                # "N K" -> "1 K N"
-                out = self.wrapped(examples).to(self.dtype).unsqueeze(0).transpose(1, 2)
+                out = to_outputs(self.wrapped(examples).to(self.dtype).unsqueeze(0))
             losses, grad = loss_fn(out.detach())
-            out.backward(grad)
+            out.backward(grad)  # type: ignore[no-untyped-call]
         self.write_own_buffers()
         return losses, {name: _grad_or_zero(weight).unsqueeze(0) for name, weight in self.parameters.items()}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from harness.ensemble.backends.base import LossFn, ModelStack
+from harness.ensemble.backends.base import LossFn, ModelStack, to_outputs
 from harness.ensemble.backends.plain import PlainModuleBackend
 from harness.nn.module_state import buffers_of, call_with, parameters_of, replace_buffers, set_buffer
 from harness.rng import seed_default_generators, sub_seed
@@ -50,8 +50,7 @@ class LoopBackend(PlainModuleBackend):
         with torch.autocast(x.device.type, options.autocast, enabled=options.autocast is not None):
             out: Tensor = self.module(examples)
         self.calls += 1
-        # "N K" -> "1 K N"
-        out = out.to(self.dtype).unsqueeze(0).transpose(1, 2)
+        out = to_outputs(out.to(self.dtype).unsqueeze(0))
         losses, grad = loss_fn(out.detach())
         weights = list(self.parameters.values())
         grads = torch.autograd.grad(out, weights, grad, allow_unused=True, materialize_grads=True)
@@ -82,8 +81,7 @@ class LoopBackend(PlainModuleBackend):
             outs.append(call_with(self.module, self.slots, tensors, examples))
             self.keep_assigned({name: unbound[name][i] for name in self.stack.buffers}, tensors)
         self.calls += 1
-        # "M N K" -> "M K N"
-        return torch.stack(outs).transpose(1, 2)
+        return to_outputs(torch.stack(outs))
 
 
 def _share_tensors(model: nn.Module, stack: ModelStack) -> None:

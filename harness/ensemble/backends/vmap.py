@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from harness.ensemble.backends.base import ModelStack, NotStackableError
+from harness.ensemble.backends.base import ModelStack, NotStackableError, to_outputs
 from harness.ensemble.backends.dropout import SPATIAL_DIMS, MappedDropout, check_dropouts
 from harness.ensemble.backends.plain import PlainModuleBackend
 from harness.ensemble.backends.side_effects import check_side_effects
@@ -69,10 +69,9 @@ class VmapBackend(PlainModuleBackend):
             return out, {name: tensors[name] for name in buffers if tensors[name] is not buffers[name]}
 
         mapped = vmap(one, in_dims=(0, 0, None if shared else 1), randomness="different")
-        # "M N K"
         out: Tensor
         out, assigned = mapped(weights, buffers, x)
-        return out.transpose(1, 2), {**buffers, **assigned}
+        return to_outputs(out), {**buffers, **assigned}
 
 
 def _map_dropouts(model: nn.Module, generators: Sequence[torch.Generator]) -> None:

@@ -193,7 +193,7 @@ inline void in_blocks(int64_t start, int64_t stop, F function) {
 
 enum Kind : int32_t { CONTRACTION, NORM, ACTIVATION, POOL };
 enum Function : int32_t { RELU, TANH, SIGMOID };
-enum Rule : int32_t { SGD, ADAMW };
+enum Rule : int32_t { SGD, ADAMW, ADAM };
 
 extern "C" {
 struct Layer {
@@ -233,8 +233,9 @@ struct Optimizer {
   Scalar* const* slots;  // slot s of parameter p: slots[s * parameter_count + p]
   const double *lr, *momentum, *weight_decay, *norm_weight_decay, *max_grad_norm;  // M
   const double* factors;                                                           // steps: on lr
-  const double* corrections;                                                       // steps x 2: of Adam
-  double beta1, beta2, eps, clip_eps;
+  const double* corrections;                                                       // steps x M x 2: of Adam
+  const double *rest1, *beta2, *rest2, *eps;                                       // M: of Adam, 1 - beta and beta
+  double clip_eps;
 };
 }
 
@@ -430,7 +431,7 @@ class Trainer {
 
   // ----------------------------------------------------------------------------------------------- the update
 
-  void update(const Optimizer& rule, int64_t model, int64_t step) {
+  void update(const Optimizer& rule, int64_t models, int64_t model, int64_t step) {
     const Scalar lr = Scalar(rule.lr[model]) * Scalar(rule.factors[step]);
     Scalar clip = 1;
     if (rule.max_grad_norm && !std::isinf(rule.max_grad_norm[model])) {
@@ -443,16 +444,20 @@ class Trainer {
       int64_t start = offsets_[p], count = offsets_[p + 1] - start;
       Scalar* __restrict weight = parameters_ + start;
       const Scalar* __restrict gradient = gradients_ + start;
-      if (rule.rule == ADAMW) {
+      if (rule.rule == ADAMW || rule.rule == ADAM) {
         Scalar* __restrict mean = slots_[0] + start;
         Scalar* __restrict square = slots_[1] + start;
-        const Scalar rate = lr / Scalar(rule.corrections[2 * step]), root = Scalar(rule.corrections[2 * step + 1]);
-        const Scalar beta1 = Scalar(1 - rule.beta1), beta2 = Scalar(rule.beta2), rest = Scalar(1 - rule.beta2);
-        const Scalar eps = Scalar(rule.eps), shrink = 1 - lr * decay;
+        const double* corrections = rule.corrections + 2 * (step * models + model);
+        const Scalar rate = lr / Scalar(corrections[0]), root = Scalar(corrections[1]), eps = Scalar(rule.eps[model]);
+        const Scalar rest1 = Scalar(rule.rest1[model]), beta2 = Scalar(rule.beta2[model]);
+        const Scalar rest2 = Scalar(rule.rest2[model]);
+        const bool is_coupled = rule.rule == ADAM;
+        const Scalar shrink = is_coupled ? Scalar(1) : 1 - lr * decay;
         for (int64_t i = 0; i < count; i++) {
           Scalar g = gradient[i] * clip;
-          mean[i] += beta1 * (g - mean[i]);
-          square[i] = beta2 * square[i] + rest * g * g;
+          if (is_coupled) g += decay * weight[i];
+          mean[i] += rest1 * (g - mean[i]);
+          square[i] = beta2 * square[i] + rest2 * g * g;
           weight[i] = weight[i] * shrink - rate * mean[i] / (std::sqrt(square[i]) / root + eps);
         }
       } else if (rule.slot_count) {
@@ -1147,7 +1152,7 @@ int harness_train(const Network* network, const Models* models, const Examples* 
         const Scalar loss = losses[done * models->count + model] = trainer.cross_entropy();
         if (!std::isfinite(loss)) models->fail_steps[model] = step + done + 1;
         trainer.backward();
-        trainer.update(*optimizer, model, done);
+        trainer.update(*optimizer, models->count, model, done);
       }
       trainer.store_model(*models, model);
       trainer.store_slots(*optimizer, model);

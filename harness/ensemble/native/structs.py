@@ -68,7 +68,8 @@ class OptimizerStruct(ctypes.Structure):
         ("slots", ctypes.POINTER(pointer)),
         *((name, doubles) for name in ("lr", "momentum", "weight_decay", "norm_weight_decay", "max_grad_norm")),
         *((name, doubles) for name in ("factors", "corrections")),
-        *((name, double) for name in ("beta1", "beta2", "eps", "clip_eps")),
+        *((name, doubles) for name in ("rest1", "beta2", "rest2", "eps")),
+        ("clip_eps", double),
     )
 
 

@@ -72,7 +72,7 @@ def lstm(widths: Sequence[int], config: ModelConfig) -> nn.Module:
 
 
 def _head(channels: int, config: ModelConfig) -> nn.Module:
-    return nn.Linear(channels, config.classes)
+    return nn.Linear(channels, config.outputs)
 
 
 def _first(channels: int, config: ModelConfig, family: str) -> tuple[nn.Module, int]:

@@ -53,7 +53,7 @@ def function_parts(
         if (file := graph.files.get(other)) is not None:
             parts[_label(other, file)] = digest(_comparable(file))
     for package in sorted({p for other in ("", *reached) for p in graph.installed[other]} - {*IN_FINGERPRINT}):
-        parts[package] = _version(package)
+        parts[package] = package_version(package)
     if identity := inline_identity(name, function, module, text):
         parts["what it is given"] = digest(identity)
     return parts
@@ -107,7 +107,7 @@ def _comparable(file: Path) -> bytes:
 
 
 @cache
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
     """The version of an installed package, by the name that it is imported by; of a lone file, its digest."""
     for name in (package, *packages_distributions().get(package, ())):
         try:

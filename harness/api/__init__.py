@@ -1,0 +1,1 @@
+"""The package called from Python: from a script, a notebook, or a thread."""

@@ -1,0 +1,117 @@
+"""Results in Python: what a run has found, as data frames, verdicts and figures."""
+
+import base64
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.analysis import pairing
+from harness.analysis.comparison import comparisons_frame
+from harness.analysis.verdicts import Verdict, verdicts
+from harness.reporting.figures import figures
+from harness.reporting.figures.frame import ReportFigure
+from harness.reporting.figures.verdict import estimates
+from harness.reporting.update import update_report
+from harness.storage import tables
+from harness.storage.records import ResultsDir
+
+VERDICT_COLUMNS = ("verdict", "claim", "why")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the run of a suite has found. In a notebook it shows its verdicts and the first picture.
+
+    Data frames are copies: changing one changes no result.
+    """
+
+    tables: tables.Results
+
+    @property
+    def folder(self) -> Path:
+        """Where the results lie."""
+        return self.tables.folder
+
+    @property
+    def question(self) -> str:
+        """What the suite asks."""
+        return self.tables.manifest.question
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row for each trial: its key, its settings, its status and its outcomes, as in trials.csv."""
+        return self.tables.trials.copy()
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """A row for each value that was measured on the way: key, step, epoch, split, metric, value."""
+        return self.tables.curves.copy()
+
+    @property
+    def telemetry(self) -> pd.DataFrame:
+        """A row for each trial that has ended: what it cost, and where it was trained."""
+        return self.tables.telemetry.copy()
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """A row for each claim: verdict (supported, refuted, undecided or descriptive), claim, why."""
+        rows = [(verdict.word, verdict.statement, verdict.sentence) for verdict in self._judged]
+        return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """A row for each comparison that a verdict or a figure rests on, as in comparisons.csv."""
+        judged = [comparison for verdict in self._judged for comparison in verdict.comparisons]
+        drawn = [comparison for figure in self._report_figures for comparison in figure.comparisons]
+        return comparisons_frame([*judged, *drawn])
+
+    def figures(self) -> dict[str, Figure]:
+        """Every figure of the report by its name, drawn anew: its axes can be restyled and saved."""
+        named = pairing.named_arms(self.tables)
+        drawn = [figure for figure in estimates(named, self._judged) if figure]
+        return {figure.name: figure.figure for figure in (*drawn, *figures(named))}
+
+    def report(self) -> Path:
+        """The page of the report, written where it is not there or out of date."""
+        return update_report(ResultsDir(self.folder), self.tables.manifest)
+
+    @cached_property
+    def _judged(self) -> list[Verdict]:
+        return verdicts(self.tables, np.random.default_rng(0))
+
+    @cached_property
+    def _report_figures(self) -> list[ReportFigure]:
+        return list(figures(pairing.named_arms(self.tables)))
+
+    def __repr__(self) -> str:
+        lines = [f"{self.question} ({self.folder})"]
+        lines += [f"{verdict.word}: {verdict.statement}" for verdict in self._judged]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td><b>{html.escape(verdict.word)}</b></td><td style='text-align:left'>"
+            f"{html.escape(verdict.statement)}<br><small>{html.escape(verdict.sentence)}</small></td></tr>"
+            for verdict in self._judged
+        )
+        return f"<h4>{html.escape(self.question)}</h4><table>{rows}</table>{''.join(self._first_picture())}"
+
+    def _first_picture(self) -> Iterator[str]:
+        figure = next(iter(figures(pairing.named_arms(self.tables))), None)
+        if figure is not None:
+            data = base64.b64encode(figure.files()[f"{figure.name}.png"]).decode()
+            yield f"<img alt='{html.escape(figure.alt, quote=True)}' src='data:image/png;base64,{data}'>"
+
+
+def load(folder: str | Path) -> Results:
+    """The results in a folder such as results/lr_sweep.
+
+    Raises UsageError where there are none, DamageError where a table is damaged.
+    """
+    return Results(tables.read_results(folder))

@@ -1,0 +1,167 @@
+"""What functions are made from that were written in a notebook or a script: their source, and all that they refer to.
+
+There is no file of a suite whose text could be read. So each function is followed through the names that it uses: other
+functions and classes by their source, plain values and arrays by what they hold, local modules by their files,
+installed packages by their versions. What is none of these is refused: nobody could tell whether it has changed.
+"""
+
+import ast
+import builtins
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from harness.errors import SuiteError
+from harness.spec.own_code.import_graph import PACKAGE, import_graph, is_installed, is_local
+from harness.spec.own_code.sources import IN_FINGERPRINT, digest, digests_of_modules, package_version
+from harness.spec.trial import PLAIN_TYPES
+
+CODE = "code"  # the part that holds what was written in the notebook
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What a function refers to, as far as it was followed."""
+
+    name: str  # of the function, for messages
+    texts: dict[str, str] = field(default_factory=dict)  # what -> its source or its value
+    modules: set[str] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+
+
+def live_parts(name: str, function: Callable[..., Any]) -> dict[str, str]:
+    """What a function is made from: its code and that of all it uses, local modules, packages.
+
+    SuiteError where it uses an object of which nobody can tell what it holds.
+    """
+    walk = _Walk(name)
+    _visit(name, function, walk)
+    parts = {CODE: digest("\n".join(f"{what}\n{text}" for what, text in sorted(walk.texts.items())))}
+    graph = import_graph("\n".join(f"import {module}" for module in sorted(walk.modules)), ())
+    parts |= digests_of_modules(graph)
+    packages = {package for of_one in graph.installed.values() for package in of_one} - {*IN_FINGERPRINT}
+    return parts | {package: package_version(package) for package in sorted(packages)}
+
+
+def local_modules_of(name: str, function: Callable[..., Any]) -> set[str]:
+    """The local modules that a function uses, however far, and that are loaded."""
+    walk = _Walk(name)
+    _visit(name, function, walk)
+    graph = import_graph("\n".join(f"import {module}" for module in sorted(walk.modules)), ())
+    return {module for module in graph.local if module in sys.modules}
+
+
+def _visit(what: str, value: Any, walk: _Walk) -> None:
+    """Note what a value is made from. `what` is the name that it goes by, and stands for it where it is met again."""
+    if isinstance(value, PLAIN_TYPES) or value is Ellipsis:
+        walk.texts[what] = repr(value)
+        return
+    if id(value) in walk.seen:
+        walk.texts.setdefault(what, "as above")
+        return
+    walk.seen.add(id(value))
+    match value:
+        case ModuleType():
+            _visit_module(value.__name__, walk)
+        case list() | tuple() | set() | frozenset():
+            items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+            for i, item in enumerate(items):
+                _visit(f"{what}[{i}]", item, walk)
+            walk.texts[what] = f"{type(value).__name__} of {len(value)}"
+        case dict():
+            for key, item in value.items():
+                _visit(f"{what}[{key!r}]", item, walk)
+            walk.texts[what] = f"dict of {len(value)}"
+        case functools.partial():
+            for part in ("func", "args", "keywords"):
+                _visit(f"{what}.{part}", getattr(value, part), walk)
+        case MethodType():
+            _visit(f"{what}.__self__", value.__self__, walk)
+            _visit(f"{what}.__func__", value.__func__, walk)
+        case type() | FunctionType() | BuiltinFunctionType() if not _is_written_here(value):
+            _visit_module(value.__module__ or builtins.__name__, walk)
+            walk.texts[what] = f"{value.__module__}.{value.__qualname__}"
+        case FunctionType():
+            _visit_function(what, value, walk)
+        case type():
+            _visit_class(what, value, walk)
+        case _ if hasattr(value, "__array__"):
+            array = value.__array__()
+            walk.texts[what] = f"{array.dtype} {array.shape} {digest(array.tobytes())}"
+        case _:
+            raise SuiteError(
+                f"nobody can tell what {walk.name!r} is made from: it uses {what}, a {type(value).__name__}; make it "
+                "inside the function, or write the suite to a file"
+            )
+
+
+def _visit_function(what: str, function: FunctionType, walk: _Walk) -> None:
+    try:
+        walk.texts[what] = inspect.getsource(function)
+    except (OSError, TypeError) as error:
+        raise SuiteError(f"the source of {what!r} can't be read; define it in a cell or in a file") from error
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    for name, cell in cells.items():
+        _visit(name, cell.cell_contents, walk)
+    for name in sorted({*_global_names(function.__code__)}):
+        if name in function.__globals__:
+            _visit(name, function.__globals__[name], walk)
+    for name, default in _defaults(function).items():
+        _visit(f"{what}({name})", default, walk)
+    walk.modules |= set(_imported(walk.texts[what]))
+
+
+def _visit_class(what: str, cls: type, walk: _Walk) -> None:
+    """A class by what stands in it: its own source can't be found in every notebook."""
+    for base in cls.__bases__:
+        _visit(base.__qualname__, base, walk)
+    walk.texts[what] = f"class {cls.__qualname__}"
+    for name, member in sorted(vars(cls).items()):
+        member = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        if name in ("__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__annotations__"):
+            continue
+        _visit(f"{what}.{name}", member, walk)
+
+
+def _visit_module(name: str, walk: _Walk) -> None:
+    top = name.partition(".")[0]
+    spec = getattr(sys.modules.get(top), "__spec__", None)
+    if spec is not None and top != PACKAGE.name and (is_local(spec) or is_installed(spec)):
+        walk.modules.add(name)
+
+
+def _is_written_here(value: Any) -> bool:
+    """Whether a function or class was written in the notebook or script itself, and in no module."""
+    module = sys.modules.get(value.__module__ or "")
+    return isinstance(value, FunctionType | type) and (module is None or getattr(module, "__spec__", None) is None)
+
+
+def _global_names(code: CodeType) -> Iterator[str]:
+    """The names that a function looks up outside of itself, and those of functions inside of it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _global_names(constant)
+
+
+def _defaults(function: FunctionType) -> Mapping[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+
+
+def _imported(source: str) -> Iterator[str]:
+    """The modules that a function imports itself."""
+    try:
+        tree = ast.parse(inspect.cleandoc(source))
+    except SyntaxError:  # a lambda in the middle of a statement
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module

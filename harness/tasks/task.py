@@ -1,0 +1,45 @@
+"""What a task is, and how its outputs and targets lie.
+
+Outputs are "M K P": M models, K outputs, and P examples, or positions of examples where each has a label. Targets are
+"N" where an example has one label, or "M N", each model's own; else "1 T N", T of each example, or "M T N".
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+Sums = Mapping[str, Tensor]  # name -> "M ...": of each model, summed over examples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What training and evaluation have to know of a kind of targets."""
+
+    # The loss of each example, "M N", and its mean for each model with the gradient, "M" and "M K P". Where examples
+    # are part of a batch of `batch_size`: the sum of their losses over that.
+    example_losses: Callable[[Tensor, Tensor], Tensor]  # outputs, targets
+    loss_and_gradient: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]  # outputs, targets, batch size
+    # What the metrics of a split are made from; and these, "M", from the sums, the mean losses "M" and all targets.
+    sums: Callable[[Tensor, Tensor], Sums]
+    metrics: Callable[[Sums, Tensor, Tensor], dict[str, Tensor]]
+    guess: Callable[[Tensor, int], Float[Tensor, "K"]]  # training targets, K -> the best output without examples
+    predict: Callable[[Tensor], Tensor]  # outputs of a model "P K" -> what it predicts, as targets lie
+    probabilities: Callable[[Tensor], Tensor] | None = None  # likewise; None where it gives none
+
+
+def targets_of(y: Tensor, model: int) -> Tensor:
+    """The targets of one model as a plain loss takes them: labels "P", or numbers "N T"."""
+    if y.ndim == 1:
+        return y
+    if y.ndim == 2:
+        return y[model]
+    # "T N" -> "N T"
+    own = y[model if len(y) > 1 else 0].T
+    return own if own.is_floating_point() else own.flatten()
+
+
+def examples_of(y: Tensor) -> int:
+    """How many examples these are the targets of."""
+    return y.shape[-1]

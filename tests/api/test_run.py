@@ -1,0 +1,146 @@
+"""A suite run from Python: the same results as from the command line, from scripts, threads and notebooks."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+import harness
+from harness.errors import EmptySelection, HarnessError, MachineError, UsageError
+from tests.support.processes import marked, wait_for
+
+AXES = {"norm": ["batch", "none"], "lr": [0.03, 0.3], "batch_size": 100, "seed": range(3), "steps": 12}
+FILE = f'''"""Is it the same?"""
+from harness import Suite
+suite = Suite(dataset="digits", model="mlp-16", **{AXES!r})
+'''
+
+
+def rings():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    return x, (np.hypot(*x.T) > 1).astype(int)
+
+
+def net(inputs, classes, norm, activation):
+    return nn.Sequential(nn.Linear(inputs[0], 8), norm(8), activation(), nn.Linear(8, classes))
+
+
+def declared(**changes):
+    return harness.Suite(**{**AXES, "dataset": "digits", "model": "mlp-16", **changes})
+
+
+@pytest.fixture(scope="module")
+def from_a_file(tmp_path_factory) -> harness.Results:
+    folder = tmp_path_factory.mktemp("file")
+    (folder / "same.py").write_text(FILE, "utf-8")
+    return harness.run(folder / "same.py", results=folder / "results", progress=False)
+
+
+def test_a_suite_declared_in_python_has_the_trials_and_the_bits_of_one_in_a_file(from_a_file, tmp_path, capfd):
+    found = harness.run(declared(), name="same", question="Is it the same?", results=tmp_path / "results")
+    pd.testing.assert_frame_equal(found.trials, from_a_file.trials)
+    pd.testing.assert_frame_equal(found.curves, from_a_file.curves)
+    assert found.question == from_a_file.question == "Is it the same?"
+    assert "12 of 12 trials have a result" in capfd.readouterr().out
+    again = harness.load(tmp_path / "results/same")
+    pd.testing.assert_frame_equal(again.trials, found.trials)
+
+
+def test_functions_that_a_program_declares_train_in_workers(tmp_path):
+    suite = declared(dataset=rings, model=net, lr=0.3, claims=[harness.Claim.better("batch", than="none", by=0.01)])
+    found = harness.run(suite, name="mine", results=tmp_path, only={"seed": [0, 1]}, workers=1)
+    ended = found.trials["status"] != "interrupted"
+    assert set(found.trials.loc[ended, "seed"]) == {0, 1}
+    assert set(found.trials.loc[~ended, "seed"]) == {2}
+    assert found.trials["source"].str.fullmatch(r"[0-9a-f]{16}\+[0-9a-f]{16}").all()
+    assert list(found.verdicts.columns) == ["verdict", "claim", "why"]
+    assert found.verdicts["claim"].tolist() == ["batch has a higher test accuracy than none, by more than 1.0 points"]
+    assert len(found.comparisons) == len(pd.read_csv(tmp_path / "mine/comparisons.csv"))
+    assert found.report() == tmp_path / "mine/report/index.html"
+    assert {"claim_1", "curves"} <= set(found.figures())
+    page = found._repr_html_()
+    assert all(word in page for word in ("mine", "<table>", "by more than 1.0 points", "data:image/png;base64,"))
+    assert "by more than 1.0 points" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "says"),
+    [
+        ({"suite": "nowhere"}, UsageError, "no suite file nowhere.py"),
+        ({"suite": 3}, UsageError, "suite must be a Suite or the path of a suite file, got int"),
+        ({"name": "a b"}, UsageError, "name must be letters"),
+        ({"only": {"norm": "batsh"}}, UsageError, "did you mean batch"),
+        ({"only": {"lr": []}}, UsageError, "lr needs a value"),
+        ({"device": "cuda:77"}, MachineError, "not on this machine"),
+        ({"workers": 0}, UsageError, "--workers must be"),
+        ({"suite": declared(model="mlp-0")}, UsageError, "a layer of size 0"),
+        ({"suite": declared(dataset="mine.npz")}, UsageError, "give a function that loads it"),
+    ],
+    ids=["file", "type", "name", "only", "empty", "device", "workers", "model", "data"],
+)
+def test_what_is_wrong_is_an_error_of_ours(words, error, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=says) as raised:
+        harness.run(**{"suite": declared(), **words})
+    assert isinstance(raised.value, HarnessError)
+    assert not isinstance(raised.value, EmptySelection)
+
+
+def test_it_runs_in_a_thread_and_an_interrupt_saves_and_goes_on_to_the_same_bits(from_a_file, tmp_path):
+    results = tmp_path / "results"
+    slow = declared(steps=10**6, norm=["batch"], lr=0.3, seed=0)
+    begun = threading.Thread(
+        target=lambda: (
+            wait_for(lambda: any(results.glob("slow/checkpoints/*.snapshot"))),
+            os.kill(os.getpid(), signal.SIGINT),
+        )
+    )
+    begun.start()
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(slow, name="slow", results=results)
+    begun.join()
+    wait_for(lambda: not marked(str(results)))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(harness.run(declared(), name="same", results=results)))
+    thread.start()
+    thread.join()
+    pd.testing.assert_frame_equal(found[0].trials, from_a_file.trials)
+
+
+def test_a_script_without_a_main_guard_runs_and_what_it_started_ends_when_it_is_killed(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import harness\nsuite = harness.Suite(dataset='digits', model='mlp-16', norm='batch', lr=0.1, batch_size=100,"
+        f" steps=10**7)\nharness.run(suite, name='long', results={str(tmp_path / 'results')!r})\n",
+        "utf-8",
+    )
+    with subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.DEVNULL) as script:
+        wait_for(lambda: any(tmp_path.glob("results/long/checkpoints/*.snapshot")))
+        script.kill()
+    wait_for(lambda: not marked(str(tmp_path)))
+
+
+def test_the_public_names_stay():
+    """What users import: a name may be added, and one that is taken away breaks their programs."""
+    assert set(harness.__all__) >= {
+        *("Claim", "Results", "Suite", "load", "load_checkpoint", "load_model", "log_grid", "results", "run"),
+        "batch_norm_gradient_growth",
+    }
+    public = {name for name in dir(harness.Results) if not name.startswith("_")}
+    assert public >= {
+        "comparisons",
+        "curves",
+        "figures",
+        "folder",
+        "question",
+        "report",
+        "telemetry",
+        "trials",
+        "verdicts",
+    }
