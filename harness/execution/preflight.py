@@ -36,6 +36,7 @@ from harness.nn.models import MODELS, build, uses_own_modules
 from harness.nn.module_state import to_precision
 from harness.nn.norm_inputs import check_norm_inputs
 from harness.nn.norms import NORMS, resolve_sync_bn_impl
+from harness.nn.sequences.leakage import check_causal
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
 from harness.spec.data_settings import dataset_key
@@ -143,6 +144,8 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     try:
         model = make(trial.seed)
         check_norm_inputs(model, trial.model, examples)
+        if dataset.next_token and dataset.vocabulary is not None:
+            check_causal(model, trial.model, examples, dataset.vocabulary)
         check_compute_options(trial, model)
         is_own, is_spoiler, traits = uses_own_modules(trial, functions), False, ForwardTraits()
         if is_own:

@@ -10,6 +10,7 @@ from harness.errors import SuiteError
 from harness.nn.models import build
 from harness.nn.sequences.attention import Attention, TransformerBlock
 from harness.nn.sequences.layers import LSTMLayer, Patches
+from harness.nn.sequences.leakage import check_causal
 from tests.support.strategies import a_trial
 
 SEQUENCES = (6, 4)  # positions, numbers
@@ -135,3 +136,45 @@ def test_what_can_not_be_built_is_refused_in_one_line(name, inputs, message):
 def test_where_norms_stand_is_before_or_after():
     with pytest.raises(SuiteError, match="norm_position must be 'pre' or 'post', got 'middle'"):
         replace(a_trial(), norm_position="middle")
+
+
+TOKENS = torch.randint(11, (5, 6), generator=torch.Generator().manual_seed(0))
+
+
+def reader(model, **changes):
+    return build(a_trial(model=model, task="sequence", norm_groups=2, **changes), (6,), 11, {}, 11)
+
+
+@pytest.mark.parametrize("name", ["transformer-8x2", "lstm-8-6"])
+def test_a_model_of_tokens_gives_each_position_its_scores(name):
+    assert reader(name)(TOKENS).shape == (5, 6, 11)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "transformer-8x2", "causal": True, "norm": "layer"},
+        {"model": "transformer-8", "causal": True, "norm": "group", "norm_position": "post"},
+        {"model": "lstm-8", "norm": "batch"},
+    ],
+    ids=str,
+)
+def test_a_model_that_sees_nothing_of_the_tokens_to_predict_passes(changes):
+    check_causal(reader(**changes), "m", TOKENS, 11)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "transformer-8x2"},
+        {"model": "transformer-8", "norm": "skipinit"},  # whose branches are shut at first
+        {"model": "transformer-8", "causal": True, "norm": "instance"},  # over positions
+    ],
+    ids=str,
+)
+def test_one_that_sees_them_is_refused(changes):
+    model = reader(**changes)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(SuiteError, match="sees the tokens that it is to predict"):
+        check_causal(model, "m", TOKENS, 11)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -13,14 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from harness.ensemble.backends.base import LossFn, ModelStack, NotStackableError, to_outputs
 from harness.ensemble.backends.loop import LoopBackend
 from harness.ensemble.distributed import DistContext
-from harness.nn.module_state import (
-    buffers_of,
-    example_zeros,
-    first_names,
-    parameters_of,
-    replace_buffers,
-    set_buffer,
-)
+from harness.nn.module_state import example_zeros, first_names
 from harness.nn.surgery import SYNC_BATCH_NORMS
 
 # Each rank keeps its own running statistics: sync_buffers() says which are evaluated. torch 2.11 has the older name.
@@ -40,8 +33,6 @@ class DDPBackend(LoopBackend):
         if stack.size != 1:
             raise NotStackableError(f"several ranks train one model, and these are {stack.size}")
         super().__init__(stack)
-        _share_tensors(self.module, stack)
-        self.own_buffers = dict(self.module.named_buffers(remove_duplicate=False))  # by every name
         for layer in self.module.modules():
             if isinstance(layer, SYNC_BATCH_NORMS):
                 layer.process_group = stack.dist.group
@@ -59,7 +50,6 @@ class DDPBackend(LoopBackend):
         )
         if weight.device.type == "cpu":
             self.wrapped.register_comm_hook(stack.dist, ordered_allreduce_hook)
-        self.parameters = {name: weight for name, weight in parameters_of(self.module).items() if weight.requires_grad}
 
     def gradients(
         self,
@@ -84,27 +74,12 @@ class DDPBackend(LoopBackend):
                 out = to_outputs(self.wrapped(examples).to(self.dtype).unsqueeze(0))
             losses, grad = loss_fn(out.detach())
             out.backward(grad)  # type: ignore[no-untyped-call]
-        self._write_assigned_buffers()
+        self.write_own_buffers()
         return losses, {name: _grad_or_zero(weight).unsqueeze(0) for name, weight in self.parameters.items()}
-
-    def _write_assigned_buffers(self) -> None:
-        """Copy what the forward pass has assigned to buffers into the stack's own, which the module then has again."""
-        self.keep_assigned(self.own_buffers, {name: self.module.get_buffer(name) for name in self.own_buffers})
-        if self.assigned:
-            self.write_assigned()
-            for name, buffer in self.own_buffers.items():
-                set_buffer(self.module, name, buffer)
 
     def capture_blocker(self) -> str:
         """Ranks wait for each other."""
         return "several ranks train it together"
-
-
-def _share_tensors(model: nn.Module, stack: ModelStack) -> None:
-    """Give the model the tensors of a stack of one for its own: what changes one changes the other."""
-    for name, weight in parameters_of(model).items():
-        weight.data = stack.tensors[name].detach()[0]
-    replace_buffers(model, {name: stack.buffers[name][0] for name in buffers_of(model)})
 
 
 def _has_unused_parameters(model: nn.Module, input_shape: tuple[int, ...]) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from harness.ensemble.backends.base import NotStackableError
+from harness.ensemble.backends.base import NotStackableError, to_outputs
 from harness.ensemble.backends.stacked_layers import stacked_form
 from harness.ensemble.backends.stacked_layers.call import LayerCall
 from harness.ensemble.backends.stacked_layers.sequences import (
@@ -84,7 +84,7 @@ class StackedModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The outputs "M K N", where sequences have a label at each position with N times as many numbers."""
         out: Tensor = self.layers(x)
-        return out.flatten(1, -2).transpose(1, 2) if self.gives_sequences else out
+        return to_outputs(out) if self.gives_sequences else out
 
 
 def stack_layers(model: nn.Module, tensors: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> nn.Module:
