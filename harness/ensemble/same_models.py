@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from harness.data.settings import DatasetKey, dataset_key
 from harness.errors import HarnessError, SuiteError
 from harness.nn.models import arguments_of, build
 from harness.nn.norms import NORMS
 from harness.rng import preserved_generators, seed_default_generators
 from harness.spec.cohorts import PER_MODEL
-from harness.spec.data_settings import DatasetKey, dataset_key
 from harness.spec.trial import Trial, Value
 
 ARGUMENTS = {  # axis -> the argument by which a model of the suite's own asks for it
