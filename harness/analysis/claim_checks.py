@@ -6,14 +6,17 @@ from itertools import pairwise
 from typing import Any
 
 from harness.analysis import formatting, pairing
-from harness.analysis.metrics import CURVE, TRIAL_METRICS
+from harness.analysis.curve_metrics import with_at
+from harness.analysis.measures.derived import CURVE
+from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError, nearest
 from harness.spec.claim import Claim, is_number
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, measured_of
+from harness.spec.measured import LOSS, SPLITS
 
 MAX_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
 MIN_ALONG = 3  # values of an axis: fewer have no inside for an optimum, and two make a difference, not a trend
-SPLITS = ("train", "batch", "val", "test", "probe")  # of curves
+OF_CURVES = ("batch", "probe")  # splits that curves alone have
 
 
 def check_arms(claim: Claim, manifest: Manifest, *, is_one_sample: bool) -> None:
@@ -62,37 +65,53 @@ def _check_values(option: str, axis: str, wanted: Iterable[Any], manifest: Manif
 def check_outcome(claim: Claim, manifest: Manifest) -> None:
     """Raise SuiteError unless the metric is an outcome of a trial, for which more or less is good."""
     check_metric(claim, manifest)
-    if claim.metric not in TRIAL_METRICS:
+    if claim.metric not in metrics_of(manifest).outcomes:
         raise SuiteError(f"neither more nor less of {claim.metric!r} is good: use Claim.more or Claim.less")
 
 
 def check_metric(claim: Claim, manifest: Manifest) -> None:
     """Raise SuiteError unless the suite measures the metric: an outcome of a trial, or a value of a curve."""
-    if claim.metric in TRIAL_METRICS:
+    outcomes = metrics_of(manifest).outcomes
+    if claim.metric in outcomes:
         if claim.at != "last":
             raise SuiteError(f"at={claim.at!r} is about a curve, and {claim.metric!r} is an outcome: name split.name")
         if claim.metric == "steps_to_target":
             check_target(manifest)
         return
     curve = CURVE.fullmatch(claim.metric)
-    if curve is None or curve["at"] is not None or curve["split"] not in SPLITS:
+    if curve is None or curve["at"] is not None or curve["split"] not in (*SPLITS, *OF_CURVES):
         raise SuiteError(
-            f"unknown metric {claim.metric!r}; {nearest(claim.metric, TRIAL_METRICS)}, or split.name of a curve"
+            f"unknown metric {claim.metric!r}; {nearest(claim.metric, outcomes)}, or split.name of a curve"
         )
+    known = [LOSS] if curve["split"] == "batch" else [LOSS, *measured_of(manifest).metrics]
+    if curve["split"] != "probe" and curve["name"] not in known:
+        raise SuiteError(f"unknown metric {claim.metric!r}; {nearest(curve['name'], known)}")
     if curve["split"] == "probe" and not any(pairing.values(manifest, "probes")):
         raise SuiteError(f"{claim.metric!r} is measured by a probe, and the suite has none: give it probes=[...]")
 
 
 def check_target(manifest: Manifest) -> None:
     """Raise SuiteError where the suite has no target to reach."""
-    if manifest.target_accuracy is None:
-        raise SuiteError("it is about reaching a target: give the suite a target_accuracy")
+    if measured_of(manifest).target is None:
+        raise SuiteError(
+            'it is about reaching a target: give the suite a target_accuracy, or a target such as {"rmse": 50}'
+        )
 
 
 def check_margin(claim: Claim) -> None:
     """Raise SuiteError where the margin of an equality is 0."""
     if claim.margin == 0:
         raise SuiteError("no sample shows that two means are equal: give a margin above 0 (within=...)")
+
+
+def check_margin_unit(claim: Claim, manifest: Manifest) -> None:
+    """Raise SuiteError where a margin is as large as all of the metric's range: 5 for 5 points, which are 0.05."""
+    metric = metrics_of(manifest)[with_at(claim.metric, claim.at)]
+    if not claim.is_ratio and claim.margin >= metric.high - metric.low:
+        low, high = (formatting.number(end) for end in (metric.low, metric.high))
+        raise SuiteError(
+            f"{claim.metric} lies in {low}..{high}, and a margin of {claim.margin} can't be; 0.01 is a point"
+        )
 
 
 def check_lrs(claim: Claim, manifest: Manifest) -> None:

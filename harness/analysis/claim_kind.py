@@ -24,6 +24,7 @@ class ClaimKind:
     check: Callable[[Claim, Manifest], None]
     collapsed_axes: Callable[[Claim], Sequence[str]] = lambda claim: ()  # axes whose values go into one comparison
     arms_against: Callable[[Claim], Sequence[Value]] = lambda claim: (claim.arm,)  # arms compared with `claim.against`
+    margin_is_of_metric: bool = True  # False: it is in decades, steps, a share or a ratio
     is_one_sample: bool = False  # the arm is compared with a number and not with another arm
 
     # From results to verdicts.

@@ -10,7 +10,8 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.curve_metrics import with_curve
-from harness.analysis.metrics import METRICS, measured_scores
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import measured_scores, metrics_of
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
@@ -30,8 +31,8 @@ def other_arm_words(claim: Claim, manifest: Manifest) -> str:
 
 def claim_units(
     claim: Claim, results: Results, columns: Mapping[str, "pd.Series[Any]"] | None = None
-) -> tuple[pd.DataFrame, str]:
-    """The trials of both arms, each at its own grid points, with a score; the name of the metric.
+) -> tuple[pd.DataFrame, Measure]:
+    """The trials of both arms, each at its own grid points, with a score; the metric.
 
     Beside the score stands what was `measured`. `columns` are further ones, with the index of the trials.
     """
@@ -47,7 +48,7 @@ def claim_units(
     units = units.assign(measured=measured_scores(kept, metric), **dict(columns or {}))
     if claim.is_ratio:
         logs = {name: np.log(units[name].where(units[name] > 0)) for name in ("score", "measured")}
-        units, metric = units.assign(**logs), f"{metric} as a ratio"
+        units, metric = units.assign(**logs), metrics_of(results.manifest)[f"{metric.name} as a ratio"]
     return units, metric
 
 
@@ -73,9 +74,9 @@ def claim_pairs(
     return [pairs.swapped() for pairs in points] if is_swapped else points
 
 
-def is_larger_positive(claim: Claim) -> bool:
+def is_larger_positive(claim: Claim, manifest: Manifest) -> bool:
     """Whether a difference is positive where the arm has more of the metric; else it has less, which is better."""
-    return claim.is_ratio or METRICS[claim.metric].sign > 0
+    return claim.is_ratio or metrics_of(manifest)[claim.metric].sign > 0
 
 
 def with_other_arm_words(

@@ -1,15 +1,16 @@
 """The parts that statements of claims are made of: arms, margins and grid points in words."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.curve_metrics import with_at
-from harness.analysis.metrics import METRICS
+from harness.analysis.measures.measure import unit_of
+from harness.analysis.metrics import metrics_of
 from harness.spec.claim import Claim
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, measured_of
+from harness.spec.measured import ACCURACY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,8 @@ class ClaimWords:
 
 def claim_words(claim: Claim, manifest: Manifest, unit: formatting.Unit | None = None) -> ClaimWords:
     """The parts of a claim; the unit of its margin is that of the metric if no other is given."""
-    metric = METRICS[with_at(claim.metric, claim.at)]
-    margin = formatting.amount(claim.margin, unit or margin_unit(claim))
+    metric = metrics_of(manifest)[with_at(claim.metric, claim.at)]
+    margin = formatting.amount(claim.margin, unit or margin_unit(claim, manifest))
     return ClaimWords(
         arm=formatting.value(claim.arm),
         than=other_arm_words(claim, manifest),
@@ -40,15 +41,19 @@ def claim_words(claim: Claim, manifest: Manifest, unit: formatting.Unit | None =
     )
 
 
-def margin_unit(claim: Claim) -> formatting.Unit:
+def margin_unit(claim: Claim, manifest: Manifest) -> formatting.Unit:
     """The unit of the metric, or of its ratios."""
     name = with_at(claim.metric, claim.at)
-    return METRICS[f"{name} as a ratio" if claim.is_ratio else name].unit
+    return metrics_of(manifest)[f"{name} as a ratio" if claim.is_ratio else name].unit
 
 
 def target_words(manifest: Manifest) -> str:
-    """The accuracy that the suite wants reached: "90.0 %"."""
-    return formatting.percent(manifest.target_accuracy or math.nan)
+    """What the suite wants reached: "90.0 %" of accuracy, "perplexity 20" of any other metric."""
+    target = measured_of(manifest).target
+    if target is None:
+        return "the target"
+    amount = formatting.level(target.value, unit_of(target.spec))
+    return amount if target.metric == ACCURACY else f"{target.spec.words} {amount}"
 
 
 def _values(wanted: Any) -> str:

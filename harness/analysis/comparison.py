@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting, stats
+from harness.analysis.measures.measure import Measure
 from harness.analysis.pairing import ArmSample, Pairs
 from harness.analysis.stats.arrays import FloatArray
 
@@ -62,6 +63,7 @@ class Comparison:
     reference_p_adjusted: float = math.nan
     verdict: str = ""  # empty where the row is a secondary test and has no part in the verdict
     shown_in: str = ""  # the claim or the figure that it belongs to
+    definition: Measure = field(repr=False, compare=False)  # of the metric; no column
 
     @property
     def is_one_sample(self) -> bool:
@@ -69,7 +71,7 @@ class Comparison:
         return self.than_trials == 0
 
 
-COMPARISON_FIELDS = [field.name for field in fields(Comparison)]
+COMPARISON_FIELDS = [f.name for f in fields(Comparison) if f.name != "definition"]
 P_VALUES = ("p", "equivalence_p", "failures_p", "reference_p")  # columns that are adjusted
 
 
@@ -83,7 +85,8 @@ def compare_pairs(pairs: Pairs, *, margin: float, null: float, rng: np.random.Ge
     return Comparison(
         arm=formatting.value(pairs.arm),
         than=formatting.value(pairs.than),
-        metric=pairs.metric,
+        metric=pairs.metric.name,
+        definition=pairs.metric,
         point=formatting.point(pairs.point),
         n=len(differences),
         n_unpaired=pairs.n_unpaired,
@@ -168,4 +171,5 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
 
 def comparisons_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """The comparisons as the frame that comparisons.csv holds."""
-    return pd.DataFrame([asdict(comparison) for comparison in comparisons], columns=COMPARISON_FIELDS)
+    rows = [[getattr(comparison, name) for name in COMPARISON_FIELDS] for comparison in comparisons]
+    return pd.DataFrame(rows, columns=COMPARISON_FIELDS)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.metrics import TRIAL_METRICS
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import metrics_of
 from harness.storage.tables import Results
 
 OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a claim may be about -> from values by key
@@ -14,13 +15,14 @@ OVER_TRAINING: dict[str, Callable[[Any], "pd.Series[float]"]] = {  # what a clai
 }
 
 
-def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, str]:
-    """The trials with a column for one value of a curve, and its name; as they are where the metric is an outcome.
+def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, Measure]:
+    """The trials with a column for one value of a curve, and what it means; as they are where the metric is an outcome.
 
     A trial that diverged has no last value, no mean and no range: what was measured up to there is of another stage.
     """
-    if metric in TRIAL_METRICS:
-        return results.trials, metric
+    metrics = metrics_of(results.manifest)
+    if metric in metrics.outcomes:
+        return results.trials, metrics[metric]
     split, _, name = metric.partition(".")
     curve = results.curves[(results.curves["split"] == split) & (results.curves["metric"] == name)]
     curve = curve.sort_values("step", kind="stable")
@@ -32,7 +34,7 @@ def with_curve(results: Results, metric: str, at: str) -> tuple[pd.DataFrame, st
     column = with_at(metric, at)
     values = results.trials["key"].map(value).astype("float64")
     diverged = (results.trials["status"] == "nonfinite") & (at != "first")
-    return results.trials.assign(**{column: values.mask(diverged)}), column
+    return results.trials.assign(**{column: values.mask(diverged)}), metrics[column]
 
 
 def with_at(metric: str, at: str) -> str:

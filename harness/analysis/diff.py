@@ -14,13 +14,13 @@ import pandas as pd
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.metrics import FINISHED, smallest_effect
+from harness.analysis.metrics import FINISHED, judged_by, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.analysis.validation import check_claims
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.errors import SuiteError
-from harness.spec.claim import DEFAULT_METRIC
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, measured_of
+from harness.spec.measured import Target
 from harness.spec.trial import Trial
 from harness.storage.bits import equal_to_the_bit
 from harness.storage.tables import Results
@@ -45,7 +45,7 @@ class ResultsDiff:
     verdicts: Sequence[tuple[str, str, str]]  # claim in words, verdict before and after, where these differ
     claims_apart: int  # claims that only one of both suites makes
     claims_gone: int  # of these, the ones that `before` makes
-    targets: tuple[float | None, float | None] | None  # before and after, where these differ
+    targets: tuple[Target | None, Target | None] | None  # before and after, where these differ
     claims_retargeted: int  # claims left out because their verdicts rest on a target that differs
     claims_of_equal_arms: Sequence[str]  # in words: what either side claims of arms that are equal to the bit there
     made_with: Mapping[str, tuple[str, str]]  # what the trials were made with, where that differs
@@ -96,7 +96,7 @@ def diff(before: Results, after: Results) -> ResultsDiff:
     old, new = (frame.loc[both] for frame in rows)
     done = old["status"].isin(FINISHED) & new["status"].isin(FINISHED)
     judged = (_verdicts(before), _verdicts(after))
-    targets = (before.manifest.target_accuracy, after.manifest.target_accuracy)
+    targets = (measured_of(before.manifest).target, measured_of(after.manifest).target)
     retargeted = (
         [] if targets[0] == targets[1] else [name for name in judged[0] if _rests_on_target(judged[0][name], before)]
     )
@@ -142,12 +142,13 @@ def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest, *, reach
 
 def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[Comparison]:
     """After against before: each arm over all of its points, and each point at which a score changed."""
-    compare_axis, margin = manifest.compare, smallest_effect(old)
+    compare_axis, metric = manifest.compare, judged_by(manifest)
+    margin = smallest_effect(old, metric)
     trials = pd.concat([old.assign(side="before"), new.assign(side="after")], ignore_index=True)
     by_side = replace(manifest, compare="side")
     axes = [axis for axis in manifest.axes if axis != "seed"]
-    units = pairing.score_units(trials, DEFAULT_METRIC)
-    points = pairing.pairs_of(units, by_side, axes, arm="after", than="before", metric=DEFAULT_METRIC)
+    units = pairing.score_units(trials, metric)
+    points = pairing.pairs_of(units, by_side, axes, arm="after", than="before", metric=metric)
     rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
 
     def tested(pairs: Sequence[pairing.Pairs]) -> list[Comparison]:
@@ -158,14 +159,13 @@ def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> li
     ]
     if len(points) == len({pairs.point.get(compare_axis) for pairs in points}):
         return tested(changed)
-    means = _mean_units(trials, compare_axis)
-    arms = pairing.pairs_of(means, by_side, [compare_axis], arm="after", than="before", metric=DEFAULT_METRIC)
+    means = _mean_units(units, compare_axis)
+    arms = pairing.pairs_of(means, by_side, [compare_axis], arm="after", than="before", metric=metric)
     return [*(replace(c, point=f"{c.point}, {ALL_POINTS}") for c in tested(arms)), *tested(changed)]
 
 
-def _mean_units(trials: pd.DataFrame, compare_axis: str) -> pd.DataFrame:
+def _mean_units(units: pd.DataFrame, compare_axis: str) -> pd.DataFrame:
     """One unit per side, arm and seed: the mean score over all points of the arm; missing where a point is."""
-    units = pairing.score_units(trials, DEFAULT_METRIC)
     by_seed = units.groupby(["side", compare_axis, "seed"], sort=False, dropna=False)
     counts = by_seed[["failed", "finished", "trials"]].sum()
     score = by_seed["score"].mean().where(by_seed["score"].count() == by_seed.size())
@@ -192,7 +192,7 @@ def _claims_of_equal_arms(judged: Sequence[Verdict]) -> list[str]:
 def _rests_on_target(verdict: Verdict, results: Results) -> bool:
     """Whether a claim can't be made without the suite's target."""
     try:
-        check_claims([verdict.claim], replace(results.manifest, target_accuracy=None))
+        check_claims([verdict.claim], replace(results.manifest, target_accuracy=None, target={}))
     except SuiteError:
         return True
     return False

@@ -21,7 +21,7 @@ class Unit:
 
 MINUS = "\N{MINUS SIGN}"
 PLAIN = Unit()
-ACCURACY_POINTS = Unit("points", 100.0, 1)  # percentage points of accuracy
+POINTS = Unit("points", 100.0, 1)  # percentage points of a fraction, such as accuracy
 STEPS = Unit("steps", 1.0, 0)
 DECADES = Unit("decades", 1.0, 2)
 TIMES = Unit("times", is_ratio=True)
@@ -82,6 +82,11 @@ def span(low: float, high: float, unit: Unit) -> str:
 def percent(share: float) -> str:
     """A fraction as a percentage with one decimal."""
     return "unknown" if math.isnan(share) else f"{share * 100:.1f} %"
+
+
+def level(value: float, unit: Unit) -> str:
+    """A value that is no difference: a fraction in per cent, anything else with its unit."""
+    return percent(value) if unit is POINTS else amount(value, unit)
 
 
 def p_value(p: float) -> str:

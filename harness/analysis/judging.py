@@ -1,7 +1,6 @@
 """From a comparison to a verdict at one grid point: the rules that kinds of claims share."""
 
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import METRICS
 from harness.analysis.stats import ALPHA
 
 SUPPORTED, REFUTED, UNDECIDED, DESCRIPTIVE = VERDICTS = ("supported", "refuted", "undecided", "descriptive")
@@ -25,7 +24,7 @@ def judge_equivalence(comparison: Comparison) -> str:
     if comparison.n < comparison.seeds_needed:
         return DESCRIPTIVE
     all_failed = comparison.arm_failed == comparison.arm_finished and comparison.than_failed == comparison.than_finished
-    if comparison.n_missing or (all_failed and METRICS[comparison.metric].is_directed):
+    if comparison.n_missing or (all_failed and comparison.definition.is_directed):
         return UNDECIDED
     if comparison.equivalence_p_adjusted < ALPHA:
         return SUPPORTED

@@ -7,17 +7,17 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting
-from harness.analysis.metrics import FAILED, FINISHED, METRICS, trial_scores
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import FAILED, FINISHED, metrics_of, trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.bits import equal_to_the_bit
-from harness.storage.tables import OUTCOMES, Results
+from harness.storage.tables import Results, outcomes_of
 
 Point = dict[str, Any]  # axis -> value
 
-LEARNT = [column for column in OUTCOMES if column != "parameters"]  # what training came to, whatever was trained
 OTHER = " of the other"  # end of a column's name
 
 # Axes that say how a trial is computed and not what is learnt: along them, equal results are a finding.
@@ -103,8 +103,14 @@ def arms_are_equal(results: Results, arm: Any, than: Any, where: Mapping[str, An
         for value, points in ((arm, where), (than, {**where, **against}))
     ]
     both = sides[0].merge(sides[1], on=columns, suffixes=("", OTHER))
-    other = both[[f"{name}{OTHER}" for name in ("key", *LEARNT)]].set_axis(["key", *LEARNT], axis=1)
-    return not both.empty and bool(equal_to_the_bit(both, other, results.curves, results.curves, LEARNT).all())
+    learnt = learnt_columns(trials)
+    other = both[[f"{name}{OTHER}" for name in ("key", *learnt)]].set_axis(["key", *learnt], axis=1)
+    return not both.empty and bool(equal_to_the_bit(both, other, results.curves, results.curves, learnt).all())
+
+
+def learnt_columns(trials: pd.DataFrame) -> list[str]:
+    """The columns of what training came to, whatever was trained."""
+    return [column for column in outcomes_of(trials) if column != "parameters"]
 
 
 def equal_arms(results: Results) -> list[list[Any]]:
@@ -119,7 +125,7 @@ def equal_arms(results: Results) -> list[list[Any]]:
     return [group for group in groups if len(group) > 1]
 
 
-def score_units(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+def score_units(trials: pd.DataFrame, metric: Measure) -> pd.DataFrame:
     """The trials, each a unit of comparison: its score, whether it failed, whether it has a result."""
     return trials.assign(
         score=trial_scores(trials, metric),
@@ -166,7 +172,7 @@ class Pairs:
 
     arm: Any
     than: Any
-    metric: str
+    metric: Measure
     point: Point
     ours: ArmSample
     theirs: ArmSample
@@ -176,7 +182,7 @@ class Pairs:
     @property
     def differences(self) -> FloatArray:
         """Per seed by how much `arm` does better than `than`."""
-        return METRICS[self.metric].sign * (self.ours.scores - self.theirs.scores)
+        return self.metric.sign * (self.ours.scores - self.theirs.scores)
 
     def swapped(self) -> "Pairs":
         """The same pairs, the other arm first."""
@@ -191,8 +197,9 @@ class Pairs:
 
 def metric_pairs(trials: pd.DataFrame, manifest: Manifest, arm: Any, than: Any, metric: str) -> list[Pairs]:
     """Two arms' trials, paired by seed at every grid point that both arms have in the suite."""
-    units = score_units(trials, metric)
-    return pairs_of(units, manifest, axes(manifest), arm=arm, than=than, metric=metric)
+    scored_by = metrics_of(manifest)[metric]
+    units = score_units(trials, scored_by)
+    return pairs_of(units, manifest, axes(manifest), arm=arm, than=than, metric=scored_by)
 
 
 def pairs_of(
@@ -202,7 +209,7 @@ def pairs_of(
     *,
     arm: Any,
     than: Any,
-    metric: str,
+    metric: Measure,
     against: Mapping[str, Any] | None = None,
 ) -> list[Pairs]:
     """Units of two arms, paired by seed at every grid point of these axes that both have.
@@ -220,7 +227,7 @@ def pairs_of(
     return pairs
 
 
-def paired(ours: pd.DataFrame, theirs: pd.DataFrame, *, arm: Any, than: Any, metric: str, point: Point) -> Pairs:
+def paired(ours: pd.DataFrame, theirs: pd.DataFrame, *, arm: Any, than: Any, metric: Measure, point: Point) -> Pairs:
     """Units by seed, those kept that have a score in both arms."""
     scored = [units.index[units["score"].notna()] for units in (ours, theirs)]
     both = scored[0].intersection(scored[1]).sort_values()

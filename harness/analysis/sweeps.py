@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import pairing
-from harness.analysis.metrics import trial_scores
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import metrics_of, trial_scores
 from harness.analysis.stats.arrays import FloatArray
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
@@ -23,15 +24,16 @@ class Sweep:
     theirs: list[FloatArray]
     same_grid: bool  # whether both arms have the same values
 
-    def with_scores(self, ours: FloatArray, theirs: FloatArray, metric: str) -> pairing.Pairs:
+    def with_scores(self, ours: FloatArray, theirs: FloatArray, metric: Measure) -> pairing.Pairs:
         """The pairs with one score per seed and arm."""
         samples = zip((self.pairs.ours, self.pairs.theirs), (ours, theirs), strict=True)
         scored = [replace(sample, units=sample.units.assign(score=score)) for sample, score in samples]
         return replace(self.pairs, ours=scored[0], theirs=scored[1], metric=metric)
 
 
-def sweeps(trials: pd.DataFrame, manifest: Manifest, claim: Claim, metrics: Sequence[str]) -> Iterator[Sweep]:
-    """The scores of both arms of a claim along its axis, at each grid point without it."""
+def sweeps(trials: pd.DataFrame, manifest: Manifest, claim: Claim, names: Sequence[str]) -> Iterator[Sweep]:
+    """The scores of both arms of a claim along its axis, at each grid point without it, in each of these metrics."""
+    metrics = [metrics_of(manifest)[name] for name in names]
     units = pairing.pairing_columns(pairing.score_units(trials, metrics[0]), manifest)
     units = units.assign(**{f"score {i}": trial_scores(trials, metric) for i, metric in enumerate(metrics)})
     columns = [f"score {i}" for i in range(len(metrics))]

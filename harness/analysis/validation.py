@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from harness.analysis import pairing
-from harness.analysis.claim_checks import check_arms, check_where, covered_values
+from harness.analysis.claim_checks import check_arms, check_margin_unit, check_where, covered_values
 from harness.analysis.claim_pairs import other_arm
 from harness.analysis.claims import KINDS
 from harness.errors import SuiteError, lookup
@@ -28,6 +28,8 @@ def validate_claim(claim: Claim, manifest: Manifest) -> None:
     check_arms(claim, manifest, is_one_sample=kind.is_one_sample)
     check_where(claim, manifest)
     kind.check(claim, manifest)
+    if kind.margin_is_of_metric:
+        check_margin_unit(claim, manifest)
 
 
 def comparisons_of(claim: Claim, manifest: Manifest) -> int:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from harness.analysis import formatting
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
-from harness.analysis.curve_metrics import with_at
 from harness.analysis.judging import REFUTED
-from harness.analysis.metrics import METRICS
 from harness.analysis.stats.paired import MOST_EXACT
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
@@ -24,7 +22,7 @@ def statement(claim: Claim, manifest: Manifest) -> str:
 
 def effect_words(comparison: Comparison) -> str:
     """The estimate: "test accuracy is 5.2 points higher with batch than with none (97.1 against 91.9 on average)"."""
-    metric = METRICS[comparison.metric]
+    metric = comparison.definition
     if math.isnan(comparison.estimate):
         return metric.template.replace("{difference}", f"unknown with {comparison.arm} and {comparison.than}")
     pattern = AGAINST_FIGURE if comparison.is_one_sample and not metric.unit.is_ratio else metric.difference
@@ -45,7 +43,7 @@ def interval_words(comparison: Comparison) -> str:
     """The interval and the number of pairs in words."""
     if math.isnan(comparison.low):
         return f"n = {comparison.n}, too few for an interval"
-    ends = formatting.span(comparison.low, comparison.high, METRICS[comparison.metric].unit)
+    ends = formatting.span(comparison.low, comparison.high, comparison.definition.unit)
     return f"95 % interval {ends}, n = {formatting.count(comparison.n, _unit_of_n(comparison))}"
 
 
@@ -59,7 +57,7 @@ def p_words(comparison: Comparison, *, equivalence: bool, reference_test: str) -
     if comparison.n < comparison.seeds_needed:
         return f"no test: a verdict needs {formatting.count(comparison.seeds_needed, _unit_of_n(comparison))}"
     correction = f" after Holm over {comparison.family}" if comparison.family > 1 else ""
-    unit = METRICS[comparison.metric].unit
+    unit = comparison.definition.unit
     if equivalence:
         p = formatting.p_value(comparison.equivalence_p_adjusted)
         return f"two one-sided t tests within {formatting.amount(comparison.margin, unit)}: {p}{correction}"
@@ -89,7 +87,7 @@ def _measured_words(c: Comparison) -> str:
     samples = [(c.arm, c.arm_replaced, c.arm_measured), (c.than, c.than_replaced, c.than_measured)]
     if not c.arm_replaced + c.than_replaced:
         return ""
-    metric = METRICS[c.metric]
+    metric = c.definition
     counts = formatting.listing(f"{n} of {c.n} with {arm}" for arm, n, _ in samples if n)
     text = f" Of these scores {counts} were replaced by {metric.policy.words.partition(' (')[0]}"
     if any(math.isnan(mean) for _, _, mean in samples):
@@ -123,7 +121,7 @@ def sentence(
         tally + text if tally else formatting.capitalised(text),
         *(f" {formatting.capitalised(finding(c, equivalence=bool(c.margin)))}" for c in beside),
         limits,
-        _failures(claim, comparisons, beside, compare),
+        _failures(comparisons, beside, compare),
         _progress(comparisons),
     ]
     return "".join(parts)
@@ -174,7 +172,7 @@ def _incomplete(comparisons: Sequence[Comparison]) -> str:
     return text
 
 
-def _failures(claim: Claim, comparisons: Sequence[Comparison], secondary: Sequence[Comparison], compare: str) -> str:
+def _failures(comparisons: Sequence[Comparison], secondary: Sequence[Comparison], compare: str) -> str:
     """How many trials failed to train in each arm that the sentence names, and what such a trial counts as."""
     counts: dict[str, tuple[int, int]] = {}  # arm -> trials that failed, trials that finished
     for group in (comparisons, secondary):
@@ -185,7 +183,7 @@ def _failures(claim: Claim, comparisons: Sequence[Comparison], secondary: Sequen
                 failed = sum(n for arm, n, _ in sample if arm == name)
                 finished = sum(n for arm, _, n in sample if arm == name)
                 counts.setdefault(name, (failed, finished))
-    policy = METRICS[with_at(claim.metric, claim.at)].policy.words
+    policy = comparisons[0].definition.policy.words
     counted = f"; a failed trial counts as {policy}" if any(failed for failed, _ in counts.values()) else ""
     rates = [
         f"{failed} of {finished} {formatting.with_arm(name, compare)}" for name, (failed, finished) in counts.items()

@@ -2,6 +2,8 @@
 
 from harness.analysis import formatting, wording
 from harness.analysis.diff import ResultsDiff
+from harness.analysis.measures.measure import unit_of
+from harness.spec.measured import ACCURACY, Target
 
 MOST_STATUS_CHANGES = 10
 
@@ -27,7 +29,7 @@ def diff_lines(difference: ResultsDiff) -> list[str]:
     lines += [f"  {wording.finding(c, equivalence=False)}" for c in shown]
     lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in difference.verdicts]
     if difference.targets:
-        old, new = (formatting.percent(target) if target else "none" for target in difference.targets)
+        old, new = (_target_words(target) for target in difference.targets)
         left_out = formatting.count(difference.claims_retargeted, "claim")
         lines.append(f"  another target, {old} then {new}: {left_out} that rest on it are not compared")
     if difference.claims_apart:
@@ -35,6 +37,13 @@ def diff_lines(difference: ResultsDiff) -> list[str]:
             f"  excluded, because only one side makes them: {formatting.count(difference.claims_apart, 'claim')}"
         )
     return [*lines, f"  {conclusion(difference)}"]
+
+
+def _target_words(target: Target | None) -> str:
+    if target is None:
+        return "none"
+    level = formatting.level(target.value, unit_of(target.spec))
+    return level if target.metric == ACCURACY else f"{target.spec.words} {level}"
 
 
 def conclusion(difference: ResultsDiff) -> str:

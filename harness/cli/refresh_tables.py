@@ -11,7 +11,8 @@ from harness.cli.hints import command
 from harness.cli.options import Given
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import Manifest, describe, with_history
+from harness.spec.manifest import Manifest, describe, measured_of, with_history
+from harness.spec.measured import measured_by
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.running import WorkingRun, find_runs, unfinished_states
 from harness.storage.stale import stale_notes
@@ -24,10 +25,11 @@ def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, M
     results_dir, manifest = find_results(suite, folder, given)
     trials = list(suite.trials(device=manifest.device or "cpu"))
     resolved = describe(suite, trials)
-    check_claims(suite.suite.claims, resolved)
-    for error in write_tables(results_dir, trials, suite.suite.target_accuracy):
+    check_claims([declared.claim for declared in resolved.claims], resolved)
+    of_suite = measured_of(resolved)
+    for error in write_tables(results_dir, trials, of_suite):
         print(printable(f"{error}; `run` trains it again"), file=sys.stderr)
-    table = read_trials(results_dir.root)
+    table = read_trials(results_dir.root, of_suite)
     ended = {*table.loc[table["status"] != "interrupted", "key"]}
     for note in stale_notes(suite, [trial for trial in trials if trial.key not in ended], results_dir, manifest):
         print(printable(note), file=sys.stderr)
@@ -44,7 +46,7 @@ def look(suite: SuiteFile, folder: Path, given: Given) -> tuple[Manifest, pd.Dat
     runs = find_runs(results_dir)
     if runs:  # they write the tables, which must not be replaced by older ones
         trials = list(suite.trials(device=manifest.device or "cpu"))
-        table, damaged = current_trials(results_dir, trials, suite.suite.target_accuracy)
+        table, damaged = current_trials(results_dir, trials, measured_by(trials, suite.suite.aim))
         for error in damaged:
             print(printable(str(error)), file=sys.stderr)
     else:

@@ -25,7 +25,7 @@ from harness.spec.trial import Trial, Value
 
 ARGUMENTS = {  # axis -> the argument by which a model of the suite's own asks for it
     **{field.name: "norm" for field in fields(Trial) if field.name.partition("_")[0] == "norm"},
-    "activation": "activation",
+    **{name: name for name in ("activation", "norm_position", "qk_norm", "causal")},
 }
 MODEL_AXES = (*ARGUMENTS, "init", "init_scale")
 PLAIN = (str, int, float, bool)

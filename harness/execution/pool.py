@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from harness.errors import error_line
+from harness.execution.containment.fork_server import SUPERVISOR
 from harness.execution.containment.keeper import END_GRACE, end, keep
 from harness.execution.containment.machine_limits import machine_limit, process_start_errors
 from harness.execution.containment.oom_kills import count_oom_kills
@@ -184,6 +185,7 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     os.environ.update(WORKER_ENV)
     context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
     if not gpus:
+        os.environ[SUPERVISOR] = str(os.getpid())
         context.set_forkserver_preload([FORK_SERVER])
         with process_start_errors(), safe_path(), blocked_signals():
             forkserver.ensure_running()

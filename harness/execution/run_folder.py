@@ -15,6 +15,7 @@ from harness.execution.stop_flag import INTERRUPTED, StopFlag
 from harness.io import make_folder, move, remove_file, write_unsynced
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, with_history
+from harness.spec.measured import measured_by
 from harness.spec.selection import select
 from harness.spec.trial import Value
 from harness.storage.claims import Claims, claims_in, heartbeat, remove_claims
@@ -46,7 +47,7 @@ def remove_records(suite: SuiteFile, results_dir: ResultsDir, options: RunOption
     if earlier is None or earlier.device is None:
         return
     selected = select(suite.trials(device=earlier.device), options.only, options.shard)
-    outcomes, _ = read_outcomes(results_dir, [trial.key for trial in selected], suite.suite.target_accuracy)
+    outcomes, _ = read_outcomes(results_dir, [trial.key for trial in selected], measured_by(selected, suite.suite.aim))
     for key in [key for key, outcome in outcomes.items() if outcome in options.retry]:
         remove_file(results_dir.record(key))
 

@@ -9,6 +9,7 @@ from harness.execution.messages import CohortEstimate, PreflightRequest
 from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
+from harness.spec.measured import measured_by
 from harness.spec.selection import Selection, Shard, roundings, select
 from harness.spec.trial import Trial
 from harness.storage.models import find_damaged_models
@@ -73,7 +74,8 @@ def find_work(
     """Compare the suite with its records. Cohorts that no earlier run has made are as large as `estimates` allow."""
     trials = list(suite.trials(device=device))
     selected = select(trials, options.only, options.shard)
-    outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], suite.suite.target_accuracy)
+    of_suite = measured_by(trials, suite.suite.aim)
+    outcomes, damaged = read_outcomes(results_dir, [trial.key for trial in trials], of_suite)
     damaged_models = find_damaged_models(results_dir) if suite.suite.save_models else {}
     keys = frozenset(trial.key for trial in selected)
     missing = keys - find_ended(suite, results_dir, outcomes, options, damaged_models)

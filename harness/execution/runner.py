@@ -34,7 +34,8 @@ from harness.io import remove_old_drafts
 from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
-from harness.spec.manifest import Manifest, describe
+from harness.spec.manifest import Manifest, describe, measured_of
+from harness.spec.measured import Measured
 from harness.storage.claims import Claims, hold
 from harness.storage.lock import lock_results, share_lock
 from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
@@ -84,7 +85,8 @@ def load_and_check(paths: Iterable[str | Path]) -> list[SuiteFile]:
     suites = load_suites(paths)
     for suite in suites:
         try:
-            check_claims(suite.suite.claims, describe(suite, list(suite.trials(device="cpu"))))
+            manifest = describe(suite, list(suite.trials(device="cpu")))
+            check_claims([declared.claim for declared in manifest.claims], manifest)
         except SuiteError as error:
             raise (error if len(suites) == 1 else SuiteError(f"{suite.path}: {error}")) from None
     return suites
@@ -163,12 +165,13 @@ def _run(run: Run) -> Generator[RunEvent]:
         yield from _written_again(results_dir, manifest)
     stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
     with hold(run.claims, "tables", stop=lambda: False):
-        write_tables(results_dir, plan.trials, suite.suite.target_accuracy)
+        write_tables(results_dir, plan.trials, measured_of(manifest))
     with hold(run.claims, "report", stop) as is_held:
         is_due = is_held and run.options.with_report and not stop()
         report = update_report(results_dir, manifest) if is_due else None
     judged = [] if report is None else verdicts(read_results(results_dir.root), np.random.default_rng(0))
-    yield RunResult(suite=suite, trials=_selected_rows(results_dir, plan), report=report, verdicts=judged)
+    rows = _selected_rows(results_dir, plan, measured_of(manifest))
+    yield RunResult(suite=suite, trials=rows, report=report, verdicts=judged)
 
 
 def _plan_without_preflight(run: Run, earlier: Manifest | None) -> RunPlan | None:
@@ -249,6 +252,6 @@ def _written_again(results_dir: ResultsDir, manifest: Manifest) -> Iterator[Even
         yield Event(note=f"{results_dir.manifest} was removed while the run was at work; it is written again")
 
 
-def _selected_rows(results_dir: ResultsDir, plan: RunPlan) -> pd.DataFrame:
-    table = read_trials(results_dir.root)
+def _selected_rows(results_dir: ResultsDir, plan: RunPlan, of_suite: Measured) -> pd.DataFrame:
+    table = read_trials(results_dir.root, of_suite)
     return table[table["key"].isin({trial.key for trial in plan.selected})]

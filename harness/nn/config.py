@@ -21,6 +21,9 @@ class ModelConfig:
     activation: Callable[[], nn.Module]
     residual_scale: Callable[..., nn.Module]  # (spatial_dims=0) -> layer
     vocabulary: int | None = None  # how many tokens there are, where examples are tokens "N L"
+    norm_position: str = "pre"  # of a transformer's norms: before each residual branch, or "post", after the sum
+    qk_norm: bool = False  # whether attention normalises queries and keys
+    causal: bool = False  # whether attention looks at no later position
 
 
 def convolution(channels: int, width: int, config: ModelConfig, stride: int = 1) -> list[nn.Module]:

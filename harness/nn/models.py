@@ -3,6 +3,7 @@
 To add a family: one entry in MODELS, from the sizes in the model's name to a module. `mlp-64x8` has eight hidden layers
 of 64, `mlp-64-32` has one of 64 and one of 32, `cnn-8-16` has convolutions with 8 and with 16 channels. Deep families
 are named by their number of layers: `resnet-20` is that of the paper, `resnet-20x8` has 8 channels where it has 16.
+Transformers are named by their width and their blocks, as `mlp` is: `vit-32x4` has four blocks of 32 channels.
 """
 
 import functools
@@ -23,11 +24,17 @@ from harness.nn.module_checks import find_fault
 from harness.nn.module_state import VOCABULARY
 from harness.nn.norms import NORMS, norm_of
 from harness.nn.residual import resmlp, resnet
+from harness.nn.sequences.families import lstm, transformer, vit
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
 from harness.spec.metric import WITH_CLASSES
 from harness.spec.trial import Trial
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+}
 LARGEST_MODEL = 10**9  # parameters; more than that is a slip of the keyboard
 MAX_LAYERS = 10_000
 
@@ -66,6 +73,9 @@ def build_uninitialised(
         activation=lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
         vocabulary=vocabulary,
+        norm_position=trial.norm_position,
+        qk_norm=trial.qk_norm,
+        causal=trial.causal,
     )
     with preserved_generators():
         seed_default_generators(sub_seed(trial.seed, "init"))
@@ -143,4 +153,7 @@ MODELS: dict[str, Family] = {
     "vgg": Family(vgg, ("11", "16x8"), "11x2", deep=True),
     "resnet": Family(resnet, ("20", "20x8"), "8x2", deep=True),
     "resmlp": Family(resmlp, ("64x8",), "8x2"),
+    "vit": Family(vit, ("32x4",), "8x2"),
+    "transformer": Family(transformer, ("32x4",), "8x2"),
+    "lstm": Family(lstm, ("32", "32x2"), "8x2"),
 }

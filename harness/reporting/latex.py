@@ -8,7 +8,6 @@ import numpy as np
 
 from harness.analysis import formatting
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import METRICS
 
 HEADINGS = ("Where", "$n$", "Difference", "95\\,\\% interval", "$p$ (Holm)", "Verdict")
 LAYOUT = r"@{}>{\raggedright\arraybackslash}p{0.27\linewidth}rrrrl@{}"
@@ -74,9 +73,9 @@ def _title(text: str) -> str:
 def _rows(comparisons: Sequence[Comparison], *, is_equivalence: bool) -> Iterator[str]:
     metric = comparisons[0].metric
     for c in comparisons:
-        unit, p = METRICS[c.metric].unit, c.equivalence_p_adjusted if is_equivalence else c.p_adjusted
+        unit, p = c.definition.unit, c.equivalence_p_adjusted if is_equivalence else c.p_adjusted
         cells = (
-            (c.point or "all") + ("" if c.metric == metric else f": {METRICS[c.metric].words}"),
+            (c.point or "all") + ("" if c.metric == metric else f": {c.definition.words}"),
             str(c.n),
             formatting.format_bound(c.estimate, unit, c.bound),
             "" if np.isnan(c.low) else formatting.span(c.low, c.high, unit),

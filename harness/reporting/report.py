@@ -13,7 +13,7 @@ import pandas as pd
 from harness.analysis import comparison, formatting, pairing
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import FAILED, FINISHED
+from harness.analysis.metrics import FAILED, FINISHED, judged_by
 from harness.analysis.stats.paired import MOST_EXACT
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.io import remove_file, write_atomically
@@ -74,6 +74,7 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
         "manifest": manifest,
         "max_points": MAX_POINTS,
         "max_exact": MOST_EXACT,
+        "judged_by": judged_by(manifest).words.removeprefix("test "),
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
         "total": manifest.trials,

@@ -1,6 +1,6 @@
 """The tables of the page: texts as a reader wants them, with numbers beside them by which they sort."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,9 @@ import pandas as pd
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import METRICS
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, measured_of
 
 MAX_TABLE_ROWS = 2000  # of a table on the page
-SHOWN_OUTCOMES = ("status", "test_accuracy", "val_accuracy", "train_loss", "steps_to_target", "fail_step")
 COMPARISON_COLUMNS = (
     "shown in",
     "where",
@@ -50,7 +48,8 @@ class Table:
 
 def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest) -> Table:
     """Trials with what varies between them and what came of them."""
-    columns = ["key", *manifest.axes, *SHOWN_OUTCOMES]
+    scores = [f"{split}_{metric}" for metric in dict.fromkeys(_judged_by(manifest)) for split in ("test", "val")]
+    columns = ["key", *manifest.axes, "status", *scores, "train_loss", "steps_to_target", "fail_step"]
     shown = trials[columns].head(MAX_TABLE_ROWS)
     return Table(
         name=name,
@@ -59,6 +58,12 @@ def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest
         rows=[[_table_cell(value) for value in row] for row in shown.itertuples(index=False)],
         left_out=len(trials) - len(shown),
     )
+
+
+def _judged_by(manifest: Manifest) -> Iterator[str]:
+    """What each task of a suite is judged by."""
+    of_suite = measured_of(manifest)
+    return map(of_suite.judged_by, of_suite.tasks)
 
 
 def failures_table(failed: pd.DataFrame, manifest: Manifest) -> Table:
@@ -89,12 +94,12 @@ def comparisons_table(name: str, label: str, comparisons: Iterable[Comparison]) 
 
 
 def _comparison_cells(c: Comparison) -> list[Cell]:
-    unit = METRICS[c.metric].unit
+    unit = c.definition.unit
     return [
         (c.shown_in, ""),
         (c.point or "all", ""),
         (f"{c.arm} against {c.than}", ""),
-        (METRICS[c.metric].words, ""),
+        (c.definition.words, ""),
         _table_cell(c.n),
         _keyed(formatting.format_value(c.arm_mean, unit), formatting.to_unit(c.arm_mean, unit)),
         _keyed(formatting.format_value(c.than_mean, unit), formatting.to_unit(c.than_mean, unit)),
@@ -114,7 +119,7 @@ def _measured(c: Comparison) -> str:
     """Both means as they were measured, where scores of failed trials were replaced; and how many were."""
     if not c.arm_replaced + c.than_replaced:
         return ""
-    unit = METRICS[c.metric].unit
+    unit = c.definition.unit
     means = ", ".join(formatting.format_value(mean, unit) for mean in (c.arm_measured, c.than_measured))
     return f"{means} ({c.arm_replaced}, {c.than_replaced})"
 

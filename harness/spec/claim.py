@@ -8,7 +8,14 @@ from typing import Any
 from harness.errors import SuiteError
 from harness.spec.trial import Value, as_python
 
-DEFAULT_METRIC = "test_accuracy"  # what arms are compared by unless a claim names another
+
+class DefaultMetric(str):
+    """The metric of a claim that names none: the suite puts the one in its place that its task is judged by."""
+
+    __slots__ = ()
+
+
+DEFAULT_METRIC = DefaultMetric("test_accuracy")
 AT = ("last", "mean", "first", "range")  # the value of a curve that a claim is about; range: its largest less its least
 
 

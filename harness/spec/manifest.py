@@ -1,21 +1,23 @@
 """suite.json: what a suite comes to, as reports and later runs need it. Only this file knows its keys."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from harness._version import __version__
 from harness.errors import DamageError, SuiteError, UsageError
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, DefaultMetric
 from harness.spec.loader import SuiteFile
+from harness.spec.measured import CLASSIFICATION, Aim, Measured, measured, measured_by
+from harness.spec.metric import MetricSpec
 from harness.spec.trial import Trial, Value, canonical
 from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
 KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
-NOT_WRITTEN_EMPTY = ("points", "sources", *KNOWN_AFTER_A_RUN)
+NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", *KNOWN_AFTER_A_RUN)
 MOST_SOURCES = 20  # that are remembered of a model or dataset
 
 
@@ -36,6 +38,8 @@ class Manifest:
     path: str  # of the suite file
     compare: str  # the axis whose values are the arms
     target_accuracy: float | None
+    target: Mapping[str, float] = field(default_factory=dict)  # of a metric other than accuracy
+    metrics: Mapping[str, MetricSpec] = field(default_factory=dict)  # that the suite brings itself
     axes: Mapping[str, Sequence[Value]]  # what varies -> its values
     following: Mapping[str, str] = field(default_factory=dict)  # an axis that a rule ties to another -> the other
     settings: Mapping[str, Value]  # what does not vary
@@ -59,21 +63,54 @@ def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
     values = {name: list(dict.fromkeys(getattr(t, name) for t in trials)) for name in names}
     varying = {name: levels for name, levels in values.items() if len(levels) > 1 and name not in NOT_AXES}
     following = _following(trials, [name for name in varying if name not in (suite.suite.compare, "seed")])
+    aim = suite.suite.aim
     return Manifest(
         name=suite.name,
         question=suite.question,
         path=str(suite.path),
         compare=suite.suite.compare,
-        target_accuracy=suite.suite.target_accuracy,
+        target_accuracy=aim.target_accuracy,
+        target=aim.target,
+        metrics=aim.own,
         axes={name: levels for name, levels in varying.items() if name not in following},
         following=following,
         settings={name: levels[0] for name, levels in values.items() if name not in varying and levels},
-        claims=[DeclaredClaim(claim=claim) for claim in suite.suite.claims],
+        claims=[DeclaredClaim(claim=claim) for claim in with_metrics(suite.suite.claims, measured_by(trials, aim))],
         trials=len(trials),
         points=points_of(trials, [name for name in names if len(values[name]) > 1]),
         sources={name: {suite.sources[name]: dict(parts)} for name, parts in suite.parts.items()},
         harness=__version__,
     )
+
+
+def with_metrics(claims: Iterable[Claim], of_suite: Measured) -> Iterator[Claim]:
+    """The claims, those that name no metric with the one that the suite's task is judged by."""
+    judged_by = list(dict.fromkeys(map(of_suite.judged_by, of_suite.tasks)))
+    if len(judged_by) > 1 and of_suite.target is not None:
+        judged_by = [of_suite.target.metric]
+    for number, claim in enumerate(claims, start=1):
+        if isinstance(claim.metric, DefaultMetric):
+            if len(judged_by) > 1:
+                raise SuiteError(
+                    f"claim {number} ({claim.kind}): tasks are judged by {' and '.join(judged_by)}; give it a metric"
+                )
+            yield replace(claim, metric=f"test_{judged_by[0]}")
+        else:
+            yield claim
+
+
+def measured_of(manifest: Manifest) -> Measured:
+    """What the trials of a suite are measured by."""
+    tasks, names = (
+        _values_of(manifest, axis, default) for axis, default in (("task", CLASSIFICATION), ("metrics", ""))
+    )
+    aim = Aim(own=manifest.metrics, target_accuracy=manifest.target_accuracy, target=manifest.target)
+    return measured(map(str, tasks), map(str, names), aim)
+
+
+def _values_of(manifest: Manifest, axis: str, default: Value) -> Sequence[Value]:
+    """The values that a field has in the trials; the default in results of before there was such a field."""
+    return manifest.points.get(axis) or manifest.axes.get(axis) or [manifest.settings.get(axis, default)]
 
 
 def points_of(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, list[Value]]:
@@ -147,8 +184,15 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
     """The members of suite.json; what is only known after a run is left out before."""
     content = {f.name: getattr(manifest, f.name) for f in fields(Manifest)}
     claims = [{**asdict(d.claim), "declared_after": d.declared_after} for d in manifest.claims]
+    metrics = {name: _without_defaults(spec) for name, spec in manifest.metrics.items()}
     empty = [name for name in NOT_WRITTEN_EMPTY if not content[name]]
-    return {name: value for name, value in {**content, "claims": claims}.items() if name not in empty}
+    members = {**content, "claims": claims, "metrics": metrics}
+    return {name: value for name, value in members.items() if name not in empty}
+
+
+def _without_defaults(spec: MetricSpec) -> dict[str, Any]:
+    """The members of a metric that differ from their default, which may be infinite: JSON has no such number."""
+    return {f.name: value for f in fields(MetricSpec) if (value := getattr(spec, f.name)) != f.default}
 
 
 def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
@@ -160,7 +204,14 @@ def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
     if empty := [axis for axis, levels in content["axes"].items() if not levels]:
         raise DamageError(f"{where} axes has no value of {shown(empty[0])}")
     claims = [_declared(member, f"{where} in claim {number},") for number, member in enumerate(content["claims"], 1)]
-    return Manifest(**{**content, "claims": claims})
+    metrics = {name: _metric(name, member, where) for name, member in content.get("metrics", {}).items()}
+    return Manifest(**{**content, "claims": claims, "metrics": metrics})
+
+
+def _metric(name: str, content: Mapping[str, Any], where: str) -> MetricSpec:
+    where = f"{where} metrics, in {shown(name)}:"
+    check_members(content, MetricSpec, where)
+    return MetricSpec(**content)
 
 
 def _declared(content: Mapping[str, Any], where: str) -> DeclaredClaim:
@@ -184,5 +235,6 @@ def check_settings(manifest: Manifest, path: Path) -> None:
         for name, values in levels.items():
             for value in values:
                 canonical(name, value)
+        measured_of(manifest)
     except SuiteError as error:
         raise DamageError(f"{path} is no manifest of this version: {error}") from error

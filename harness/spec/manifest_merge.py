@@ -18,7 +18,7 @@ from harness.spec.manifest import (
 )
 from harness.spec.trial import Trial, Value
 
-SAME = ("name", "question", "compare", "target_accuracy")  # members that say which suite it is
+SAME = ("name", "question", "compare", "target_accuracy", "target", "metrics")  # members that say which suite it is
 BESIDES_SEED = [field.name for field in fields(Trial) if field.name != "seed"]
 MOST_VALUES = 6  # of an axis in a message
 

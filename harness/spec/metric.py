@@ -32,8 +32,8 @@ ACCURACY = MetricSpec(words="accuracy", unit=FRACTION, higher_is_better=True, lo
 TASK_METRICS: Mapping[str, Mapping[str, MetricSpec]] = {
     "classification": {"accuracy": ACCURACY},
     "regression": {
-        "rmse": MetricSpec(words="root mean squared error", higher_is_better=False, low=0.0),
-        "mae": MetricSpec(words="mean absolute error", higher_is_better=False, low=0.0),
+        "rmse": MetricSpec(words="RMSE", higher_is_better=False, low=0.0),
+        "mae": MetricSpec(words="MAE", higher_is_better=False, low=0.0),
         "r2": MetricSpec(words="share of variance explained", unit=FRACTION, higher_is_better=True, high=1.0),
     },
     "multilabel": {

@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
 from harness.spec.limits import Limits
+from harness.spec.measured import ACCURACY, Aim, check_target
 from harness.spec.metric import MetricSpec
 from harness.spec.own_code.factories import REMEDY, factory_name
 from harness.spec.own_code.own_metrics import own_metrics
@@ -34,10 +35,11 @@ class Suite:
     Every field of `Trial` may be one value or a list of values: then it is an axis. `also` adds further grids, each
     a mapping of the fields in which it differs from the first; a trial in several grids is one trial. `only_if` keeps
     the trials for which it is true. `compare` names the axis whose values are the arms. A trial whose test accuracy
-    ends under `target_accuracy` is below_target. `save_models` keeps the weights of the last epoch and of the best. A
-    model or a dataset may be a function of the suite's own. A list of `probes` is no axis: all are taken of each trial;
-    so are all `metrics`, functions by name, which are taken besides those of the task.
-    `max_seconds` and `max_memory_mb` are limits of each trial; after `heartbeat_timeout` silent seconds it has hung.
+    ends under `target_accuracy` is below_target; `target={"rmse": 50}` is the same for any metric, in the direction
+    that is good. `save_models` keeps the weights of the last epoch and of the best. A model or a dataset may be a
+    function of the suite's own. A list of `probes` is no axis: all are taken of each trial; so are all `metrics`,
+    functions by name, which are taken besides those of the task. `max_seconds` and `max_memory_mb` are limits of each
+    trial; after `heartbeat_timeout` silent seconds it has hung.
     """
 
     grids: tuple[Grid, ...]
@@ -45,6 +47,7 @@ class Suite:
     claims: tuple[Claim, ...]
     compare: str
     target_accuracy: float | None
+    target: Mapping[str, float]
     only_if: Callable[[Trial], bool]
     save_models: bool
     limits: Limits
@@ -56,6 +59,7 @@ class Suite:
         claims: Iterable[Claim] = (),
         compare: str | None = None,
         target_accuracy: float | None = None,
+        target: Mapping[str, float] | None = None,
         also: Iterable[Mapping[str, Any]] = (),
         only_if: Callable[[Trial], bool] = lambda trial: True,
         save_models: bool = False,
@@ -67,6 +71,10 @@ class Suite:
     ) -> None:
         if target_accuracy is not None and not (is_number(target_accuracy) and 0 < target_accuracy <= 1):
             raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
+        target = check_target(target)
+        if target and target_accuracy is not None:
+            raise SuiteError(f"give either target_accuracy or target, got {target_accuracy!r} and {target!r}")
+        target_accuracy = target.pop(ACCURACY, target_accuracy)
         if not callable(only_if):
             raise SuiteError(f"only_if must be a function from a trial to true or false, got {only_if!r}")
         if not isinstance(save_models, bool):
@@ -92,9 +100,14 @@ class Suite:
         if compare not in axis_types():
             canonical(str(compare), None)
         specs = {name: metric.spec(name) for name, metric in of_suite.items()}
-        values = (grids, functions, claims, compare, target_accuracy, only_if, save_models, limits, specs)
+        values = (grids, functions, claims, compare, target_accuracy, target, only_if, save_models, limits, specs)
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
+
+    @property
+    def aim(self) -> Aim:
+        """What its trials are to be measured by."""
+        return Aim(own=self.metrics, target_accuracy=self.target_accuracy, target=self.target)
 
     def trials(self, *, device: str = "cpu", sources: Mapping[str, str] | None = None) -> Iterator[Trial]:
         """Every trial once: seeds outermost and arms innermost, so that half a run is a fair sample of the grid.

@@ -47,6 +47,9 @@ class Trial:
     norm_track_running_stats: bool = True
     norm_groups: int = 8  # of group norm
     norm_batch: int | None = None  # examples that share statistics: chosen for ghost_batch, recorded for the others
+    norm_position: str = "pre"  # in transformers: before each residual branch, or "post", after what it is added to
+    qk_norm: bool = False  # whether attention normalises queries and keys, by a layer norm over each head's channels
+    causal: bool = False  # whether attention looks at no later position
     lr: float
     batch_size: int  # examples per step, summed over all ranks
     accumulation_steps: int = 1  # parts of a batch that go through the model one after the other, before one update
@@ -187,6 +190,7 @@ RULES: dict[str, Rule] = {
     ),
     "norm_groups": _COUNT,
     "norm_batch": _COUNT,
+    "norm_position": (lambda value: value in ("pre", "post"), "be 'pre' or 'post'"),
     "accumulation_steps": _COUNT,
     "ddp_eval_buffers": (lambda value: value in ("rank0", "mean"), "be 'rank0' or 'mean'"),
     "sync_bn_impl": (lambda value: value in ("auto", "native", "portable"), "be 'auto', 'native' or 'portable'"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.storage.tables import OUTCOMES
+from harness.storage.tables import outcomes_of
 
 
 def equal_to_the_bit(
@@ -13,9 +13,13 @@ def equal_to_the_bit(
     other: pd.DataFrame,
     curves: pd.DataFrame,
     other_curves: pd.DataFrame,
-    columns: Sequence[str] = tuple(OUTCOMES),
+    columns: Sequence[str] | None = None,
 ) -> "pd.Series[bool]":
-    """Whether the trial in each row of one table has the outcomes and curves of that in the same row of the other."""
+    """Whether the trial in each row of one table has the outcomes and curves of that in the same row of the other.
+
+    All outcomes that both tables have, unless `columns` names some.
+    """
+    columns = [name for name in outcomes_of(one) if name in other] if columns is None else columns
     equal = pd.Series(True, index=one.index)
     for column in columns:
         equal &= (one[column] == other[column]).fillna(False) | (one[column].isna() & other[column].isna())

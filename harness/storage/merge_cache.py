@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 from harness.errors import DamageError, MachineError
 from harness.io import dump_checked_json, load_checked_json, read_bytes, write_atomically
+from harness.spec.measured import Measured
 from harness.storage.csv_files import MAX_TABLE_BYTES
 from harness.storage.records import LOSS_ROUNDINGS, NO_RESULT, SCHEMA, TRAINED, Record, ResultsDir
 from harness.typed import check_members
@@ -30,9 +31,7 @@ class Merge:
     outcomes: Mapping[str, str]  # key -> how the trial ended
 
 
-def fingerprint_of(
-    results_dir: ResultsDir, keys: Sequence[str], target_accuracy: float | None, columns: Sequence[str]
-) -> str:
+def fingerprint_of(results_dir: ResultsDir, keys: Sequence[str], of_suite: Measured, columns: Sequence[str]) -> str:
     """A digest of what the tables are made from, without reading it, and of the columns that are made from it."""
     try:
         with os.scandir(results_dir.records) as entries:
@@ -43,7 +42,7 @@ def fingerprint_of(
         files = {}
     except OSError as error:  # a file, a pipe or a loop of links in the place of the folder
         raise DamageError(f"can't read {results_dir.records}: {error.strerror}; move it away") from error
-    content = [SCHEMA, LOSS_ROUNDINGS, target_accuracy, list(columns), [(key, files.get(key)) for key in keys]]
+    content = [SCHEMA, LOSS_ROUNDINGS, repr(of_suite), list(columns), [(key, files.get(key)) for key in keys]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

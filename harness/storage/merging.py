@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import DamageError, NewerSchemaError
 from harness.io import read_bytes, write_atomically
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, measured_of
 from harness.spec.trial import Trial
 from harness.storage.containers import read_sealed
 from harness.storage.folders import PLAIN_NAME
@@ -113,7 +113,7 @@ def merge_results(
         write_manifest(target, manifest)
     merged = [_merge_trial(trial, here, sources) for trial in trials]
     faults = [*(fault for trial in merged for fault in trial.faults), *_merge_data(others, target, trials)]
-    write_tables(target, trials, manifest.target_accuracy)
+    write_tables(target, trials, measured_of(manifest))
     foreign = {folder: count for folder in others if (count := _count_foreign_records(folder, trials))}
     return MergedSuite(trials=merged, faults=faults, foreign=foreign)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.spec.manifest import Manifest, kinds_of_machines
+from harness.spec.manifest import Manifest, kinds_of_machines, measured_of
+from harness.spec.metric import FRACTION, MetricSpec
 from harness.spec.trial import Trial, Value
 from harness.storage.merging import made_with
 from harness.storage.records import TRAINED, Record, ResultsDir, read_manifest, read_record, read_records
@@ -14,8 +15,9 @@ from harness.storage.records import TRAINED, Record, ResultsDir, read_manifest, 
 # What rounding can move on another kind of machine: docs/clusters.md says what was measured.
 MAX_INITIAL_LOSS = 1e-3  # relative: before the first step nothing makes more of a difference
 MAX_INITIAL_LOSS_LOW_PRECISION = 0.05  # of a trial in bfloat16 or TensorFloat32
-MAX_ACCURACY = 0.05  # after the last step; or, where training is unstable, what other seeds differ in:
-SEED_RANGES = 2  # times the range of their accuracies
+# After the last step, relative where the metric is no fraction; or, where training is unstable, what seeds differ in:
+MAX_SCORE = 0.05
+SEED_RANGES = 2  # times the range of their scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +69,36 @@ def compare_again(
     if (before.facts, before.curves) == (after.facts, after.curves):
         return Rechecked(key=trial.key, is_equal=True)
     accuracy, loss = (_difference(before, after, metric) for metric in ("accuracy", "loss"))
+    judged_by, spec = next(iter(measured_of(manifest).tasks[trial.task].items()))
+    moved = _difference(before, after, judged_by)
     here = read_manifest(again)
     if here is not None and _must_be_equal(before, after, kinds_of_machines(manifest), here.fingerprint):
         fault = "it was made on this kind of machine, so bits should be equal"
-    elif accuracy > MAX_ACCURACY and accuracy > SEED_RANGES * _range_of_seeds(results_dir, after, trial, trials):
-        fault = "its accuracy is further away than rounding, or another seed, moves it"
+    elif moved > MAX_SCORE * _scale(before, judged_by, spec) and moved > SEED_RANGES * _range_of_seeds(
+        results_dir, after, trial, trials, judged_by
+    ):
+        fault = f"its {spec.words} is further away than rounding, or another seed, moves it"
     else:
         fault = _difference_from_the_start(before, after)
     return Rechecked(key=trial.key, is_equal=False, accuracy=accuracy, loss=loss, fault=fault)
 
 
-def _range_of_seeds(results_dir: ResultsDir, after: Record, trial: Trial, trials: Iterable[Trial]) -> float:
-    """The range of the test accuracy over seeds: the other ones of the trial, and the trial as it is trained here."""
+def _scale(before: Record, metric: str, spec: MetricSpec) -> float:
+    """What a difference in this metric is large beside: 1 of a fraction, else the largest value after the last step."""
+    return (
+        1.0
+        if spec.unit == FRACTION
+        else max((abs(old) for old, _ in _last_values(before, before, metric)), default=0.0)
+    )
+
+
+def _range_of_seeds(
+    results_dir: ResultsDir, after: Record, trial: Trial, trials: Iterable[Trial], metric: str
+) -> float:
+    """The range of a metric on test data over seeds: the other ones of the trial, and the trial as trained here."""
     others = [other for other in trials if other.seed != trial.seed and replace(other, seed=trial.seed) == trial]
     known, _ = read_records(results_dir, [other.key for other in others])
-    curves = [record.curves.get("test.accuracy") for record in (*known.values(), after)]
+    curves = [record.curves.get(f"test.{metric}") for record in (*known.values(), after)]
     values = [curve["value"][-1] for curve in curves if curve is not None and curve["value"][-1] is not None]
     return max(values, default=0.0) - min(values, default=0.0)
 

@@ -9,6 +9,7 @@ from typing import Any
 from harness.errors import MAX_ERROR_LINE, DamageError, NewerSchemaError, SuiteError
 from harness.io import create_atomically, dump_checked_json, load_checked_json, write_atomically
 from harness.spec.manifest import Manifest, from_json, to_json
+from harness.spec.measured import GUESS, Target
 from harness.spec.trial import Trial, Value
 from harness.typed import fits, shown, type_hints
 
@@ -39,6 +40,7 @@ TELEMETRY_TYPES = {**TELEMETRY, FOREIGN: str | None}
 POSITIVE = ("steps", "steps_per_epoch", "classes", "train_examples", "test_examples")
 LOSS_ROUNDINGS = 8  # units in the last place: what log-softmax may be off for one example, and so for all of them
 EPSILONS = {"float64": 2.0**-52}  # precision -> the distance from 1 to the next number; a loss is float32 in all others
+REGRESSION = "regression"  # the task whose own loss is no logarithm
 STEPS, VALUES = Sequence[int], Sequence[float | None]  # of a curve
 
 
@@ -71,8 +73,23 @@ def failure(record: Record) -> str | None:
     loss = record.curves["train.loss"]["value"]
     untrained = min(loss[0], record.facts.get("guess_loss", math.inf))
     tolerance = LOSS_ROUNDINGS * EPSILONS.get(str(record.trial.get("precision")), 2.0**-23)
-    # Log-softmax adds up exponentials of which the largest is 1: a small loss is no more exact than one of 1.
-    return "no_better_than_init" if loss[-1] >= untrained - tolerance * max(1.0, untrained) else None
+    # Log-softmax adds up exponentials of which the largest is 1: a small loss is no more exact than one of 1. That of a
+    # regression, or of a suite's own loss, has a scale of its own.
+    is_logarithm = record.trial.get("task") != REGRESSION and not record.trial.get("loss")
+    scale = max(1.0, untrained) if is_logarithm else abs(untrained)
+    return "no_better_than_init" if loss[-1] >= untrained - tolerance * scale else None
+
+
+def status_of(record: Record, outcomes: Mapping[str, Any], target: Target | None) -> str:
+    """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
+    if record.outcome != TRAINED:
+        return record.outcome
+    if failed := failure(record):
+        return failed
+    # The value is missing where the test loss alone is not finite.
+    if target is not None and not target.is_reached(outcomes[f"test_{target.metric}"]):
+        return "below_target"
+    return "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +203,9 @@ def _fault_of_trial(record: Record) -> str | None:
 def _fault_of_values(kind: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> str | None:
     """A value of a wrong type. One that this version doesn't know is of another, and is shown, no more."""
     for name, value in values.items():
+        hint = hints.get(name, float | None if kind == "fact" and name.startswith(GUESS) else Value)
         is_too_small = type(value) is int and value < (name in POSITIVE) and name in hints
-        if is_too_small or not fits(value, hints.get(name, Value)):
+        if is_too_small or not fits(value, hint):
             return f"its {kind} {shown(name)} is {shown(value)}"
     return None
 

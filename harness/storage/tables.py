@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
-from harness.spec.manifest import Manifest, check_settings
+from harness.spec.manifest import Manifest, check_settings, measured_of
+from harness.spec.measured import CLASSIFICATION, LOSS, SPLITS, Aim, Measured, Target, guess_column, measured
+from harness.spec.metric import MetricSpec
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
 from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
@@ -22,15 +24,14 @@ from harness.storage.records import (
     FOREIGN,
     TELEMETRY,
     TELEMETRY_TYPES,
-    TRAINED,
     Record,
     ResultsDir,
-    failure,
     read_manifest,
     read_records,
+    status_of,
 )
 
-OUTCOMES = {  # column of trials.csv after the axes -> its type
+KNOWN_BEFORE = {  # column of trials.csv after the axes -> its type; then come those of metrics
     "train_examples": "Int64",
     "test_examples": "Int64",
     "classes": "Int64",
@@ -38,15 +39,16 @@ OUTCOMES = {  # column of trials.csv after the axes -> its type
     "status": "str",
     "fail_step": "Int64",
     "initial_loss": "float64",
-    "train_loss": "float64",
-    "val_loss": "float64",
-    "test_loss": "float64",
-    "train_accuracy": "float64",
-    "val_accuracy": "float64",
-    "test_accuracy": "float64",
-    "best_step": "Int64",
-    "steps_to_target": "Int64",
 }
+FOUND_IN_CURVES = {"best_step": "Int64", "steps_to_target": "Int64"}
+
+
+def outcome_columns(of_suite: Measured) -> dict[str, str]:
+    """The columns of trials.csv after the axes, in a suite that measures these metrics -> their types."""
+    return {**KNOWN_BEFORE, **dict.fromkeys(of_suite.columns, "float64"), **FOUND_IN_CURVES}
+
+
+OUTCOMES = outcome_columns(measured([CLASSIFICATION], [], Aim()))  # of a suite of classification
 CURVES = pa.schema(
     [
         ("key", pa.string()),
@@ -57,12 +59,7 @@ CURVES = pa.schema(
         ("value", pa.float64()),
     ]
 )
-FACT_COLUMNS = (
-    *OUTCOMES,
-    "steps",
-    "norm_batch",
-    "sync_bn_impl",
-)  # also of axes, where what was trained is known better
+AXES_IN_FACTS = ("steps", "norm_batch", "sync_bn_impl")  # where what was trained is known better
 TABLES = ("trials.csv", "curves.parquet", "telemetry.csv")
 CURVE_ROWS_PER_BYTE = 4  # of a Parquet file, at most: trained losses are hardly alike, a bomb's values are
 MAX_SMALL_ROWS = 1_000_000  # may stand in any file, however small
@@ -79,13 +76,13 @@ class Results:
     telemetry: pd.DataFrame
 
 
-def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accuracy: float | None) -> list[DamageError]:
+def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], of_suite: Measured) -> list[DamageError]:
     """Write trials.csv, curves.parquet and telemetry.csv from the records; return what could not be read of these.
 
     Rows stand in the order of the suite. A trial without a record is `interrupted`: the run stopped before its end.
     """
     keys = [trial.key for trial in trials]
-    state = merge_cache.fingerprint_of(results_dir, keys, target_accuracy, _columns())
+    state = merge_cache.fingerprint_of(results_dir, keys, of_suite, _columns(of_suite))
     if merge_cache.outcomes_if_merged(results_dir, state, TABLES) is not None:
         return []
     records, damaged = read_records(results_dir, keys)
@@ -93,7 +90,7 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
     columns = [*TELEMETRY, *([FOREIGN] if any(FOREIGN in record.telemetry for record in finished) else [])]
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=columns, dtype="object")
     tables = {
-        "trials.csv": csv_bytes(_trials_table(results_dir, trials, records, target_accuracy)),
+        "trials.csv": csv_bytes(_trials_table(results_dir, trials, records, of_suite)),
         "curves.parquet": _parquet(finished),
         "telemetry.csv": csv_bytes(telemetry),
     }
@@ -105,33 +102,37 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], target_accura
 
 
 def current_trials(
-    results_dir: ResultsDir, trials: Sequence[Trial], target_accuracy: float | None
+    results_dir: ResultsDir, trials: Sequence[Trial], of_suite: Measured
 ) -> tuple[pd.DataFrame, list[DamageError]]:
     """The table of trials as the records are now, which is written nowhere, and what could not be read of these."""
     records, damaged = read_records(results_dir, [trial.key for trial in trials])
-    return _trials_table(results_dir, trials, records, target_accuracy), damaged
+    return _trials_table(results_dir, trials, records, of_suite), damaged
 
 
 def _trials_table(
-    results_dir: ResultsDir, trials: Sequence[Trial], records: Mapping[str, Record], target_accuracy: float | None
+    results_dir: ResultsDir, trials: Sequence[Trial], records: Mapping[str, Record], of_suite: Measured
 ) -> pd.DataFrame:
     suite = results_dir.root.name
-    return _typed(
-        pd.DataFrame([_row(suite, trial.key, trial, records.get(trial.key), target_accuracy) for trial in trials])
-    )
+    rows = [_row(suite, trial, records.get(trial.key), of_suite) for trial in trials]
+    return _typed(pd.DataFrame(rows), of_suite)
 
 
 def read_outcomes(
-    results_dir: ResultsDir, keys: Sequence[str], target_accuracy: float | None
+    results_dir: ResultsDir, keys: Sequence[str], of_suite: Measured
 ) -> tuple[dict[str, str], list[DamageError]]:
     """How those of these trials ended that have a record, and what is wrong with records that can't be read."""
     cached = merge_cache.outcomes_if_merged(
-        results_dir, merge_cache.fingerprint_of(results_dir, keys, target_accuracy, _columns()), TABLES
+        results_dir, merge_cache.fingerprint_of(results_dir, keys, of_suite, _columns(of_suite)), TABLES
     )
     if cached is not None:
         return cached, []
     records, damaged = read_records(results_dir, keys)
     return {key: record.outcome for key, record in records.items()}, damaged
+
+
+def outcomes_of(trials: pd.DataFrame) -> list[str]:
+    """The columns of a table of trials that say what came of them, and not what they are."""
+    return [str(column) for column in trials if column not in ("suite", "key", *axis_types())]
 
 
 def read_results(folder: str | Path) -> Results:
@@ -145,7 +146,7 @@ def read_results(folder: str | Path) -> Results:
         return Results(
             folder=results_dir.root,
             manifest=manifest,
-            trials=read_trials(results_dir.root),
+            trials=read_trials(results_dir.root, measured_of(manifest)),
             curves=_read_curves(results_dir.root / "curves.parquet"),
             telemetry=_read_telemetry(results_dir.root / "telemetry.csv"),
         )
@@ -153,63 +154,61 @@ def read_results(folder: str | Path) -> Results:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
 
 
-def status_of(record: Record, outcomes: Mapping[str, Any], target_accuracy: float | None) -> str:
-    """How a trial ended: the first of nonfinite, no_better_than_init, below_target, ok that is true of it."""
-    if record.outcome != TRAINED:
-        return record.outcome
-    if failed := failure(record):
-        return failed
-    accuracy = outcomes["test_accuracy"]  # missing where the test loss alone is not finite
-    if target_accuracy is not None and (accuracy is None or accuracy < target_accuracy):
-        return "below_target"
-    return "ok"
-
-
-def _row(suite: str, key: str, trial: Trial, record: Record | None, target_accuracy: float | None) -> dict[str, Any]:
-    row = {"suite": suite, "key": key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
+def _row(suite: str, trial: Trial, record: Record | None, of_suite: Measured) -> dict[str, Any]:
+    row = {"suite": suite, "key": trial.key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
+    columns = outcome_columns(of_suite)
     if record is None:
-        return {**row, **dict.fromkeys(OUTCOMES), "status": "interrupted"}
-    facts = {name: value for name, value in record.facts.items() if name in FACTS and name in FACT_COLUMNS}
-    outcomes = {**dict.fromkeys(OUTCOMES), **facts, **_final(record, target_accuracy)}
-    return {**row, **outcomes, "status": status_of(record, outcomes, target_accuracy)}
+        return {**row, **dict.fromkeys(columns), "status": "interrupted"}
+    known = {*AXES_IN_FACTS, *map(guess_column, of_suite.guessed), *(columns.keys() & FACTS.keys())}
+    facts = {name: value for name, value in record.facts.items() if name in known}
+    metrics = of_suite.tasks[trial.task]
+    # In a suite of several tasks a target may be of a metric that this one doesn't have.
+    target = of_suite.target if of_suite.target and of_suite.target.metric in metrics else None
+    outcomes = {**dict.fromkeys(columns), **facts, **_final(record, metrics, target)}
+    return {**row, **outcomes, "status": status_of(record, outcomes, target)}
 
 
-def _final(record: Record, target_accuracy: float | None) -> dict[str, Any]:
-    """What the curves of a trial come to."""
+def _final(record: Record, metrics: Mapping[str, MetricSpec], target: Target | None) -> dict[str, Any]:
+    """What the curves of a trial come to; it is best where the first of its metrics is."""
     last = {name: curve["value"][-1] for name, curve in record.curves.items()}
-    accuracy = record.curves.get("val.accuracy", {"step": [], "value": []})
-    seen = [(step, value) for step, value in zip(accuracy["step"], accuracy["value"], strict=True) if value is not None]
+    judged_by, spec = next(iter(metrics.items()))
+    sign = 1 if spec.higher_is_better else -1
+    seen = _known_points(record, f"val.{judged_by}")
+    reached = (
+        [step for step, value in _known_points(record, f"val.{target.metric}") if target.is_reached(value)]
+        if target
+        else []
+    )
     return {
         "initial_loss": record.curves["train.loss"]["value"][0] if "train.loss" in record.curves else None,
-        **{
-            f"{split}_{metric}": last.get(f"{split}.{metric}")
-            for split in ("train", "val", "test")
-            for metric in _METRICS
-        },
-        "best_step": max(seen, key=lambda point: point[1])[0] if seen else None,
-        "steps_to_target": next(
-            (step for step, value in seen if target_accuracy is not None and value >= target_accuracy), None
-        ),
+        **{f"{split}_{metric}": last.get(f"{split}.{metric}") for split in SPLITS for metric in (LOSS, *metrics)},
+        "best_step": max(seen, key=lambda point: sign * point[1])[0] if seen else None,
+        "steps_to_target": reached[0] if reached else None,
     }
 
 
-_METRICS = ("loss", "accuracy")
+def _known_points(record: Record, name: str) -> list[tuple[int, float]]:
+    """The steps and values of a curve, without the values that are missing."""
+    curve = record.curves.get(name, {"step": [], "value": []})
+    points = zip(curve["step"], curve["value"], strict=True)
+    return [(step, value) for step, value in points if value is not None]
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def _typed(frame: pd.DataFrame, of_suite: Measured) -> pd.DataFrame:
     """The columns of trials.csv in their order and their types; whole numbers stay whole where some are missing."""
-    kinds = _kinds()
+    kinds = _kinds(of_suite)
     return frame.reindex(columns=list(kinds)).astype(kinds)
 
 
-def _kinds() -> dict[str, str]:
+def _kinds(of_suite: Measured) -> dict[str, str]:
     """The columns of trials.csv in their order -> their types."""
-    return {"suite": "str", "key": "str", **{axis: _dtype(kinds) for axis, kinds in axis_types().items()}, **OUTCOMES}
+    axes = {axis: _dtype(kinds) for axis, kinds in axis_types().items()}
+    return {"suite": "str", "key": "str", **axes, **outcome_columns(of_suite)}
 
 
-def _columns() -> list[str]:
+def _columns(of_suite: Measured) -> list[str]:
     """All columns that this version writes: another version's tables are not its own."""
-    return [*_kinds(), *TELEMETRY, *CURVES.names]
+    return [*_kinds(of_suite), *TELEMETRY, *CURVES.names]
 
 
 def _dtype(kinds: tuple[type, ...]) -> str:
@@ -236,13 +235,13 @@ def _parquet(records: Sequence[Record]) -> bytes:
     return sink.getvalue()
 
 
-def read_trials(folder: Path) -> pd.DataFrame:
+def read_trials(folder: Path, of_suite: Measured) -> pd.DataFrame:
     """The table of trials in a results folder, as it was last written."""
-    path = folder / "trials.csv"
-    frame = read_table(path, _kinds())
+    path, kinds = folder / "trials.csv", _kinds(of_suite)
+    frame = read_table(path, kinds)
     if frame[["key", "status"]].isna().any(axis=None):
         raise DamageError(f"{path} has a row without key or status")
-    for column, kind in _kinds().items():
+    for column, kind in kinds.items():
         if kind == "str":
             frame[column] = frame[column].fillna("")
         if kind == "object":

@@ -1,9 +1,11 @@
 """The models as they were where they validated best, kept while training goes on."""
 
+import math
 from dataclasses import replace
 
 import torch
 
+from harness.spec.metric import TASK_METRICS
 from harness.training.state import TrainState
 
 
@@ -15,17 +17,21 @@ def keep_best(state: TrainState) -> TrainState:
 
 @torch.no_grad()
 def update_best(state: TrainState, eval_step: int) -> None:
-    """Keep the models whose validation accuracy is higher than at all evaluations before; the first of equals stays.
+    """Keep the models that validate better than at all evaluations before; the first of equals stays.
+
+    They are judged by the first metric of their task.
 
     What is best is read from the curve, so that an evaluation that is done again after a restart changes nothing.
     """
     row = state.eval_steps.index(eval_step)
     if not state.best or row == 0:
         return
-    # "E M"
-    accuracy = state.curves["val.accuracy"]
-    # "M"; a missing accuracy is lower than any
-    is_better = accuracy[row] > accuracy[:row].nan_to_num(nan=-1.0).amax(0)
+    name, spec = next(iter(TASK_METRICS[state.trials[0].task].items()))
+    curve = state.curves[f"val.{name}"]
+    # "E M", more being better
+    score = curve if spec.higher_is_better else -curve
+    # "M"; a missing score is worse than any
+    is_better = score[row] > score[:row].nan_to_num(nan=-math.inf).amax(0)
     for name, tensor in state.model_state.items():
         best = state.best[name]
         # "M" -> "M 1 ..."

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.comparison import Comparison, comparisons_frame
+from harness.analysis.metrics import metrics_of
 from harness.analysis.verdicts import verdicts
 from harness.analysis.wording import sentence
 from harness.spec.claim import Claim
@@ -41,7 +42,8 @@ def test_the_sentence_of_a_verdict_can_be_said_again_from_the_table_alone(tmp_pa
     (verdict,) = verdicts(results, np.random.default_rng(0))
     frame = pd.read_csv(io.BytesIO(csv_bytes(comparisons_frame(verdict.comparisons))))
     frame[TEXTS] = frame[TEXTS].fillna("").astype(str)
-    again = [Comparison(**row) for row in frame.to_dict("records")]
+    metrics = metrics_of(results.manifest)
+    again = [Comparison(**row, definition=metrics[row["metric"]]) for row in frame.to_dict("records")]
     judged, beside = ([c for c in again if bool(c.verdict) == is_judged] for is_judged in (True, False))
     assert sentence(claim, judged, verdict.word, beside) == verdict.sentence
     assert any(np.isfinite(c.estimate) and c.n == 10 for c in judged) or claim.kind == "costs"

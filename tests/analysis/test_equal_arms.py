@@ -28,7 +28,7 @@ def as_one(results, arm="batch", than="none"):
     curves = [results.curves[~results.curves["key"].isin(trials.loc[trials[compare] == than, "key"])]]
     for index, row in trials[trials[compare] == than].iterrows():
         like = source[tuple(row[columns])]
-        trials.loc[index, pairing.LEARNT] = like[pairing.LEARNT]
+        trials.loc[index, pairing.learnt_columns(trials)] = like[pairing.learnt_columns(trials)]
         curves.append(results.curves[results.curves["key"] == like["key"]].assign(key=row["key"]))
     return replace(results, trials=trials, curves=pd.concat(curves, ignore_index=True))
 

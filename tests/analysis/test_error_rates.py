@@ -90,10 +90,50 @@ def half_recovered(rows, rng):
     return {"test_accuracy": noisy(rows, rng, 0.004) - lost}
 
 
+def errors(rows, rng, scale=0.1):
+    """An error of some 50 with a long tail above: exponential noise on what a seed brings."""
+    return 50 * (1 + shared(rows, rng, 0.05) + scale * rng.exponential(1.0, len(rows)))
+
+
+def errors_apart(rows, rng):
+    return {"test_rmse": errors(rows, rng) - 2 * (rows["norm"] == "batch")}
+
+
+def one_tail(rows, rng):
+    """Equal means, but one arm alone has the long tail."""
+    tail = 5 * (rng.exponential(1.0, len(rows)) - 1) * (rows["norm"] == "none")
+    return {"test_rmse": 50 * (1 + shared(rows, rng, 0.05)) + rng.normal(0, 1, len(rows)) + tail}
+
+
+def tuned_errors(rows, rng):
+    depth = errors(rows, rng) + 5 * np.abs(np.log10(rows["lr"]) + 1)
+    return {"test_rmse": depth, "val_rmse": depth + 5 * rng.exponential(1.0, len(rows))}
+
+
+def perplexities(rows, rng):
+    """Lognormal, as exponentials of a loss are; three in ten trials of either arm fail and count as the guess."""
+    failed = rng.random(len(rows)) < 0.3
+    values = 30 * np.exp(shared(rows, rng, 0.1) + rng.normal(0, 0.3, len(rows)))
+    status = np.where(failed, "no_better_than_init", "ok")
+    return {"test_perplexity": values, "guess_perplexity": 900.0, "status": status}
+
+
+def perplexity_ranges(rows, rng):
+    trains = ranges(rows, rng)["status"] == "ok"
+    values = np.where(trains, 30 * np.exp(rng.normal(0, 0.1, len(rows))), 900.0)
+    return {"test_perplexity": values, "guess_perplexity": 900.0}
+
+
+def scores_near_one(rows, rng, apart=0.0):
+    """F1 close to its upper end: noise with a long tail below."""
+    return {"test_f1": 1 - rng.beta(1.5, 30, len(rows)) - 0.02 - apart * (rows["norm"] == "none")}
+
+
 AT_LRS = {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}
 PLAIN = {"norm": NORMS, "seed": range(SEEDS)}
 RECOVERS = Claim.recovers("sync_batch", lost_by="batch", against={"world_size": 1}, at_least=0.5, world_size=[2, 4])
 ONE = ("supported",)
+SEQUENCE, MULTILABEL = {"task": "sequence"}, {"task": "multilabel"}
 WORLDS = {
     "better": World(Claim.better("batch", than="none"), AT_LRS, alike),
     "better, ties": World(Claim.better("batch", than="none"), AT_LRS, few_examples),
@@ -113,6 +153,45 @@ WORLDS = {
     "sooner": World(Claim.sooner("batch", than="none"), AT_LRS, times),
     "recovers": World(
         RECOVERS, {"norm": ["batch", "sync_batch"], "world_size": RANKS, "seed": range(SEEDS)}, half_recovered
+    ),
+    **{
+        f"rmse, {name}": World(replace(claim, metric="test_rmse"), axes, draw, wrong, {"task": "regression"})
+        for name, claim, axes, draw, wrong in (
+            ("better", Claim.better("batch", than="none"), AT_LRS, lambda r, g: {"test_rmse": errors(r, g)}, BOTH),
+            ("better by", Claim.better("batch", than="none", by=2), AT_LRS, errors_apart, BOTH),
+            ("one long tail", Claim.better("batch", than="none"), PLAIN, one_tail, BOTH),
+            ("equivalent", Claim.equivalent("batch", to="none", within=2), PLAIN, errors_apart, ONE),
+            (
+                "matches",
+                Claim.matches("batch", published=50, within=5),
+                PLAIN,
+                lambda r, g: {"test_rmse": errors(r, g)},
+                ONE,
+            ),
+            ("best_tuned", Claim.best_tuned("batch", than="none"), {**PLAIN, "lr": WIDE}, tuned_errors, BOTH),
+        )
+    },
+    "perplexity, better": World(
+        Claim.better("batch", than="none", metric="test_perplexity"), AT_LRS, perplexities, settings=SEQUENCE
+    ),
+    "perplexity, more": World(
+        Claim.more("batch", than="none", metric="test_perplexity", by_factor=1), AT_LRS, perplexities, settings=SEQUENCE
+    ),
+    "perplexity, wider_lr_range": World(
+        Claim.wider_lr_range("batch", than="none"),
+        {**PLAIN, "lr": WIDE},
+        perplexity_ranges,
+        settings={**SEQUENCE, "target": {"perplexity": 100}},
+    ),
+    "f1, better": World(
+        Claim.better("batch", than="none", metric="test_f1"), AT_LRS, scores_near_one, settings=MULTILABEL
+    ),
+    "f1, equivalent": World(
+        Claim.equivalent("batch", to="none", within=0.02, metric="test_f1"),
+        PLAIN,
+        lambda rows, rng: scores_near_one(rows, rng, 0.02),
+        ONE,
+        MULTILABEL,
     ),
 }
 
@@ -134,7 +213,7 @@ def at_most(rate, suites):
     return rate * suites + 3.1 * (rate * (1 - rate) * suites) ** 0.5
 
 
-QUICK = [(name, 25) for name in ("better", "best_tuned", "trend", "recovers")]
+QUICK = [(name, 25) for name in ("better", "best_tuned", "trend", "recovers", "perplexity, better")]
 LONG = [pytest.param(name, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]) for name in WORLDS]
 
 

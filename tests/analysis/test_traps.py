@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from harness.analysis import pairing, stats
 from harness.analysis.comparison import adjusted, compare_pairs
-from harness.analysis.metrics import trial_scores
+from harness.analysis.metrics import metrics_of, trial_scores
 from harness.analysis.verdicts import verdicts
 from harness.spec.claim import Claim
 from tests.support.simulated import simulate
@@ -94,8 +94,11 @@ def test_a_trial_that_failed_is_scored_and_never_dropped(tmp_path):
     last = compared(results, trials)[-1]
     assert (last.n, last.than_failed, last.than_finished) == (8, 3, 8)
     assert last.estimate == pytest.approx(3 / 8 * (0.9 - 0.1))
-    assert trial_scores(trials[failed], "test_loss").tolist() == trials.loc[failed, "initial_loss"].tolist()
-    assert trial_scores(trials[failed], "steps_to_target").tolist() == [400] * 3
+    assert (
+        trial_scores(trials[failed], metrics_of(results.manifest)["test_loss"]).tolist()
+        == trials.loc[failed, "initial_loss"].tolist()
+    )
+    assert trial_scores(trials[failed], metrics_of(results.manifest)["steps_to_target"]).tolist() == [400] * 3
 
 
 def test_three_seeds_give_no_p_and_no_verdict_but_descriptive(tmp_path):

@@ -20,13 +20,13 @@ from harness.ensemble.ensemble import fuse
 from harness.nn.models import build
 from harness.nn.norms import NORMS
 from tests.support.backends import CPU, assert_computes_the_plain_modules, lone_rank
-from tests.support.pairs import SMALL, fits
+from tests.support.pairs import INPUTS, SMALL, fits
 from tests.support.side_effects import KEPT, WIDTH
 from tests.support.strategies import a_trial
 
 M = 3
 FAMILIES = {  # model -> the shape of its examples
-    **dict.fromkeys(SMALL.values(), (3, 8, 6)),
+    **{model: (3, 8, 6) if len(INPUTS[family]) == 3 else INPUTS[family] for family, model in SMALL.items()},
     "mlp-6x2": (5,),
     "resmlp-6x2": (5,),
     "cnn-4-6": (1, 6, 5),
@@ -119,7 +119,7 @@ def built(model: str, norm: str, **options) -> Case:
     taken_by = {"stacked", "loop", "ddp"}
     if model.partition("-")[0] in ("mlp", "cnn", "vgg") and norm != "ghost_batch" and not norm.startswith("ws"):
         taken_by.add("compiled")
-    if norm not in ("ghost_batch",):
+    if norm != "ghost_batch" and not model.startswith("lstm"):
         taken_by.add("vmap")
     return Case(lambda seed: build(replace(trial, seed=seed), shape, 3, {}), shape, frozenset(taken_by))
 
@@ -135,6 +135,8 @@ CASES = {
         for model in ("mlp-6x2", "cnn-4-6")
         for options in OPTIONS
     },
+    "post-norm": built("vit-8x2", "layer", norm_position="post", activation="gelu"),
+    "query-key norm": built("transformer-8x2", "rms", qk_norm=True, causal=True, norm_affine=False),
     "sigmoid": built("mlp-6x2", "batch", activation="sigmoid"),
     "tanh": built("mlp-6x2", "none", activation="tanh"),
     "buffered": own(Buffered, (5,)),

@@ -256,7 +256,7 @@ def tied() -> nn.Module:
         (FlatInCode, (1, 5, 4), "vmap", "code between the layers reshapes"),
         (lambda: nn.Sequential(Own(), nn.Linear(5, 3)), (5,), "vmap", "Own is not among the layers"),
         (tied, (5,), "vmap", "belongs to two layers"),
-        (lambda: nn.Sequential(nn.Linear(5, 4), nn.Flatten(), nn.Linear(8, 3)), (2, 5), "vmap", "RuntimeError"),
+        (lambda: nn.Sequential(nn.Linear(5, 4), nn.Flatten(), nn.Linear(8, 3)), (2, 5), "stacked", ""),
         (
             lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding_mode="reflect", padding=1), nn.Flatten()),
             (1, 5, 4),

@@ -45,7 +45,7 @@ def test_killed_at_any_moment_runs_come_out_the_same(drill, reference):
             if ended is None:
                 kills += 1
                 command.kill()
-            assert command.left() == []
+            assert command.left() == [], f"after {kills} kills"
         if ended is not None:
             assert ended.exit_code == 0, ended.errors
             assert read_tables(results) == reference.tables

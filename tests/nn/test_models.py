@@ -17,7 +17,7 @@ from harness.nn.residual import Block
 from harness.spec.trial import Trial
 from harness.training.loop import train
 from harness.training.state import init_state
-from tests.support.pairs import SMALL, fits
+from tests.support.pairs import INPUTS, SMALL, fits
 
 CIFAR = (3, 32, 32)
 BASE = Trial(dataset="cifar", model="resnet-20", norm="batch", lr=0.1, batch_size=4, steps=2, init="he", device="cpu")
@@ -44,7 +44,7 @@ def some_images():
 
 @pytest.mark.parametrize("family", MODELS)
 def test_the_tiny_model_of_a_family_is_one_of_its_names_and_small(family):
-    assert 0 < parameters(model_of(SMALL[family], inputs=(3, 8, 8))) < 10_000
+    assert 0 < parameters(model_of(SMALL[family], inputs=INPUTS[family])) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_cnn_of_signals_is_one_of_images_a_pixel_high():
     torch.testing.assert_close(signals[0](x), wide(x.unsqueeze(2))[:, :, 0])
 
 
-@pytest.mark.parametrize("name", ["resnet-8", "vgg-11", "cnn-4"])
+@pytest.mark.parametrize("name", ["resnet-8", "vgg-11", "cnn-4", "vit-8"])
 def test_vectors_are_refused_by_models_of_images(name):
     with pytest.raises(SuiteError, match=r"needs .*images"):
         model_of(name, inputs=(5,))

@@ -8,16 +8,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harness.nn.init import WEIGHTED
 from harness.nn.models import build
 from harness.nn.norms import NORMS, norm_parameters
+from harness.nn.sequences.layers import LSTMLayer, Positions
 from harness.spec.trial import BATCH_NORMS
-from tests.support.pairs import SMALL, fits
+from tests.support.pairs import INPUTS, SMALL, fits
 from tests.support.strategies import a_trial
 
-INPUTS = (3, 8, 8)
 PAIRS = [(norm, family) for norm in NORMS for family in SMALL if fits(norm, family)]
 
 
 def model_with(norm, family):
-    return build(a_trial(model=SMALL[family], norm=norm, norm_groups=1, batch_size=8), INPUTS, 2, {})
+    return build(a_trial(model=SMALL[family], norm=norm, norm_groups=1, batch_size=8), INPUTS[family], 2, {})
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -29,8 +29,8 @@ def test_a_norm_goes_with_some_family(norm):
 def test_all_parameters_but_those_of_weighted_layers_are_known_to_be_the_norms(norm, family):
     """Else weight decay would not leave them alone where it should: forget `custom_layers`, and this fails."""
     model = model_with(norm, family)
-    scale = NORMS[norm].residual_scale or ()
-    layers = [(name, layer) for name, layer in model.named_modules() if not isinstance(layer, (*WEIGHTED, scale))]
+    weighted = (*WEIGHTED, LSTMLayer, Positions, NORMS[norm].residual_scale or ())
+    layers = [(name, layer) for name, layer in model.named_modules() if not isinstance(layer, weighted)]
     others = {f"{name}.{own}" for name, layer in layers for own, _ in layer.named_parameters(recurse=False)}
     assert norm_parameters(model) == others
 

@@ -123,10 +123,13 @@ def test_what_older_versions_did_not_write_may_be_missing():
     assert list(manifest.claims) == declared(Claim(kind="better", arm="batch", than="none", margin=0.0))
 
 
+SPEC = {"words": "cost", "higher_is_better": False}
 WRONG = {  # member -> values that it can't have
     **{name: [None, 1, ["a"]] for name in ("name", "question", "path", "compare", "harness")},
     "device": [1, ["a"]],
     "target_accuracy": ["0.9", True, [0.9]],
+    "target": [None, 0.9, ["rmse"], {"rmse": "50"}, {"rmse": None}, {"rmse": True}],
+    "metrics": [None, ["rmse"], {"cost": "kWh"}, {"cost": {"words": "cost"}}, {"cost": {**SPEC, "unit": 1}}],
     "axes": [None, [], {"lr": 0.1}, {"lr": []}, {"lr": [[0.1]]}, {"lr": [{}]}, {"lr": "ab"}],
     "following": [None, ["lr"], {"lr": 1}, {"lr": None}],
     **{name: [None, ["lr"], {"lr": [0.1]}, {"lr": {}}] for name in ("settings", "fingerprint", "machine")},

@@ -11,7 +11,7 @@ from harness.storage import tables
 from harness.storage.merge_cache import FILE_NAME
 from harness.storage.records import write_record
 from harness.storage.tables import TABLES, read_outcomes, write_tables
-from tests.support.records import a_place, a_record
+from tests.support.records import a_place, a_record, of_classification
 from tests.support.strategies import a_trial
 
 TRIALS = [a_trial(seed=seed) for seed in range(4)]
@@ -23,7 +23,7 @@ def place(tmp_path):
     place = a_place(tmp_path)
     for trial in TRIALS[:3]:
         write_record(place, a_record(trial))
-    assert write_tables(place, TRIALS, 0.5) == []
+    assert write_tables(place, TRIALS, of_classification(0.5)) == []
     return place
 
 
@@ -32,7 +32,7 @@ def reads(place, monkeypatch, target=0.5, trials=TRIALS):
     read = []
     right = tables.read_records
     monkeypatch.setattr(tables, "read_records", lambda *words: (read.append(1), right(*words))[1])
-    assert write_tables(place, trials, target) == []
+    assert write_tables(place, trials, of_classification(target)) == []
     return bool(read)
 
 
@@ -65,16 +65,16 @@ def test_a_bit_that_flips_while_a_table_is_written_is_seen_by_the_next_merge(pla
     with monkeypatch.context() as patch:
         write = tables.write_atomically
         patch.setattr(tables, "write_atomically", lambda path, data: write(path, flip_bit(data)))
-        assert write_tables(place, TRIALS, 0.5) == []
+        assert write_tables(place, TRIALS, of_classification(0.5)) == []
     assert (place.root / name).read_bytes() != whole
     assert reads(place, monkeypatch)
     assert (place.root / name).read_bytes() == whole
 
 
 def test_outcomes_are_known_without_reading_and_are_those_of_the_records(place):
-    known = read_outcomes(place, KEYS, 0.5)
+    known = read_outcomes(place, KEYS, of_classification(0.5))
     (place.root / FILE_NAME).unlink()
-    assert read_outcomes(place, KEYS, 0.5) == known
+    assert read_outcomes(place, KEYS, of_classification(0.5)) == known
     assert set(known[0]) == set(KEYS[:3])
 
 
@@ -83,7 +83,7 @@ def test_a_digit_that_changes_under_the_same_file_is_seen_and_mended(place, monk
     whole = table.read_bytes()
     monkeypatch.setattr("harness.storage.merge_cache.stat_identity", lambda info: [info.st_size])
     (place.root / FILE_NAME).unlink()
-    assert write_tables(place, TRIALS, 0.5) == []
+    assert write_tables(place, TRIALS, of_classification(0.5)) == []
     changed = whole.replace(b"0.1", b"0.2", 1)
     assert len(changed) == len(whole)
     assert changed != whole
@@ -124,9 +124,9 @@ def test_a_damaged_record_is_named_every_time(place):
     path = place.record(KEYS[1])
     path.write_bytes(path.read_bytes().replace(b"trained", b"Trained"))
     for _ in range(2):
-        (error,) = write_tables(place, TRIALS, 0.5)
+        (error,) = write_tables(place, TRIALS, of_classification(0.5))
         assert KEYS[1] in str(error)
-        assert read_outcomes(place, KEYS, 0.5)[1]
+        assert read_outcomes(place, KEYS, of_classification(0.5))[1]
 
 
 def test_a_folder_that_cannot_be_written_is_merged_without_a_stamp(place, monkeypatch):
@@ -138,11 +138,11 @@ def test_a_folder_that_cannot_be_written_is_merged_without_a_stamp(place, monkey
 
 def test_tables_that_an_older_version_wrote_with_other_columns_are_written_again(place, monkeypatch):
     with monkeypatch.context() as older:
-        older.setattr(tables, "OUTCOMES", {**tables.OUTCOMES, "gone": "float64"})
-        write_tables(place, TRIALS, 0.5)
+        older.setattr(tables, "KNOWN_BEFORE", {**tables.KNOWN_BEFORE, "gone": "float64"})
+        write_tables(place, TRIALS, of_classification(0.5))
         assert "gone" in (place.root / "trials.csv").read_text().partition("\n")[0]
-    assert write_tables(place, TRIALS, 0.5) == []
-    assert "gone" not in tables.read_trials(place.root).columns
+    assert write_tables(place, TRIALS, of_classification(0.5)) == []
+    assert "gone" not in tables.read_trials(place.root, of_classification()).columns
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_what_is_no_folder_of_records_is_named(tmp_path, make):
     place = a_place(tmp_path)
     make(place.records)
     with pytest.raises(DamageError, match=r"records: .*; move it away"):
-        write_tables(place, TRIALS, 0.5)
+        write_tables(place, TRIALS, of_classification(0.5))

@@ -17,7 +17,7 @@ from harness.storage.merging import merge_results
 from harness.storage.records import NO_RESULT, Record, ResultsDir, read_record, write_manifest, write_record
 from harness.storage.tables import TABLES, write_tables
 from tests.support.manifests import manifest_of
-from tests.support.records import GRID, a_record
+from tests.support.records import GRID, a_record, of_classification
 
 MANIFEST = manifest_of(GRID)
 TRIAL = GRID[0]
@@ -75,7 +75,7 @@ def test_any_split_of_records_in_any_order_comes_to_the_tables_of_the_whole(tmp_
         if end is not None
     ]
     whole = machine(folder / "whole", *records)
-    write_tables(whole, GRID, None)
+    write_tables(whole, GRID, of_classification())
     count = data.draw(st.integers(1, 3))
     owners = [data.draw(st.sets(st.integers(0, count - 1), min_size=1)) for _ in records]
     places = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.storage.rechecking import MAX_ACCURACY, compare_again, is_foreign_suite, sample
+from harness.storage.rechecking import MAX_SCORE, compare_again, is_foreign_suite, sample
 from harness.storage.records import Record, ResultsDir, write_manifest, write_record
 from tests.support.manifests import manifest_of
 from tests.support.records import a_record
@@ -72,7 +72,7 @@ def test_on_another_kind_of_machine_rounding_may_move_the_result(tmp_path, made,
 
 
 def test_an_accuracy_further_away_than_rounding_moves_it_is_a_fault(tmp_path):
-    found = compared(tmp_path, record(made=THERE, accuracy=0.7), record(accuracy=0.7 - MAX_ACCURACY - 0.01))
+    found = compared(tmp_path, record(made=THERE, accuracy=0.7), record(accuracy=0.7 - MAX_SCORE - 0.01))
     assert found.fault == "its accuracy is further away than rounding, or another seed, moves it"
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.storage.records import NO_RESULT, Record, ResultsDir, write_manifest
-from harness.storage.tables import OUTCOMES, status_of
+from harness.storage.records import NO_RESULT, Record, ResultsDir, status_of, write_manifest
+from harness.storage.tables import OUTCOMES
 from tests.support.manifests import a_manifest
-from tests.support.records import a_place, a_record, merged, with_curve
+from tests.support.records import a_place, a_record, merged, of_classification, with_curve
 from tests.support.strategies import a_trial
 
 
@@ -44,7 +44,7 @@ def test_the_status_of_a_trained_trial_is_the_first_that_is_true_of_it(
 ):
     curves = {"train.loss": {"step": [0, 5], "value": losses}, "test.accuracy": {"step": [5], "value": [accuracy]}}
     record = a_record(facts={"fail_step": fail_step}, curves=curves)
-    assert status_of(record, {"test_accuracy": accuracy}, target) == answer
+    assert status_of(record, {"test_accuracy": accuracy}, of_classification(target).target) == answer
     assert row_of(place, record, target)["status"] == answer
 
 

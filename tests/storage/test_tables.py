@@ -15,7 +15,7 @@ from harness.storage.csv_files import csv_bytes, read_table
 from harness.storage.records import TELEMETRY, ResultsDir, write_manifest, write_record
 from harness.storage.tables import CURVES, OUTCOMES, TABLES, read_results, write_tables
 from tests.support.manifests import a_manifest
-from tests.support.records import GRID, a_place, a_record, merged, with_curve
+from tests.support.records import GRID, a_place, a_record, merged, of_classification, with_curve
 from tests.support.strategies import a_trial, trials
 from tests.support.unseen import EVIL, unseen_in
 
@@ -55,7 +55,7 @@ def test_the_tables_are_the_same_bytes_whatever_order_the_records_were_written_i
         place = ResultsDir(tmp_path_factory.mktemp("results") / "suite")
         for trial in todo:
             write_record(place, a_record(trial))
-        write_tables(place, GRID, 0.6)
+        write_tables(place, GRID, of_classification(0.6))
         found.append(bytes_of(place))
     assert found[0] == found[1]
 
@@ -64,10 +64,10 @@ def test_merging_again_rewrites_no_table_that_says_the_same(place):
     merged(place, [a_record(trial) for trial in GRID[:4]], GRID)
     for name in TABLES:
         os.utime(place.root / name, (1, 1))
-    write_tables(place, GRID, None)
+    write_tables(place, GRID, of_classification())
     assert {(place.root / name).stat().st_mtime for name in TABLES} == {1}
     write_record(place, a_record(GRID[4]))
-    write_tables(place, GRID, None)
+    write_tables(place, GRID, of_classification())
     assert 1 not in {(place.root / name).stat().st_mtime for name in TABLES}
 
 
@@ -78,7 +78,7 @@ def test_a_table_that_was_damaged_or_lost_is_made_again(place):
     (place.root / "curves.parquet").unlink()
     (place.root / "telemetry.csv").unlink()
     (place.root / "telemetry.csv").symlink_to("/dev/zero")
-    write_tables(place, [a_trial()], None)
+    write_tables(place, [a_trial()], of_classification())
     assert bytes_of(place) == before
 
 
@@ -100,7 +100,7 @@ def test_a_damaged_record_is_returned_and_its_trial_is_interrupted(place):
         write_record(place, a_record(trial))
     path = place.record(GRID[0].key)
     path.write_bytes(path.read_bytes()[:-5])
-    assert [GRID[0].key in str(error) for error in write_tables(place, GRID[:2], None)] == [True]
+    assert [GRID[0].key in str(error) for error in write_tables(place, GRID[:2], of_classification())] == [True]
     assert list(read_results(place.root).trials["status"]) == ["interrupted", "ok"]
 
 

@@ -1,5 +1,6 @@
 """Manifests, made by hand and drawn at random."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.spec.claim import AT, Claim
 from harness.spec.manifest import DeclaredClaim, Manifest
+from harness.spec.metric import FRACTION, MetricSpec
 from harness.spec.trial import Trial
 
 TEXTS = st.text(max_size=9)
@@ -70,6 +72,20 @@ def claims() -> st.SearchStrategy[Claim]:
     )
 
 
+def metric_specs() -> st.SearchStrategy[MetricSpec]:
+    """What may be known of a metric."""
+    ends = st.tuples(st.just(-math.inf) | st.floats(-99, 0), st.just(math.inf) | st.floats(1, 99))
+    return st.builds(
+        lambda words, unit, is_higher_better, ends: MetricSpec(
+            words=words, unit=unit, higher_is_better=is_higher_better, low=ends[0], high=ends[1]
+        ),
+        TEXTS,
+        st.sampled_from(["", FRACTION, "kWh"]),
+        st.booleans(),
+        ends,
+    )
+
+
 def manifests() -> st.SearchStrategy[Manifest]:
     """Any manifest, before a run or after it."""
     values = st.dictionaries(TEXTS, VALUES, max_size=3)
@@ -80,6 +96,8 @@ def manifests() -> st.SearchStrategy[Manifest]:
         path=TEXTS,
         compare=TEXTS,
         target_accuracy=st.none() | NUMBERS,
+        target=st.dictionaries(TEXTS, NUMBERS, max_size=1),
+        metrics=st.dictionaries(TEXTS, metric_specs(), max_size=2),
         axes=st.dictionaries(TEXTS, st.lists(VALUES, min_size=1, max_size=3), max_size=3),
         following=st.dictionaries(TEXTS, TEXTS, max_size=2),
         settings=values,

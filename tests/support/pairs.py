@@ -1,4 +1,4 @@
-"""Which norm goes with which model, and a small model of every family: both as the tables have them."""
+"""Which norm goes with which model, and a small model of every family, as the tables have them; and its inputs."""
 
 from functools import cache
 
@@ -6,6 +6,7 @@ from harness.errors import SuiteError
 from harness.nn.models import MODELS, build
 from tests.support.strategies import a_trial
 
+INPUTS = dict.fromkeys(MODELS, (3, 8, 8)) | dict.fromkeys(("transformer", "lstm"), (6, 4))
 SMALL = {name: f"{name}-{family.tiny}" for name, family in MODELS.items()}
 
 
@@ -17,7 +18,7 @@ def fits(norm: str, model: str) -> bool:
 @cache
 def _fits(norm: str, family: str) -> bool:
     try:
-        build(a_trial(model=SMALL[family], norm=norm, norm_groups=1, batch_size=8), (3, 8, 8), 2, {})
+        build(a_trial(model=SMALL[family], norm=norm, norm_groups=1, batch_size=8), INPUTS[family], 2, {})
     except SuiteError:
         return False
     return True

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from harness.spec.measured import Aim, measured
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, write_manifest, write_record
 from harness.storage.tables import read_results, write_tables
@@ -41,10 +42,15 @@ def a_place(folder):
     return place
 
 
+def of_classification(target=None):
+    """What trials of classification are measured by, where this accuracy is the target."""
+    return measured(["classification"], [], Aim(target_accuracy=target))
+
+
 def merged(place, records, todo=None, target=None):
     """The results that records come to."""
     for record in records:
         write_record(place, record)
     todo = todo if todo is not None else [Trial(**record.trial) for record in records]
-    assert write_tables(place, todo, target) == []
+    assert write_tables(place, todo, of_classification(target)) == []
     return read_results(place.root)

@@ -12,10 +12,12 @@ import pandas as pd
 
 from harness._version import __version__
 from harness.spec.claim import Claim
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, with_metrics
+from harness.spec.measured import CLASSIFICATION, SPLITS, Aim, Measured, measured
+from harness.spec.metric import MetricSpec
 from harness.spec.trial import Trial
 from harness.storage.records import TELEMETRY
-from harness.storage.tables import CURVES, OUTCOMES, Results
+from harness.storage.tables import CURVES, Results, outcome_columns
 from tests.support.manifests import declared
 
 HIGHEST_LR = {"batch": 2.0, "none": 0.25, "layer": 0.8}  # what an arm still trains at, in this world
@@ -49,12 +51,19 @@ def simulate(
     evaluations: int = 21,
     name: str = "lr_sweep",
     question: str = "How much wider is the range of learning rates that works with batch normalisation?",
-    target_accuracy: float | None = TARGET,
+    target_accuracy: float | None = None,
+    target: Mapping[str, float] | None = None,
+    own: Mapping[str, MetricSpec] | None = None,
     status: str | None = None,
     **settings: Any,
 ) -> Results:
     """Results of the whole grid; only the first share `keep` of its trials, seed by seed, has been trained."""
-    fixed = {**DEFAULTS, **settings}
+    fixed = {**DEFAULTS, **settings, **({"metrics": "+".join(sorted(own))} if own else {})}
+    is_classification = "task" not in fixed
+    target_accuracy = target_accuracy if target or not is_classification else target_accuracy or TARGET
+    aim = Aim(own=own or {}, target_accuracy=target_accuracy, target=target or {})
+    of_suite = measured([fixed.get("task", CLASSIFICATION)], [fixed.get("metrics", "")], aim)
+    outcomes = outcome_columns(of_suite)
     grid = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
     grid.sort(key=lambda point: point.get("seed", 0))
     trials, curves = [], []
@@ -62,10 +71,13 @@ def simulate(
         row = {**dict.fromkeys(f.name for f in fields(Trial)), **fixed, **point, "suite": name, "key": f"{i:016x}"}
         trained = i < round(keep * len(grid))
         outcome, curve = _train(row, status, evaluations) if trained else ({"status": "interrupted"}, [])
-        trials.append({**row, **dict.fromkeys(OUTCOMES), **outcome})
+        if trained and not is_classification:
+            outcome, curve = _measured_otherwise(outcome, curve, of_suite)
+        trials.append({**row, **dict.fromkeys(outcomes), **outcome})
         curves += curve
-    columns = ["suite", "key", *(f.name for f in fields(Trial)), *OUTCOMES]
-    frame = pd.DataFrame(trials, columns=columns).astype({"status": "str", **_numeric()})
+    columns = ["suite", "key", *(f.name for f in fields(Trial)), *outcomes]
+    numeric = {column: kind for column, kind in outcomes.items() if kind != "str"}
+    frame = pd.DataFrame(trials, columns=columns).astype({"status": "str", **numeric})
     telemetry = [_telemetry(row["key"]) for row in trials if row["status"] != "interrupted"]
     return Results(
         folder=folder,
@@ -75,9 +87,11 @@ def simulate(
             path=f"suites/{name}.py",
             compare="norm",
             target_accuracy=target_accuracy,
+            target=target or {},
+            metrics=own or {},
             axes={axis: list(values) for axis, values in axes.items() if len(values) > 1},
             settings={**fixed, **{axis: values[0] for axis, values in axes.items() if len(values) == 1}},
-            claims=declared(*claims),
+            claims=declared(*with_metrics(claims, of_suite)),
             harness=__version__,
             fingerprint={"machine": "x86_64", "cpu": "a CPU", "torch": "2.13.0", "python": "3.11.7", "threads": 1},
             trials=len(grid),
@@ -86,10 +100,6 @@ def simulate(
         curves=pd.DataFrame(curves, columns=CURVES.names).astype({"step": "int32", "epoch": float, "value": float}),
         telemetry=pd.DataFrame(telemetry, columns=list(TELEMETRY)),
     )
-
-
-def _numeric() -> dict[str, str]:
-    return {column: kind for column, kind in OUTCOMES.items() if kind != "str"}
 
 
 def _train(row: Mapping[str, Any], status: str | None, evaluations: int) -> tuple[dict[str, Any], list[Any]]:
@@ -140,6 +150,35 @@ def _train(row: Mapping[str, Any], status: str | None, evaluations: int) -> tupl
         "best_step": int(steps[accuracy.argmax()]),
         "steps_to_target": int(reached[0]) if len(reached) and status == "ok" else None,
     }, curve
+
+
+LEVELS = {  # metric -> what guessing comes to, and the most that is learnt
+    **{"rmse": (80.0, 50.0), "mae": (65.0, 41.0), "r2": (-0.01, 0.6), "f1": (0.2, 0.75), "label_accuracy": (0.8, 0.95)},
+    **{"exact_match": (0.3, 0.8), "accuracy": (0.2, 0.6), "perplexity": (900.0, 9.0)},
+}
+
+
+def _measured_otherwise(
+    outcome: dict[str, Any], curve: list[Any], of_suite: Measured
+) -> tuple[dict[str, Any], list[Any]]:
+    """What a trial of another task comes to that has learnt as much as this one of classification."""
+    accuracies = [row for row in curve if row[4] == "accuracy"]
+    curve = [row for row in curve if row[4] != "accuracy"]
+    kept = {name: value for name, value in outcome.items() if not name.endswith("_accuracy")}
+    for metric in of_suite.metrics:
+        guess, best = LEVELS.get(metric, (30.0, 6.0))
+
+        def level(accuracy: float, guess: float = guess, best: float = best) -> float:
+            learnt = (accuracy - 1 / CLASSES) / (0.97 - 1 / CLASSES)
+            return guess * (best / guess) ** learnt if guess > 100 else guess + (best - guess) * learnt
+
+        curve += [(*row[:4], metric, level(row[5])) for row in accuracies]
+        kept |= {f"{split}_{metric}": level(outcome[f"{split}_accuracy"]) for split in SPLITS}
+        kept |= {f"guess_{metric}": guess}
+    if of_suite.target and kept["status"] in ("ok", "below_target"):
+        is_reached = of_suite.target.is_reached(kept[f"test_{of_suite.target.metric}"])
+        kept["status"] = "ok" if is_reached else "below_target"
+    return kept, curve
 
 
 def _telemetry(key: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from harness.storage.tables import write_tables
 from harness.training import checkpoint
 from harness.training.checkpoint import Snapshot
 from tests.support.manifests import a_manifest
-from tests.support.records import a_record
+from tests.support.records import a_record, of_classification
 from tests.support.strategies import a_trial
 
 TRIALS = [a_trial(seed=seed) for seed in range(3)]
@@ -45,7 +45,7 @@ def play(root: Path, acknowledge: Callable[[str], None] = lambda name: None) -> 
         write_record(results_dir, a_record(trial))
         acknowledge(f"record {trial.key}")
     checkpoint.discard(results_dir.checkpoints, COHORT)
-    assert write_tables(results_dir, TRIALS, 0.5) == []
+    assert write_tables(results_dir, TRIALS, of_classification(0.5)) == []
     acknowledge("tables")
 
 

@@ -14,7 +14,7 @@ from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison, bound_of, compare_pairs
 from harness.analysis.judging import judge_superiority
-from harness.analysis.metrics import METRICS
+from harness.analysis.metrics import metrics_of
 from harness.analysis.stats.arrays import FloatArray
 from harness.analysis.sweeps import sweeps
 from harness.errors import SuiteError
@@ -22,13 +22,17 @@ from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
-CHOSEN_BY = {"test_accuracy": "val_accuracy", "test_loss": "val_loss"}  # what the best value is chosen by
+
+def chosen_by(metric: str) -> str:
+    """What the best value is chosen by: the same on validation data."""
+    return f"val_{metric.removeprefix('test_')}"
 
 
 def check_best_tuned(claim: Claim, manifest: Manifest) -> None:
     check_outcome(claim, manifest)
-    if claim.metric not in CHOSEN_BY:
-        raise SuiteError(f"what is tuned is judged on test data: {' or '.join(CHOSEN_BY)}, got {claim.metric!r}")
+    judged = [name for name in metrics_of(manifest).outcomes if name.startswith("test_")]
+    if claim.metric not in judged:
+        raise SuiteError(f"what is tuned is judged on test data: {' or '.join(judged)}, got {claim.metric!r}")
     check_along(claim, manifest)
 
 
@@ -46,9 +50,9 @@ def tuned_pairs(
 ) -> Iterator[tuple[pairing.Pairs, stats.Interval, str]]:
     """Pairs of cross-fitted scores, the interval of their mean difference, and what the difference is a bound of."""
     trials = pairing.matching(results.trials, claim.where)
-    sign = METRICS[claim.metric].sign
-    metric = f"{claim.metric} at the best {claim.along}"
-    for sweep in sweeps(trials, results.manifest, claim, [CHOSEN_BY[claim.metric], claim.metric]):
+    metrics = metrics_of(results.manifest)
+    sign, metric = metrics[claim.metric].sign, metrics[f"{claim.metric} at the best {claim.along}"]
+    for sweep in sweeps(trials, results.manifest, claim, [chosen_by(claim.metric), claim.metric]):
         n = len(sweep.pairs.ours.scores)
         if n < 2:
             nothing_chosen = np.full(n, np.nan)

@@ -12,6 +12,7 @@ from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.judging import judge_superiority
+from harness.analysis.metrics import metrics_of
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
@@ -29,10 +30,11 @@ def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> l
 
     Trials that trained together share their time. They are one measurement and not several: one pair of them is kept.
     """
+    metrics = metrics_of(results.manifest)
     times = results.telemetry.set_index("key")["step_ms"].astype("float64")
-    units = pairing.score_units(trials, "test_loss").assign(score=-np.log(trials["key"].map(times)))
+    units = pairing.score_units(trials, metrics["test_loss"]).assign(score=-np.log(trials["key"].map(times)))
     axes = pairing.axes(results.manifest)
-    points = pairing.pairs_of(units, results.manifest, axes, arm=arm, than=than, metric="step_time")
+    points = pairing.pairs_of(units, results.manifest, axes, arm=arm, than=than, metric=metrics["step_time"])
     return [_without_shared_times(pairs) for pairs in points]
 
 
@@ -54,6 +56,7 @@ def costs_statement(claim: Claim, manifest: Manifest) -> str:
 
 COSTS = ClaimKind(
     check=lambda claim, manifest: None,  # every suite measures the time of a step
+    margin_is_of_metric=False,
     compare=compare_costs,
     judge=judge_superiority,
     statement=costs_statement,

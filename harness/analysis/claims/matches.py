@@ -11,7 +11,9 @@ from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_pairs import claim_units, compare_equivalence
 from harness.analysis.claim_words import claim_words, margin_unit
 from harness.analysis.comparison import Comparison
+from harness.analysis.curve_metrics import with_at
 from harness.analysis.judging import judge_equivalence
+from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
@@ -21,8 +23,11 @@ from harness.storage.tables import Results
 def check_matches(claim: Claim, manifest: Manifest) -> None:
     check_metric(claim, manifest)
     check_margin(claim)
-    if margin_unit(claim) is formatting.ACCURACY_POINTS and not 0 <= published_figure(claim) <= 1:
-        raise SuiteError(f"accuracy is a fraction: published must lie in 0..1, got {claim.published!r}")
+    metric = metrics_of(manifest)[with_at(claim.metric, claim.at)]
+    if not metric.low <= published_figure(claim) <= metric.high:
+        kind = " is a fraction" if metric.unit is formatting.POINTS else ""
+        where = f"{formatting.number(metric.low)}..{formatting.number(metric.high)}"
+        raise SuiteError(f"{claim.metric}{kind}: published must lie in {where}, got {claim.published!r}")
 
 
 def published_figure(claim: Claim) -> float:
@@ -46,7 +51,7 @@ def compare_with_figure(claim: Claim, results: Results, rng: np.random.Generator
 
 def matches_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
-    figure = formatting.amount(published_figure(claim), margin_unit(claim))
+    figure = formatting.amount(published_figure(claim), margin_unit(claim, manifest))
     return f"{words.arm} matches the {words.than} {words.metric} of {figure} within {words.margin}{words.where}"
 
 

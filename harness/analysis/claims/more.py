@@ -20,7 +20,7 @@ def check_more(claim: Claim, manifest: Manifest) -> None:
 
 def compare_more(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
     """The other arm comes first where less of the metric is better: a positive difference has to mean more."""
-    return compare_with_margin(claim, results, rng, is_swapped=not is_larger_positive(claim))
+    return compare_with_margin(claim, results, rng, is_swapped=not is_larger_positive(claim, results.manifest))
 
 
 def more_statement(claim: Claim, manifest: Manifest) -> str:

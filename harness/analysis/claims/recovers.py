@@ -7,25 +7,24 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import formatting, pairing, stats
-from harness.analysis.claim_checks import check_metric, check_other_point
+from harness.analysis.claim_checks import check_other_point, check_outcome
 from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_pairs import claim_pairs, compare_equivalence, with_other_arm_words
 from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.judging import judge_superiority
+from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
-SHARES = ("test_accuracy", "val_accuracy", "train_accuracy")
-
 
 def check_recovers(claim: Claim, manifest: Manifest) -> None:
-    check_metric(claim, manifest)
-    if claim.metric not in SHARES or claim.margin > 1:
+    check_outcome(claim, manifest)
+    if claim.metric == "steps_to_target" or claim.margin > 1:
         raise SuiteError(
-            f"it is about a share of an accuracy: at_least in 0..1, and {' or '.join(SHARES)}; "
+            f"it is about a share of what is lost: at_least in 0..1 of an outcome such as test_accuracy; "
             f"got {claim.margin!r} of {claim.metric!r}"
         )
     check_other_point(claim, manifest)
@@ -71,7 +70,7 @@ def _point_key(pairs: pairing.Pairs) -> tuple[Any, ...]:
 
 def compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
     """The share recovered; its p is of gain - margin x loss, which is 0 where the share is the margin."""
-    comparisons = []
+    metric, comparisons = metrics_of(results.manifest)[f"{claim.metric} recovered"], []
     for recovery in recoveries(claim, results):
         gain, loss = recovery.local.differences, recovery.lost.differences
         comparison = compare_pairs(recovery.local, margin=claim.margin, null=claim.margin, rng=rng)
@@ -79,7 +78,8 @@ def compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) 
         comparisons.append(
             replace(
                 comparison,
-                metric=f"{claim.metric} recovered",
+                metric=metric.name,
+                definition=metric,
                 estimate=share.estimate,
                 low=share.low,
                 high=share.high,
@@ -113,6 +113,7 @@ def recovers_statement(claim: Claim, manifest: Manifest) -> str:
 
 RECOVERS = ClaimKind(
     check=check_recovers,
+    margin_is_of_metric=False,
     arms_against=lambda claim: (claim.arm, claim.than),
     compare=compare_recovered,
     judge=judge_superiority,

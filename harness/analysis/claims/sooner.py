@@ -45,6 +45,7 @@ def sooner_statement(claim: Claim, manifest: Manifest) -> str:
 
 SOONER = ClaimKind(
     check=check_outcome,
+    margin_is_of_metric=False,
     compare=compare_times,
     judge=judge_superiority,
     statement=sooner_statement,

@@ -11,7 +11,7 @@ from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words
 from harness.analysis.comparison import Comparison, compare_pairs
 from harness.analysis.judging import judge_superiority
-from harness.analysis.metrics import METRICS
+from harness.analysis.metrics import metrics_of
 from harness.analysis.sweeps import sweeps
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
@@ -34,8 +34,8 @@ def compare_slopes(
     claim: Claim, trials: pd.DataFrame, manifest: Manifest, rng: np.random.Generator
 ) -> list[Comparison]:
     """Slopes over log2 of the axis, with the p of Page's test that the lead grows along it for reference."""
-    sign = METRICS[claim.metric].sign
-    metric = f"{claim.metric} per doubling of {claim.along}"
+    metrics = metrics_of(manifest)
+    sign, metric = metrics[claim.metric].sign, metrics[f"{claim.metric} per doubling of {claim.along}"]
     comparisons = []
     for sweep in sweeps(pairing.matching(trials, claim.where), manifest, claim, [claim.metric]):
         x, (ours,), (theirs,) = np.log2(sweep.x), sweep.ours, sweep.theirs

@@ -12,6 +12,7 @@ from harness.analysis.claim_words import claim_words, target_words
 from harness.analysis.comparison import Comparison, bound_of, compare_pairs
 from harness.analysis.judging import judge_superiority
 from harness.analysis.lr_ranges import range_units
+from harness.analysis.metrics import metrics_of
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
@@ -45,8 +46,9 @@ def _pairs_over_lr(claim: Claim, results: Results, metric: str, *, score: str) -
     """Pairs of a column of `range_units`, at every grid point without lr."""
     units = range_units(pairing.matching(results.trials, claim.where), results.manifest)
     units = units.assign(score=units[score])
-    axes = pairing.axes(results.manifest, "lr")
-    return pairing.pairs_of(units, results.manifest, axes, arm=claim.arm, than=claim.than, metric=metric)
+    manifest = results.manifest
+    axes, scored_by = pairing.axes(manifest, "lr"), metrics_of(manifest)[metric]
+    return pairing.pairs_of(units, manifest, axes, arm=claim.arm, than=claim.than, metric=scored_by)
 
 
 def _is_open(sample: pairing.ArmSample) -> bool:
@@ -81,6 +83,7 @@ def range_bounds(comparisons: Sequence[Comparison]) -> str:
 
 WIDER_LR_RANGE = ClaimKind(
     check=check_wider_lr_range,
+    margin_is_of_metric=False,
     collapsed_axes=lambda claim: ("lr",),
     compare=compare_ranges,
     judge=judge_superiority,

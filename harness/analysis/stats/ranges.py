@@ -10,7 +10,7 @@ from harness.analysis.stats.arrays import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class UsableRange:
-    """Where on the log10 lr axis the interpolated accuracy of one seed reaches the target."""
+    """Where on the log10 lr axis the interpolated score of one seed reaches the target."""
 
     low: float  # learning rates; NaN where no lr reaches the target
     high: float
@@ -19,15 +19,15 @@ class UsableRange:
     high_seen: bool
 
 
-def usable_range(lrs: FloatArray, accuracy: FloatArray, target: float) -> UsableRange:
-    """The edges and the length of {lr: accuracy >= target}, accuracy interpolated linearly over log10 lr.
+def usable_range(lrs: FloatArray, scores: FloatArray, target: float) -> UsableRange:
+    """The edges and the length of {lr: score >= target}, scores interpolated linearly over log10 lr.
 
-    A length whose edge was not seen is a lower bound. A missing accuracy is an error: score failures first.
+    A length whose edge was not seen is a lower bound. A missing score is an error: score failures first.
     """
-    if np.isnan(accuracy).any():
-        raise ValueError("accuracy holds NaN; failed trials are scored before their range is taken")
+    if np.isnan(scores).any():
+        raise ValueError("scores hold NaN; failed trials are scored before their range is taken")
     order = np.argsort(lrs)
-    x, y = np.log10(lrs[order]), accuracy[order]
+    x, y = np.log10(lrs[order]), scores[order]
     usable = y >= target
     pieces = [(x[i], x[i]) for i in np.flatnonzero(usable)]
     for i in range(len(x) - 1):

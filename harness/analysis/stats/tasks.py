@@ -10,9 +10,9 @@ from harness.analysis.stats.arrays import FloatArray
 from harness.analysis.stats.paired import RESAMPLES, Interval
 
 
-def normalised(accuracy: FloatArray, chance: FloatArray) -> FloatArray:
-    """Accuracy on a scale from 0, chance, to 1, so that tasks with different classes can be compared."""
-    return (accuracy - chance) / (1 - chance)
+def normalised(scores: FloatArray, guess: FloatArray, best: float = 1.0) -> FloatArray:
+    """Scores on a scale from 0, guessing, to 1, the best there is, so that different tasks can be compared."""
+    return (scores - guess) / (best - guess)
 
 
 def iqm(scores: FloatArray) -> float:

@@ -10,7 +10,10 @@ from importlib import import_module
 
 from harness.execution.containment.keeper import end_with_parent
 
+SUPERVISOR = "HARNESS_SUPERVISOR"  # the variable that holds the number of the process that starts the server
+
 if any("multiprocessing.forkserver" in word for word in sys.orig_argv):  # no other process that imports this
-    end_with_parent(os.getppid())
+    # A parent that was killed while Python was starting here is no parent any more: then this ends at once.
+    end_with_parent(int(os.environ.get(SUPERVISOR, os.getppid())))
     with suppress(Exception):
         import_module("harness.execution.worker")

@@ -63,12 +63,19 @@ class Command:
                     found.append(int(folder.name))
         return sorted(found)
 
-    def left(self) -> list[int]:
-        """What of it is still there some seconds after its end."""
+    def left(self) -> list[str]:
+        """What of it is still there some seconds after its end: numbers of processes, and what they run."""
         deadline = time.monotonic() + LEFT_GRACE
         while (found := self.started()) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        return found
+        return [f"{pid} {_words_of(pid)}" for pid in found]
+
+
+def _words_of(pid: int) -> str:
+    """What a process runs; empty where it has just ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return ""
 
 
 @contextmanager

@@ -12,14 +12,24 @@ from matplotlib.axes import Axes
 from harness.analysis import formatting, pairing
 from harness.analysis.claims.trend import compare_slopes
 from harness.analysis.comparison import Comparison, adjusted
+from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import FAILED
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
 from harness.reporting.figures.curves import telling_lrs
-from harness.reporting.figures.drawing import canvas, chance, chance_line
+from harness.reporting.figures.drawing import (
+    canvas,
+    difference_label,
+    guess_line,
+    guess_of,
+    is_near_guess,
+    score_axis,
+    up_is_better,
+)
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
+from harness.spec.measured import ACCURACY
 from harness.storage.tables import Results
 
 MAX_LRS = 2  # that get a figure; the map has all of them
@@ -30,7 +40,7 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
     if not has_batch_sizes(results.manifest):
         return
     for data in _slices(results):
-        if pairing.score_units(data.trials, "test_accuracy")["score"].isna().all():
+        if pairing.score_units(data.trials, data.metric)["score"].isna().all():
             continue
         baseline = data.baseline
         with canvas(5.4, data.compare) as figure:
@@ -39,22 +49,23 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
             mean_slopes = _slopes_in_words([_draw_gap(bottom, data, arm) for arm in data.arms if arm != baseline])
             _log_sizes(bottom, pairing.values(data.manifest, "batch_size"))
             bottom.axhline(0, lw=0.8, color=GREY)
-            bottom.set_ylabel(f"points against {label_text(baseline)}")
+            bottom.set_ylabel(difference_label(data.metric, label_text(baseline)))
         yield report_figure(
             data,
             figure,
             name="batch_size",
             title="How does it depend on the batch size?",
             caption=(
-                f"Above, the test error: every seed is a dot, a failed one a cross, the line is their mean. Below, the "
-                f"paired difference in accuracy from {formatting.value(baseline)}: dots are means, thin lines the "
-                f"least-squares slope of each seed with results at all sizes. {mean_slopes}{_lr_rule(data.manifest)}"
+                f"Above, the {_shown_words(data.metric)}: every seed is a dot, a failed one a cross, the line is their "
+                f"mean. Below, the paired difference in {data.metric.bare_words} from {formatting.value(baseline)}"
+                f"{up_is_better(data.metric)}: dots are means, thin lines the least-squares slope of each seed with "
+                f"results at all sizes. {mean_slopes}{_lr_rule(data.manifest)}"
             ).strip(),
             alt=(
-                f"Two stacked panels over batch size: test error by arm, and the gap to {formatting.value(baseline)}. "
-                f"{mean_slopes or 'No pairs to compare yet.'}"
+                f"Two stacked panels over batch size: {_shown_words(data.metric)} by arm, and the gap to "
+                f"{formatting.value(baseline)}. {mean_slopes or 'No pairs to compare yet.'}"
             ).strip(),
-            metric="test_accuracy",
+            metric=data.metric,
             comparisons=_slope_comparisons(data, f"batch_size{data.suffix}"),
         )
 
@@ -62,7 +73,9 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
 def _slope_comparisons(data: ResultSlice, name: str) -> tuple[Comparison, ...]:
     """The slopes that the caption gives, as rows of comparisons.csv."""
     than, rng = data.baseline, np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds
-    claims = [Claim.trend(arm, than=than, along="batch_size") for arm in data.arms if arm != than]
+    claims = [
+        Claim.trend(arm, than=than, along="batch_size", metric=data.metric.name) for arm in data.arms if arm != than
+    ]
     family = [comparison for claim in claims for comparison in compare_slopes(claim, data.trials, data.manifest, rng)]
     return tuple(replace(comparison, shown_in=name) for comparison in adjusted(family))
 
@@ -99,36 +112,61 @@ def _lr_rule(manifest: Manifest) -> str:
     return "" if "lr" in manifest.axes else f"The learning rate is {formatting.value(manifest.settings.get('lr'))}."
 
 
-def score_in_points(data: ResultSlice, arm: Any, *axes: str) -> "pd.Series[float]":
-    """The test accuracy of an arm in percentage points, by axes and seed; differences of two arms are then paired."""
-    scored = pairing.score_units(data.trials[data.trials[data.compare] == arm], "test_accuracy")
-    return 100 * scored.set_index([*axes, "seed"])["score"]
+def score_in_units(data: ResultSlice, arm: Any, *axes: str) -> "pd.Series[float]":
+    """The score of an arm in its unit, by axes and seed; differences of two arms are then paired."""
+    scored = pairing.score_units(data.trials[data.trials[data.compare] == arm], data.metric)
+    return data.metric.unit.factor * scored.set_index([*axes, "seed"])["score"]
+
+
+def _is_accuracy(metric: Measure) -> bool:
+    """Whether what is missing to 1 is an error, which shows more where it is small."""
+    return metric.name == f"test_{ACCURACY}"
+
+
+def _shown_words(metric: Measure) -> str:
+    return "test error" if _is_accuracy(metric) else metric.words
 
 
 def _draw_errors(axes: Axes, data: ResultSlice) -> None:
-    scored = pairing.score_units(data.trials, "test_accuracy").dropna(subset=["score"])
+    metric = data.metric
+
+    def shown(score: Any) -> Any:
+        return 100 * (1 - score) if _is_accuracy(metric) else score
+
+    scored = pairing.score_units(data.trials, metric).dropna(subset=["score"])
     size, arm_index = scored["batch_size"].astype("float64"), scored[data.compare].map(data.arms.index)
     scored = scored.assign(
-        error=100 * (1 - scored["score"]),
+        shown=shown(scored["score"]),
         x=size * 2 ** (0.12 * (arm_index - (len(data.arms) - 1) / 2)),  # side by side: neither arm hides the other
         has_failed=scored["status"].isin(FAILED),
     )
     look = {"hue": data.compare, "hue_order": data.arms, "palette": data.palette, "alpha": 0.6, "linewidth": 0}
     marks = {"style": "has_failed", "markers": {False: "o", True: "X"}, "size": "has_failed"}
-    sns.scatterplot(scored, x="x", y="error", **look, **marks, sizes={False: 11, True: 20}, legend=False, ax=axes)
+    sns.scatterplot(scored, x="x", y="shown", **look, **marks, sizes={False: 11, True: 20}, legend=False, ax=axes)
     for arm, rows in data.by_arm(scored):
-        mean = rows.groupby("batch_size")["error"].mean()
+        mean = rows.groupby("batch_size")["shown"].mean()
         axes.plot(mean.index.astype("float64"), mean, lw=1.6, label=label_text(arm), **data.line(arm))
-    worst = 100 * (1 - chance(data.trials))
-    if scored["error"].max() > 0.9 * worst:  # else it would only squeeze what there is to see
-        chance_line(axes, worst)
-    axes.set_ylabel("test error in %")
+    guess = guess_of(data.trials, metric)
+    # Else the line would only squeeze what there is to see.
+    is_near = (
+        scored["shown"].max() > 0.9 * shown(guess)
+        if _is_accuracy(metric)
+        else is_near_guess(scored["score"], guess, metric)
+    )
+    if is_near:
+        guess_line(axes, shown(guess))
+    if not _is_accuracy(metric):
+        score_axis(axes, scored["score"], metric)
+    axes.set_ylabel("test error in %" if _is_accuracy(metric) else metric.axis_words)
 
 
 def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
     """Draw the gap of one arm; its mean slope in words, empty where there are no pairs."""
-    ours, theirs = (score_in_points(data, name, "batch_size") for name in (arm, data.baseline))
-    gaps, color = (ours - theirs).dropna().unstack("batch_size").sort_index(axis=1), data.palette[arm]
+    ours, theirs = (score_in_units(data, name, "batch_size") for name in (arm, data.baseline))
+    gaps, color = (
+        (data.metric.sign * (ours - theirs)).dropna().unstack("batch_size").sort_index(axis=1),
+        data.palette[arm],
+    )
     sizes = gaps.columns.to_numpy("float64")
     for size, (_, differences) in zip(sizes, gaps.items(), strict=True):
         mean, low, high = mean_interval(differences.dropna().to_numpy("float64"))
@@ -148,9 +186,13 @@ def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
     interval = f" (95 % t interval {formatting.number(low)} to {formatting.number(high)})"
     is_enough = len(slope_of_seed) >= seeds_needed()
     return (
-        f"{formatting.value(arm)} {formatting.number(mean)} points for each doubling"
+        f"{formatting.value(arm)} {formatting.number(mean)}{_unit_words(data.metric)} for each doubling"
         f"{interval if is_enough else ' (descriptive)'}"
     )
+
+
+def _unit_words(metric: Measure) -> str:
+    return f" {metric.unit.name}" if metric.unit.name else ""
 
 
 def _log_sizes(axes: Axes, sizes: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ from harness.analysis import formatting
 from harness.analysis.metrics import FAILED
 from harness.errors import DamageError
 from harness.reporting.figures.curves import telling_lrs
-from harness.reporting.figures.data import read_arrays, read_data
+from harness.reporting.figures.data import has_classes, read_arrays, read_data
 from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import COLORS, WIDTH, label_text
@@ -39,6 +39,8 @@ def boundary_maps(results: Results) -> Iterator[ReportFigure]:
             continue
         seed = trials["seed"].iloc[0]
         examples = read_data(datasets[_stem(trials["dataset"].iloc[0])])
+        if not has_classes(examples):
+            continue
         lrs = _lr_columns(data, trials)
         trials = trials[trials["seed"] == seed]
         with canvas(1.0 + 0.88 * WIDTH / max(3, len(lrs)) * len(arms)) as figure:

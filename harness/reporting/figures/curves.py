@@ -1,6 +1,5 @@
 """Training over time: learning curves with every seed, and how soon the target is reached."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,23 +7,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import covered_values
-from harness.analysis.metrics import FAILED, FINISHED
+from harness.analysis.measures.measure import Measure, unit_of
+from harness.analysis.metrics import FAILED, FINISHED, judged_by, metrics_of
 from harness.analysis.stats import restricted_times, survival
-from harness.reporting.figures.drawing import canvas, chance, chance_line, lines_per_trial, plain_numbers
+from harness.reporting.figures.drawing import canvas, guess_line, guess_of, lines_per_trial, plain_numbers, score_axis
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, claims_of, points_of, report_figure
 from harness.reporting.figures.style import label_text
+from harness.spec.manifest import measured_of
+from harness.spec.measured import Target
 from harness.storage.tables import Results
 
-DRAWN_CURVES = (("batch", "loss", "training loss"), ("test", "accuracy", "test accuracy"))  # split, metric, label
 MAX_LR_COLUMNS = 4
 MAX_LOSS = 5  # times the initial loss
 
 
 def learning_curves(results: Results) -> Iterator[ReportFigure]:
-    """Loss and accuracy over training, a column for each of a few learning rates, or one where these are the arms."""
+    """Loss and test score over training, a column for each of a few learning rates, or one where these are the arms."""
     if results.curves.empty:
         return
     for data in points_of(results, "lr"):
@@ -37,12 +39,14 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
         with canvas(4.7, data.compare) as figure:
             columns = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in lrs}
             panels = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
-            for row, (split, metric, label) in zip(panels, DRAWN_CURVES, strict=True):
-                rows = curves[(curves["split"] == split) & (curves["metric"] == metric)]
+            metric = data.metric
+            drawn = (("batch", "loss", "training loss"), (*metric.name.split("_", 1), metric.axis_words))
+            for row, (split, name, label) in zip(panels, drawn, strict=True):
+                rows = curves[(curves["split"] == split) & (curves["metric"] == name)]
                 for axes, column in zip(row, columns.values(), strict=True):
                     _draw_curves(axes, rows[rows["lr"].isin(column)], data)
                 row[0].set_ylabel(label)
-            _finish_axes(panels, list(columns), data.trials)
+            _finish_axes(panels, list(columns), data)
         at = formatting.listing(formatting.value(lr) for lr in lrs)
         choice = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
         yield report_figure(
@@ -55,7 +59,7 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
                 f"Training loss is a mean of the batches since the last point, cut off above {MAX_LOSS} times the "
                 f"initial loss."
             ),
-            alt=f"Learning curves by arm at lr {at}: training loss above, test accuracy below, a line per seed.",
+            alt=f"Learning curves by arm at lr {at}: training loss above, {metric.words} below, a line per seed.",
         )
 
 
@@ -66,12 +70,13 @@ def curves_with_arms(data: ResultSlice, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def telling_lrs(data: ResultSlice, at_most: int = MAX_LR_COLUMNS) -> list[float]:
-    """Those that a claim names, the best of each arm by mean validation accuracy, the highest and the lowest."""
+    """Those that a claim names, the best of each arm by its mean validation score, the highest and the lowest."""
     ended = data.trials[data.trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
-    scored = pairing.score_units(ended, "val_accuracy")
-    mean = scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
+    metric = judged_by(data.manifest, "val")
+    scored = pairing.score_units(ended, metric)
+    mean = metric.sign * scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
     best = [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
     claims = [declared.claim for declared in data.manifest.claims]
     claimed = [lr for claim in claims if "lr" in claim.where for lr in covered_values(claim, "lr", data.manifest)]
@@ -87,15 +92,37 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, data: ResultSlice) -> None:
         axes.plot(mean.index, mean, lw=1.8, label=label_text(arm), **data.line(arm))
 
 
-def _finish_axes(panels: Any, titles: list[str], trials: pd.DataFrame) -> None:
-    for loss, accuracy, title in zip(*panels, titles, strict=True):
-        loss.set_title(title)
-        loss.set_yscale("log")
-        plain_numbers(loss.yaxis)
-        # A diverging loss would flatten all others.
-        loss.set_ylim(top=min(loss.get_ylim()[1], MAX_LOSS * float(trials["initial_loss"].max())))
-        chance_line(accuracy, chance(trials))
-        accuracy.set_xlabel("step")
+def _finish_axes(panels: Any, titles: list[str], data: ResultSlice) -> None:
+    losses, scores = panels
+    if (drawn := _values(losses)).size == 0 or drawn.min() > 0:  # the loss of a suite's own may be anything
+        losses[0].set_yscale("log")
+    plain_numbers(losses[0].yaxis)
+    # A diverging loss would flatten all others.
+    if (highest := MAX_LOSS * float(data.trials["initial_loss"].max())) > 0:
+        losses[0].set_ylim(top=min(losses[0].get_ylim()[1], highest))
+    guess = guess_of(data.trials, data.metric)
+    score_axis(scores[0], _values(scores), data.metric)
+    for axes, title in zip(losses, titles, strict=True):
+        axes.set_title(title)
+    for axes in scores:
+        guess_line(axes, guess)
+        axes.set_xlabel("step")
+    _cut_off_beyond_guess(scores[0], guess, data.metric)
+
+
+def _values(panels: Any) -> NDArray[np.float64]:
+    """The finite values of all lines of these panels."""
+    of_lines = [np.asarray(line.get_ydata(), dtype=np.float64) for axes in panels for line in axes.lines]
+    values: NDArray[np.float64] = np.concatenate([np.empty(0), *of_lines])
+    return values[np.isfinite(values)]
+
+
+def _cut_off_beyond_guess(axes: Axes, guess: float, metric: Measure) -> None:
+    """Leave out what is far worse than guessing, where a metric has no end on that side: it would flatten the rest."""
+    if metric.sign < 0 and not np.isfinite(metric.high) and guess > 0:
+        axes.set_ylim(top=min(axes.get_ylim()[1], MAX_LOSS * guess))
+    elif metric.sign > 0 and not np.isfinite(metric.low) and np.isfinite(metric.high):
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], guess - (metric.high - guess)))
 
 
 def time_to_target(results: Results) -> Iterator[ReportFigure]:
@@ -106,7 +133,7 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
         points = list(pairing.by_point(data.trials, pairing.axes(data.manifest)))
         if data.trials.empty:
             continue
-        shown, target = points[:MAX_LR_COLUMNS], data.manifest.target_accuracy or math.nan
+        shown, target = points[:MAX_LR_COLUMNS], measured_of(data.manifest).target
         with canvas(3.1, data.compare) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
@@ -119,14 +146,18 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
             name=f"time_to_target_{number}",
             title="How soon does it get there?",
             caption=(
-                f"The share of seeds whose validation accuracy has reached {formatting.percent(target)}, over "
+                f"The share of seeds whose {judged_by(data.manifest, 'val').words} has reached {_level(target)}, over "
                 f"training (Kaplan-Meier; a tick at the budget marks seeds that never did, which count as the whole "
                 f"budget)."
             ),
-            alt="Step curves of the share of seeds that have reached the target accuracy, by arm.",
+            alt="Step curves of the share of seeds that have reached the target, by arm.",
             shown=(len(shown), len(points), "grid points"),
-            metric="steps_to_target",
+            metric=metrics_of(data.manifest)["steps_to_target"],
         )
+
+
+def _level(target: Target | None) -> str:
+    return formatting.level(target.value, unit_of(target.spec)) if target else "the target"
 
 
 def _draw_share_at_target(axes: Axes, trials: pd.DataFrame, data: ResultSlice) -> None:

@@ -4,7 +4,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def data_scatter(results: Results) -> Iterator[ReportFigure]:
     data = ResultSlice.whole(results)
     for path in data_files(results.folder, results.manifest):
         arrays = read_data(path)
-        if arrays["x_train"].shape[1:] != (2,) or arrays["x_test"].shape[1:] != (2,):
+        if arrays["x_train"].shape[1:] != (2,) or arrays["x_test"].shape[1:] != (2,) or not has_classes(arrays):
             continue
         counts = {split: len(arrays[f"y_{split}"]) for split in ("train", "test")}
         with canvas(3.7) as figure:
@@ -71,12 +71,19 @@ def _draw_classes(axes: Axes, x: Any, y: Any) -> None:
         panel_legend.remove()
 
 
+def has_classes(arrays: Mapping[str, Any]) -> bool:
+    """Whether each example has one class: other tasks have numbers or several labels."""
+    return all(
+        arrays[f"y_{split}"].ndim == 1 and arrays[f"y_{split}"].dtype.kind in "iu" for split in ("train", "test")
+    )
+
+
 def read_data(path: Path) -> dict[str, Any]:
     arrays = read_arrays(path, NAMES)
     for split in ("train", "test"):
-        if arrays[f"y_{split}"].shape != arrays[f"x_{split}"].shape[:1]:
+        if arrays[f"y_{split}"].shape[:1] != arrays[f"x_{split}"].shape[:1]:
             raise DamageError(f"{path} has not one label for each example; remove it")
-        if arrays[f"y_{split}"].dtype.kind not in "iu" or arrays[f"x_{split}"].dtype.kind != "f":
+        if arrays[f"y_{split}"].dtype.kind not in "iuf" or arrays[f"x_{split}"].dtype.kind not in "iuf":
             raise DamageError(f"{path} has examples or labels of another type than numbers; remove it")
     return arrays
 

@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from harness.analysis import formatting
+from harness.analysis.measures.measure import CHANCE, Measure
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
 
 LEGEND_LETTERS = 72  # in a row as wide as a figure
 XLABEL_LETTERS = 62  # on a line of the label of an axis
 MAX_LR_LABELS = 7  # learning rates that each have a number below them
+WIDE = 30  # factor between the least and the largest value from which on an axis is logarithmic
 LR_MARGIN = 1.5  # factor on both sides of the learning rates, where the data give no limits
 
 
@@ -102,12 +104,52 @@ def seeds_over_columns(axes: Axes, scores: pd.DataFrame, colors: Sequence[str]) 
     axes.set(xlabel="", ylabel="", xlim=(-0.5, len(colors) - 0.5))
 
 
-def chance_line(axes: Axes, y: float) -> None:
+def guess_line(axes: Axes, y: float) -> None:
     """A dotted line where guessing would be."""
     axes.axhline(y, ls=":", lw=1, color=GREY)
 
 
-def chance(trials: pd.DataFrame) -> float:
-    """The accuracy of guessing, NaN where no trial has a result."""
-    classes = trials["classes"].dropna()
-    return float(1 / classes.iloc[0]) if len(classes) else float("nan")
+def guess_of(trials: pd.DataFrame, metric: Measure) -> float:
+    """What guessing comes to, NaN where no trial has a result."""
+    known = metric.policy.value(trials).astype("float64").dropna()
+    return float(known.iloc[0]) if len(known) else float("nan")
+
+
+def is_near_guess(scores: "pd.Series[float]", guess: float, metric: Measure) -> bool:
+    """Whether some scores are so bad that a line at the guess would not only squeeze what there is to see."""
+    if metric.sign > 0:
+        return bool(scores.min() < 2 * guess or scores.min() <= guess)
+    return bool(scores.max() > guess / 2)
+
+
+def guess_words(metric: Measure) -> str:
+    """What the line of guessing is called."""
+    return "chance" if metric.policy is CHANCE else "guessing"
+
+
+def spans_decades(scores: Any, metric: Measure) -> bool:
+    """Whether the values of a metric that has no upper end lie so far apart that only a log axis shows all of them."""
+    values = np.asarray(scores, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    return bool(
+        not np.isfinite(metric.high) and len(values) and values.min() > 0 and values.max() > WIDE * values.min()
+    )
+
+
+def score_axis(axes: Axes, scores: Any, metric: Measure) -> None:
+    """Make the y axis logarithmic where its values span decades."""
+    if spans_decades(scores, metric):
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+
+
+def up_is_better(metric: Measure) -> str:
+    """What a caption adds to a difference where less of the metric is better."""
+    return "" if metric.sign > 0 else ", up being better"
+
+
+def difference_label(metric: Measure, baseline: str) -> str:
+    """What an axis of differences shows, on which up is better."""
+    if metric.unit is formatting.POINTS:
+        return f"points against {baseline}"
+    return f"{metric.better} than {baseline}{f', {metric.unit.name}' if metric.unit.name else ''}"

@@ -5,14 +5,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
+from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
-from harness.reporting.figures.drawing import canvas, chance, chance_line, log_lr, plain_numbers
+from harness.reporting.figures.drawing import (
+    canvas,
+    difference_label,
+    guess_line,
+    guess_of,
+    guess_words,
+    is_near_guess,
+    log_lr,
+    plain_numbers,
+    score_axis,
+    spans_decades,
+    up_is_better,
+)
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, MAX_LABEL_LENGTH, label_text
 from harness.spec.claim import is_number
@@ -36,14 +51,14 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
     at_lr = over_lr(results.manifest)
     everything = ResultSlice.whole(results)
     for data in points_of(results, "lr") if at_lr else [everything]:
-        pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials)
+        pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials, data.metric)
         family = adjusted([compare_pairs(p, margin=margin, null=0.0, rng=rng) for p in pairs])
         comparisons = [replace(comparison, shown_in=f"effect{data.suffix}") for comparison in family]
         positions = _positions(data)
         usual = {} if at_lr else _usual_point(data, positions)
         with canvas(5.4, data.compare) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-            _draw_accuracies(top, data, positions)
+            _draw_scores(top, data, positions)
             _draw_differences(bottom, pairs, comparisons, data, positions)
             if at_lr:
                 log_lr(bottom, pairing.values(data.manifest, "lr"))
@@ -57,7 +72,7 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
             caption=f"{_effect_caption(data, comparisons, margin)}{_naming(usual)}",
             alt=_alt(data, comparisons),
             sample=_tests(comparisons),
-            metric="test_accuracy",
+            metric=data.metric,
             comparisons=tuple(comparisons),
         )
 
@@ -68,7 +83,7 @@ def _pairs_with_baseline(data: ResultSlice) -> list[pairing.Pairs]:
         pairs
         for arm in data.arms
         if arm != data.baseline
-        for pairs in pairing.metric_pairs(data.trials, data.manifest, arm, data.baseline, "test_accuracy")
+        for pairs in pairing.metric_pairs(data.trials, data.manifest, arm, data.baseline, data.metric.name)
     ]
 
 
@@ -124,9 +139,9 @@ def _is_ordered(data: ResultSlice) -> bool:
     return len(over) == 1 and all(map(is_number, pairing.values(data.manifest, over[0])))
 
 
-def _draw_accuracies(axes: Axes, data: ResultSlice, positions: Positions) -> None:
-    is_ordered = _is_ordered(data)
-    scored = pairing.score_units(data.trials, "test_accuracy")
+def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
+    is_ordered, metric = _is_ordered(data), data.metric
+    scored = pairing.score_units(data.trials, metric)
     for arm, rows_of_arm in data.by_arm(scored):
         color, means = data.palette[arm], []
         for point, rows in pairing.by_point(rows_of_arm, pairing.axes(data.manifest)):
@@ -135,16 +150,27 @@ def _draw_accuracies(axes: Axes, data: ResultSlice, positions: Positions) -> Non
             trained = rows[~rows["status"].isin(FAILED)]
             failed = len(rows) - len(trained)
             axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color)
-            # A rug under the line of chance: one tick per failed run, none hidden behind another.
-            rug = chance(rows) - 0.03 - min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
-            axes.plot([x] * failed, rug, "_", ms=5, color=color)
+            axes.plot([x] * failed, _rug(failed, rows, scored, metric), "_", ms=5, color=color)
             means.append((position if is_ordered else x, rows["score"].mean()))
         look = data.line(arm) if is_ordered else {"color": color, **MEAN_MARKER}
         axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=label_text(arm), **look)
-    for guess, rows in scored.groupby(1 / scored["classes"].astype("float64")):
-        if rows["score"].min() < 2 * guess:  # else it would only squeeze what there is to see
-            chance_line(axes, guess)
-    axes.set_ylabel("test accuracy")
+    for guess, rows in scored.groupby(metric.policy.value(scored).astype("float64")):
+        if is_near_guess(rows["score"], guess, metric):
+            guess_line(axes, guess)
+    score_axis(axes, scored["score"], metric)
+    axes.set_ylabel(metric.axis_words)
+
+
+def _rug(failed: int, rows: pd.DataFrame, scored: pd.DataFrame, metric: Measure) -> NDArray[np.float64]:
+    """Where the ticks of failed trials stand: beyond the line of guessing, one for each, none hidden behind another."""
+    distance = 0.03 + min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
+    guess = guess_of(rows, metric)
+    if metric.unit is formatting.POINTS:
+        return np.asarray(guess - metric.sign * distance, dtype=np.float64)
+    if spans_decades(scored["score"], metric):
+        return np.asarray(guess * 10 ** (-metric.sign * 2 * distance), dtype=np.float64)
+    spread = float(scored["score"].max() - scored["score"].min())
+    return np.asarray(guess - metric.sign * distance * spread, dtype=np.float64)
 
 
 def _draw_differences(
@@ -155,8 +181,9 @@ def _draw_differences(
     positions: Positions,
 ) -> None:
     others = [arm for arm in data.arms if arm != data.baseline]
-    margin = smallest_effect(data.trials)
-    axes.axhspan(-100 * margin, 100 * margin, color="#d9d9d9", alpha=0.6, lw=0)
+    unit, margin = data.metric.unit, smallest_effect(data.trials, data.metric)
+    if margin:
+        axes.axhspan(-unit.factor * margin, unit.factor * margin, color="#d9d9d9", alpha=0.6, lw=0)
     axes.axhline(0, lw=0.8, color=GREY)
     for pair, comparison in zip(pairs, comparisons, strict=True):
         position = _position(pair.point, positions, data)
@@ -164,22 +191,24 @@ def _draw_differences(
         color = data.palette[pair.arm]
         if comparison.n >= comparison.seeds_needed:
             style = ":" if _is_doubtful(comparison) else "-"
-            axes.plot([x, x], [100 * comparison.low, 100 * comparison.high], lw=1.4, ls=style, color=color)
+            axes.plot(
+                [x, x], [unit.factor * comparison.low, unit.factor * comparison.high], lw=1.4, ls=style, color=color
+            )
         else:
-            axes.plot([x] * comparison.n, 100 * pair.differences, ".", ms=3, color=color)
+            axes.plot([x] * comparison.n, unit.factor * pair.differences, ".", ms=3, color=color)
         face = color if comparison.p_adjusted < ALPHA else "white"
-        axes.plot([x], [100 * comparison.estimate], "o", ms=5.5, mec=color, mfc=face, mew=1.4)
+        axes.plot([x], [unit.factor * comparison.estimate], "o", ms=5.5, mec=color, mfc=face, mew=1.4)
     if _is_far(comparisons, margin):
-        axes.set_yscale("symlog", linthresh=200 * margin, linscale=0.7)
+        axes.set_yscale("symlog", linthresh=2 * unit.factor * margin, linscale=0.7)
         axes.yaxis.set_minor_locator(NullLocator())
         plain_numbers(axes.yaxis)
-    axes.set_ylabel(f"points against {label_text(data.baseline)}")
+    axes.set_ylabel(difference_label(data.metric, label_text(data.baseline)))
 
 
 def _is_far(comparisons: Sequence[Comparison], margin: float) -> bool:
     """Whether differences are so large that the margin could not be seen beside them."""
     ends = [abs(end) for c in comparisons for end in (c.estimate, c.low, c.high)]
-    return any(end > FAR * margin for end in ends)
+    return bool(margin) and any(end > FAR * margin for end in ends)
 
 
 def _is_doubtful(comparison: Comparison) -> bool:
@@ -196,10 +225,12 @@ def _effect_caption(data: ResultSlice, comparisons: Sequence[Comparison], margin
         f", linear up to {_points_in_words(2 * margin)} and logarithmic beyond" if _is_far(comparisons, margin) else ""
     )
     mean = "line" if _is_ordered(data) else "diamond"
+    beyond = "below" if data.metric.sign > 0 else "above"
+    band = f" The grey band is the margin of {_points_in_words(margin)}." if margin else ""
     return (
-        f"Above, every seed is a dot, a failed one a tick below the dotted line of chance, and the {mean} is their "
-        f"mean; below, the paired difference from {formatting.value(data.baseline)} "
-        f"({_pair_counts(comparisons)}{scale}). The grey band is the margin of {_points_in_words(margin)}."
+        f"Above, every seed is a dot, a failed one a tick {beyond} the dotted line of {guess_words(data.metric)}, and "
+        f"the {mean} is their mean; below, the paired difference from {formatting.value(data.baseline)}"
+        f"{up_is_better(data.metric)} ({_pair_counts(comparisons)}{scale}).{band}"
     )
 
 
@@ -248,7 +279,7 @@ def _alt(data: ResultSlice, comparisons: Sequence[Comparison]) -> str:
         f"{_arms_in_words(better)} better and {_arms_in_words(worse)} worse" if decided else "no arm is better or worse"
     )
     return (
-        "Two stacked panels: test accuracy of every seed by arm, and paired differences from "
+        f"Two stacked panels: {data.metric.words} of every seed by arm, and paired differences from "
         f"{formatting.value(data.baseline)}. After correction, {outcome}."
     )
 

@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import FAILED, FINISHED, score_words
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import FAILED, FINISHED, judged_by, score_words
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, measured_of
 from harness.spec.trial import Trial
 from harness.storage.records import TELEMETRY
 from harness.storage.tables import OUTCOMES, Results
@@ -63,6 +64,11 @@ class ResultSlice:
     @property
     def baseline(self) -> Any:
         return baseline_arm(self.manifest)
+
+    @property
+    def metric(self) -> Measure:
+        """What the trials are judged by, on test data."""
+        return judged_by(self.manifest)
 
     @property
     def palette(self) -> dict[Any, str]:
@@ -146,7 +152,7 @@ def report_figure(
     alt: str,
     shown: tuple[int, int, str] | None = None,  # how many of how many, and of what
     sample: str | None = None,  # what n is, where it is not the seeds that have a result
-    metric: str | None = None,  # whose failures are scored
+    metric: Measure | None = None,  # whose failures are scored
     shows_trials: bool = True,
     comparisons: tuple[Comparison, ...] = (),
 ) -> ReportFigure:
@@ -175,10 +181,11 @@ def _left_out(shown: int, total: int, noun: str) -> str:
 
 
 def _words_of_suite(manifest: Manifest) -> frozenset[str]:
-    """The words in values that the suite gives to axes and settings, and in metrics that are curves."""
+    """The words in values that the suite gives to axes and settings, and in metrics."""
     values = [*manifest.settings.values(), *(value for values in manifest.axes.values() for value in values)]
     metrics = [declared.claim.metric for declared in manifest.claims if declared.claim.metric not in OUTCOMES]
-    return frozenset(word for text in [*values, *metrics] if isinstance(text, str) for word in _words(text))
+    own = [text for name, spec in measured_of(manifest).metrics.items() for text in (name, spec.words, spec.unit)]
+    return frozenset(word for text in [*values, *metrics, *own] if isinstance(text, str) for word in _words(text))
 
 
 def seeds(trials: pd.DataFrame) -> str:

@@ -8,12 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting, pairing
-from harness.analysis.lr_ranges import range_units
+from harness.analysis.lr_ranges import range_at_target, range_units
 from harness.analysis.metrics import FAILED, FINISHED
-from harness.analysis.stats import UsableRange, usable_range
-from harness.reporting.figures.drawing import canvas, log_lr
+from harness.analysis.stats import UsableRange
+from harness.reporting.figures.drawing import canvas, log_lr, score_axis
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
+from harness.spec.manifest import measured_of
+from harness.spec.measured import Target
 from harness.storage.tables import Results
 
 MAX_MAP_ROWS = 24  # of the map of failures: arms at grid points
@@ -23,8 +25,8 @@ CELL = 0.9  # width of the bar of a cell of the map; cells are 1 apart
 
 
 def usable_ranges(results: Results) -> Iterator[ReportFigure]:
-    """Mean accuracy over lr with a bracket for each arm; below, the edges of each seed."""
-    target = results.manifest.target_accuracy
+    """Mean score over lr with a bracket for each arm; below, the edges of each seed."""
+    target = measured_of(results.manifest).target
     if not over_lr(results.manifest) or target is None:
         return
     for data in points_of(results, "lr"):
@@ -45,30 +47,31 @@ def usable_ranges(results: Results) -> Iterator[ReportFigure]:
             name="lr_range",
             title="How wide is the usable range of learning rates?",
             caption=(
-                f"In the middle, the mean test accuracy of each arm; above it, a bracket spans where that reaches "
-                f"{formatting.percent(target)} (dashed), by linear interpolation over log lr. Below, the same for "
-                f"every seed; open circle: the range continues past the grid and is a lower bound; cross: no learning "
-                f"rate brings the seed to the target."
+                f"In the middle, the mean {data.metric.words} of each arm; above it, a bracket spans where that "
+                f"reaches {formatting.level(target.value, data.metric.unit)} (dashed), by linear interpolation over "
+                f"log lr. Below, the same for every seed; open circle: the range continues past the grid and is a "
+                f"lower bound; cross: no learning rate brings the seed to the target."
             ),
             alt=(
-                "Accuracy over learning rate by arm, with the usable ranges: "
+                f"{formatting.capitalised(target.spec.words)} over learning rate by arm, with the usable ranges: "
                 f"{formatting.listing(_range_in_words(arm, ranges[arm]) for arm in ranges)}."
             ),
-            metric="test_accuracy",
+            metric=data.metric,
         )
 
 
-def _draw_means(axes: Axes, data: ResultSlice, target: float) -> dict[Any, UsableRange]:
+def _draw_means(axes: Axes, data: ResultSlice, target: Target) -> dict[Any, UsableRange]:
     """Draw each arm's mean; the range over which it reaches the target."""
     ranges = {}
-    scored = pairing.score_units(data.trials, "test_accuracy").dropna(subset=["score"])
+    scored = pairing.score_units(data.trials, data.metric).dropna(subset=["score"])
     for arm, rows in data.by_arm(scored):
         mean = rows.groupby("lr")["score"].mean()
-        lrs, accuracy = mean.index.to_numpy("float64"), mean.to_numpy("float64")
-        axes.plot(lrs, accuracy, marker="o", ms=3.5, lw=1.6, label=label_text(arm), **data.line(arm))
-        ranges[arm] = usable_range(lrs, accuracy, target)
-    axes.axhline(target, ls="--", lw=1, color=GREY)
-    axes.set_ylabel("mean test accuracy")
+        lrs, scores = mean.index.to_numpy("float64"), mean.to_numpy("float64")
+        axes.plot(lrs, scores, marker="o", ms=3.5, lw=1.6, label=label_text(arm), **data.line(arm))
+        ranges[arm] = range_at_target(lrs, scores, target)
+    axes.axhline(target.value, ls="--", lw=1, color=GREY)
+    score_axis(axes, scored["score"], data.metric)
+    axes.set_ylabel(f"mean {data.metric.axis_words}")
     return ranges
 
 

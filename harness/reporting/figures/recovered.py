@@ -8,7 +8,8 @@ import pandas as pd
 from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.claims.recovers import Recovery, recoveries
-from harness.analysis.metrics import METRICS
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import metrics_of
 from harness.reporting.figures.drawing import canvas, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
 from harness.reporting.figures.style import label_text
@@ -25,6 +26,7 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
         shown = points[:MAX_PANELS]
         if not shown:
             continue
+        metric = metrics_of(data.manifest)[claim.metric]
         big_batch = other_arm_words(claim, data.manifest)
         with canvas(3.2) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
@@ -35,7 +37,8 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
                 names = [label_text(name) for name in (claim.than, claim.arm, big_batch)]
                 axes.set_xticks(range(3), names, rotation=20, ha="right")
                 axes.set_title(label_text(formatting.point(recovery.local.point)))
-            panels[0].set_ylabel(METRICS[claim.metric].words)
+            panels[0].set_ylabel(metric.axis_words)
+        means = [_means_in_words(recovery, metric) for recovery in shown]
         seeds_at = [str(n) for n in sorted({len(recovery.local.differences) for recovery in shown})]
         yield report_figure(
             data,
@@ -46,10 +49,10 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
                 f"Every thin line is a seed, with a dot where it was trained: {formatting.value(claim.than)}, "
                 f"which may lose; {formatting.value(claim.arm)}; and {big_batch}, the one big batch. Bars are means."
             ),
-            alt=f"Slope lines per seed over three columns. Means: {formatting.listing(map(_means_in_words, shown))}.",
+            alt=f"Slope lines per seed over three columns. Means: {formatting.listing(means)}.",
             shown=(len(shown), len(points), "grid points"),
             sample=f"n = {formatting.listing(seeds_at)} seeds that have all three, {UNTESTED}.",
-            metric=claim.metric,
+            metric=metric,
         )
 
 
@@ -58,6 +61,6 @@ def _scores_of(recovery: Recovery) -> tuple[Any, Any, Any]:
     return recovery.local.theirs.scores, recovery.local.ours.scores, recovery.lost.ours.scores
 
 
-def _means_in_words(recovery: Recovery) -> str:
-    means = " to ".join(formatting.percent(float(scores.mean())) for scores in _scores_of(recovery))
+def _means_in_words(recovery: Recovery, metric: Measure) -> str:
+    means = " to ".join(formatting.level(float(scores.mean()), metric.unit) for scores in _scores_of(recovery))
     return f"{means}{f' at {formatting.point(recovery.local.point)}' if recovery.local.point else ''}"

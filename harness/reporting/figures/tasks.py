@@ -8,12 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
+from harness.analysis.measures.measure import CHANCE, Measure
+from harness.analysis.metrics import judged_by
 from harness.analysis.stats import iqm, mean_ranks, normalised, performance_profile
-from harness.reporting.figures.drawing import canvas
+from harness.reporting.figures.drawing import canvas, guess_of
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.reporting.figures.tuning import scores_by_lr, tuned_scores
-from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MIN_TASKS = 3  # a share of fewer says nothing
@@ -21,13 +22,15 @@ THRESHOLDS = np.linspace(0, 1, 101)
 
 
 def task_profile(results: Results) -> Iterator[ReportFigure]:
-    """The share of data sets on which an arm's normalised accuracy exceeds each level (Agarwal et al. 2021)."""
+    """The share of data sets on which an arm's normalised score exceeds each level (Agarwal et al. 2021)."""
     manifest = results.manifest
-    if manifest.compare == "dataset" or len(pairing.values(manifest, "dataset")) < MIN_TASKS:
+    metric = judged_by(manifest)
+    best = metric.high if metric.sign > 0 else metric.low  # without which nothing can be normalised
+    if not np.isfinite(best) or manifest.compare == "dataset" or len(pairing.values(manifest, "dataset")) < MIN_TASKS:
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
     for data in points_of(results, "dataset", *(["lr"] if over_lr(manifest) else [])):
-        scores = _scores_by_task(data)
+        scores = _scores_by_task(data, best)
         tasks = len(next(iter(scores.values()))) if scores else 0
         if tasks < MIN_TASKS:
             continue
@@ -37,7 +40,7 @@ def task_profile(results: Results) -> Iterator[ReportFigure]:
                 share, low, high = performance_profile(scores_of_arm, THRESHOLDS, rng)
                 axes.fill_between(THRESHOLDS, low, high, step="post", alpha=0.2, lw=0, color=data.palette[arm])
                 axes.step(THRESHOLDS, share, where="post", lw=1.6, label=label_text(arm), **data.line(arm))
-            axes.set(xlabel="normalised test accuracy, above", ylabel="share of tasks", ylim=(-0.03, 1.03))
+            axes.set(xlabel=f"normalised {metric.words}, above", ylabel="share of tasks", ylim=(-0.03, 1.03))
         tuned = ", with the learning rate chosen on the other seeds" if over_lr(manifest) else ""
         yield report_figure(
             data,
@@ -45,21 +48,24 @@ def task_profile(results: Results) -> Iterator[ReportFigure]:
             name="tasks",
             title="How do the arms do over all tasks?",
             caption=(
-                f"The share of {formatting.count(tasks, 'task')} on which the mean over seeds of (accuracy - chance) / "
-                f"(1 - chance) exceeds each level{tuned}; bands are 95 % bootstrap intervals over seeds within each "
+                f"The share of {formatting.count(tasks, 'task')} on which the mean over seeds of {_formula(metric)} "
+                f"exceeds each level{tuned}; bands are 95 % bootstrap intervals over seeds within each "
                 f"task, and say nothing of other tasks. {_iqm_and_ranks(scores)} Tasks that an arm lacks are left out "
                 f"of all."
             ),
-            alt=f"Falling step curves by arm of the share of tasks over normalised accuracy. {_iqm_and_ranks(scores)}",
+            alt=(
+                f"Falling step curves by arm of the share of tasks over normalised {metric.bare_words}. "
+                f"{_iqm_and_ranks(scores)}"
+            ),
             sample=f"n = {formatting.count(tasks, 'task')}, {UNTESTED}.",
-            metric="test_accuracy",
+            metric=metric,
         )
 
 
-def _scores_by_task(data: ResultSlice) -> dict[Any, NDArray[np.float64]]:
+def _scores_by_task(data: ResultSlice, best: float) -> dict[Any, NDArray[np.float64]]:
     """Per arm its normalised scores [task, seed], NaN where a seed has none; of the tasks that all arms have."""
     by_task = {
-        arm: {task: _task_scores(trials, data.manifest) for (task,), trials in rows.groupby(["dataset"], sort=False)}
+        arm: {task: _task_scores(trials, data, best) for (task,), trials in rows.groupby(["dataset"], sort=False)}
         for arm, rows in data.by_arm(data.trials)
     }
     shared = [
@@ -70,17 +76,24 @@ def _scores_by_task(data: ResultSlice) -> dict[Any, NDArray[np.float64]]:
     return {arm: _padded([tasks[task] for task in shared]) for arm, tasks in by_task.items()} if shared else {}
 
 
-def _task_scores(trials: pd.DataFrame, manifest: Manifest) -> NDArray[np.float64]:
+def _formula(metric: Measure) -> str:
+    """How scores are normalised, in words."""
+    if metric.policy is CHANCE:
+        return "(accuracy - chance) / (1 - chance)"
+    return "(score - guess) / (best - guess)"
+
+
+def _task_scores(trials: pd.DataFrame, data: ResultSlice, best: float) -> NDArray[np.float64]:
     """The normalised score of each seed at one task."""
-    guess = (1 / trials["classes"].astype("float64")).min()
-    if not over_lr(manifest):
-        scored = pairing.score_units(trials, "test_accuracy")["score"].dropna().to_numpy("float64")
-        return normalised(scored, np.full(len(scored), guess))
-    scores = scores_by_lr(trials)
+    guess = guess_of(trials, data.metric)
+    if not over_lr(data.manifest):
+        scored = pairing.score_units(trials, data.metric)["score"].dropna().to_numpy("float64")
+        return normalised(scored, np.full(len(scored), guess), best)
+    scores = scores_by_lr(trials, data.manifest)
     if len(scores[1]) < 2:
         return np.empty(0)
-    tuned = np.asarray(tuned_scores(scores), dtype=np.float64)
-    return normalised(tuned, np.full(len(tuned), guess))
+    tuned = np.asarray(tuned_scores(scores, data.metric), dtype=np.float64)
+    return normalised(tuned, np.full(len(tuned), guess), best)
 
 
 def _padded(scores: list[NDArray[np.float64]]) -> NDArray[np.float64]:

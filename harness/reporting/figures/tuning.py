@@ -9,10 +9,13 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
+from harness.analysis.measures.measure import Measure
+from harness.analysis.metrics import judged_by
 from harness.analysis.stats import best_of_k_band, cross_fitted
-from harness.reporting.figures.drawing import canvas, seeds_over_columns
+from harness.reporting.figures.drawing import canvas, score_axis, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
+from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MAX_UPRIGHT_LETTERS = 12  # of all arms' names beside each other
@@ -26,62 +29,67 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
     for data in points_of(results, "lr"):
-        every_arm = {arm: scores_by_lr(rows) for arm, rows in data.by_arm(data.trials)}
+        every_arm = {arm: scores_by_lr(rows, data.manifest) for arm, rows in data.by_arm(data.trials)}
         scores = {arm: pair for arm, pair in every_arm.items() if min(pair[1].shape) >= 2}
         if not scores:
             continue
-        tuned = pd.DataFrame({arm: tuned_scores(pair) for arm, pair in scores.items()})
+        metric = data.metric
+        tuned = pd.DataFrame({arm: tuned_scores(pair, metric) for arm, pair in scores.items()})
         with canvas(3.2, data.compare) as figure:
             left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
             expected = {arm: _draw_curve(left, data, arm, scores[arm], rng) for arm in scores}
             _draw_tuned(right, data, tuned)
-            left.set(xlabel="learning rates tried, k", ylabel="test accuracy of the best")
+            score_axis(left, np.concatenate([np.ravel(tuned), *expected.values()]), metric)
+            left.set(xlabel="learning rates tried, k", ylabel=f"{metric.axis_words} of the best")
             left.xaxis.get_major_locator().set_params(integer=True)
         _, test = next(iter(scores.values()))
-        rises = (f"{formatting.value(arm)} {_rise(mean[0], tuned[arm].mean())}" for arm, mean in expected.items())
+        rises = (
+            f"{formatting.value(arm)} {_rise(mean[0], tuned[arm].mean(), metric)}" for arm, mean in expected.items()
+        )
         yield report_figure(
             data,
             figure,
             name="best_of_k",
             title="What is tuning worth?",
             caption=(
-                f"Left, the expected test accuracy of the best of k learning rates drawn from the "
-                f"{len(test.columns)} of the grid, where validation accuracy of the other seeds says which is best "
-                f"(Dodge et al. 2019); bands are pointwise 95 % bootstrap intervals over seeds, with the learning rate "
-                f"re-chosen in every resample. Right, all learning rates tried: every seed a dot, a thin line for each "
-                f"pair of equal seed, a bar for the mean."
+                f"Left, the expected {metric.words} of the best of k learning rates drawn from the "
+                f"{len(test.columns)} of the grid, where {judged_by(data.manifest, 'val').words} of the other seeds "
+                f"says which is best (Dodge et al. 2019); bands are pointwise 95 % bootstrap intervals over seeds, "
+                f"with the learning rate re-chosen in every resample. Right, all learning rates tried: every seed a "
+                f"dot, a thin line for each pair of equal seed, a bar for the mean."
             ),
             alt=(
-                f"Rising curves of expected accuracy over the number of learning rates tried, by arm. From one to all: "
-                f"{formatting.listing(rises)}."
+                f"{'Rising' if metric.sign > 0 else 'Falling'} curves of expected {metric.bare_words} over the number "
+                f"of learning rates tried, by arm. From one to all: {formatting.listing(rises)}."
             ),
             sample=f"n = {_seed_counts(scores)}, without seeds that lack a result at some lr, {UNTESTED}.",
-            metric="test_accuracy",
+            metric=metric,
         )
 
 
-def scores_by_lr(trials: pd.DataFrame) -> Scores:
+def scores_by_lr(trials: pd.DataFrame, manifest: Manifest) -> Scores:
     """The scores of one arm, of the seeds that have a result at every lr."""
     validation, test = (
         pairing.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").astype("float64")
-        for metric in ("val_accuracy", "test_accuracy")
+        for metric in (judged_by(manifest, "val"), judged_by(manifest))
     )
     is_complete = (validation.notna() & test.notna()).all(axis=1)
     return validation[is_complete], test[is_complete]
 
 
-def tuned_scores(scores: Scores) -> "pd.Series[float]":
-    """The test accuracy of every seed at the lr that the other seeds choose for it."""
-    validation, test = scores
-    return pd.Series(cross_fitted(validation.to_numpy(), test.to_numpy()), index=test.index)
+def tuned_scores(scores: Scores, metric: Measure) -> "pd.Series[float]":
+    """The test score of every seed at the lr that the other seeds choose for it."""
+    validation, test = (metric.sign * table.to_numpy() for table in scores)
+    return pd.Series(metric.sign * cross_fitted(validation, test), index=scores[1].index)
 
 
 def _draw_curve(
     axes: Axes, data: ResultSlice, arm: Any, scores: Scores, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Draw one arm's curve with its band; its mean over seeds."""
-    validation, test = (table.to_numpy() for table in scores)
-    mean, low, high = best_of_k_band(validation, test, rng)
+    sign = data.metric.sign
+    validation, test = (sign * table.to_numpy() for table in scores)
+    mean, low, high = (sign * curve for curve in best_of_k_band(validation, test, rng))
     k = np.arange(1, len(mean) + 1)
     axes.fill_between(k, low, high, alpha=0.2, lw=0, color=data.palette[arm])
     axes.plot(k, mean, marker="o", ms=3, lw=1.6, label=label_text(arm), **data.line(arm))
@@ -101,5 +109,5 @@ def _seed_counts(scores: Mapping[Any, Scores]) -> str:
     )
 
 
-def _rise(first: float, last: float) -> str:
-    return f"{formatting.percent(float(first))} to {formatting.percent(float(last))}"
+def _rise(first: float, last: float, metric: Measure) -> str:
+    return f"{formatting.level(float(first), metric.unit)} to {formatting.level(float(last), metric.unit)}"

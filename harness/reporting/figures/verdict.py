@@ -10,7 +10,6 @@ from harness.analysis import formatting
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
 from harness.analysis.formatting import Unit
-from harness.analysis.metrics import METRICS
 from harness.analysis.verdicts import Verdict
 from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, report_figure
@@ -33,7 +32,7 @@ def estimates(results: Results, verdicts: Iterable[Verdict]) -> Iterator[ReportF
 
 def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], name: str) -> ReportFigure:
     shown = judged[:MAX_SHOWN]
-    unit = METRICS[shown[0].metric].unit
+    unit = shown[0].definition.unit
     with canvas(1.0 + POINT_HEIGHT * len(shown)) as figure:
         axes = figure.subplots()
         _draw_margin(axes, verdict, shown[0], unit)
@@ -64,7 +63,7 @@ def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], na
 
 def _axis_label(comparison: Comparison) -> str:
     """What the axis shows: differences and which way is which, ratios, or a share."""
-    metric, arm = METRICS[comparison.metric], label_text(comparison.arm)
+    metric, arm = comparison.definition, label_text(comparison.arm)
     if metric.unit.is_ratio:
         return f"{metric.words.removesuffix(', as a ratio')} with {arm} relative to {label_text(comparison.than)}"
     unit = f", {metric.unit.name}" if metric.unit.name else ""
@@ -97,6 +96,6 @@ def _verdict_caption(judged: list[Comparison]) -> str:
 
 
 def _in_words(comparisons: list[Comparison]) -> Iterator[str]:
-    unit = METRICS[comparisons[0].metric].unit
+    unit = comparisons[0].definition.unit
     for c in comparisons:
         yield f"{c.point or 'in all'} {formatting.format_bound(c.estimate, unit, c.bound)}"

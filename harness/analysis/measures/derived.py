@@ -1,0 +1,70 @@
+"""Measures that are made when they are asked for: values of curves, and what trials along an axis make up."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from harness.analysis import formatting
+from harness.analysis.formatting import PLAIN, SHARE, TIMES
+from harness.analysis.measures.measure import RATIO, SHARE_OF_LOSS, UNKNOWN_WORDS, Measure, Policy, unit_of
+from harness.spec.measured import Measured
+from harness.spec.probes import PROBE_CURVES
+
+CURVE = re.compile(r"(?P<split>[a-z]+)\.(?P<name>.+?)(?: \((?P<at>first|mean|range)\))?")
+# How the name of a metric reads that several trials make up -> what it is, made from the metric that it is based on.
+DERIVED: dict[re.Pattern[str], Callable[..., Measure]] = {
+    re.compile(r"(?P<base>.+) per doubling of (?P<axis>\w+)"): lambda metric, axis: replace(
+        metric,
+        words=f"slope of {metric.words} per doubling of {formatting.axis(axis)}",
+        template=f"per doubling of {formatting.axis(axis)}, {metric.words} changes by an amount that is {{difference}}",
+    ),
+    re.compile(r"(?P<base>.+) at the best (?P<axis>\w+)"): lambda metric, axis: replace(
+        metric,
+        words=f"{metric.words} at the best {formatting.axis(axis)}",
+        template=f"with the {formatting.full_axis(axis)} chosen on the other seeds, {metric.template}",
+    ),
+    re.compile(r"(?P<base>.+) recovered"): lambda metric: replace(
+        metric,
+        words=f"share of the {metric.words} recovered",
+        template="{difference}",
+        difference=SHARE_OF_LOSS,
+        unit=SHARE,
+    ),
+    re.compile(r"(?P<base>.+) as a ratio"): lambda metric: replace(
+        metric, words=f"{metric.words}, as a ratio", difference=RATIO, unit=TIMES, sign=1
+    ),
+}
+AT_WORDS = {  # which value of a curve -> how its name reads
+    "first": "{} at the start",
+    "mean": "{} on average over training",
+    "range": "range of {} over training",
+    None: "{} at the end",
+}
+
+
+def curve_metric(name: str, of_suite: Measured) -> Measure:
+    """What "split.name" or "split.name/layer" means: a value of a curve. Neither more nor less of it is good."""
+    curve = CURVE.fullmatch(name)
+    if curve is None:
+        raise KeyError(name)
+    quantity, _, layer = curve["name"].partition("/")
+    spec = of_suite.metrics.get(quantity)
+    described = PROBE_CURVES[quantity].words if quantity in PROBE_CURVES else quantity.replace("_", " ")
+    split = "" if curve["split"] == "probe" else f"{curve['split']} "
+    in_layer = f" in layer {layer}" if layer else ""
+    words = AT_WORDS[curve["at"]].format(f"{split}{spec.words if spec else described}{in_layer}")
+    policy = Policy(f"what was measured of it; a value that is missing is {UNKNOWN_WORDS}", lambda trials: trials[name])
+    return Measure(
+        name=name,
+        words=words,
+        template=f"{words} is {{difference}}",
+        unit=unit_of(spec) if spec else PLAIN,
+        better="higher",
+        worse="lower",
+        policy=policy,
+        sign=1,
+        is_directed=False,
+        low=spec.low if spec else -math.inf,
+        high=spec.high if spec else math.inf,
+    )

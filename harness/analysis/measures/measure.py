@@ -1,0 +1,72 @@
+"""A measure: something that can be compared between arms, and how a trial that failed to train is scored."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.formatting import POINTS, Unit
+from harness.spec.metric import FRACTION, MetricSpec
+
+Column = Callable[[pd.DataFrame], "pd.Series[float]"]  # of the table of trials
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a trial counts as that has no outcome of its own."""
+
+    words: str
+    value: Column
+
+
+UNKNOWN_WORDS = "unknown, which leaves the claim undecided"
+CHANCE = Policy("guessing (1 / classes)", lambda trials: 1 / trials["classes"])
+INITIAL_LOSS = Policy("the loss at initialisation", lambda trials: trials["initial_loss"])
+AS_MEASURED = Policy("any other: its steps take time too", lambda trials: trials["score"])
+BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
+# A gap of nothing learnt is 0, the best there is, and the largest gap would speak for the other arm.
+UNSCORED = Policy(UNKNOWN_WORDS, lambda trials: trials["initial_loss"] * np.nan)
+
+
+# How a difference between arms is worded. Means are of each arm; an amount has its unit.
+DIFFERENCE = "{bound}{size} {direction} with {arm} than with {than} ({arm_mean} against {than_mean} on average)"
+RATIO = "{amount} as high with {arm} as with {than} (geometric means {arm_mean} against {than_mean})"
+RATIO_OF_TIMES = "{amount} as long with {arm} as with {than} ({arm_mean} against {than_mean} ms)"
+SHARE_OF_LOSS = "{arm} recovers {amount} of what {than} loses"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Something that can be compared between arms."""
+
+    name: str  # as claims and comparisons.csv have it
+    words: str
+    template: str  # "test accuracy is {difference}"
+    unit: Unit
+    better: str  # the word for a difference in favour of an arm
+    worse: str
+    policy: Policy  # of a trial that failed to train
+    sign: int  # -1 where less is better
+    also_missing: bool = False  # a trial that trained but has no value is scored by the policy too
+    is_directed: bool = True  # False: neither more nor less of it is good
+    compute: Column | None = None  # from the columns of trials.csv, if it is none of them
+    difference: str = DIFFERENCE
+    low: float = -math.inf  # the least that it can be
+    high: float = math.inf
+
+    @property
+    def bare_words(self) -> str:
+        """Its name without that of the test data, on which all is judged."""
+        return self.words.removeprefix("test ")
+
+    @property
+    def axis_words(self) -> str:
+        """Its name on an axis of its values, with the unit where there is one."""
+        return f"{self.words} in {self.unit.name}" if self.unit is not POINTS and self.unit.name else self.words
+
+
+def unit_of(spec: MetricSpec) -> Unit:
+    """How amounts of a metric are printed: fractions as points."""
+    return POINTS if spec.unit == FRACTION else Unit(spec.unit)

@@ -1,0 +1,1 @@
+"""Models of sequences: transformers, also of an image's patches, and LSTMs."""

@@ -1,0 +1,121 @@
+"""What the trials of a suite are measured by: the metrics of their tasks and of its own, and its target."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import SuiteError, lookup
+from harness.spec.metric import TASK_METRICS, MetricSpec
+from harness.spec.trial import Trial, split_names
+
+SPLITS = ("train", "val", "test")
+CLASSIFICATION = "classification"  # the task of a trial that names none
+ACCURACY = "accuracy"
+LOSS = "loss"  # what all trials have besides metrics
+GUESS = "guess_"  # how facts begin of what the best constant prediction comes to: the loss, and each metric
+
+
+def guess_column(metric: str) -> str:
+    """The fact, and the column, of what the best constant prediction comes to on test data."""
+    return f"{GUESS}{metric}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A value of a metric that trials are to reach: on validation data as soon as they can, on test data at the end."""
+
+    metric: str  # such as "accuracy"
+    value: float
+    spec: MetricSpec
+
+    def is_reached(self, value: float | None) -> bool:
+        """Whether a value of the metric is as good; one that is missing is not."""
+        if value is None or math.isnan(value):
+            return False
+        return value >= self.value if self.spec.higher_is_better else value <= self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The metrics of a suite's trials by their task, in each the one first that the task is judged by."""
+
+    tasks: Mapping[str, Mapping[str, MetricSpec]]  # task -> name of a metric -> what is known of it
+    target: Target | None = None
+
+    @property
+    def metrics(self) -> dict[str, MetricSpec]:
+        """All metrics of all tasks, in the order of these."""
+        return {name: spec for metrics in self.tasks.values() for name, spec in metrics.items()}
+
+    @property
+    def guessed(self) -> list[str]:
+        """The metrics of which trials know what guessing comes to; accuracy in classification is 1 / classes."""
+        names = [(task, name) for task, metrics in self.tasks.items() for name in metrics]
+        return list(dict.fromkeys(name for pair in names if pair != (CLASSIFICATION, ACCURACY) for name in pair[1:]))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of trials.csv that hold values of metrics."""
+        values = [f"{split}_{metric}" for metric in (LOSS, *self.metrics) for split in SPLITS]
+        return [*values, *map(guess_column, self.guessed)]
+
+    def judged_by(self, task: str) -> str:
+        """The name of the metric that tells how good a trial of this task is."""
+        return next(iter(self.tasks[task]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What a suite says of its measurements besides its trials."""
+
+    own: Mapping[str, MetricSpec] = field(default_factory=dict)  # metrics that it brings itself
+    target_accuracy: float | None = None
+    target: Mapping[str, float] = field(default_factory=dict)  # the value to reach of a metric other than accuracy
+
+
+def measured_by(trials: Iterable[Trial], aim: Aim) -> Measured:
+    """What these trials are measured by; SuiteError where the target is of no metric of theirs."""
+    pairs = dict.fromkeys((trial.task, trial.metrics) for trial in trials)
+    return measured([task for task, _ in pairs], [names for _, names in pairs], aim)
+
+
+def measured(tasks: Iterable[str], names: Iterable[str], aim: Aim) -> Measured:
+    """What trials of these tasks are measured by, that name these metrics, joined by "+"."""
+    named = [name for joined in dict.fromkeys(names) for name in split_names(joined)]
+    besides = {name: _spec(name, aim.own) for name in named}
+    of_tasks = {
+        task: {**lookup(TASK_METRICS, task, "task"), **besides} for task in dict.fromkeys(tasks) or [CLASSIFICATION]
+    }
+    without_target = Measured(tasks=of_tasks)
+    return Measured(tasks=of_tasks, target=_target(without_target.metrics, aim))
+
+
+def _spec(name: str, own: Mapping[str, MetricSpec]) -> MetricSpec:
+    """What is known of a metric that trials name."""
+    of_tasks = {name: spec for metrics in TASK_METRICS.values() for name, spec in metrics.items()}
+    return lookup({**of_tasks, **own}, name, "metric")
+
+
+def _target(metrics: Mapping[str, MetricSpec], aim: Aim) -> Target | None:
+    accuracy = {} if aim.target_accuracy is None else {ACCURACY: aim.target_accuracy}
+    for name, value in {**accuracy, **aim.target}.items():
+        if accuracy and name not in metrics:
+            raise SuiteError(f"target_accuracy is of no use here: trials are measured by {', '.join(metrics)}")
+        spec = lookup(metrics, name, "metric of the target")
+        if not spec.low <= value <= spec.high:
+            raise SuiteError(f"target: {name} lies in {spec.low:g}..{spec.high:g}, got {value!r}")
+        return Target(metric=name, value=float(value), spec=spec)
+    return None
+
+
+def check_target(target: Any) -> dict[str, float]:
+    """The target as a suite gives it, such as {"rmse": 50}; SuiteError unless it is one metric with a number."""
+    if target is None:
+        return {}
+    if isinstance(target, Mapping) and len(target) == 1:
+        ((name, value),) = target.items()
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(name, str) and is_number and math.isfinite(value):
+            return {name: float(value)}
+    raise SuiteError(f'target must be one metric with its value, such as {{"rmse": 50}}, got {target!r}')
