@@ -24,7 +24,12 @@ from harness.data.array_files import read_npz
 from harness.data.arrays import as_array, as_float32, require_numbers
 from harness.data.downloads import OPENML, from_openml, home
 from harness.data.labels import Label, are_plain, class_indices, classes_of
+from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
+from harness.data.sources.image_folders import image_arrays
+from harness.data.sources.returned import arrays_of
+from harness.data.sources.tables import SUFFIXES as TABLE_SUFFIXES
+from harness.data.sources.tables import read_table, standardised, table_arrays
 from harness.data.sources.texts import SUFFIX as TEXT_SUFFIX
 from harness.data.sources.texts import TEXTS, read_text, text_arrays
 from harness.data.splits import Indices, shuffled_indices, train_test_indices
@@ -32,8 +37,8 @@ from harness.data.targets import TARGETS, check_shapes
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
-from harness.spec.data_settings import DEFAULT, DataSettings
 from harness.spec.metric import WITH_CLASSES
+from harness.spec.own_code.data_files import FOLDER
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
@@ -81,22 +86,30 @@ def load_dataset(
     if settings.context != DEFAULT.context and not is_text:
         raise SuiteError(f"context={settings.context} is of texts, and dataset {name!r} is none; leave it out")
     if name in factories:
-        return _make_dataset(name, _arrays_of(name, factories[name]()), settings)
+        arrays, is_number = arrays_of(f"dataset {name!r}", factories[name](), settings.target_column)
+        return _from_tables_or_arrays(name, arrays, is_number, settings)
+    if name.endswith(TABLE_SUFFIXES):
+        table = {"": read_table(folder / name)}
+        arrays, is_number = table_arrays(f"dataset {name!r}", table, settings.target_column)
+        return _from_tables_or_arrays(name, arrays, is_number, settings)
+    if settings.target_column:
+        raise SuiteError(f"target_column={settings.target_column!r} is of tables, and dataset {name!r} is none")
     if is_text:
         text = TEXTS[name]() if name in TEXTS else read_text(folder / name)
         return _make_dataset(name, text_arrays(text, settings.context), settings)
+    if name.endswith(FOLDER):
+        return _make_dataset(name, image_arrays(f"dataset {name!r}", folder / name), settings)
     if name.endswith(".npz"):
         return _make_dataset(name, read_npz(folder / name), settings, is_file=True)
     return _load_by_name(name, settings, home())
 
 
-def _arrays_of(name: str, result: Any) -> Mapping[str, Any]:
-    """The arrays in what a function of the suite's own returns."""
-    is_pair = isinstance(result, tuple) and len(result) == 2
-    arrays = dict(zip(("x", "y"), result, strict=True)) if is_pair else result
-    if not isinstance(arrays, Mapping):
-        raise SuiteError(f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(result).__name__}")
-    return arrays
+def _from_tables_or_arrays(
+    name: str, arrays: Mapping[str, Any], is_number: NDArray[np.bool_] | None, settings: DataSettings
+) -> Dataset:
+    """The dataset of these arrays, the numbers of a table standardised: its columns come in any unit."""
+    dataset = _make_dataset(name, arrays, settings)
+    return dataset if is_number is None else replace(dataset, x=standardised(dataset.x, is_number))
 
 
 @lru_cache(maxsize=4)
@@ -105,16 +118,10 @@ def _load_by_name(
     settings: DataSettings,
     home: Path,  # noqa: ARG001 (in the cache's key: its files may differ)
 ) -> Dataset:
-    if not name.startswith(OPENML):
-        lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
-        return _make_dataset(name, DATASETS[name](), settings)
-    dataset = _make_dataset(name, from_openml(name), settings)
-    # In single precision the sum of a long column stops growing.
-    mean, std = (function(dataset.x["train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
-    scale = np.where(std > 0, std, np.float32(1))
-    return replace(
-        dataset, x={split: (x - mean) / scale for split, x in dataset.x.items()}
-    )  # features come in any unit
+    if name.startswith(OPENML):
+        return _from_tables_or_arrays(name, from_openml(name), np.array(True), settings)
+    lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
+    return _make_dataset(name, DATASETS[name](), settings)
 
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.data.settings import DatasetKey, dataset_key
 from harness.ensemble.backends.base import to_outputs
 from harness.errors import HarnessError, SuiteError
 from harness.nn.models import build
 from harness.nn.norms import norm_entry
 from harness.rng import preserved_generators, seed_default_generators
 from harness.spec.cohorts import PER_MODEL
-from harness.spec.data_settings import DatasetKey, dataset_key
 from harness.spec.own_code.arguments import arguments_of
 from harness.spec.trial import Trial, Value
 from harness.tasks.objective import objective_of

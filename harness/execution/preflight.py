@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset, save_for_report
 from harness.data.repeatable import label_notes, load_twice
+from harness.data.settings import dataset_key
 from harness.ensemble.backend_choice import REFERENCE, activation_bytes, find_mismatch, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
@@ -39,7 +40,6 @@ from harness.nn.norms import NORMS, resolve_sync_bn_impl
 from harness.nn.sequences.leakage import check_causal
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
-from harness.spec.data_settings import dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
 from harness.tasks.checks import WANTED, check_objective, check_outputs, positions_and_outputs

@@ -17,13 +17,13 @@ from harness.data.arrays import as_float32, require_numbers
 from harness.data.datasets import Dataset, load_dataset
 from harness.data.labels import Label, as_labels, shown_labels
 from harness.data.number_tables import read_csv
+from harness.data.settings import DataSettings
 from harness.data.targets import TARGETS
 from harness.data.tokens import as_tokens
 from harness.ensemble.backends.base import to_outputs
 from harness.ensemble.bn_statistics import batches
 from harness.errors import NO_ERRORS, ModelError, UsageError, error_line
 from harness.nn.module_state import example_dtype
-from harness.spec.data_settings import DataSettings
 from harness.spec.suite import Functions
 from harness.tasks.objective import Objective
 from harness.tasks.scores import add_up

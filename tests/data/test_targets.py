@@ -8,8 +8,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.model_selection import train_test_split
 
 from harness.data.datasets import load_dataset
+from harness.data.settings import DataSettings
 from harness.errors import SuiteError
-from harness.spec.data_settings import DataSettings
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))

@@ -10,6 +10,7 @@ from harness.cli.console import Console
 from harness.cli.suite_functions import suite_functions
 from harness.data.datasets import load_dataset
 from harness.data.downloads import OPENML
+from harness.data.settings import dataset_key
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
 from harness.ensemble.bn_statistics import STATISTICS, batch_norms, batches
@@ -18,7 +19,6 @@ from harness.execution.preflight import resolve_device
 from harness.export.evaluate import as_taken, measured, own_labels, scores, shaped, targets_for
 from harness.export.load import load_with_facts
 from harness.export.model_card import labels_of, trial_of
-from harness.spec.data_settings import dataset_key
 from harness.spec.suite import Functions
 from harness.tasks.objective import Objective
 from harness.text import printable
