@@ -68,6 +68,7 @@ CHOICES = {  # of axes that can't have any value
     "world_size": 3,
     "memory_format": "channels_last",
     "task": "regression",
+    "renorm_rmax": 2.0,
 }
 NEEDED = {  # what an axis needs beside it
     "epochs": {"epochs": 3, "steps": None},
