@@ -69,6 +69,7 @@ CHOICES = {  # of axes that can't have any value
     "optimizer_args": "eps=0.1",
     "memory_format": "channels_last",
     "task": "regression",
+    "renorm_rmax": 2.0,
 }
 NEEDED = {  # what an axis needs beside it
     "epochs": {"epochs": 3, "steps": None},
