@@ -42,7 +42,7 @@ MAY_IMPORT = {  # part of harness -> the parts directly below it; it may import 
     "storage": {"spec"},
     "data": {"storage", "rng"},
     "nn": {"storage", "rng"},
-    "tasks": {"nn"},
+    "tasks": {"data", "nn"},
     "ensemble": {"tasks"},
     "probes": {"ensemble"},
     "training": {"data", "probes"},
@@ -58,7 +58,7 @@ WITHOUT_TORCH = {"ground", "spec", "storage", "analysis", "reporting"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 NEVER_CALLED = {"eval", "yaml.load", "torch.load", "pandas.read_pickle", "pd.read_pickle", "os.system", "os.popen"}
 RUNS_SUITES = "harness.spec.loader"  # the one module whose work it is to run a stranger's code
-DECLARES = "harness.spec.declared"  # which reads a program's own suite in the processes that train it
+DECLARES = "harness.spec.suite_files.declared"  # which reads a program's own suite in the processes that train it
 UNPICKLES = "harness.export.pickles"  # the one form of a trained model that is a pickle, for those who ask for it
 FACE = "harness"  # what `import harness` offers; what of it needs torch is imported when it is asked for
 

@@ -105,13 +105,15 @@ def check_margin(claim: Claim) -> None:
 
 
 def check_margin_unit(claim: Claim, manifest: Manifest) -> None:
-    """Raise SuiteError where a margin is as large as all of the metric's range: 5 for 5 points, which are 0.05."""
+    """Raise SuiteError where a margin is in another unit, such as 5 for 5 points, which are 0.05."""
     metric = metrics_of(manifest)[with_at(claim.metric, claim.at)]
-    if not claim.is_ratio and claim.margin >= metric.high - metric.low:
+    if claim.is_ratio:
+        return
+    if metric.unit is formatting.POINTS and claim.margin >= 1:
+        raise SuiteError(f"{claim.metric} is a fraction, of which a point is 0.01; got a margin of {claim.margin}")
+    if claim.margin >= metric.high - metric.low:
         low, high = (formatting.number(end) for end in (metric.low, metric.high))
-        raise SuiteError(
-            f"{claim.metric} lies in {low}..{high}, and a margin of {claim.margin} can't be; 0.01 is a point"
-        )
+        raise SuiteError(f"{claim.metric} lies in {low}..{high}, so no margin can be {claim.margin}")
 
 
 def check_lrs(claim: Claim, manifest: Manifest) -> None:

@@ -40,11 +40,16 @@ def metrics_of(manifest: Manifest) -> Metrics:
     return Metrics(measured_of(manifest))
 
 
-def judged_by(manifest: Manifest, split: str = "test") -> Measure:
-    """What the trials of a suite are judged by unless a claim names another: that of the target, where there is one."""
+def judged_by(manifest: Manifest, split: str = "test", task: str | None = None) -> Measure:
+    """What the trials of a suite are judged by unless a claim names another: that of the target, where there is one.
+
+    In a suite of several tasks it is that of `task`, or of the first.
+    """
     metrics = metrics_of(manifest)
     of_suite = metrics.of_suite
-    name = of_suite.target.metric if of_suite.target else of_suite.judged_by(next(iter(of_suite.tasks)))
+    name = of_suite.judged_by(task or next(iter(of_suite.tasks)))
+    if of_suite.target and (task is None or of_suite.target.metric in of_suite.tasks[task]):
+        name = of_suite.target.metric
     return metrics[f"{split}_{name}"]
 
 

@@ -18,9 +18,9 @@ from harness.api.results import Results, load
 from harness.errors import EmptySelection, HarnessError, MachineError, UsageError
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY
 from harness.io import make_folder
-from harness.spec.declared import SUFFIX, write_declared
 from harness.spec.loader import load_suite
 from harness.spec.suite import Suite
+from harness.spec.suite_files.declared import SUFFIX, write_declared
 
 PREFIX = "harness: "  # of the line that says what went wrong
 ERRORS: Mapping[int, type[HarnessError]] = {2: UsageError, 3: EmptySelection, 4: MachineError}  # by exit code

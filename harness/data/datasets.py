@@ -4,6 +4,8 @@ Those known by a name stand in sources/bundled.py. Arrays are x and y, or x_trai
 is one, a validation split, x_val and y_val. A suite brings its own dataset as a function that returns such arrays, or
 as a file beside it: each kind of file is read by one of sources/. The dataset NAME of OpenML is `openml:NAME`.
 
+Targets are those of a task: labels, numbers, several labels, or a label for each position; see targets.py.
+
 Labels are whole numbers or text, whatever they are; models learn classes 0, 1, ... in their order, and predictions come
 back as labels. In a file they are whole numbers from 0 up: -1 there often marks examples that have no label.
 """
@@ -21,38 +23,55 @@ from numpy.typing import NDArray
 from harness.data.array_files import read_npz
 from harness.data.arrays import as_array, as_float32, require_numbers
 from harness.data.downloads import OPENML, from_openml, home
-from harness.data.labels import Label, are_plain, as_labels, class_indices, classes_of
+from harness.data.labels import Label, are_plain, class_indices, classes_of
+from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
+from harness.data.sources.image_folders import image_arrays
+from harness.data.sources.returned import arrays_of
+from harness.data.sources.tables import SUFFIXES as TABLE_SUFFIXES
+from harness.data.sources.tables import read_table, standardised, table_arrays
 from harness.data.sources.texts import SUFFIX as TEXT_SUFFIX
 from harness.data.sources.texts import TEXTS, read_text, text_arrays
-from harness.data.splits import Indices, train_test_indices
+from harness.data.splits import Indices, shuffled_indices, train_test_indices
+from harness.data.targets import TARGETS, check_shapes
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
-from harness.spec.data_settings import DEFAULT, DataSettings
+from harness.spec.metric import WITH_CLASSES
+from harness.spec.own_code.data_files import FOLDER
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
+MIN_SPLIT = 6  # examples that are split: two are left for each part
 SPLITS = ("train", "val", "test")
 VOCABULARY, NEXT_TOKEN = "vocabulary", "next_token"  # what may stand beside the arrays: see Dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Examples of any shape as float32, or tokens as int64; classes 0, 1, ... as int64; in three splits."""
+    """Examples of any shape as float32, or tokens as int64; their targets; in three splits.
+
+    Targets are classes 0, 1, ... as int64, "N", or "N L" where each position has one; or "N K" numbers as float32.
+    """
 
     name: str
     x: Mapping[str, NDArray[Any]]  # split -> examples
-    y: Mapping[str, NDArray[np.int64]]
-    classes: int
+    y: Mapping[str, NDArray[Any]]
+    classes: int  # 0 where the task has none
     labels: tuple[Label, ...] = ()  # what the data have for class 0, 1, ...; empty where that is 0, 1, ...
     vocabulary: int | None = None  # how many tokens there are, where examples are tokens 0, 1, ...
     next_token: bool = False  # whether the targets at each position are the tokens that follow it
+    task: str = "classification"  # that the targets are of
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return self.x["train"].shape[1:]
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a model has for these targets: at each position, where they are of positions."""
+        return self.classes if self.task in WITH_CLASSES else int(self.y["train"].shape[1])
 
     def size(self, split: str) -> int:
         """How many examples a split has."""
@@ -67,41 +86,48 @@ def load_dataset(
     if settings.context != DEFAULT.context and not is_text:
         raise SuiteError(f"context={settings.context} is of texts, and dataset {name!r} is none; leave it out")
     if name in factories:
-        return _make_dataset(name, _arrays_of(name, factories[name]()))
+        arrays, is_number = arrays_of(f"dataset {name!r}", factories[name](), settings.target_column)
+        return _from_tables_or_arrays(name, arrays, is_number, settings)
+    if name.endswith(TABLE_SUFFIXES):
+        table = {"": read_table(folder / name)}
+        arrays, is_number = table_arrays(f"dataset {name!r}", table, settings.target_column)
+        return _from_tables_or_arrays(name, arrays, is_number, settings)
+    if settings.target_column:
+        raise SuiteError(f"target_column={settings.target_column!r} is of tables, and dataset {name!r} is none")
     if is_text:
         text = TEXTS[name]() if name in TEXTS else read_text(folder / name)
-        return _make_dataset(name, text_arrays(text, settings.context))
+        return _make_dataset(name, text_arrays(text, settings.context), settings)
+    if name.endswith(FOLDER):
+        return _make_dataset(name, image_arrays(f"dataset {name!r}", folder / name), settings)
     if name.endswith(".npz"):
-        return _make_dataset(name, read_npz(folder / name), is_file=True)
-    return _load_by_name(name, home())
+        return _make_dataset(name, read_npz(folder / name), settings, is_file=True)
+    return _load_by_name(name, settings, home())
 
 
-def _arrays_of(name: str, result: Any) -> Mapping[str, Any]:
-    """The arrays in what a function of the suite's own returns."""
-    is_pair = isinstance(result, tuple) and len(result) == 2
-    arrays = dict(zip(("x", "y"), result, strict=True)) if is_pair else result
-    if not isinstance(arrays, Mapping):
-        raise SuiteError(f"dataset {name!r} must return (x, y) or a dictionary of arrays, got {type(result).__name__}")
-    return arrays
+def _from_tables_or_arrays(
+    name: str, arrays: Mapping[str, Any], is_number: NDArray[np.bool_] | None, settings: DataSettings
+) -> Dataset:
+    """The dataset of these arrays, the numbers of a table standardised: its columns come in any unit."""
+    dataset = _make_dataset(name, arrays, settings)
+    return dataset if is_number is None else replace(dataset, x=standardised(dataset.x, is_number))
 
 
 @lru_cache(maxsize=4)
-def _load_by_name(name: str, home: Path) -> Dataset:  # noqa: ARG001 (in the cache's key: its files may differ)
-    if not name.startswith(OPENML):
-        lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
-        return _make_dataset(name, DATASETS[name]())
-    dataset = _make_dataset(name, from_openml(name))
-    # In single precision the sum of a long column stops growing.
-    mean, std = (function(dataset.x["train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
-    scale = np.where(std > 0, std, np.float32(1))
-    return replace(
-        dataset, x={split: (x - mean) / scale for split, x in dataset.x.items()}
-    )  # features come in any unit
+def _load_by_name(
+    name: str,
+    settings: DataSettings,
+    home: Path,  # noqa: ARG001 (in the cache's key: its files may differ)
+) -> Dataset:
+    if name.startswith(OPENML):
+        return _from_tables_or_arrays(name, from_openml(name), np.array(True), settings)
+    lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
+    return _make_dataset(name, DATASETS[name](), settings)
 
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
     """Write two-dimensional data into a folder, where one is given, so that a report can draw them."""
-    if folder is None or dataset.input_shape != (2,) or dataset.vocabulary is not None:
+    is_drawn = dataset.input_shape == (2,) and dataset.task == "classification"
+    if folder is None or not is_drawn or dataset.vocabulary is not None:
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():
@@ -110,12 +136,14 @@ def save_for_report(dataset: Dataset, folder: Path | None) -> None:
         write_atomically(path, file.getvalue())
 
 
-def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False) -> Dataset:
+def _make_dataset(
+    name: str, arrays: Mapping[str, Any], settings: DataSettings = DEFAULT, *, is_file: bool = False
+) -> Dataset:
     """The dataset, its splits those given, the others split off these, each class by its share.
 
     Examples are read once, split by split: of a memory map no more gets into memory than what training takes.
     """
-    where = f"dataset {name!r}"
+    where, task = f"dataset {name!r}", settings.task
     arrays = dict(arrays)
     vocabulary = as_vocabulary(where, arrays.pop(VOCABULARY)) if VOCABULARY in arrays else None
     next_token = bool(arrays.pop(NEXT_TOKEN, False))
@@ -123,28 +151,29 @@ def _make_dataset(name: str, arrays: Mapping[str, Any], *, is_file: bool = False
     x = {split: as_array(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
     if next_token:
         return _next_tokens(name, where, arrays, given, vocabulary)
-    y = {split: as_labels(f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
+    y = {split: TARGETS[task](f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
+    check_shapes(where, y)
     for split, suffix in given.items():
         _check_split(f"{where}, x{suffix}", x[split], y[split], x["train"].shape[1:])
-        if is_file:
+        if is_file and task in WITH_CLASSES:
             _check_file(f"{where}, y{suffix}", y[split])
-    labels = classes_of(where, y)
-    classes = {split: class_indices(y[split], labels) for split in given}
-    rows = _rows_of_splits(where, classes, labels)
+    labels: tuple[Label, ...] = ()
+    if task in WITH_CLASSES:
+        labels = classes_of(where, {split: targets.ravel() for split, targets in y.items()})
+        y = {split: class_indices(targets, labels) for split, targets in y.items()}
+    rows = _rows_of_splits(where, y, labels)
     return Dataset(
         name=name,
         x={
             split: _examples(f"{where}, x{given[source]}", x[source], chosen, vocabulary)
             for split, (source, chosen) in rows.items()
         },
-        y={
-            split: classes[source] if chosen is None else classes[source][chosen]
-            for split, (source, chosen) in rows.items()
-        },
+        y={split: y[source] if chosen is None else y[source][chosen] for split, (source, chosen) in rows.items()},
         classes=len(labels),
         labels=() if are_plain(labels) else labels,
         vocabulary=vocabulary,
         next_token=next_token,
+        task=task,
     )
 
 
@@ -169,7 +198,7 @@ def _next_tokens(
                 f"{where}, y{suffix}: needs a token for each position of two examples or more, got {x[split].shape} "
                 f"and {y[split].shape}"
             )
-    return Dataset(name=name, x=x, y=y, classes=vocabulary, vocabulary=vocabulary, next_token=True)
+    return Dataset(name=name, x=x, y=y, classes=vocabulary, vocabulary=vocabulary, next_token=True, task="sequence")
 
 
 def _examples(where: str, x: NDArray[Any], rows: Indices | None, vocabulary: int | None) -> NDArray[Any]:
@@ -192,31 +221,34 @@ def _given_splits(where: str, arrays: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rows_of_splits(
-    where: str, classes: Mapping[str, NDArray[np.int64]], labels: Sequence[Label]
+    where: str, y: Mapping[str, NDArray[Any]], labels: Sequence[Label]
 ) -> dict[str, tuple[str, Indices | None]]:
     """For each split the one that was given to take it from, and which examples of it; None: all of them."""
-    rows: dict[str, tuple[str, Indices | None]] = {split: (split, None) for split in classes}
-    train, val_share = np.arange(len(classes["train"])), VAL_SHARE
+    rows: dict[str, tuple[str, Indices | None]] = {split: (split, None) for split in y}
+    train, val_share = np.arange(len(y["train"])), VAL_SHARE
     if "test" not in rows:
-        train, test = _split_off(where, classes["train"], labels, TEST_SHARE)
+        train, test = _split_off(where, y["train"], labels, TEST_SHARE)
         rows["test"], val_share = ("train", test), VAL_SHARE / (1 - TEST_SHARE)
     if "val" not in rows:
-        rest, val = _split_off(where, classes["train"][train], labels, val_share)
+        rest, val = _split_off(where, y["train"][train], labels, val_share)
         rows |= {"train": ("train", train[rest]), "val": ("train", train[val])}
     return {split: rows[split] for split in SPLITS}
 
 
-def _split_off(
-    where: str, classes: NDArray[np.int64], labels: Sequence[Label], share: float
-) -> tuple[Indices, Indices]:
-    counts = np.bincount(classes, minlength=len(labels))
+def _split_off(where: str, y: NDArray[Any], labels: Sequence[Label], share: float) -> tuple[Indices, Indices]:
+    """Which examples stay and which are split off; targets that are no classes, one an example, are shuffled alone."""
+    if y.ndim > 1:
+        if len(y) < MIN_SPLIT:
+            raise SuiteError(f"{where} can't be split: it has {len(y)} examples, and needs {MIN_SPLIT} or more")
+        return shuffled_indices(len(y), share, SPLIT_SEED)
+    counts = np.bincount(y, minlength=len(labels))
     if len(lone := np.flatnonzero(counts == 1)):
         raise SuiteError(
             f"{where} can't be split: label {labels[lone[0]]} has one example, and training, validation and test "
             "examples of each are needed"
         )
     try:
-        return train_test_indices(classes, share, SPLIT_SEED)
+        return train_test_indices(y, share, SPLIT_SEED)
     except ValueError as error:
         raise SuiteError(f"{where} can't be split: {error}") from error
 
@@ -224,7 +256,7 @@ def _split_off(
 def _check_split(where: str, x: NDArray[Any], y: NDArray[Any], shape: tuple[int, ...]) -> None:
     require_numbers(where, x)
     if len(x) != len(y) or len(y) < 2:
-        raise SuiteError(f"{where}: needs one label for each of two examples or more, got {x.shape} and {y.shape}")
+        raise SuiteError(f"{where}: needs a target for each of two examples or more, got {x.shape} and {y.shape}")
     if x.ndim < 2 or not x.size:
         raise SuiteError(f"{where}: each example must be an array of a number or more, got x of shape {x.shape}")
     if x.shape[1:] != shape:

@@ -25,7 +25,7 @@ def as_labels(where: str, value: Any) -> NDArray[Any]:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
-        remedy = "; of one-hot labels give .argmax(1)" if y.ndim == 2 else ""
+        remedy = "; of one-hot labels give .argmax(1), several labels are of task='multilabel'" if y.ndim == 2 else ""
         raise SuiteError(f"{where}: needs one label for each example, got an array of shape {y.shape}{remedy}")
     if y.dtype.kind == "O":
         y = _from_objects(where, y)
@@ -57,7 +57,10 @@ def _from_floats(where: str, y: NDArray[Any]) -> NDArray[np.int64]:
     is_whole[is_whole] = y[is_whole] % 1 == 0
     if not is_whole.all():
         first = int((~is_whole).argmax())
-        raise SuiteError(f"{where}: labels must be whole numbers or text, got {y[first]!s} at [{first}]")
+        raise SuiteError(
+            f"{where}: labels must be whole numbers or text, got {y[first]!s} at [{first}]; numbers are of "
+            "task='regression'"
+        )
     return y.astype(np.int64)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from harness.data.datasets import Dataset, load_dataset
 from harness.data.labels import shown_labels
+from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
-from harness.spec.data_settings import DEFAULT, DataSettings
 
 
 def load_twice(

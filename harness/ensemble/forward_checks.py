@@ -42,14 +42,23 @@ class ForwardTraits:
 
 
 def check_model(
-    make: Callable[[int], nn.Module], seed: int, examples: Tensor, classes: int, name: str
+    make: Callable[[int], nn.Module],
+    seed: int,
+    examples: Tensor,
+    outputs: int | tuple[int, int],
+    name: str,
+    wanted: str = "logits of shape (examples, classes)",
 ) -> ForwardTraits:
-    """SuiteError where what `make` builds of a seed can't be trained as a plain loop trains it; else its traits."""
+    """SuiteError where what `make` builds of a seed can't be trained as a plain loop trains it; else its traits.
+
+    It has so many `outputs` for each example, or positions and outputs of each; `wanted` names them.
+    """
     with preserved_generators():
         model = make(seed)
         _check_signature(model, name)
         _check_parameter_hooks(model, name)
-        check = _Check(examples=examples, classes=classes, name=name)
+        shape = (len(examples), *(outputs if isinstance(outputs, tuple) else (outputs,)))
+        check = _Check(examples=examples, shape=shape, name=name, wanted=f"return {wanted}, here {shape}")
         check.changes(without_dropout(copy_module(model)))
         traits = ForwardTraits(
             draws=draws_numbers(model, examples),
@@ -109,8 +118,9 @@ class _Check:
     """What a model is tried with."""
 
     examples: Tensor  # "N ..."
-    classes: int
+    shape: tuple[int, ...]  # of its outputs
     name: str
+    wanted: str  # what it has to do
 
     def changes(self, model: nn.Module) -> None:
         """Nothing but buffers may change in training, and nothing in evaluation."""
@@ -172,14 +182,13 @@ class _Check:
         return [*(out.detach() for out in outputs), *_tensors(model).values()]
 
     def scores(self, model: nn.Module) -> Tensor:
-        """The model's output, which has to be logits that have a gradient."""
+        """The model's output, which has to be logits or numbers that have a gradient."""
         out = model(self.examples)
-        wanted = f"return logits of shape (examples, classes), here ({len(self.examples)}, {self.classes})"
         if not isinstance(out, Tensor):
             what = "nothing (None)" if out is None else f"a {type(out).__name__}"
-            raise SuiteError(f"model {self.name!r} returned {what}; {wanted}")
-        if out.shape != (len(self.examples), self.classes):
-            raise SuiteError(f"model {self.name!r} returned a tensor of shape {tuple(out.shape)}; {wanted}")
+            raise SuiteError(f"model {self.name!r} returned {what}; {self.wanted}")
+        if out.shape != self.shape:
+            raise SuiteError(f"model {self.name!r} returned a tensor of shape {tuple(out.shape)}; {self.wanted}")
         if not out.is_floating_point():
             raise SuiteError(f"model {self.name!r} returned {out.dtype}; return logits, as floating-point numbers")
         if not out.requires_grad:

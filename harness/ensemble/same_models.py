@@ -13,15 +13,18 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from harness.data.settings import DatasetKey, dataset_key
+from harness.ensemble.backends.base import to_outputs
 from harness.errors import HarnessError, SuiteError
-from harness.nn.models import arguments_of, build
-from harness.nn.norms import NORMS
+from harness.nn.models import build
+from harness.nn.norms import norm_entry
 from harness.rng import preserved_generators, seed_default_generators
 from harness.spec.cohorts import PER_MODEL
-from harness.spec.data_settings import DatasetKey, dataset_key
+from harness.spec.own_code.arguments import arguments_of
 from harness.spec.trial import Trial, Value
+from harness.tasks.objective import objective_of
+from harness.tasks.task import laid_out
 
 ARGUMENTS = {  # axis -> the argument by which a model of the suite's own asks for it
     **{field.name: "norm" for field in fields(Trial) if field.name.partition("_")[0] == "norm"},
@@ -44,7 +47,7 @@ class Data(Protocol):
     @property
     def y(self) -> Mapping[str, NDArray[Any]]: ...
     @property
-    def classes(self) -> int: ...
+    def outputs(self) -> int: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property
@@ -116,7 +119,7 @@ def _fault(
             pair = (getattr(one, axis), getattr(other, axis))
             if pair in told_apart:
                 continue
-            never_reached = not is_asked_for and not (_changes_models(one) or _changes_models(other))
+            never_reached = not is_asked_for and not any(_changes_models(trial, factories) for trial in (one, other))
             if never_reached or _are_same(one, other, datasets, factories):
                 open_pairs[pair] = None
             else:
@@ -133,15 +136,15 @@ def _fault(
     return _Fault(next(iter(open_pairs)), reason.format(axis=axis))
 
 
-def _changes_models(trial: Trial) -> bool:
+def _changes_models(trial: Trial, factories: Factories) -> bool:
     """Whether its norm changes models that are built, without being asked for."""
-    return NORMS[trial.norm].transform is not None
+    return norm_entry(trial, factories).transform is not None
 
 
 def _are_same(one: Trial, other: Trial, datasets: Mapping[DatasetKey, Data], factories: Factories) -> bool:
     """Whether two trials have the same model: the same modules, weights and outputs."""
     data = datasets[dataset_key(one)]
-    models = [build(trial, data.input_shape, data.classes, factories, data.vocabulary) for trial in (one, other)]
+    models = [build(trial, data.input_shape, data.outputs, factories, data.vocabulary) for trial in (one, other)]
     if _modules(models[0]) != _modules(models[1]) or not _are_equal(*(model.state_dict() for model in models)):
         return False
     return _act_alike(one, other, data, factories)
@@ -186,17 +189,20 @@ def _act_alike(one: Trial, other: Trial, data: Data, factories: Factories) -> bo
 
 def _outputs(trial: Trial, data: Data, factories: Factories) -> list[Tensor]:
     """What a model puts out in training and evaluation, over a few steps of plain descent on one batch."""
-    model = build(trial, data.input_shape, data.classes, factories, data.vocabulary)
+    model = build(trial, data.input_shape, data.outputs, factories, data.vocabulary)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     x, y = (torch.from_numpy(arrays["train"][: trial.batch_size]) for arrays in (data.x, data.y))
     x = x.to(torch.get_default_dtype()) if x.is_floating_point() else x
+    y = laid_out(y.to(torch.get_default_dtype()) if y.is_floating_point() else y)
+    objective = objective_of(trial, factories)
     outputs: list[Tensor] = []
     with preserved_generators():
         seed_default_generators(trial.seed)
         for _ in range(STEPS):
             model.train()
             outputs.append(out := model(x))
-            gradients = torch.autograd.grad(cross_entropy(out, y), weights, allow_unused=True) if weights else ()
+            loss = objective.example_losses(to_outputs(out.unsqueeze(0)), y).mean()
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True) if weights else ()
             with torch.no_grad():
                 for weight, gradient in zip(weights, gradients, strict=True):
                     if gradient is not None:

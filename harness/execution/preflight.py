@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset, save_for_report
 from harness.data.repeatable import label_notes, load_twice
+from harness.data.settings import dataset_key
 from harness.ensemble.backend_choice import REFERENCE, activation_bytes, find_mismatch, select_backend
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
@@ -32,16 +33,16 @@ from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
-from harness.nn.models import MODELS, build
+from harness.nn.models import MODELS, build, uses_own_modules
 from harness.nn.module_state import to_precision
 from harness.nn.norm_inputs import check_norm_inputs
-from harness.nn.norms import resolve_sync_bn_impl
+from harness.nn.norms import NORMS, resolve_sync_bn_impl
 from harness.nn.sequences.leakage import check_causal
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
-from harness.spec.data_settings import dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
 from harness.spec.trial import Trial
+from harness.tasks.checks import WANTED, check_objective, check_outputs, positions_and_outputs
 from harness.training.augmentation import check_augment
 from harness.training.state import (
     TrainState,
@@ -123,18 +124,21 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
     """Build one model and pass a few examples through it, as in training."""
     functions = suite.suite.functions
     check_settings(trial)
+    check_objective(trial, dataset, suite.suite.functions)
     check_augment(trial, dataset.input_shape)
     steps_per_epoch(trial, dataset)
     check_schedule(trial, total_steps(trial, dataset), functions)
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
         raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
+    if trial.norm in functions and trial.norm in NORMS:
+        raise SuiteError(f"a norm of the suite's own can't be called {trial.norm!r}: there is one already")
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
     subject = f"model {trial.model!r} with norm {trial.norm!r}"
     examples = probe_examples(trial, dataset)
 
     def make(seed: int) -> nn.Module:
         trial = replace(one_process, seed=seed)
-        model = build(trial, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
+        model = build(trial, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
         return to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
 
     try:
@@ -143,9 +147,9 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         if dataset.next_token and dataset.vocabulary is not None:
             check_causal(model, trial.model, examples, dataset.vocabulary)
         check_compute_options(trial, model)
-        is_own, is_spoiler, traits = trial.model in functions, False, ForwardTraits()
+        is_own, is_spoiler, traits = uses_own_modules(trial, functions), False, ForwardTraits()
         if is_own:
-            traits, is_spoiler = _traits(make, trial, examples, dataset.classes)
+            traits, is_spoiler = _traits(make, trial, examples, dataset)
         backend, reason = _backend_for(model, trial, dataset, traits)
         if is_own and not is_spoiler and backend == REFERENCE:
             mismatch = find_mismatch([model], dataset.input_shape, backend, examples, draws=traits.draws)
@@ -153,10 +157,10 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
                 raise SuiteError(f"{subject} would not train as torch trains it by itself: {mismatch}")
         ensemble = fuse([model], dataset.input_shape, torch.device("cpu"), backend, draws=traits.draws)
         ensemble.count_batches(0)
-        ensemble(examples[:2], shared=True)
+        check_outputs(trial, dataset, ensemble(examples[:2], shared=True))
         kept = activation_bytes(ensemble, dataset.input_shape, trial.batch_size)
         if suite.suite.save_models and is_own:
-            check_saving(one_process, dataset.input_shape, dataset.classes, functions, dataset.vocabulary)
+            check_saving(one_process, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
         library_note = missing_library(model, dataset.input_shape) if trial.device == "cpu" else ""
     except (HarnessError, *NO_ERRORS):
         raise
@@ -186,14 +190,14 @@ def _try_own_optimizer(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFi
     if trial.optimizer not in functions:
         return {}
     one_process = replace(trial, world_size=1)
-    model = build(one_process, dataset.input_shape, dataset.classes, functions)
+    model = build(one_process, dataset.input_shape, dataset.outputs, functions, dataset.vocabulary)
     model = to_precision(model, lookup(PRECISIONS, trial.precision, "precision").dtype)
     check_own_optimizers(model, trials, functions)
     return {trial.optimizer: note_on_own(model, trial, functions)}
 
 
 def _traits(
-    make: Callable[[int], nn.Module], trial: Trial, examples: Tensor, classes: int
+    make: Callable[[int], nn.Module], trial: Trial, examples: Tensor, dataset: Dataset
 ) -> tuple[ForwardTraits, bool]:
     """What has to be known of a model of the suite's own, and whether it spoils the process that it runs in.
 
@@ -202,7 +206,8 @@ def _traits(
     before = switches()
     with preserved():
         try:
-            return check_model(make, trial.seed, examples, classes, trial.model), False
+            outputs, wanted = positions_and_outputs(dataset), WANTED[trial.task]
+            return check_model(make, trial.seed, examples, outputs, trial.model, wanted), False
         except NO_ERRORS:
             raise
         except BaseException:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from harness.data.datasets import Dataset, load_dataset
+from harness.data.settings import DataSettings, dataset_key
 from harness.ensemble.device import configure, synchronise
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import DamageError, MachineError
@@ -23,7 +24,6 @@ from harness.execution.messages import Finished, Progress, Stopped, TrainRequest
 from harness.export.model_card import trained_models
 from harness.fault_injection import inject
 from harness.io import write_atomically
-from harness.spec.data_settings import DataSettings, dataset_key
 from harness.spec.loader import SuiteFile, check_late_imports, check_unchanged, load_suite
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, write_record

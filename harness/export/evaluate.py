@@ -17,11 +17,18 @@ from harness.data.arrays import as_float32, require_numbers
 from harness.data.datasets import Dataset, load_dataset
 from harness.data.labels import Label, as_labels, shown_labels
 from harness.data.number_tables import read_csv
+from harness.data.settings import DataSettings
+from harness.data.targets import TARGETS
 from harness.data.tokens import as_tokens
+from harness.ensemble.backends.base import to_outputs
 from harness.ensemble.bn_statistics import batches
 from harness.errors import NO_ERRORS, ModelError, UsageError, error_line
 from harness.nn.module_state import example_dtype
 from harness.spec.suite import Functions
+from harness.tasks.objective import Objective
+from harness.tasks.scores import add_up
+from harness.tasks.scores import scores as task_scores
+from harness.tasks.task import laid_out
 
 TABLES = (".csv", ".tsv", ".txt")
 PREDICT_BATCH = 2048  # examples at once, where that does not change the predictions
@@ -29,10 +36,10 @@ PREDICT_BATCH = 2048  # examples at once, where that does not change the predict
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Examples, and their labels where they are known."""
+    """Examples, and their targets where they are known."""
 
     x: Tensor  # "N ..."
-    y: Tensor | None  # "N"
+    y: Tensor | None  # classes "N", or "N L" of positions; numbers "N K"
 
 
 def read_examples(
@@ -41,6 +48,7 @@ def read_examples(
     labels: Sequence[Label],
     factories: Functions,
     vocabulary: int | None = None,
+    task: str = "classification",
 ) -> Examples:
     """The examples in a .csv or .npz file, or the test examples of the dataset of that name, shaped for the model."""
     path, y = Path(data), None
@@ -57,9 +65,22 @@ def read_examples(
     elif path.is_file() and data not in factories:
         raise UsageError(f"{data}: examples are read from .csv and .npz files; numpy.savez('x.npz', x=x) writes one")
     else:
-        dataset = load_dataset(data, Path(), factories)
+        dataset = load_dataset(data, Path(), factories, DataSettings(task=task))
         x, y = dataset.x["test"], own_labels(dataset, "test")
-    return Examples(shaped(data, x, input_shape, vocabulary), None if y is None else labelled(data, y, len(x), labels))
+    targets = None if y is None else targets_for(data, y, len(x), labels, task)
+    return Examples(shaped(data, x, input_shape, vocabulary), targets)
+
+
+def targets_for(data: str, y: NDArray[Any], examples: int, labels: Sequence[Label], task: str) -> Tensor:
+    """The targets of so many examples, as the model's task has them; UsageError where they are other ones."""
+    if task == "classification":
+        return labelled(data, y, examples, labels)
+    targets = TARGETS[task](f"{data}, targets", y)
+    if len(targets) != examples or (task != "sequence" and targets.shape[1] != len(labels)):
+        raise UsageError(f"{data}: needs targets for each of {examples} examples, got an array of shape {y.shape}")
+    if task != "sequence":
+        return torch.from_numpy(targets)
+    return labelled(data, targets.ravel(), targets.size, labels).view(targets.shape)
 
 
 def own_labels(dataset: Dataset, split: str) -> NDArray[Any]:
@@ -109,10 +130,12 @@ def as_taken(model: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = PREDICT_BATCH) -> Float[Tensor, "N K"]:
-    """The model's output for each example, on the CPU.
+def scores(
+    model: nn.Module, x: Tensor, outputs: int, batch_size: int = PREDICT_BATCH, *, per_position: bool = False
+) -> Float[Tensor, "N *L K"]:
+    """The model's output for each example, or each position of each, on the CPU.
 
-    UsageError where a batch norm is left without a variance, ModelError where the model is not one of `classes`.
+    UsageError where a batch norm is left without a variance, ModelError where the model has not so many outputs.
     """
     try:
         out = torch.cat([model(batch).cpu() for batch in batches(as_taken(model, x), batch_size)])
@@ -124,9 +147,22 @@ def scores(model: nn.Module, x: Tensor, classes: int, batch_size: int = PREDICT_
         raise
     except BaseException as error:  # whoever wrote the module, it may raise anything
         raise ModelError(f"the model can't be run: {error_line(error)[:200]}") from error
-    if out.shape != (len(x), classes):
-        raise ModelError(f"the model must give scores of shape {(len(x), classes)}, got {tuple(out.shape)}")
+    shape = (len(x), *(out.shape[1:2] if per_position else ()), outputs)
+    if out.shape != shape:
+        raise ModelError(f"the model must give scores of shape {shape}, got {tuple(out.shape)}")
     return out
+
+
+def measured(task: str, out: Float[Tensor, "N *L K"], y: Tensor) -> dict[str, float]:
+    """The mean loss and the metrics of a task."""
+    if task == "classification":
+        loss, accuracy = loss_and_accuracy(out, y)
+        return {"accuracy": accuracy, "loss": loss}
+    objective, outputs = Objective(task), to_outputs(out.double().unsqueeze(0))
+    targets = laid_out(y.double() if y.is_floating_point() else y)
+    totals = add_up(objective, [(outputs, targets)], outputs[:, :, :0], targets)
+    found = {name: value.item() for name, value in task_scores(objective, totals, targets).items()}
+    return {**{name: value for name, value in found.items() if name != "loss"}, "loss": found["loss"]}
 
 
 def loss_and_accuracy(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> tuple[float, float]:

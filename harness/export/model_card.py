@@ -5,13 +5,13 @@ is enough to build the model again:
 
     format         version of the card; a newer one is refused
     key, trial     the trial and its settings, those that differ from their defaults
-    init_params    how to build the model: its name, inputs (shape of an example), classes, and vocabulary where
-                   examples are tokens; the trial says the rest
+    init_params    how to build the model: its name, inputs (shape of an example), classes (of a regression its
+                   targets), and vocabulary where examples are tokens; the trial says the rest
     layers         the module as torch prints it, for people to read
     which          "last" or "best"
     step, epoch    updates and passes over the training data that made it what it is
     lr             learning rate of the next update
-    accuracy       of the validation examples at that step
+    accuracy       of the validation examples at that step, where the task has one
     metrics        all that was measured at that step: "val.loss", "test.accuracy", ...
     versions       of harness and torch
     labels         what the data have for class 0, 1, ..., where that is not 0, 1, ...
@@ -36,8 +36,9 @@ from harness.data.labels import Label
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import NO_ERRORS, HarnessError, ModelError, SuiteError, error_line, lookup
 from harness.export.saved_state import SavedState, load_state, saved_state, state_dict_of
-from harness.nn.models import MODELS, build_uninitialised
+from harness.nn.models import MODELS, build_uninitialised, uses_own_modules
 from harness.nn.module_state import tensors_of, to_precision
+from harness.nn.norms import NORMS
 from harness.nn.surgery import convert_from_sync_bn
 from harness.spec.suite import Functions
 from harness.spec.trial import Trial
@@ -65,7 +66,7 @@ def trained_models(state: TrainState, factories: Functions) -> Iterator[tuple[Tr
             tensors = state.model_state if which == "last" else state.best
             step = state.steps if which == "last" else int(state.best["step"][i])
             own = {name: tensors[name][i] for name in state.model_state}
-            saved = saved_as(trial, own, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
+            saved = saved_as(trial, own, dataset.input_shape, dataset.outputs, factories, dataset.vocabulary)
             card = {**_card(state, i, step), "layers": layers, "which": which, **_state_fields(saved)}
             yield trial, which, Snapshot(card, {**own, **saved.others})
 
@@ -80,7 +81,7 @@ def saved_as(
 ) -> SavedState:
     """The state of a trial's model with these tensors, named as those of training are."""
     names = {name.partition("/")[2]: name for name in tensors if name.startswith(TENSOR_KINDS)}
-    if trial.model not in factories:
+    if not uses_own_modules(trial, factories):
         with torch.device("meta"):
             model = build_uninitialised(trial, inputs, classes, factories, vocabulary)
         return SavedState({key: names[key] for key in model.state_dict()}, {}, {})
@@ -144,13 +145,13 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
         "init_params": {
             "model": trial.model,
             "inputs": list(state.dataset.input_shape),
-            "classes": state.dataset.classes,
+            "classes": state.dataset.outputs,
             **({} if state.dataset.vocabulary is None else {"vocabulary": state.dataset.vocabulary}),
         },
         "step": step,
         "epoch": step / state.steps_per_epoch,
         "lr": trial.lr * state.lr_factor(next_step),
-        "accuracy": metrics["val.accuracy"],
+        "accuracy": metrics.get("val.accuracy"),
         "metrics": metrics,
         "versions": {"harness": __version__, "torch": str(torch.__version__)},
     }
@@ -235,8 +236,13 @@ def build_trained(card: Mapping[str, Any], state: Mapping[str, Any], factories: 
             f"its model {trial.model!r:.50} is a function of its suite: name the suite, which is then run "
             "(--suite FILE), or give the function (factories={name: function})"
         )
+    if trial.norm not in factories and trial.norm not in NORMS:
+        raise ModelError(
+            f"its norm {trial.norm!r:.50} is a function of its suite: name the suite, which is then run "
+            "(--suite FILE), or give the function (factories={name: function})"
+        )
     inputs, vocabulary = tuple(params["inputs"]), params.get("vocabulary")
-    if trial.model in factories:
+    if uses_own_modules(trial, factories):
         model = _plain_model(trial, inputs, params["classes"], factories, vocabulary)
         load_state(model, state, card.get("left_out", {}))
     else:

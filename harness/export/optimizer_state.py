@@ -70,7 +70,8 @@ def _own_state(model: Snapshot, trial: Trial, own: OwnOptimizer, names: Sequence
     weights = {name: _parameter(tensors[name]) for name in names}
     trained = {name: weights[name].detach()[None] for name in names if name in _trained(model)}
     own = with_layout(own, trial, trained, frozenset(model.metadata.get("spared", [])))
-    state = _made(model, weights, trial, lambda groups: own.make(groups, trial))
+    # As in training: in a list, unless some are apart.
+    state = _made(model, weights, trial, lambda groups: own.make(groups if groups[1:] else groups[0]["params"], trial))
     if model.metadata["step"] == 0:
         return state
 

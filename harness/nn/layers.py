@@ -1,4 +1,4 @@
-"""Layers that torch lacks. All but norms need a stacked form, an entry in LAYERS, to train fast together."""
+"""Layers that torch lacks. All but norms need a stacked form, an entry in FORMS, to train fast together."""
 
 import torch
 import torch.nn.functional as F

@@ -6,8 +6,6 @@ are named by their number of layers: `resnet-20` is that of the paper, `resnet-2
 Transformers are named by their width and their blocks, as `mlp` is: `vit-32x4` has four blocks of 32 channels.
 """
 
-import functools
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +20,12 @@ from harness.nn.feedforward import cnn, mlp, vgg
 from harness.nn.init import initialise
 from harness.nn.module_checks import find_fault
 from harness.nn.module_state import VOCABULARY
-from harness.nn.norms import NORMS, norm_of
+from harness.nn.norms import norm_entry, norm_of
 from harness.nn.residual import resmlp, resnet
 from harness.nn.sequences.families import lstm, transformer, vit
 from harness.rng import preserved_generators, seed_default_generators, sub_seed
 from harness.spec.metric import WITH_CLASSES
+from harness.spec.own_code.arguments import call_with_known
 from harness.spec.trial import Trial
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -63,14 +62,14 @@ def build_uninitialised(
     vocabulary: int | None = None,
 ) -> nn.Module:
     """The model of a trial before its init: what is needed where trained weights are to follow."""
-    norm = lookup(NORMS, trial.norm, "norm")
+    norm = norm_entry(trial, factories)
     config = ModelConfig(
         inputs=input_shape,
         outputs=outputs,
         classes=outputs if trial.task in WITH_CLASSES else None,
         per_position=trial.task == "sequence",
-        norm=norm_of(trial),
-        activation=lookup(ACTIVATIONS, trial.activation, "activation"),
+        norm=norm_of(trial, factories),
+        activation=nn.Identity if norm.has_activation else lookup(ACTIVATIONS, trial.activation, "activation"),
         residual_scale=norm.residual_scale or (lambda spatial_dims=0: nn.Identity()),
         vocabulary=vocabulary,
         norm_position=trial.norm_position,
@@ -83,15 +82,21 @@ def build_uninitialised(
             model = _build_custom(trial.model, factories[trial.model], config)
         else:
             model = _parse_model_name(trial.model, config)
-    if norm.residual_scale and not any(type(layer) is norm.residual_scale for layer in model.modules()):
+    if norm.needs_branches and not any(type(layer) is norm.residual_scale for layer in model.modules()):
         raise SuiteError(f"norm {trial.norm!r} needs residual branches, and {trial.model!r} has none; use a resnet")
     if norm.transform is not None:
-        norm.transform(model)
+        norm.transform(model, trial)
     if vocabulary is not None:
         setattr(model, VOCABULARY, vocabulary)
-    if trial.model in factories and (fault := find_fault(model)):
-        raise SuiteError(f"model {trial.model!r} can't be trained: {fault}")
+    if uses_own_modules(trial, factories) and (fault := find_fault(model)):
+        subject = f"model {trial.model!r}" if trial.model in factories else f"norm {trial.norm!r}"
+        raise SuiteError(f"{subject} can't be trained: {fault}")
     return model
+
+
+def uses_own_modules(trial: Trial, factories: Mapping[str, Callable[..., Any]]) -> bool:
+    """Whether the trial's model is made of code of the suite's own, in whole or in its norms."""
+    return trial.model in factories or trial.norm in factories
 
 
 def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
@@ -116,25 +121,10 @@ def _parse_model_name(name: str, config: ModelConfig) -> nn.Module:
 def _build_custom(name: str, function: Callable[..., Any], config: ModelConfig) -> nn.Module:
     """The model that a suite's own function makes of whichever members of a ModelConfig it asks for."""
     known = {name: value for name in ModelConfig.__slots__ if (value := getattr(config, name)) is not None}
-    if unknown := [name for name, is_needed in arguments_of(function).items() if is_needed and name not in known]:
-        raise SuiteError(f"model {name!r} asks for {unknown[0]!r}; it can have: {', '.join(known)}")
-    model = function(**{argument: known[argument] for argument in arguments_of(function) if argument in known})
+    model = call_with_known(f"model {name!r}", function, known)
     if not isinstance(model, nn.Module):
         raise SuiteError(f"model {name!r} must return an nn.Module, got {type(model).__name__}")
     return model
-
-
-def arguments_of(function: Callable[..., Any]) -> dict[str, bool]:
-    """The arguments that a function can be given by their names, and whether it needs them.
-
-    What a `functools.partial` holds is given already.
-    """
-    given = function.keywords if isinstance(function, functools.partial) else {}
-    return {
-        name: parameter.default is parameter.empty
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in given
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harness.ensemble.ensemble import Ensemble
-from harness.nn.losses import cross_entropy
 from harness.probes.layers import Layer
 from harness.rng import sub_seed
+from harness.tasks.objective import Objective
+from harness.tasks.task import targets_of
 
 Values = Mapping[str, Float[Tensor, "M"]]  # curve -> what was measured of each model
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples and labels: each model's own, "N M ..." and "M N", or shared by all, "N ..." and "N".
+    """Examples and targets: each model's own, "N M ...", or shared by all, "N ..."; targets as in tasks/task.py.
 
-    Labels may be each model's own where the examples are shared.
+    Targets may be each model's own where the examples are shared.
     """
 
     x: Tensor
@@ -28,8 +29,8 @@ class Batch:
     shared: bool
 
     def select(self, model: int) -> tuple[Tensor, Tensor]:
-        """One model's examples "N ..." and labels "N"."""
-        return self.x if self.shared else self.x[:, model], self.y if self.y.ndim == 1 else self.y[model]
+        """One model's examples "N ..." and targets, as a plain loss takes them."""
+        return self.x if self.shared else self.x[:, model], targets_of(self.y, model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class ProbeContext:
     """M models before an update. Probes read `models`, and run copies of them: training must not notice."""
 
     models: Ensemble
+    objective: Objective
     layers: tuple[Layer, ...]
     batch: Batch  # training examples, the same at every step and for all models of a seed
     next_batch: Batch  # the batch of the next update
@@ -60,9 +62,11 @@ class ProbeContext:
         return sub_seed(self.seeds[model], "probe", self.step)
 
 
-def losses_and_gradients(models: Ensemble, batch: Batch) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:
+def losses_and_gradients(
+    models: Ensemble, batch: Batch, objective: Objective
+) -> tuple[Float[Tensor, "M"], dict[str, Tensor]]:
     """Each model's loss on a batch, in training mode, and its gradients; the latter hold until the next call."""
-    return models.gradients(batch.x, shared=batch.shared, loss_fn=partial(cross_entropy, y=batch.y))
+    return models.gradients(batch.x, shared=batch.shared, loss_fn=partial(objective.loss_and_gradient, y=batch.y))
 
 
 def norm(tensor: Float[Tensor, "M ..."]) -> Float[Tensor, "M"]:

@@ -15,7 +15,7 @@ def gradient_norms(context: ProbeContext) -> Values:
     `gradient_growth` is the factor from a layer to the one before it, fitted over the longest run of layers whose
     weights have one shape (in a net of hidden layers of one width, all but the first and the last).
     """
-    _, grads = losses_and_gradients(context.copy(), context.batch)
+    _, grads = losses_and_gradients(context.copy(), context.batch, context.objective)
     # "L M"
     norms = torch.stack([norm(grads[layer.weight]) for layer in context.layers])
     start, stop = longest_run([tuple(grads[layer.weight].shape) for layer in context.layers])

@@ -20,13 +20,13 @@ def landscape(context: ProbeContext) -> Values:
     """
     models = context.copy()
     start = {name: weight.detach().clone() for name, weight in models.weights.items()}
-    _, grads = losses_and_gradients(models, context.next_batch)
+    _, grads = losses_and_gradients(models, context.next_batch, context.objective)
     direction = {name: grad.clone() for name, grad in grads.items()}
     losses, changes, betas = [], [], []
     for length in LENGTHS:
         lr = context.lr * length
         _step_along(models.weights, start, direction, lr)
-        loss, grads = losses_and_gradients(models, context.next_batch)
+        loss, grads = losses_and_gradients(models, context.next_batch, context.objective)
         change = _global_norm({name: grad - direction[name] for name, grad in grads.items()})
         losses.append(loss.detach().clone())
         changes.append(change)

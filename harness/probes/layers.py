@@ -17,6 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harness.nn.init import WEIGHTED
 from harness.nn.layers import STANDARDISED
 from harness.nn.module_state import example_zeros, parameters_of
+from harness.nn.norm_layers.dynamic_tanh import DynamicTanh
+from harness.nn.norm_layers.evonorm import EvoNormS0
+from harness.nn.norm_layers.scaled_weights import SCALED
 from harness.nn.norms import NORM_LAYERS
 
 
@@ -35,6 +38,10 @@ NONLINEARITIES: dict[type[nn.Module], Nonlinearity] = {
     nn.Tanh: Nonlinearity(slope=lambda x: 1 - x.tanh().square()),
     **dict.fromkeys((nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Softplus), Nonlinearity()),
 }
+
+
+SCALE_FREE_LAYERS = (*STANDARDISED.values(), *SCALED.values())  # they norm their own weights
+SCALE_BOUND_NORMS = (DynamicTanh, EvoNormS0)  # twice their input is another output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +105,14 @@ def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str], trained: se
         if isinstance(module, WEIGHTED):
             last = "" if name in layers or f"{name}.weight" not in trained else name
             if last:
-                layers[last] = Layer(name=name, is_scale_free=isinstance(module, tuple(STANDARDISED.values())))
+                layers[last] = Layer(name=name, is_scale_free=isinstance(module, SCALE_FREE_LAYERS))
         elif isinstance(module, NORM_LAYERS):
             if last and layers[last].norm is None and layers[last].nonlinearity is None:
                 tracks_stats = isinstance(module, _BatchNorm) and module.running_mean is not None
-                layers[last] = replace(layers[last], norm=name, has_running_stats=tracks_stats, is_scale_free=True)
+                is_scale_free = layers[last].is_scale_free or not isinstance(module, SCALE_BOUND_NORMS)
+                layers[last] = replace(
+                    layers[last], norm=name, has_running_stats=tracks_stats, is_scale_free=is_scale_free
+                )
         else:
             if last and layers[last].nonlinearity is None:
                 layers[last] = replace(layers[last], nonlinearity=NONLINEARITIES[type(module)], call=calls)

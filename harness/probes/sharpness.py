@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harness.nn.losses import per_example_loss
 from harness.probes.context import ProbeContext, Values
 from harness.rng import generator
 
@@ -23,7 +22,9 @@ def sharpness(context: ProbeContext) -> Values:
     models = context.copy()
     weights = list(models.weights.values())
     output = models(context.batch.x, shared=context.batch.shared)
-    loss = per_example_loss(output, context.batch.y).mean(1).sum()  # no model's weights are in another's loss
+    loss = (
+        context.objective.example_losses(output, context.batch.y).mean(1).sum()
+    )  # no model's weights are in another's loss
     grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
 
     def product(v: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:

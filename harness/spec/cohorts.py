@@ -11,8 +11,8 @@ from harness.spec.trial import Trial, Value
 # What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
 PER_MODEL = frozenset(
     {
-        *("seed", "init", "init_scale", "label_noise"),
-        *("lr", "momentum", "weight_decay", "decay_norms", "max_grad_norm", "optimizer_args"),
+        *("seed", "init", "init_scale", "label_noise", "lr", "momentum", "weight_decay", "decay_norms"),
+        *("max_grad_norm", "adaptive_clip", "optimizer_args"),
     }
 )
 MAX_COHORT = 64  # models: more hardly gain anything, and keep fewer cores busy

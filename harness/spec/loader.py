@@ -12,13 +12,13 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
-from harness.spec.declared import SUFFIX, Declared, read_declared
 from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
 from harness.spec.own_code.sources import Parts, digest_of, digest_of_module, digests_of_modules, function_parts
-from harness.spec.shipped import shipped_suites
 from harness.spec.suite import Suite, own_names, source_of
+from harness.spec.suite_files.declared import SUFFIX, Declared, read_declared
+from harness.spec.suite_files.shipped import shipped_suites
 from harness.spec.trial import Trial
 from harness.text import lost_in_tables
 

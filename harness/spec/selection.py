@@ -169,7 +169,7 @@ def _readings(text: str, types: Collection[type]) -> Iterator[Value]:
     if int in types and number is not None and number == number // 1:
         yield int(number)
     if str in types:
-        yield from dict.fromkeys((text, text.strip()))
+        yield from dict.fromkeys((text, text.strip(), *([""] if word == UNSET[1] else [])))
 
 
 def _number(text: str) -> int | float | None:

@@ -17,7 +17,7 @@ from harness.spec.metric import TASK_METRICS
 from harness.spec.optimizer_args import canonical_args
 
 Value = str | int | float | bool | None
-BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch")  # norms whose statistics are those of a batch
+BATCH_NORMS = ("batch", "ws_batch", "sync_batch", "ghost_batch", "batch_renorm")  # their statistics are of a batch
 PLAIN_TYPES = (str, int, float, bool, type(None))
 JOIN = "+"  # between the names of probes, and of metrics
 JOINED = ("probes", "metrics")  # fields that are lists of names: all are taken of a trial
@@ -47,6 +47,9 @@ class Trial:
     norm_track_running_stats: bool = True
     norm_groups: int = 8  # of group norm
     norm_batch: int | None = None  # examples that share statistics: chosen for ghost_batch, recorded for the others
+    renorm_rmax: float = 3.0  # of batch_renorm: the most that deviations of batches are corrected by, as a factor
+    renorm_dmax: float = 5.0  # the same of means, in running deviations
+    renorm_warmup: int = 0  # batches of plain batch norm; the limits are reached after 8 and 5 times as many
     norm_position: str = "pre"  # in transformers: before each residual branch, or "post", after what it is added to
     qk_norm: bool = False  # whether attention normalises queries and keys, by a layer norm over each head's channels
     causal: bool = False  # whether attention looks at no later position
@@ -63,6 +66,7 @@ class Trial:
     weight_decay: float = 0.0
     decay_norms: bool = True  # whether it reaches the scale and shift of norm layers; all other weights it always does
     max_grad_norm: float | None = None  # the most that the norm of a model's whole gradient may be
+    adaptive_clip: float | None = None  # the most that a gradient may be as a share of its weights, unit by unit
     schedule: str = "constant"
     warmup_steps: int = 0
     decay_every: int | None = None  # steps in which schedule "step" or "exponential" multiplies lr
@@ -111,6 +115,10 @@ class Trial:
             raise SuiteError(f"label_noise is of task 'classification', got {self.label_noise} in {self.task!r}")
         if self.eval_statistics == "recalibrated" and not self.norm_track_running_stats:
             raise SuiteError("eval_statistics 'recalibrated' needs norm_track_running_stats=True, got False")
+        if self.norm == "batch_renorm" and not self.norm_track_running_stats:
+            raise SuiteError(
+                "norm 'batch_renorm' corrects by running statistics: norm_track_running_stats must be True"
+            )
         self._check_batches()
 
     def _check_batches(self) -> None:
@@ -135,6 +143,8 @@ class Trial:
                 f"{self.norm} norm can't train on norm_batch {self.statistics_batch}: it needs at least 2 examples, "
                 f"and at most the {examples_together} that stand together at batch_size {self.batch_size}"
             )
+        if self.probes and examples_together < self.batch_size and self.norm == "batch_renorm":
+            raise SuiteError("probes of batch_renorm look at one batch at a time: leave out accumulation and ranks")
         if self.probes and examples_together < self.batch_size and examples_together % (self.statistics_batch or 1):
             raise SuiteError(
                 f"probes look at one batch in equal groups: in parts or on several ranks norm_batch must divide the "
@@ -189,6 +199,9 @@ RULES: dict[str, Rule] = {
         "lie in 0..1, or be 'cumulative'",
     ),
     "norm_groups": _COUNT,
+    "renorm_rmax": (lambda value: 1 <= value < math.inf, "be at least 1, and finite"),
+    "renorm_dmax": _NOT_NEGATIVE,
+    "renorm_warmup": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "norm_batch": _COUNT,
     "norm_position": (lambda value: value in ("pre", "post"), "be 'pre' or 'post'"),
     "accumulation_steps": _COUNT,
@@ -202,6 +215,7 @@ RULES: dict[str, Rule] = {
     "momentum": (lambda value: 0 <= value < 1, "lie in 0..1, without 1"),
     "weight_decay": _NOT_NEGATIVE,
     "max_grad_norm": _POSITIVE,
+    "adaptive_clip": _POSITIVE,
     "warmup_steps": (lambda value: 0 <= value < 2**31, "be zero or more, and less than 2**31"),
     "decay_every": _COUNT,
     "decay_factor": _POSITIVE,

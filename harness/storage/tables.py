@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from harness.errors import DamageError, UsageError
 from harness.io import read_bytes, write_atomically
 from harness.spec.manifest import Manifest, check_settings, measured_of
-from harness.spec.measured import CLASSIFICATION, LOSS, SPLITS, Aim, Measured, Target, guess_column, measured
+from harness.spec.measured import CLASSIFICATION, GUESS, LOSS, SPLITS, Aim, Measured, Target, measured
 from harness.spec.metric import MetricSpec
 from harness.spec.trial import Trial, axis_types
 from harness.storage import merge_cache
@@ -113,7 +113,8 @@ def _trials_table(
     results_dir: ResultsDir, trials: Sequence[Trial], records: Mapping[str, Record], of_suite: Measured
 ) -> pd.DataFrame:
     suite = results_dir.root.name
-    rows = [_row(suite, trial, records.get(trial.key), of_suite) for trial in trials]
+    columns = tuple(outcome_columns(of_suite))
+    rows = [_row(suite, trial, records.get(trial.key), columns, of_suite) for trial in trials]
     return _typed(pd.DataFrame(rows), of_suite)
 
 
@@ -154,18 +155,21 @@ def read_results(folder: str | Path) -> Results:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
 
 
-def _row(suite: str, trial: Trial, record: Record | None, of_suite: Measured) -> dict[str, Any]:
+def _row(suite: str, trial: Trial, record: Record | None, columns: Sequence[str], of_suite: Measured) -> dict[str, Any]:
     row = {"suite": suite, "key": trial.key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
-    columns = outcome_columns(of_suite)
     if record is None:
         return {**row, **dict.fromkeys(columns), "status": "interrupted"}
-    known = {*AXES_IN_FACTS, *map(guess_column, of_suite.guessed), *(columns.keys() & FACTS.keys())}
-    facts = {name: value for name, value in record.facts.items() if name in known}
+    facts = {name: record.facts[name] for name in (*AXES_IN_FACTS, *columns) if name in record.facts and _is_fact(name)}
     metrics = of_suite.tasks[trial.task]
     # In a suite of several tasks a target may be of a metric that this one doesn't have.
     target = of_suite.target if of_suite.target and of_suite.target.metric in metrics else None
     outcomes = {**dict.fromkeys(columns), **facts, **_final(record, metrics, target)}
     return {**row, **outcomes, "status": status_of(record, outcomes, target)}
+
+
+def _is_fact(column: str) -> bool:
+    """Whether a column holds a fact: a record may have others that are called like what is found in another way."""
+    return column in FACTS or column.startswith(GUESS)
 
 
 def _final(record: Record, metrics: Mapping[str, MetricSpec], target: Target | None) -> dict[str, Any]:

@@ -49,6 +49,12 @@ class Objective:
         return self.name == "classification" and self.own_loss is None
 
     @property
+    def judged_by(self) -> tuple[str, bool]:
+        """The metric that tells how good a model is, and whether more of it is better."""
+        name, spec = next(iter(TASK_METRICS[self.name].items()))
+        return name, spec.higher_is_better
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The names of all metrics, those of the task first."""
         return (*TASK_METRICS[self.name], *self.own_metrics)
@@ -82,11 +88,17 @@ class Objective:
         if not isinstance(losses, Tensor) or losses.ndim == 0 or len(losses) != len(out):
             got = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
             raise SuiteError(
-                f"loss {getattr(self.own_loss, '__name__', 'function')!r} must return a loss for each of "
+                f"loss {self._name_of_loss!r} must return a loss for each of "
                 f"{len(out)} examples, got {got}; leave out its mean, as with reduction='none'"
             )
+        if out.requires_grad and not losses.requires_grad:
+            raise SuiteError(f"loss {self._name_of_loss!r} must be computed from the outputs, without detach()")
         # Of each example, whatever it is of: targets or positions
         return losses.reshape(examples_of(y), -1).mean(1)
+
+    @property
+    def _name_of_loss(self) -> str:
+        return getattr(self.own_loss, "__name__", "") or getattr(getattr(self.own_loss, "func", None), "__name__", "")
 
     def own_metric(self, name: str, out: Float[Tensor, "P K"], targets: Tensor) -> float:
         """What a metric of the suite's own comes to for one model, on the CPU."""

@@ -7,7 +7,7 @@ Outputs are "M K P": M models, K outputs, and P examples, or positions of exampl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Sums = Mapping[str, Tensor]  # name -> "M ...": of each model, summed over examples
@@ -43,3 +43,16 @@ def targets_of(y: Tensor, model: int) -> Tensor:
 def examples_of(y: Tensor) -> int:
     """How many examples these are the targets of."""
     return y.shape[-1]
+
+
+def laid_out(y: Tensor) -> Tensor:
+    """The targets of data, "N" or "N T", as training has them: "N", or "1 T N"."""
+    return y if y.ndim == 1 else y.T.contiguous().unsqueeze(0)
+
+
+def gather_targets(y: Tensor, indices: Int[Tensor, "M B"]) -> Tensor:
+    """The targets of each model's examples, "M B" or "M T B", out of those that all models share or have each."""
+    if y.ndim == 1:
+        return y[indices]
+    # "T M B" -> "M T B"
+    return y.gather(1, indices) if y.ndim == 2 else y[0][:, indices].transpose(0, 1)

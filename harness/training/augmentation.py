@@ -99,7 +99,7 @@ def rows_of_seeds(seeds: Sequence[int], device: torch.device) -> Int[Tensor, "M"
     return to_device(torch.tensor([rows[seed] for seed in seeds]), device)
 
 
-def noisy_labels(y: Int[Tensor, "N"], classes: int, trials: Sequence[Trial]) -> Tensor:
+def noisy_labels(y: Tensor, classes: int, trials: Sequence[Trial]) -> Tensor:
     """The training labels of each model, "M N": a share of them wrong, each drawn uniformly from all other classes.
 
     With one seed, the labels that a smaller share makes wrong are among those of a larger one. Where no trial has label
@@ -108,11 +108,6 @@ def noisy_labels(y: Int[Tensor, "N"], classes: int, trials: Sequence[Trial]) -> 
     if not any(trial.label_noise for trial in trials):
         return y
     return torch.stack([_with_noise(y, classes, trial) for trial in trials])
-
-
-def gather_labels(y: Tensor, indices: Int[Tensor, "M B"]) -> Int[Tensor, "M B"]:
-    """The labels of each model's examples, out of labels "N" that all models share or "M N", each model's own."""
-    return y.gather(1, indices) if y.ndim == 2 else y[indices]
 
 
 def _with_noise(y: Int[Tensor, "N"], classes: int, trial: Trial) -> Int[Tensor, "N"]:

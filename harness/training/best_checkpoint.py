@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import torch
 
-from harness.spec.metric import TASK_METRICS
 from harness.training.state import TrainState
 
 
@@ -19,19 +18,17 @@ def keep_best(state: TrainState) -> TrainState:
 def update_best(state: TrainState, eval_step: int) -> None:
     """Keep the models that validate better than at all evaluations before; the first of equals stays.
 
-    They are judged by the first metric of their task.
-
-    What is best is read from the curve, so that an evaluation that is done again after a restart changes nothing.
+    They are judged by the first metric of their task. What is best is read from the curve, so that an evaluation
+    that is done again after a restart changes nothing.
     """
     row = state.eval_steps.index(eval_step)
     if not state.best or row == 0:
         return
-    name, spec = next(iter(TASK_METRICS[state.trials[0].task].items()))
-    curve = state.curves[f"val.{name}"]
-    # "E M", more being better
-    score = curve if spec.higher_is_better else -curve
-    # "M"; a missing score is worse than any
-    is_better = score[row] > score[:row].nan_to_num(nan=-math.inf).amax(0)
+    # "E M"
+    name, higher_is_better = state.objective.judged_by
+    values = state.curves[f"val.{name}"] * (1 if higher_is_better else -1)
+    # "M"; a missing value is worse than any
+    is_better = values[row] > values[:row].nan_to_num(nan=-math.inf).amax(0)
     for name, tensor in state.model_state.items():
         best = state.best[name]
         # "M" -> "M 1 ..."

@@ -52,8 +52,10 @@ class CompiledSteps:
             not isinstance(backend, CompiledBackend)
             or not isinstance(state.optimizer, Optimizer)
             or state.optimizer.compiled_rule is None
+            or not state.objective.has_compiled_form
             or trial.augment != "none"
             or trial.accumulation_steps > 1
+            or state.adaptive_clips is not None
         ):
             return None
         return cls(state, backend, backend.models(state.fail_step), _optimizer_struct(state, state.optimizer, backend))

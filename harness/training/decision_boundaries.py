@@ -27,7 +27,7 @@ def decision_boundaries(state: TrainState, seeds: Set[Value]) -> Iterator[tuple[
     depends on the other points in the batch.
     """
     dataset = state.dataset
-    is_plane = dataset.input_shape == (2,) and dataset.vocabulary is None
+    is_plane = dataset.input_shape == (2,) and dataset.vocabulary is None and dataset.task == "classification"
     if not is_plane or dataset.classes > NOT_FINITE or not state.trials[0].norm_track_running_stats:
         return
     x, y = _sides(dataset)

@@ -5,7 +5,8 @@ import torch
 from harness.ensemble.device import to_device
 from harness.probes.context import Batch
 from harness.rng import generator
-from harness.training.augmentation import apply_augmentation, draw_augmentation, gather_labels, rows_of_seeds
+from harness.tasks.task import gather_targets
+from harness.training.augmentation import apply_augmentation, draw_augmentation, rows_of_seeds
 from harness.training.state import TrainState
 from harness.training.step_inputs import EpochBatches
 
@@ -40,4 +41,4 @@ def load_batch(state: TrainState, batch: EpochBatches | None) -> Batch:
         return Batch(x, y, shared=True)
     # "N ..." -> "B M ..."
     augmented = apply_augmentation(state.trials[0].augment, x[batch.indices.T], batch.augmentation)
-    return Batch(augmented, gather_labels(y, batch.indices), shared=False)
+    return Batch(augmented, gather_targets(y, batch.indices), shared=False)

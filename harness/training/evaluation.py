@@ -1,4 +1,6 @@
-"""Evaluating a cohort: a row of the curves of loss and accuracy."""
+"""Evaluating a cohort: a row of the curves of loss and metrics."""
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,6 +10,7 @@ from harness.ensemble.bn_statistics import EVAL_STATISTICS, edges
 from harness.ensemble.distributed import sync_buffers
 from harness.ensemble.ensemble import Ensemble
 from harness.rng import sub_seed
+from harness.tasks.scores import Totals, add_up, scores
 from harness.training.probing import as_single_process
 from harness.training.state import TrainState
 
@@ -25,12 +28,12 @@ def evaluate_cohort(state: TrainState, step: int) -> None:
     is_end, has_failed = step in (0, state.steps), (state.fail_step >= 0) & (state.fail_step <= step)
     state.curves["batch.loss"][row] = state.batch_loss.masked_fill(has_failed, torch.nan)
     for split in ("train", "val", "test") if is_end else ("val", "test"):
-        loss, accuracy = _loss_and_accuracy(state, evaluated, split)
+        found = _scores(state, evaluated, split)
         # What comes after a failure is no result: some backends stop there, others leave the model alone only later.
-        loss = loss.masked_fill(has_failed, torch.nan)
-        state.curves[f"{split}.loss"][row] = loss
-        # An output that is not a number has no largest class.
-        state.curves[f"{split}.accuracy"][row] = accuracy.masked_fill(~loss.isfinite(), torch.nan)
+        loss = found["loss"].masked_fill(has_failed, torch.nan)
+        for name, values in found.items():
+            # An output that is not a number has no largest class.
+            state.curves[f"{split}.{name}"][row] = values.masked_fill(~loss.isfinite(), torch.nan)
         if split == "train":
             record_failures(state, ~loss.isfinite(), step)
 
@@ -41,26 +44,36 @@ def record_failures(state: TrainState, failed: Bool[Tensor, "M"], step: Int[Tens
     state.fail_step.copy_(torch.where(is_new, step, state.fail_step))
 
 
-def _loss_and_accuracy(
-    state: TrainState, evaluated: Ensemble, split: str
-) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
-    """Mean loss and accuracy of every model in evaluation mode; each rank evaluates some of the batches."""
-    x, y = state.data[split]
-    examples = y.shape[-1]
-    sections = _sections(state, evaluated, examples)
-    loss = torch.zeros_like(state.batch_loss)
-    correct = torch.zeros_like(state.fail_step)
-    count = torch.zeros_like(correct[0])
+def _scores(state: TrainState, evaluated: Ensemble, split: str) -> dict[str, Float[Tensor, "M"]]:
+    """Mean loss and metrics of every model in evaluation mode; each rank evaluates some of the batches.
+
+    What is measured of all outputs at once, each rank measures by itself: it needs them all.
+    """
+    (x, y), objective = state.data[split], state.objective
+    sections = _sections(state, evaluated, y.shape[-1])
+    batches = list(zip(x.tensor_split(sections), y.tensor_split(sections, -1), strict=True))
+    is_shared = not objective.own_metrics
     with evaluated.eval_mode():
-        batches = list(zip(x.tensor_split(sections), y.tensor_split(sections, -1), strict=True))
-        for batch_x, batch_y in state.dist.shard(batches):
-            batch_loss, batch_correct = evaluated.backend.score(batch_x, batch_y)
-            loss += batch_loss
-            correct += batch_correct
-            count += len(batch_x)
-    state.dist.all_reduce_sum(loss, correct, count)
-    assert state.dist.world_size == 1 or count.item() == examples
-    return loss / examples, correct.to(loss.dtype) / examples
+        totals = _totals(state, evaluated, state.dist.shard(batches) if is_shared else batches, y)
+    if is_shared:
+        state.dist.all_reduce_sum(*totals.tensors)
+    assert state.dist.world_size == 1 or totals.examples.item() == y.shape[-1]
+    return scores(objective, totals, y)
+
+
+def _totals(state: TrainState, evaluated: Ensemble, batches: Sequence[tuple[Tensor, Tensor]], y: Tensor) -> Totals:
+    """What loss and metrics are made from; of plain classification by what the backend has for it."""
+    objective, empty = state.objective, state.loss_buffer.new_zeros(evaluated.size, state.dataset.outputs, 0)
+    if objective.own_metrics or not objective.has_compiled_form:
+        outputs = ((evaluated(batch_x, shared=True), batch_y) for batch_x, batch_y in batches)
+        return add_up(objective, outputs, empty, y)
+    totals = add_up(objective, (), empty, y)
+    for batch_x, batch_y in batches:
+        batch_loss, batch_correct = evaluated.backend.score(batch_x, batch_y)
+        totals.loss.add_(batch_loss)
+        totals.sums["accuracy"].add_(batch_correct)
+        totals.examples.add_(len(batch_x))
+    return totals
 
 
 def _sections(state: TrainState, evaluated: Ensemble, examples: int) -> int | list[int]:

@@ -10,7 +10,7 @@ from harness.nn.surgery import convert_from_sync_bn, convert_to_ghost_bn
 from harness.probes import MEASURES, probes_of
 from harness.probes.context import Batch, ProbeContext
 from harness.rng import generator, preserved_generators
-from harness.training.augmentation import gather_labels
+from harness.tasks.task import gather_targets
 from harness.training.state import PROBE, TrainState
 
 
@@ -47,6 +47,7 @@ def _probe_context(state: TrainState, step: int, next_batch: Batch) -> ProbeCont
     seeds = tuple(trial.seed for trial in state.trials)
     return ProbeContext(
         models=state.ensemble,
+        objective=state.objective,
         layers=state.layers,
         batch=next_batch if next_batch.shared else _fixed_batch(state, seeds),
         next_batch=next_batch,
@@ -65,4 +66,4 @@ def _fixed_batch(state: TrainState, seeds: tuple[int, ...]) -> Batch:
     orders = {seed: torch.randperm(len(x), generator=generator(seed, PROBE)) for seed in dict.fromkeys(seeds)}
     # "M B"
     indices = torch.stack([orders[seed][:batch_size] for seed in seeds]).to(y.device)
-    return Batch(x[indices.T], gather_labels(y, indices), shared=False)
+    return Batch(x[indices.T], gather_targets(y, indices), shared=False)

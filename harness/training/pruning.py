@@ -70,6 +70,7 @@ def _select(full: TrainState, rows: Sequence[int]) -> TrainState:
         },
         data={**full.data, "train": (x, y[index] if y.ndim == 2 else y)},
         param_groups=settings_of(full.optimizer, trials, ensemble.weights, full.norm_params, full.hidden_matrices),
+        adaptive_clips=None if full.adaptive_clips is None else full.adaptive_clips[index],
         max_grad_norms=None if full.max_grad_norms is None else full.max_grad_norms[index],
         curves={name: curve[:, index] for name, curve in full.curves.items()},
         fail_step=full.fail_step[index],

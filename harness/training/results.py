@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.nn.norms import resolve_sync_bn_impl
 from harness.spec.trial import Trial
+from harness.tasks.scores import guess_scores
 from harness.training.state import PROBE, TrainState
 
 Curve = dict[str, list[Any]]  # step, value; a value that is not finite is None
@@ -28,18 +29,23 @@ class Outcome:
 def outcomes(state: TrainState) -> list[Outcome]:
     """The outcome of every trial of the cohort, in its order."""
     fail_steps = state.fail_step.tolist()
+    differ = state.data["train"][1].ndim == 2  # each model has labels of its own
+    guesses = [_guesses(state, i) for i in range(len(state.trials) if differ else 1)]
     curves = {name: _points(state, name, curve.double().cpu()) for name, curve in state.curves.items()}
     return [
         Outcome(
             trial,
-            {**_facts_of_trial(state, i, trial), "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None},
+            {
+                **_facts_of_trial(state, trial, guesses[i if differ else 0]),
+                "fail_step": fail_steps[i] if fail_steps[i] >= 0 else None,
+            },
             {name: {"step": steps, "value": rows[i]} for name, (steps, rows) in curves.items()},
         )
         for i, trial in enumerate(state.trials)
     ]
 
 
-def _facts_of_trial(state: TrainState, i: int, trial: Trial) -> dict[str, Any]:
+def _facts_of_trial(state: TrainState, trial: Trial, guesses: Mapping[str, float | None]) -> dict[str, Any]:
     is_synchronised = trial.norm == "sync_batch" and trial.world_size > 1
     sync_bn = {"sync_bn_impl": resolve_sync_bn_impl(trial)} if is_synchronised else {}
     return {
@@ -49,17 +55,29 @@ def _facts_of_trial(state: TrainState, i: int, trial: Trial) -> dict[str, Any]:
         **sync_bn,
         "train_examples": state.dataset.size("train"),
         "test_examples": state.dataset.size("test"),
-        "classes": state.dataset.classes,
+        "classes": state.dataset.classes or None,
         **({"labels": list(state.dataset.labels)} if state.dataset.labels else {}),
-        "guess_loss": _entropy(_labels(state, i)),
+        **guesses,
         "parameters": sum(weight[0].numel() for weight in state.ensemble.weights.values()),
     }
 
 
-def _labels(state: TrainState, i: int) -> NDArray[np.int64]:
-    """The training labels of one model, with its label noise."""
-    y = state.data["train"][1].cpu().numpy()
-    return y[i] if y.ndim == 2 else y
+def _guesses(state: TrainState, i: int) -> dict[str, float | None]:
+    """What comes of the best guess without examples: its loss in training, and the metrics of test examples.
+
+    The accuracy of guessing a class is 1 / classes, which nobody has to be told.
+    """
+    objective, outputs = state.objective, state.dataset.outputs
+    train, test = (state.data[split][1].cpu() for split in ("train", "test"))
+    train = train[i] if train.ndim == 2 else train
+    if objective.has_compiled_form:
+        loss = _entropy(train.numpy())
+    else:
+        loss = guess_scores(replace(objective, own_metrics={}), train, train, outputs)["loss"]
+    facts: dict[str, float | None] = {"guess_loss": loss} if math.isfinite(loss) else {}
+    names = [name for name in objective.metrics if (objective.name, name) != ("classification", "accuracy")]
+    found = guess_scores(objective, train, test, outputs) if names else {}
+    return facts | {f"guess_{name}": found[name] if math.isfinite(found[name]) else None for name in names}
 
 
 def _entropy(labels: NDArray[np.int64]) -> float:

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harness.ensemble.optim import update
+from harness.ensemble.optim.adaptive_clipping import adaptive_clip_grad
 from harness.ensemble.optim.clipping import clip_grad_norm
 from harness.ensemble.optim.optimizer import Optimizer
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
 from harness.ensemble.optim.own_steps import OwnSteps
 from harness.ensemble.optim.settings import corrections_at, param_group_key
-from harness.nn.losses import cross_entropy
 from harness.probes.context import Batch
 from harness.rng import sub_seed
 from harness.training.cuda_graphs import CAPTURES, StepFn, fallback_note, maybe_capture
@@ -96,6 +96,8 @@ def _update(state: TrainState, optimizer: Optimizer, inputs: StepInputs) -> Floa
 def _clipped_gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"], Mapping[str, Tensor]]:
     """The models' mean losses over a batch and their gradients, scaled down where they are above a limit."""
     losses, grads = _gradients(state, inputs)
+    if state.adaptive_clips is not None:
+        grads = adaptive_clip_grad(grads, state.ensemble.weights, state.adaptive_clips, state.head_params)
     return losses, grads if state.max_grad_norms is None else clip_grad_norm(grads, state.max_grad_norms)
 
 
@@ -110,7 +112,8 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
     for part in range(trial.accumulation_steps):
         batch = _micro_batch(state, inputs, part)
         ensemble.count_batches(inputs.step * trial.accumulation_steps + part)
-        loss_fn = partial(cross_entropy, y=batch.y, batch_size=trial.batch_size / state.dist.world_size)
+        batch_size = trial.batch_size / state.dist.world_size
+        loss_fn = partial(state.objective.loss_and_gradient, y=batch.y, batch_size=batch_size)
         is_final = part + 1 == trial.accumulation_steps
         part_losses, grads = ensemble.gradients(
             batch.x, shared=batch.shared, loss_fn=loss_fn, accumulate_into=grads, final=is_final
@@ -122,7 +125,7 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
 
 
 def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
-    """This rank's examples and labels of one of the batch's micro-batches."""
+    """This rank's examples and targets of one of the batch's micro-batches."""
     if inputs.micro_batches:
         return load_batch(state, inputs.micro_batches[part])
     accumulation_steps, (x, y) = state.trials[0].accumulation_steps, state.data["train"]

@@ -16,6 +16,7 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
 from harness.ensemble.module_copy import copy_module
 from harness.ensemble.optim import OPTIMIZERS
+from harness.ensemble.optim.adaptive_clipping import adaptive_clips, head_parameters
 from harness.ensemble.optim.clipping import max_grad_norms
 from harness.ensemble.optim.muon import hidden_matrices
 from harness.ensemble.optim.optimizer import OptimizerState, Settings
@@ -27,13 +28,15 @@ from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError, lookup
 from harness.nn.frozen import freeze_unused
 from harness.nn.losses import precise_dtype
-from harness.nn.models import build
+from harness.nn.models import build, uses_own_modules
 from harness.nn.module_state import input_dtype, to_precision
 from harness.nn.norms import norm_parameters
 from harness.nn.surgery import convert_from_sync_bn
 from harness.probes import curve_names, probes_of
 from harness.probes.layers import Layer, layers_of
 from harness.spec.trial import Trial
+from harness.tasks.objective import Objective, objective_of
+from harness.tasks.task import laid_out
 from harness.training.augmentation import check_augment, noisy_labels
 
 LOSS_BUFFER_STEPS = 64  # losses are added up so many steps at a time: for each by itself it costs more than the step
@@ -41,7 +44,7 @@ MIN_EVAL_BATCH = 64  # examples that are evaluated at once, or more:
 EVAL_BATCHES = 2  # as many as in two training batches, which take no more memory than a training step
 DEFAULT_EVALUATIONS = 20  # of a trial without eval_every
 PROBE_EXAMPLES = 15  # training examples that a model is tried on before it trains
-SPLITS, METRICS = ("train", "val", "test"), ("loss", "accuracy")
+SPLITS = ("train", "val", "test")
 PROBE = "probe"  # what curves of probes have in the place of a split
 
 
@@ -55,13 +58,16 @@ class TrainState:
 
     trials: tuple[Trial, ...]  # one for each model
     dataset: Dataset
-    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, labels: "N", or "M N" where some are noise
+    objective: Objective
+    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, targets: see tasks/task.py
     ensemble: Ensemble
     optimizer: AnyOptimizer
     param_groups: Mapping[ParamGroupKey, Settings]
     norm_params: frozenset[str]  # names of the weights that belong to norm layers
     hidden_matrices: frozenset[str]  # names of those that some optimizers are for: see optim/muon.py
+    head_params: frozenset[str]  # names of the weights of the last layer
     lr_factor: Factors  # on the learning rate of the update after so many steps
+    adaptive_clips: Tensor | None  # "M"; None where no trial limits its gradient by the weights
     max_grad_norms: Tensor | None  # "M"; None where no trial limits its gradient
     steps: int
     steps_per_epoch: int
@@ -124,15 +130,17 @@ def init_state(
     Where several ranks train, there is one trial, and each rank has a state of it.
     """
     first, steps = trials[0], total_steps(trials[0], dataset)
+    objective = objective_of(first, factories)
     check_augment(first, dataset.input_shape)
     dtype = lookup(PRECISIONS, first.precision, "precision").dtype
-    shape, classes, vocabulary = dataset.input_shape, dataset.classes, dataset.vocabulary
-    models = [to_precision(build(trial, shape, classes, factories, vocabulary), dtype) for trial in trials]
-    if any(trial.weight_decay for trial in trials):
+    shape, outputs, vocabulary = dataset.input_shape, dataset.outputs, dataset.vocabulary
+    models = [to_precision(build(trial, shape, outputs, factories, vocabulary), dtype) for trial in trials]
+    # What has no gradient is not updated in torch. An optimizer of the suite's own may change it for other reasons.
+    if any(trial.weight_decay for trial in trials) or first.optimizer in factories:
         freeze_unused(models, dataset.input_shape)
     options = ComputeOptions.from_trial(first)
     # The models of this package draw in dropout layers alone.
-    draws = first.model in factories and draws_numbers(
+    draws = uses_own_modules(first, factories) and draws_numbers(
         _on_one_process(models[0], dataset), probe_examples(first, dataset)
     )
     if dist.world_size > 1:
@@ -148,13 +156,16 @@ def init_state(
     return TrainState(
         trials=tuple(trials),
         dataset=dataset,
+        objective=objective,
         data=_data(device, dataset, trials),
         ensemble=ensemble,
         optimizer=optimizer,
         param_groups=settings_of(optimizer, trials, ensemble.weights, norm_params, hidden),
         norm_params=norm_params,
         hidden_matrices=hidden,
+        head_params=head_parameters(models[0]),
         lr_factor=lr_factors(first, steps, factories),
+        adaptive_clips=adaptive_clips(trials, weight),
         max_grad_norms=max_grad_norms(trials, weight),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),
@@ -164,7 +175,7 @@ def init_state(
         layers=layers,
         dist=dist,
         optimizer_state=slots,
-        curves=_empty_curves(_curve_rows(first, steps, layers), ensemble.size, device),
+        curves=_empty_curves(_curve_rows(first, objective, steps, layers), ensemble.size, device),
         fail_step=torch.full((ensemble.size,), -1, device=device),
         loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=input_dtype(models[0])),
         batch_loss=torch.zeros(ensemble.size, device=device, dtype=precise_dtype(device)),
@@ -196,7 +207,7 @@ def _backend(
         return REFERENCE
     # A model that is the same whatever trials train together.
     standard = replace(trial, seed=0, init="default", init_scale=1.0)
-    example = build(standard, dataset.input_shape, dataset.classes, factories, dataset.vocabulary)
+    example = build(standard, dataset.input_shape, dataset.outputs, factories, dataset.vocabulary)
     examples = probe_examples(trial, dataset)
     if trains_in_turn(trial):
         return select_backend([example], dataset.input_shape, device, examples, in_turn=True)[0]
@@ -255,17 +266,18 @@ def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
 
 
 def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The examples of each split in the trials' precision, and their labels; in training, with each model's noise."""
-    dtype = _example_dtype(trials[0], dataset)
+    """The examples of each split in the trials' precision, and their targets; in training, with each model's noise."""
+    dtype, precision = _example_dtype(trials[0], dataset), PRECISIONS[trials[0].precision].dtype
     x = {split: torch.from_numpy(dataset.x[split]).to(device, dtype) for split in SPLITS}
-    y = {split: torch.from_numpy(dataset.y[split]).to(device) for split in SPLITS}
+    y = {split: laid_out(torch.from_numpy(dataset.y[split])) for split in SPLITS}
+    y = {split: targets.to(device, precision if targets.is_floating_point() else None) for split, targets in y.items()}
     y["train"] = noisy_labels(y["train"], dataset.classes, trials)
     return {split: (x[split], y[split]) for split in SPLITS}
 
 
-def _curve_rows(trial: Trial, steps: int, layers: Sequence[Layer]) -> dict[str, int]:
+def _curve_rows(trial: Trial, objective: Objective, steps: int, layers: Sequence[Layer]) -> dict[str, int]:
     """The names of the curves, and how many rows each has."""
-    evaluated = [*(f"{split}.{metric}" for split in SPLITS for metric in METRICS), "batch.loss"]
+    evaluated = [*(f"{split}.{metric}" for split in SPLITS for metric in ("loss", *objective.metrics)), "batch.loss"]
     probed = [f"{PROBE}.{name}" for name in curve_names(probes_of(trial.probes), layers)]
     return {
         **dict.fromkeys(evaluated, len(eval_steps_of(trial, steps))),

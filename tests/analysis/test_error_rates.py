@@ -95,8 +95,8 @@ def errors(rows, rng, scale=0.1):
     return 50 * (1 + shared(rows, rng, 0.05) + scale * rng.exponential(1.0, len(rows)))
 
 
-def errors_apart(rows, rng):
-    return {"test_rmse": errors(rows, rng) - 2 * (rows["norm"] == "batch")}
+def errors_apart(rows, rng, apart=2):
+    return {"test_rmse": errors(rows, rng) - apart * (rows["norm"] == "batch")}
 
 
 def one_tail(rows, rng):
@@ -126,7 +126,7 @@ def perplexity_ranges(rows, rng):
 
 def scores_near_one(rows, rng, apart=0.0):
     """F1 close to its upper end: noise with a long tail below."""
-    return {"test_f1": 1 - rng.beta(1.5, 30, len(rows)) - 0.02 - apart * (rows["norm"] == "none")}
+    return {"test_f1": 1 - rng.beta(1.5, 150, len(rows)) - 0.02 - apart * (rows["norm"] == "none")}
 
 
 AT_LRS = {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}
@@ -160,7 +160,13 @@ WORLDS = {
             ("better", Claim.better("batch", than="none"), AT_LRS, lambda r, g: {"test_rmse": errors(r, g)}, BOTH),
             ("better by", Claim.better("batch", than="none", by=2), AT_LRS, errors_apart, BOTH),
             ("one long tail", Claim.better("batch", than="none"), PLAIN, one_tail, BOTH),
-            ("equivalent", Claim.equivalent("batch", to="none", within=2), PLAIN, errors_apart, ONE),
+            (
+                "equivalent",
+                Claim.equivalent("batch", to="none", within=10),
+                PLAIN,
+                lambda r, g: errors_apart(r, g, 10),
+                ONE,
+            ),
             (
                 "matches",
                 Claim.matches("batch", published=50, within=5),
@@ -213,17 +219,19 @@ def at_most(rate, suites):
     return rate * suites + 3.1 * (rate * (1 - rate) * suites) ** 0.5
 
 
+# A t interval of ten seeds with a long tail on one side errs on the other: docs/measurements.md has how often.
+SKEWED = {"rmse, matches": 0.1, "rmse, one long tail": 0.1}
 QUICK = [(name, 25) for name in ("better", "best_tuned", "trend", "recovers", "perplexity, better")]
 LONG = [pytest.param(name, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]) for name in WORLDS]
 
 
 @pytest.mark.parametrize(("name", "suites"), [*QUICK, *LONG])
-def test_what_is_not_so_is_claimed_in_5_percent_of_suites_at_most(tmp_path, name, suites):
+def test_what_is_not_so_is_claimed_in_5_percent_of_suites_at_most_unless_noise_is_skewed(tmp_path, name, suites):
     words = verdict_words(tmp_path, WORLDS[name], suites)
     wrong = sum(word in WORLDS[name].wrong for word in words)
     print(f"{name}: {wrong} of {suites} suites have a wrong verdict")
     assert "descriptive" not in words
-    assert wrong <= at_most(0.05, suites)
+    assert wrong <= at_most(SKEWED.get(name, 0.05), suites)
 
 
 LEAD = 0.006  # of batch over none: a little more than the deviation of a seed's difference

@@ -4,9 +4,9 @@ import pytest
 
 from harness.cli import main
 from harness.errors import SuiteError
-from harness.spec import shipped
 from harness.spec.loader import load_suite
-from harness.spec.shipped import shipped_suites
+from harness.spec.suite_files import shipped
+from harness.spec.suite_files.shipped import shipped_suites
 from tests.cli.conftest import Ran
 
 
@@ -81,7 +81,8 @@ def test_an_installed_package_knows_its_suites_by_the_files_of_the_wheel(tmp_pat
 
     (tmp_path / "share/harness/suites").mkdir(parents=True)
     (tmp_path / "share/harness/suites/one.py").write_text("", "utf-8")
-    Installed.files = [shipped.Path("../share/harness/suites/one.py"), shipped.Path("harness/spec/shipped.py")]
+    wheel = ("../share/harness/suites/one.py", "harness/spec/suite_files/shipped.py")
+    Installed.files = [shipped.Path(name) for name in wheel]
     monkeypatch.setattr(shipped, "CHECKOUT", tmp_path / "nowhere")
     monkeypatch.setattr(shipped, "distribution", lambda name: Installed())
     assert shipped_suites.__wrapped__() == {"one": tmp_path / "share/harness/suites/one.py"}

@@ -85,7 +85,7 @@ FOR_THE_PREFLIGHT = [  # what only torch knows
     ('"model": "mlp-16x"', 2, "mlp-64x8"),
     ('"dataset": "digitz"', 2, "did you mean 'digits'"),
     ('"batch_size": 5000', 2, "at most the 987 training examples"),
-    ('"optimizer": "adm"', 2, "did you mean 'adamw'"),
+    ('"optimizer": "adm"', 2, "did you mean 'adam'"),
     ('"optimizer": "adamw", "momentum": 0.9', 2, "momentum is of sgd"),
     ('"schedule": "cos"', 2, "did you mean 'cosine'"),
     ('"init": "heh"', 2, "did you mean 'he'"),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from harness.data.datasets import load_dataset
+from harness.data.settings import DataSettings
 from harness.errors import SuiteError
-from harness.spec.data_settings import DataSettings
 
 TEXT = "".join(np.random.default_rng(0).choice(list("abcde\n"), 500)) + "ünique"
 CONTEXT = 7

@@ -113,11 +113,14 @@ class Case:
     taken_by: frozenset[str]
 
 
+STACKED_ALONE = ("ghost_batch", "batch_renorm", "dyt", "frn", "evonorm_s0", "scaled_ws", "ws_batch", "ws_group")
+
+
 def built(model: str, norm: str, **options) -> Case:
     trial = a_trial(model=model, norm=norm, norm_groups=2, batch_size=8, **options)
     shape = FAMILIES[model]
     taken_by = {"stacked", "loop", "ddp"}
-    if model.partition("-")[0] in ("mlp", "cnn", "vgg") and norm != "ghost_batch" and not norm.startswith("ws"):
+    if model.partition("-")[0] in ("mlp", "cnn", "vgg") and norm not in STACKED_ALONE:
         taken_by.add("compiled")
     if norm != "ghost_batch" and not model.startswith("lstm"):
         taken_by.add("vmap")

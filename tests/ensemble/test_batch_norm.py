@@ -126,16 +126,17 @@ def assert_does_what_the_formulas_say(ensemble, models, options):
 
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if fits(norm, "cnn")])
 def test_the_options_of_a_trial_reach_every_layer(norm):
-    options = {"norm_eps": 0.25, "norm_momentum": 0.5, "norm_affine": False, "norm_track_running_stats": False}
+    tracks = norm == "batch_renorm"  # which has to
+    options = {"norm_eps": 0.25, "norm_momentum": 0.5, "norm_affine": False, "norm_track_running_stats": tracks}
     trial = a_trial(model="cnn-4-6", norm=norm, norm_groups=2, batch_size=8, **options)
     model = build(trial, (1, 8, 8), 10, {})
     layers = [layer for layer in model.modules() if isinstance(layer, NORM_LAYERS)]
-    assert len(layers) == (0 if norm == "none" else 2)
+    assert len(layers) == (0 if norm in ("none", "scaled_ws") else 2)
     for layer in layers:
         assert getattr(layer, "eps", 0.25) == 0.25  # a norm that divides by nothing has none
         assert {"weight", "bias"}.isdisjoint(name for name, _ in layer.named_parameters())
         if norm in BATCH_NORMS:
-            assert (layer.momentum, layer.running_mean) == (0.5, None)
+            assert (layer.momentum, layer.running_mean is not None) == (0.5, tracks)
 
 
 def noise():
@@ -179,6 +180,8 @@ def mapped(norm):
         ("mlp-5", "batch", "loop", 1),
         ("mlp-5", "ghost_batch", "stacked", None),
         ("mapped", "ghost_batch", "loop", None),
+        ("mlp-5", "batch_renorm", "stacked", None),
+        ("cnn-4-6", "batch_renorm", "stacked", None),
         ("mlp-5", "group", "compiled", None),
     ],
 )

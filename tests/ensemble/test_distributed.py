@@ -50,6 +50,7 @@ TRIALS = [
     {"norm": "sync_batch", "accumulation_steps": 2, "norm_momentum": "cumulative"},
     {"norm": "sync_batch", "norm_affine": False, "batch_size": 3},
     {"norm": "sync_batch", "norm_track_running_stats": False},
+    {"norm": "layer", "optimizer": "NAdam", "max_grad_norm": 0.5, "weight_decay": 0.01, "decay_norms": False},
     {"norm": "none", "model": "spare", "accumulation_steps": 2, "momentum": 0.9, "weight_decay": 0.01},
 ]
 
@@ -137,6 +138,18 @@ def test_statistics_of_evaluation_are_those_that_one_process_gathers(ranks, norm
     assert found[1][1] == found[0][1]
     running = learn(ranks, replace(trial, eval_statistics="running"))[0]
     assert running[1][1]["val.loss"]["value"] != found[0][1][1]["val.loss"]["value"]
+
+
+@pytest.mark.parametrize("optimizer", ["NAdam", "muon"])  # the suite's own; its state made by two rules
+def test_resumed_with_any_kind_of_optimizer_equals_uninterrupted_to_the_bit(ranks, optimizer):
+    trial = trial_of(norm="batch", world_size=2, optimizer=optimizer, model="mlp-8x2", lr=0.01)
+    whole = learn(ranks, trial, "float32")
+    saved, _ = learn(ranks, trial, "float32", 5)[0]
+    resumed = learn(ranks, trial, "float32", None, saved, 5)
+    for one, other in zip(whole, resumed, strict=True):
+        for name, value in one[0].items():
+            assert torch.equal(value.nan_to_num(7e30), other[0][name].nan_to_num(7e30)), name
+        assert one[1] == other[1]
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,18 @@ def test_plain_torch_goes_on_from_its_checkpoint_as_the_harness_would_have(name)
         assert torch.equal(torch.as_tensor(kept[slot]), tensor[0]), slot
 
 
+def test_a_function_that_groups_parameters_itself_is_exported_with_its_own_groups():
+    trial = replace(BASE, optimizer="two_rates", norm="layer", lr=0.01, steps=6)
+    (snapshot,) = [model for _, which, model in trained_models(finish(start([trial])), EVERY) if which == "last"]
+    groups = optimizer_state(snapshot, EVERY)["param_groups"]
+    assert [group["lr"] for group in groups] == [0.01, 0.0025]
+    weights = snapshot.tensors
+    assert [{weights[f"weight/{name}"].ndim == 2 for name in group["param_names"]} for group in groups] == [
+        {True},
+        {False},
+    ]
+
+
 def forgetful(params, lr):
     """Keeps what it remembers where nobody looks for it."""
     optimizer = torch.optim.SGD(params, lr=lr)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
+from harness.data.settings import dataset_key
 from harness.ensemble.same_models import check_arms
 from harness.errors import SuiteError
-from harness.spec.data_settings import dataset_key
 from tests.support.alone import BASE, DATA
 
 FEATURES = 64

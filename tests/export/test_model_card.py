@@ -21,6 +21,7 @@ from harness.training.best_checkpoint import keep_best
 from harness.training.checkpoint import dump
 from harness.training.loop import train
 from harness.training.state import init_state
+from tests.support.alone import torch_optimizers
 from tests.support.pairs import fits
 from tests.support.stopping import train_until
 
@@ -103,7 +104,7 @@ def test_a_model_that_never_validates_is_kept_as_it_started():
     assert all(torch.equal(tensor, before[name][0]) for name, tensor in best.tensors.items())
 
 
-def go_on(module, optimizer, trial, steps, start):
+def go_on(module, optimizers, trial, steps, start):
     """The harness's own training, written down plainly for one model."""
     x, y = (torch.from_numpy(values["train"]) for values in (DIGITS.x, DIGITS.y))
     per_epoch = len(y) // trial.batch_size
@@ -112,9 +113,11 @@ def go_on(module, optimizer, trial, steps, start):
         epoch, batch = divmod(step, per_epoch)
         order = torch.randperm(len(y), generator=generator(trial.seed, "order", epoch))
         picked = order[batch * trial.batch_size : (batch + 1) * trial.batch_size]
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         F.cross_entropy(module(x[picked]), y[picked]).backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
     return module
 
 
@@ -122,19 +125,20 @@ def go_on(module, optimizer, trial, steps, start):
 def test_plain_torch_goes_on_as_the_harness_would_have(optimizer, momentum):
     # A bias before a batch norm has no gradient but rounding errors, of which AdamW and its like make whole steps.
     lr, norm = (0.1, "batch") if optimizer == "sgd" else (0.01, "none")
-    trial = replace(BASE, norm=norm, optimizer=optimizer, momentum=momentum, weight_decay=0.01, lr=lr, steps=14)
+    model = "mlp-8x2" if optimizer == "muon" else BASE.model  # with a hidden matrix
+    trial = replace(BASE, model=model, norm=norm, optimizer=optimizer, momentum=momentum, weight_decay=0.01, lr=lr)
+    trial = replace(trial, steps=14)
     longer = finish(make_state([trial]))
     (shorter,) = models_of(finish(make_state([replace(trial, steps=7)])))
     module = module_of(shorter)
-    torch_optimizer = OPTIMIZERS[optimizer].torch_optimizer(module.parameters(), trial)
-    torch_optimizer.load_state_dict(optimizer_state(shorter, {}))
-    went_on = go_on(module, torch_optimizer, trial, 7, start=7).state_dict()
+    theirs, state = torch_optimizers(module, trial), optimizer_state(shorter, {})
+    for torch_optimizer, part in zip(theirs, state.values() if optimizer == "muon" else [state], strict=True):
+        torch_optimizer.load_state_dict(part)
+    went_on = go_on(module, theirs, trial, 7, start=7).state_dict()
     for name, tensor in state_of(models_of(longer)[0]).items():
         torch.testing.assert_close(went_on[name], tensor, rtol=1e-3, atol=1e-4)
     fresh = module_of(shorter)
-    forgetful = go_on(
-        fresh, OPTIMIZERS[optimizer].torch_optimizer(fresh.parameters(), trial), trial, 7, start=7
-    ).state_dict()
+    forgetful = go_on(fresh, torch_optimizers(fresh, trial), trial, 7, start=7).state_dict()
     if OPTIMIZERS[optimizer].state_names([trial]):
         assert not all(torch.allclose(forgetful[name], went_on[name], rtol=1e-3, atol=1e-4) for name in went_on)
 

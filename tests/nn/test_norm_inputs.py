@@ -10,12 +10,13 @@ from harness.nn.norms import NORMS, norm_of
 from tests.support.strategies import a_trial
 
 N, L, C = 6, 5, 4
-NAMES = [name for name in NORMS if name not in ("none", "skipinit")]
+OF_PIXELS = ("instance", "frn")
+NAMES = [name for name in NORMS if name not in ("none", "skipinit", "scaled_ws")]
 
 
 def norm(name, *args, **kwargs):
     ghosts = {"norm_batch": 3} if name == "ghost_batch" else {}
-    return norm_of(a_trial(norm=name, norm_groups=2, batch_size=N, **ghosts))(*args, **kwargs)
+    return norm_of(a_trial(norm=name, norm_groups=2, batch_size=N, **ghosts), {})(*args, **kwargs)
 
 
 def sequences(*shape):
@@ -25,13 +26,19 @@ def sequences(*shape):
 def with_weights(layer):
     """Scales and shifts that differ from channel to channel."""
     for parameter in layer.parameters():
-        parameter.data.copy_(torch.linspace(0.5, 2, len(parameter)))
+        parameter.data.copy_(torch.linspace(0.5, 2, len(parameter)) if len(parameter) > 1 else torch.tensor(0.5))
     return layer
 
 
 def instance_over_positions(x):
     mean, var = x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
     return (x - mean) / (var + 1e-5).sqrt()
+
+
+def evonorm_of_positions(x):
+    pairs = x.reshape(*x.shape[:-1], 2, 2)
+    deviations = (pairs.var(-1, correction=0, keepdim=True) + 1e-5).sqrt().expand_as(pairs).reshape(x.shape)
+    return x * torch.sigmoid(SCALE * x) / deviations * SCALE + SCALE
 
 
 SCALE = torch.linspace(0.5, 2, C)
@@ -41,6 +48,12 @@ RIGHT = {  # what each norm makes of "N L C", by torch's functions
     "group": lambda x: nn.functional.group_norm(x.reshape(-1, C), 2, SCALE, SCALE).view_as(x),
     "batch": lambda x: nn.functional.batch_norm(x.reshape(-1, C), None, None, SCALE, SCALE, True).view_as(x),
     "instance": lambda x: instance_over_positions(x) * SCALE + SCALE,
+}
+RIGHT |= {
+    "batch_renorm": lambda x: x * SCALE / (1 + 1e-5) ** 0.5 + SCALE,  # not bounded: by the running statistics, 0 and 1
+    "dyt": lambda x: torch.tanh(0.5 * x) * SCALE + SCALE,
+    "frn": lambda x: torch.maximum(x / (x.square().mean(1, keepdim=True) + 1e-5).sqrt() * SCALE + SCALE, SCALE),
+    "evonorm_s0": lambda x: evonorm_of_positions(x),
 }
 RIGHT["ws_batch"], RIGHT["ws_group"], RIGHT["sync_batch"] = RIGHT["batch"], RIGHT["group"], RIGHT["batch"]
 RIGHT["ghost_batch"] = lambda x: torch.cat([RIGHT["batch"](x[:3]), RIGHT["batch"](x[3:])])
@@ -57,7 +70,7 @@ def test_with_channels_last_a_norm_goes_over_the_last_dimension(name, shape):
 
 def test_a_norm_over_each_position_does_not_look_at_others():
     x = sequences(N, C, C)
-    for name in ("layer", "rms", "group"):
+    for name in ("layer", "rms", "group", "dyt", "evonorm_s0"):
         layer, other = norm(name, C, channels_last=True), x.clone()
         other[:, 1:] = 9.0
         assert torch.equal(layer(x)[:, 0], layer(other)[:, 0])
@@ -66,7 +79,7 @@ def test_a_norm_over_each_position_does_not_look_at_others():
 @pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_of_vectors_both_are_the_same(name, channels_last):
-    if name == "instance":
+    if name in OF_PIXELS:
         return
     layer = norm(name, C, spatial_dims=0, channels_last=channels_last)
     assert type(layer) is type(norm(name, C))
@@ -83,7 +96,7 @@ class Sequences(nn.Module):
         return self.last(self.first(x).mean(1))
 
 
-@pytest.mark.parametrize("name", [name for name in NORMS if name != "instance"])
+@pytest.mark.parametrize("name", [name for name in NORMS if name not in OF_PIXELS])
 def test_a_norm_of_vectors_is_refused_for_sequences_whatever_their_sizes(name):
     """With as many positions as channels, torch would take either for the other."""
     layer = norm(name, C)

@@ -32,7 +32,9 @@ def test_all_parameters_but_those_of_weighted_layers_are_known_to_be_the_norms(n
     weighted = (*WEIGHTED, LSTMLayer, Positions, NORMS[norm].residual_scale or ())
     layers = [(name, layer) for name, layer in model.named_modules() if not isinstance(layer, weighted)]
     others = {f"{name}.{own}" for name, layer in layers for own, _ in layer.named_parameters(recurse=False)}
-    assert norm_parameters(model) == others
+    gains = {name for name, _ in model.named_parameters() if name.endswith(".gain")}
+    assert norm_parameters(model) == others | gains
+    assert bool(gains) == (norm == "scaled_ws")
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -66,6 +66,7 @@ CHOICES = {  # of axes that can't have any value
         "sync_bn_impl": "portable",
     },
     "world_size": 3,
+    "optimizer_args": "eps=0.1",
     "memory_format": "channels_last",
     "task": "regression",
 }
@@ -90,7 +91,18 @@ def test_an_axis_that_changes_the_program_parts_trials(axis):
 @pytest.mark.parametrize("axis", sorted(PER_MODEL))
 def test_an_axis_that_each_model_has_of_its_own_parts_no_trials(axis):
     other = {str: "other", bool: False, int: 99, float: 0.7}
-    assert len(make_cohorts([a_trial(), a_trial(**{axis: other[axis_types()[axis][0]]})])) == 1
+    change = {axis: CHOICES.get(axis, other[axis_types()[axis][0]])}
+    assert len(make_cohorts([a_trial(), a_trial(**change)])) == 1
+
+
+def test_of_an_optimizers_arguments_what_is_no_real_number_parts_trials():
+    texts = ["", "eps=0.1", "betas=(0.9, 0.8), eps=0.1", "centered=True, eps=0.1", "centered=True", "steps=3"]
+    cohorts = make_cohorts([a_trial(optimizer_args=text) for text in texts])
+    assert [[trial.optimizer_args for trial in cohort.trials] for cohort in cohorts] == [
+        texts[:3],
+        texts[3:5],
+        texts[5:],
+    ]
 
 
 def test_the_first_cohorts_are_a_fair_part_of_the_grid():

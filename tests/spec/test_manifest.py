@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import DamageError, UsageError
+from harness.errors import DamageError, SuiteError, UsageError
 from harness.spec.claim import Claim
 from harness.spec.loader import load_suite
 from harness.spec.manifest import (
@@ -21,7 +21,9 @@ from harness.spec.manifest import (
     to_json,
     trials_of,
     with_history,
+    with_metrics,
 )
+from harness.spec.measured import Aim, measured
 from tests.support.manifests import a_manifest, declared, manifest_of, manifests
 from tests.support.strategies import a_trial, trials
 
@@ -123,6 +125,7 @@ def test_what_older_versions_did_not_write_may_be_missing():
     assert list(manifest.claims) == declared(Claim(kind="better", arm="batch", than="none", margin=0.0))
 
 
+NO_AIM = Aim()
 SPEC = {"words": "cost", "higher_is_better": False}
 WRONG = {  # member -> values that it can't have
     **{name: [None, 1, ["a"]] for name in ("name", "question", "path", "compare", "harness")},
@@ -259,3 +262,18 @@ def refused(content, words):
     with pytest.raises(DamageError, match=f"^results/suite.json is no manifest: {words}") as error:
         from_json(content, PATH)
     assert "\n" not in str(error.value)
+
+
+def metric_of(claim, tasks, aim=NO_AIM):
+    (resolved,) = with_metrics([claim], measured(tasks, [], aim))
+    return resolved.metric
+
+
+def test_a_claim_without_a_metric_is_about_what_the_task_is_judged_by():
+    unnamed, named = Claim.better("batch", than="none"), Claim.better("batch", than="none", metric="test_accuracy")
+    assert metric_of(unnamed, ["classification"]) == metric_of(unnamed, ["sequence"]) == "test_accuracy"
+    assert metric_of(unnamed, ["regression"]) == "test_rmse"
+    assert metric_of(named, ["regression"]) == "test_accuracy", "a name that is wrong is refused, and not replaced"
+    with pytest.raises(SuiteError, match=r"claim 1 \(better\): tasks are judged by rmse and f1; give it a metric"):
+        metric_of(unnamed, ["regression", "multilabel"])
+    assert metric_of(unnamed, ["regression", "multilabel"], Aim(target={"exact_match": 0.5})) == "test_exact_match"

@@ -282,3 +282,18 @@ def test_a_function_whose_name_tables_would_lose_is_refused(axis, name):
     function.__name__ = name
     with pytest.raises(SuiteError, match=f"tables take the name '{name}' for .*; call the {axis} something else"):
         Suite(**{"dataset": "digits", "model": "mlp-8", "lr": 0.1, "batch_size": 7, "steps": 5, axis: function})
+
+
+@pytest.mark.parametrize(
+    "target", [50, {}, {"rmse": 50, "mae": 40}, {"rmse": "50"}, {"rmse": True}, {1: 50}, {"rmse": math.inf}]
+)
+def test_a_target_that_is_not_one_metric_with_its_value_is_refused(target):
+    with pytest.raises(SuiteError, match="target must be one metric with its value"):
+        Suite(**FIXED, target=target)
+
+
+def test_a_target_of_accuracy_is_the_target_accuracy_and_both_are_refused():
+    assert Suite(**FIXED, target={"accuracy": 0.9}).aim == Suite(**FIXED, target_accuracy=0.9).aim
+    assert Suite(**FIXED, target={"loss_ratio": 2}).target == {"loss_ratio": 2.0}
+    with pytest.raises(SuiteError, match="give either target_accuracy or target"):
+        Suite(**FIXED, target_accuracy=0.9, target={"rmse": 50})

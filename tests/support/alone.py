@@ -64,12 +64,25 @@ def train_alone(
             share = nn.functional.cross_entropy(out, y[part]) * len(part) / len(some)
             share.backward()
             loss += share.item()
+        if trial.adaptive_clip is not None:
+            clip_adaptively(model, trial.adaptive_clip)
         if trial.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), trial.max_grad_norm)
         for optimizer in optimizers:
             optimizer.step()
         losses.append(loss)
     return model, losses
+
+
+def clip_adaptively(model: nn.Module, share: float) -> None:
+    """Hold the gradient of each unit to a share of its weights, in place, but for those of the last linear layer."""
+    *_, last = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    for weight in {*model.parameters()} - {*last.parameters()}:
+        is_vector = weight.ndim < 2
+        for unit, grad in [(weight, weight.grad)] if is_vector else zip(weight, weight.grad, strict=True):
+            limit = share * max(unit.norm().item(), 1e-3)
+            if grad.norm() > limit:
+                grad.mul_(limit / grad.norm())
 
 
 def torch_optimizers(

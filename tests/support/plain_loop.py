@@ -16,11 +16,17 @@ from harness.data.datasets import Dataset
 from harness.nn.ghost_batch_norm import GhostBatchNorm
 from harness.nn.layers import ResidualScale, RMSNorm, StandardisedConv2d, StandardisedLinear
 from harness.nn.models import build
+from harness.nn.norm_layers.batch_renorm import BatchRenorm
+from harness.nn.norm_layers.dynamic_tanh import DynamicTanh
+from harness.nn.norm_layers.evonorm import EvoNormS0
+from harness.nn.norm_layers.filter_response_norm import FilterResponseNorm
+from harness.nn.norm_layers.scaled_weights import ScaledConv2d, ScaledLinear
 from harness.nn.sync_batch_norm import SyncBatchNorm
 from harness.rng import generator
 from harness.spec.trial import Trial
 from harness.training.augmentation import noisy_labels
 from tests.support.alone import seen
+from tests.support.tasks import PerRow, plain_loss, plain_metrics
 
 DOUBLE = torch.float64
 
@@ -77,7 +83,82 @@ class Standardised(nn.Module):
         return F.conv2d(x, weight, self.layer.bias, self.layer.stride, self.layer.padding)
 
 
+class Formula(nn.Module):
+    """A layer by the formula of its paper, with the tensors of ours."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return FORMULAS[type(self.layer)](self.layer, x)
+
+
+def scaled_and_shifted(layer: nn.Module, x: Tensor) -> Tensor:
+    shape = (-1, *[1] * (x.ndim - 2))
+    return x if layer.weight is None else x * layer.weight.view(shape) + layer.bias.view(shape)
+
+
+def filter_response(layer: FilterResponseNorm, x: Tensor) -> Tensor:
+    nu2 = x.pow(2).mean((2, 3), keepdim=True)
+    out = scaled_and_shifted(layer, x / torch.sqrt(nu2 + layer.eps))
+    return out.relu() if layer.threshold is None else torch.maximum(out, layer.threshold.view(-1, 1, 1))
+
+
+def evonorm(layer: EvoNormS0, x: Tensor) -> Tensor:
+    groups = x.view(len(x), layer.groups, -1)
+    deviation = torch.sqrt(groups.var(2, correction=0, keepdim=True) + layer.eps)
+    swish = x / (1 + torch.exp(-layer.v.view(-1, *[1] * (x.ndim - 2)) * x))
+    return scaled_and_shifted(layer, (swish.view(groups.shape) / deviation).view(x.shape))
+
+
+def scaled_layer(layer: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
+    rows = layer.weight.flatten(1)
+    var, mean = torch.var_mean(rows, 1, correction=0, keepdim=True)
+    rows = layer.factor * (rows - mean) / torch.sqrt((var * rows.shape[1]).clamp(min=1e-4))
+    weight = (rows if layer.gain is None else rows * layer.gain[:, None]).view_as(layer.weight)
+    if isinstance(layer, nn.Linear):
+        return F.linear(x, weight, layer.bias)
+    return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
+
+
+class Renormalised(nn.Module):
+    """Batch norm, corrected by bounded constants to what the running statistics would give."""
+
+    def __init__(self, norm: BatchRenorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        if norm.running_mean is None:
+            return F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
+        shape, dims = (-1, *[1] * (x.ndim - 2)), (0, *range(2, x.ndim))
+        mean, deviation = norm.running_mean.clone(), torch.sqrt(norm.running_var + norm.eps)
+        if not self.training:
+            return scaled_and_shifted(norm, (x - mean.view(shape)) / deviation.view(shape))
+        batch_mean, batch_deviation = x.mean(dims), torch.sqrt(x.var(dims, correction=0) + norm.eps)
+        r = (batch_deviation / deviation).detach().clamp(1 / norm.rmax, norm.rmax)
+        d = ((batch_mean - mean) / deviation).detach().clamp(-norm.dmax, norm.dmax)
+        norm.num_batches_tracked += 1
+        share = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
+        with torch.no_grad():
+            norm.running_mean.mul_(1 - share).add_(batch_mean, alpha=share)
+            norm.running_var.copy_(((1 - share) * deviation + share * batch_deviation) ** 2 - norm.eps)
+        out = (x - batch_mean.view(shape)) / batch_deviation.view(shape) * r.view(shape) + d.view(shape)
+        return scaled_and_shifted(norm, out)
+
+
+FORMULAS = {
+    DynamicTanh: lambda layer, x: scaled_and_shifted(layer, torch.tanh(layer.alpha * x)),
+    FilterResponseNorm: filter_response,
+    EvoNormS0: evonorm,
+    ScaledLinear: scaled_layer,
+    ScaledConv2d: scaled_layer,
+}
 PLAIN = {
+    **dict.fromkeys(FORMULAS, Formula),
+    BatchRenorm: Renormalised,
     GhostBatchNorm: Ghost,
     RMSNorm: RootMeanSquare,
     StandardisedLinear: Standardised,
@@ -87,7 +168,7 @@ PLAIN = {
 
 def plain_model(trial: Trial, data: Dataset) -> nn.Module:
     """The first weights of the trial, in layers of torch and in those above; of all ranks, batch norm is one."""
-    start = build(trial, data.input_shape, data.classes, {}).to(DOUBLE)
+    start = build(trial, data.input_shape, data.outputs, {"per_row": PerRow}).to(DOUBLE)
     for parent in list(start.modules()):
         for name, child in list(parent.named_children()):
             if type(child) in PLAIN:
@@ -103,7 +184,7 @@ def plain_model(trial: Trial, data: Dataset) -> nn.Module:
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """Its tensors under the names that they have in the harness."""
-    own = {Ghost: "norm.", RootMeanSquare: "norm.", Standardised: "layer."}
+    own = {Ghost: "norm.", Renormalised: "norm.", RootMeanSquare: "norm.", Standardised: "layer.", Formula: "layer."}
     prefixes = {f"{name}.{own[type(m)]}": f"{name}." for name, m in model.named_modules() if type(m) in own}
     found = {}
     for name, tensor in model.state_dict().items():
@@ -119,13 +200,21 @@ def learning_rate(trial: Trial, step: int) -> float:
     done, left = step - trial.warmup_steps, max(1, trial.steps - trial.warmup_steps)
     if trial.schedule == "cosine":
         return trial.lr * (1 + math.cos(math.pi * done / left)) / 2
-    return trial.lr * trial.decay_factor ** (done // trial.decay_every) if trial.schedule == "step" else trial.lr
+    factors = {
+        "constant": lambda: 1.0,
+        "step": lambda: trial.decay_factor ** (done // trial.decay_every),
+        "linear": lambda: 1 - done / left,
+        "exponential": lambda: trial.decay_factor ** (done / (trial.decay_every or left)),
+        "inverse_sqrt": lambda: math.sqrt(max(1, trial.warmup_steps) / (step + 1)),
+    }
+    return trial.lr * factors[trial.schedule]()
 
 
 def optimizer_of(model: nn.Module, trial: Trial) -> torch.optim.Optimizer:
     """Of torch; where norms don't decay, what is no weight of a layer is a group of its own."""
     weighted = (nn.Linear, nn.Conv2d, ResidualScale)
-    decaying = {p for m in model.modules() if isinstance(m, weighted) for p in m.parameters(recurse=False)}
+    layers = [layer for layer in model.modules() if isinstance(layer, weighted)]
+    decaying = {p for m in layers for name, p in m.named_parameters(recurse=False) if name != "gain"}
     decay = trial.weight_decay if trial.decay_norms else 0.0
     parameters = [
         {"params": [p for p in model.parameters() if p in decaying], "weight_decay": trial.weight_decay},
@@ -151,7 +240,8 @@ class PlainRun:
                 setattr(copy.get_submodule(parent), own, weight)
         self.x = {split: torch.from_numpy(x).to(DOUBLE) for split, x in data.x.items()}
         self.y = {split: torch.from_numpy(y) for split, y in data.y.items()}
-        self.y["train"] = noisy_labels(self.y["train"], data.classes, [trial]).flatten()
+        if trial.label_noise:
+            self.y["train"] = noisy_labels(self.y["train"], data.classes, [trial]).flatten()
         self.curves: dict[str, list[float]] = {"batch.loss": []}
         self.losses: list[float] = []
 
@@ -178,7 +268,7 @@ class PlainRun:
         for part in some.tensor_split(trial.accumulation_steps):
             for model, mine in zip(self.ranks, part.tensor_split(len(self.ranks)), strict=True):
                 out = model.train()(seen(x, mine, trial, epoch))
-                loss = F.cross_entropy(out, y[mine], reduction="sum") / trial.batch_size
+                loss = plain_loss(trial.task, out, y[mine]) * len(mine) / trial.batch_size
                 loss.backward()
                 total += loss.item()
         if trial.max_grad_norm is not None:
@@ -189,15 +279,15 @@ class PlainRun:
     @torch.no_grad()
     def evaluate(self, step: int) -> None:
         self.share_buffers()
-        model = self.with_statistics()
+        trial, model = self.trial, self.with_statistics()
         if self.losses:
             self.curves["batch.loss"].append(sum(self.losses) / len(self.losses))
             self.losses.clear()
-        for split in ("train", "val", "test") if step in (0, self.trial.steps) else ("val", "test"):
+        for split in ("train", "val", "test") if step in (0, trial.steps) else ("val", "test"):
             out = torch.cat([model(part) for part in self.pieces(self.x[split])])
-            loss, right = F.cross_entropy(out, self.y[split]).item(), (out.argmax(1) == self.y[split]).double()
-            self.curves.setdefault(f"{split}.loss", []).append(loss)
-            self.curves.setdefault(f"{split}.accuracy", []).append(right.mean().item())
+            loss = plain_loss(trial.task, out, self.y[split]).item()
+            for name, value in {"loss": loss, **plain_metrics(trial.task, out, self.y[split])}.items():
+                self.curves.setdefault(f"{split}.{name}", []).append(value)
 
     def share_buffers(self) -> None:
         """All ranks go on from the statistics that are evaluated: the first rank's, or their mean."""
@@ -212,7 +302,7 @@ class PlainRun:
         model = deepcopy(self.model).eval()
         norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
         if self.trial.eval_statistics != "running" and len(self.ranks) > 1:  # of as many examples as in training
-            for parent in [parent for parent in model.modules() if not isinstance(parent, Ghost)]:
+            for parent in [parent for parent in model.modules() if not isinstance(parent, Ghost | Renormalised)]:
                 for name, child in list(parent.named_children()):
                     if isinstance(child, _BatchNorm):
                         setattr(parent, name, Ghost(child, self.trial.statistics_batch))

@@ -31,6 +31,7 @@ from harness.training.results import outcomes
 from harness.training.state import TrainState, init_state
 from tests.support.images import small_images
 from tests.support.odd_modules import FACTORIES
+from tests.support.tasks import PerRow, spread, with_task
 
 C = 3
 
@@ -73,9 +74,12 @@ def draw(ranks: DistContext) -> None:
 def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> TrainState:
     return init_state(
         [replace(trial, precision=dtype)],
-        small_images(300, 61, 37, apart=0.5, dtype=dtype),
+        with_task(small_images(300, 61, 37, apart=0.5, dtype=dtype), trial.task),
         device_of(trial, ranks),
-        {"spare": Spare, "drawing": Drawing, **FACTORIES},
+        {
+            **{"spare": Spare, "drawing": Drawing, "per_row": PerRow, "spread": spread, "NAdam": torch.optim.NAdam},
+            **FACTORIES,
+        },
         ranks,
     )
 

@@ -11,7 +11,6 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from harness.ensemble.optim import OPTIMIZERS
 from harness.ensemble.optim.schedules import SCHEDULES
 from harness.errors import SuiteError
 from harness.nn.norms import NORMS
@@ -31,6 +30,9 @@ from tests.support.stopping import train_until
 EXAMPLES = int(os.environ.get("HARNESS_DIFFERENTIAL", "16"))  # random settings; on two ranks half as many
 OF_RANKS = small_images(300, 61, 37, apart=0.5)
 pytestmark = pytest.mark.timeout(3600)  # seconds, where many are tried
+# The others make larger steps of what rounding leaves, and are held to torch's where norms leave no such gradients.
+TRIED_OPTIMIZERS = ("sgd", "adamw")
+TRIED_SCHEDULES = [name for name in SCHEDULES if name != "one_cycle"]  # that is torch's own in a test of schedules
 MODELS = ("mlp-6-5", "cnn-4-2", "resmlp-6x2", "resnet-8x2")
 PAIRS = [(norm, model) for norm in NORMS for model in MODELS if fits(norm, model)]
 
@@ -43,9 +45,9 @@ def trials(draw: Any, world_size: int = 1) -> Trial:
     each = draw(st.integers(3, 5)) if norm in BATCH_NORMS else draw(st.integers(1, 5))
     uneven = draw(st.integers(0, parts * world_size - 1)) if norm not in BATCH_NORMS else 0
     is_full = world_size == 1 and parts == 1 and draw(st.booleans())
-    optimizer, schedule = draw(st.sampled_from(list(OPTIMIZERS))), draw(st.sampled_from(list(SCHEDULES)))
-    momentum = draw(st.sampled_from([0.0, 0.5, 0.9])) if OPTIMIZERS[optimizer].has_momentum else 0.0
-    tracked = draw(st.booleans()) or draw(st.booleans())
+    optimizer, schedule = draw(st.sampled_from(TRIED_OPTIMIZERS)), draw(st.sampled_from(TRIED_SCHEDULES))
+    momentum = draw(st.sampled_from([0.0, 0.5, 0.9])) if optimizer == "sgd" else 0.0
+    tracked = norm == "batch_renorm" or draw(st.booleans()) or draw(st.booleans())
     statistics = ["running", "running", "batch", *(["recalibrated"] if tracked else [])]
     options = {
         "norm_batch": draw(st.integers(2, each)) if norm == "ghost_batch" else None,
@@ -85,7 +87,7 @@ def assert_same_tensors(tensors: dict[str, torch.Tensor], plain: PlainRun) -> No
     expected = state_of(plain.model)
     assert tensors.keys() == expected.keys()
     # Where a norm takes away what a bias adds, its gradient is what rounding leaves, and Adam makes that large.
-    atol = 1e-5 if plain.trial.optimizer == "adamw" else 1e-8
+    atol = 1e-8 if plain.trial.optimizer == "sgd" else 1e-5
     for name, tensor in tensors.items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-7, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
 

@@ -41,6 +41,7 @@ SINGLE = replace(BASE, dataset="digits", batch_size=100, steps=12)  # in numbers
     "options",
     [
         [{"max_grad_norm": 0.2}, {"max_grad_norm": 0.5}, {}],
+        [{"adaptive_clip": 0.01}, {"adaptive_clip": 0.1, "max_grad_norm": 0.2}, {}],
         [{"weight_decay": 0.3, "decay_norms": False}, {"weight_decay": 0.2}, {"decay_norms": False}],
         [ADAMW | {"weight_decay": 0.3, "decay_norms": False}, ADAMW | {"weight_decay": 0.2}],
         [{"label_noise": 0.5}, {"label_noise": 0.2, "seed": 3}, {}],
@@ -55,7 +56,7 @@ def test_with_any_option_a_trial_in_a_cohort_learns_what_it_learns_alone(options
     trials = [replace(BASE, model=model, **{"norm": "batch", **changes}) for changes in options]
     state = run(trials)
     assert_equals_alone(state, trials)
-    told = ("max_grad_norm", "decay_norms", "label_noise", "augment")
+    told = ("max_grad_norm", "adaptive_clip", "decay_norms", "label_noise", "augment")
     usual = {name: getattr(BASE, name) for name in told}
     without = run([replace(trial, **usual) for trial in trials])
     weights = [found.ensemble.weights for found in (state, without)]
@@ -63,9 +64,11 @@ def test_with_any_option_a_trial_in_a_cohort_learns_what_it_learns_alone(options
 
 
 def test_where_most_have_diverged_the_others_keep_their_limits_and_labels():
-    lrs = [1e20, 0.1, 1e20, 1e20, 0.2, 1e20]
+    lrs, limits = [1e20, 0.1, 1e20, 1e20, 0.2, 1e20], ("max_grad_norm", "adaptive_clip")
     trials = [
-        replace(SINGLE, seed=i, lr=lr, max_grad_norm=None if lr > 1 else 0.3 + i, label_noise=0.2, augment="flip")
+        replace(
+            SINGLE, seed=i, lr=lr, label_noise=0.2, augment="flip", **dict.fromkeys(limits, None if lr > 1 else 0.3 + i)
+        )
         for i, lr in enumerate(lrs)
     ]
     together = outcomes(finish(init_state(trials, DIGITS, CPU, {})))
@@ -79,7 +82,13 @@ def test_where_most_have_diverged_the_others_keep_their_limits_and_labels():
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("model", ["mlp-8", "cnn-4"])
 def test_resumed_with_every_option_equals_uninterrupted(tmp_path, precision, model):
-    options = {"precision": precision, "max_grad_norm": 0.5, "label_noise": 0.1, "augment": "flip+crop"}
+    options = {
+        "precision": precision,
+        "max_grad_norm": 0.5,
+        "adaptive_clip": 0.1,
+        "label_noise": 0.1,
+        "augment": "flip+crop",
+    }
     trials = [replace(SINGLE, model=model, norm="batch", seed=seed, **options) for seed in range(2)]
     whole, stopped = finish(init_state(trials, DIGITS, CPU, {})), init_state(trials, DIGITS, CPU, {})
     done = train_until(stopped, 6)

@@ -10,21 +10,22 @@ from harness.cli.console import Console
 from harness.cli.suite_functions import suite_functions
 from harness.data.datasets import load_dataset
 from harness.data.downloads import OPENML
+from harness.data.settings import dataset_key
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
 from harness.ensemble.bn_statistics import STATISTICS, batch_norms, batches
 from harness.errors import UsageError
 from harness.execution.preflight import resolve_device
-from harness.export.evaluate import as_taken, labelled, loss_and_accuracy, own_labels, scores, shaped
+from harness.export.evaluate import as_taken, measured, own_labels, scores, shaped, targets_for
 from harness.export.load import load_with_facts
 from harness.export.model_card import labels_of, trial_of
-from harness.spec.data_settings import dataset_key
 from harness.spec.suite import Functions
+from harness.tasks.objective import Objective
 from harness.text import printable
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Print accuracy and loss on the test examples for each choice of statistics; the exit code."""
+    """Print metrics and loss on the test examples for each choice of statistics; the exit code."""
     functions = suite_functions(options)
     device = resolve_device(options.device)
     model, card = load_with_facts(options.model, device, options.allow_pickle, functions)
@@ -33,24 +34,26 @@ def evaluate(options: argparse.Namespace) -> int:
     dataset = load_dataset(dataset_name, Path(), functions, dataset_key(trial)[1])
     vocabulary = card["init_params"].get("vocabulary")
     x, train = (shaped(dataset.name, dataset.x[split], inputs, vocabulary) for split in ("test", "train"))
-    y = labelled(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card))
+    y = targets_for(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card), trial.task)
+    objective = Objective(trial.task)
     print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")
     names = list(STATISTICS) if batch_norms(model) else ["running"]
-    table = Table("statistics", "accuracy", "loss", "predictions changed")
+    measures = (*objective.metrics, "loss")
+    table = Table("statistics", *measures, "predictions changed")
     predictions: Tensor | None = None  # with running statistics, which come first
     impossible: list[str] = []
     for name in names:
         try:
             variant = STATISTICS[name](model, batches(as_taken(model, train), trial.batch_size))
-            out = scores(variant, x, classes, options.batch_size)
+            out = scores(variant, x, classes, options.batch_size, per_position=trial.task == "sequence")
         except UsageError as error:
-            table.add_row(name, "", "", "")
+            table.add_row(name, *[""] * (len(measures) + 1))
             impossible.append(f"{name}: {error}")
             continue
-        loss, accuracy = loss_and_accuracy(out, y)
-        predictions = out.argmax(1) if name == "running" else predictions
-        n_changed = "" if predictions is None else str((out.argmax(1) != predictions).sum().item())
-        table.add_row(name, f"{accuracy:.4f}", f"{loss:.4f}", n_changed)
+        found, predicted = measured(trial.task, out, y), objective.task.predict(out.flatten(0, -2))
+        predictions = predicted if name == "running" else predictions
+        n_changed = "" if predictions is None else str((predicted != predictions).sum().item())
+        table.add_row(name, *(f"{found[measure]:.4f}" for measure in measures), n_changed)
     Console().print(table)
     for line in impossible:
         print(printable(line))

@@ -9,9 +9,10 @@ from harness.cli.options import Given
 from harness.cli.suite_functions import suite_functions
 from harness.errors import NO_ERRORS, DamageError, HarnessError, ModelError, UsageError, error_line
 from harness.export import formats
-from harness.export.model_card import check
+from harness.export.model_card import check, trial_of
 from harness.io import write_atomically
 from harness.storage.records import ResultsDir, read_manifest
+from harness.tasks.objective import Objective
 from harness.training.checkpoint import Snapshot, load
 
 READERS = {  # format -> what reads it
@@ -43,8 +44,10 @@ def export(options: argparse.Namespace) -> int:
         raise ModelError(f"{path} cannot be exported as {options.format}: {error_line(error)[:200]}") from error
     write_atomically(options.output, data)
     metadata, reader = model.metadata, READERS[options.format].format(str(options.output))
-    accuracy = "none" if metadata["accuracy"] is None else f"{metadata['accuracy']:.4f}"
-    state = f"step {metadata['step']}, epoch {metadata['epoch']:.3g}, validation accuracy {accuracy}"
+    name = Objective(trial_of(metadata).task).judged_by[0]
+    value = metadata["accuracy"] if name == "accuracy" else metadata["metrics"].get(f"val.{name}")
+    shown = "none" if value is None else f"{value:.4f}"
+    state = f"step {metadata['step']}, epoch {metadata['epoch']:.3g}, validation {name} {shown}"
     print(f"{options.output}: the {which} model of {key} ({state}), {len(data)} bytes; read it with: {reader}")
     return 0
 

@@ -8,7 +8,7 @@ from harness.cli.hints import command
 from harness.errors import UsageError
 from harness.io import create_atomically
 from harness.spec.loader import ALL
-from harness.spec.shipped import shipped_suites
+from harness.spec.suite_files.shipped import shipped_suites
 from harness.text import printable
 
 TEMPLATE = "first_suite.py"

@@ -3,8 +3,6 @@
 import argparse
 from collections.abc import Sequence
 
-import numpy as np
-import pandas as pd
 from rich.table import Table
 from torch import Tensor
 
@@ -12,10 +10,12 @@ from harness.cli.console import Console
 from harness.cli.suite_functions import suite_functions
 from harness.data.labels import Label
 from harness.execution.preflight import resolve_device
-from harness.export.evaluate import confusion, loss_and_accuracy, read_examples, scores
+from harness.export.evaluate import confusion, measured, read_examples, scores
 from harness.export.load import load_with_facts
-from harness.export.model_card import labels_of
+from harness.export.model_card import labels_of, trial_of
+from harness.export.predictions import predictions
 from harness.io import write_atomically
+from harness.spec.metric import WITH_CLASSES
 from harness.storage.csv_files import csv_bytes
 
 MOST_CLASSES = 20  # that a table on a screen has room for
@@ -23,25 +23,19 @@ MOST_CONFUSED = 10
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Write a row for each example; print accuracy and confusion where there are labels; the exit code."""
+    """Write a row for each example; print metrics, and confusion, where there are targets; the exit code."""
     functions = suite_functions(options)
     model, card = load_with_facts(options.model, resolve_device(options.device), options.allow_pickle, functions)
     params = card["init_params"]
-    labels = labels_of(card)
-    examples = read_examples(options.data, tuple(params["inputs"]), labels, functions, params.get("vocabulary"))
-    out = scores(model, examples.x, params["classes"])
-    probability, prediction = out.double().softmax(1).max(1)
-    names = np.array(labels)
-    columns = {"example": np.arange(len(out)), "prediction": names[prediction], "probability": probability.numpy()}
-    table = pd.DataFrame(columns)
-    if examples.y is not None:
-        table["label"] = names[examples.y]
-    write_atomically(options.output, csv_bytes(table))
+    labels, task = labels_of(card), trial_of(card).task
+    examples = read_examples(options.data, tuple(params["inputs"]), labels, functions, params.get("vocabulary"), task)
+    out = scores(model, examples.x, params["classes"], per_position=task == "sequence")
+    write_atomically(options.output, csv_bytes(predictions(task, out, examples.y, labels)))
     print(f"{options.output}: {len(out)} predictions")
     if examples.y is not None:
-        loss, accuracy = loss_and_accuracy(out, examples.y)
-        print(f"accuracy {accuracy:.4f}, loss {loss:.4f}")
-        _print_confusion(confusion(out, examples.y), labels)
+        print(", ".join(f"{name} {value:.4f}" for name, value in measured(task, out, examples.y).items()))
+        if task in WITH_CLASSES:
+            _print_confusion(confusion(out.flatten(0, -2), examples.y.flatten()), labels)
     return 0
 
 

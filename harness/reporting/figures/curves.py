@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import covered_values
 from harness.analysis.measures.measure import Measure, unit_of
-from harness.analysis.metrics import FAILED, FINISHED, judged_by, metrics_of
+from harness.analysis.metrics import FAILED, FINISHED, metrics_of
 from harness.analysis.stats import restricted_times, survival
 from harness.reporting.figures.drawing import canvas, guess_line, guess_of, lines_per_trial, plain_numbers, score_axis
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, claims_of, points_of, report_figure
@@ -74,7 +74,7 @@ def telling_lrs(data: ResultSlice, at_most: int = MAX_LR_COLUMNS) -> list[float]
     ended = data.trials[data.trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
-    metric = judged_by(data.manifest, "val")
+    metric = data.validated_by
     scored = pairing.score_units(ended, metric)
     mean = metric.sign * scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
     best = [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
@@ -134,6 +134,7 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
         if data.trials.empty:
             continue
         shown, target = points[:MAX_LR_COLUMNS], measured_of(data.manifest).target
+        of_metric = f" {target.spec.words}" if target else ""
         with canvas(3.1, data.compare) as figure:
             panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
             for axes, (point, rows) in zip(panels, shown, strict=True):
@@ -146,11 +147,11 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
             name=f"time_to_target_{number}",
             title="How soon does it get there?",
             caption=(
-                f"The share of seeds whose {judged_by(data.manifest, 'val').words} has reached {_level(target)}, over "
+                f"The share of seeds whose {data.validated_by.words} has reached {_level(target)}, over "
                 f"training (Kaplan-Meier; a tick at the budget marks seeds that never did, which count as the whole "
                 f"budget)."
             ),
-            alt="Step curves of the share of seeds that have reached the target, by arm.",
+            alt=f"Step curves of the share of seeds that have reached the target{of_metric}, by arm.",
             shown=(len(shown), len(points), "grid points"),
             metric=metrics_of(data.manifest)["steps_to_target"],
         )

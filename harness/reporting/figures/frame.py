@@ -68,7 +68,17 @@ class ResultSlice:
     @property
     def metric(self) -> Measure:
         """What the trials are judged by, on test data."""
-        return judged_by(self.manifest)
+        return self.judged_by("test")
+
+    @property
+    def validated_by(self) -> Measure:
+        """The same on validation data."""
+        return self.judged_by("val")
+
+    def judged_by(self, split: str) -> Measure:
+        """What the trials are judged by on a split: that of their task, where they are of one in a suite of several."""
+        tasks = {*self.trials["task"].dropna()} & {*measured_of(self.manifest).tasks}
+        return judged_by(self.manifest, split, tasks.pop() if len(tasks) == 1 else None)
 
     @property
     def palette(self) -> dict[Any, str]:

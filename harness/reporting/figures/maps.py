@@ -31,7 +31,7 @@ Maps = Mapping[Any, pd.DataFrame]  # arm -> a row for each batch size, a column 
 
 
 def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
-    """Mean accuracy over lr and batch size: a map for each arm, and below it one of its difference."""
+    """Mean score over lr and batch size: a map for each arm, and below it one of its difference."""
     if not (over_lr(results.manifest) and has_batch_sizes(results.manifest)):
         return
     for data in points_of(results, "lr", "batch_size"):

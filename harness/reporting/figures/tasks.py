@@ -89,7 +89,7 @@ def _task_scores(trials: pd.DataFrame, data: ResultSlice, best: float) -> NDArra
     if not over_lr(data.manifest):
         scored = pairing.score_units(trials, data.metric)["score"].dropna().to_numpy("float64")
         return normalised(scored, np.full(len(scored), guess), best)
-    scores = scores_by_lr(trials, data.manifest)
+    scores = scores_by_lr(trials, data)
     if len(scores[1]) < 2:
         return np.empty(0)
     tuned = np.asarray(tuned_scores(scores, data.metric), dtype=np.float64)

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.measures.measure import Measure
-from harness.analysis.metrics import judged_by
 from harness.analysis.stats import best_of_k_band, cross_fitted
 from harness.reporting.figures.drawing import canvas, score_axis, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import label_text
-from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 MAX_UPRIGHT_LETTERS = 12  # of all arms' names beside each other
@@ -24,12 +22,12 @@ Scores = tuple[pd.DataFrame, pd.DataFrame]  # validation and test, [seed, lr]
 
 
 def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
-    """Over k the expected accuracy of the best of k learning rates; beside it every seed at the lr chosen for it."""
+    """Over k the expected score of the best of k learning rates; beside it every seed at the lr chosen for it."""
     if not over_lr(results.manifest):
         return
     rng = np.random.default_rng(0)  # resamples of seeds: the same every time
     for data in points_of(results, "lr"):
-        every_arm = {arm: scores_by_lr(rows, data.manifest) for arm, rows in data.by_arm(data.trials)}
+        every_arm = {arm: scores_by_lr(rows, data) for arm, rows in data.by_arm(data.trials)}
         scores = {arm: pair for arm, pair in every_arm.items() if min(pair[1].shape) >= 2}
         if not scores:
             continue
@@ -53,7 +51,7 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
             title="What is tuning worth?",
             caption=(
                 f"Left, the expected {metric.words} of the best of k learning rates drawn from the "
-                f"{len(test.columns)} of the grid, where {judged_by(data.manifest, 'val').words} of the other seeds "
+                f"{len(test.columns)} of the grid, where {data.validated_by.words} of the other seeds "
                 f"says which is best (Dodge et al. 2019); bands are pointwise 95 % bootstrap intervals over seeds, "
                 f"with the learning rate re-chosen in every resample. Right, all learning rates tried: every seed a "
                 f"dot, a thin line for each pair of equal seed, a bar for the mean."
@@ -67,11 +65,11 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
         )
 
 
-def scores_by_lr(trials: pd.DataFrame, manifest: Manifest) -> Scores:
+def scores_by_lr(trials: pd.DataFrame, data: ResultSlice) -> Scores:
     """The scores of one arm, of the seeds that have a result at every lr."""
     validation, test = (
         pairing.score_units(trials, metric).pivot(index="seed", columns="lr", values="score").astype("float64")
-        for metric in (judged_by(manifest, "val"), judged_by(manifest))
+        for metric in (data.validated_by, data.metric)
     )
     is_complete = (validation.notna() & test.notna()).all(axis=1)
     return validation[is_complete], test[is_complete]

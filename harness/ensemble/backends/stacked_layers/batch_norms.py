@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from harness.ensemble.backends.stacked_layers.call import LayerCall, LayerFn
 from harness.nn.ghost_batch_norm import GhostBatchNorm, normalise_groups
+from harness.nn.norm_layers.batch_renorm import BatchRenorm, renormalise
 
 
 def batch_norm(call: LayerCall, x: Tensor) -> Tensor:
@@ -55,8 +56,27 @@ def ghost_batch_norm(call: LayerCall, x: Tensor) -> Tensor:
     return out.view(x.shape)
 
 
+def batch_renorm(call: LayerCall, x: Tensor) -> Tensor:
+    layer = call.layer
+    assert isinstance(layer, BatchRenorm)
+    x = call.per_model(x)
+    # "M C N" -> "1 MC N"
+    flat = x.reshape(1, -1, x.shape[2]) if call.is_of_vectors else x
+    weight, bias, mean, var = (call.get(name) for name in ("weight", "bias", "running_mean", "running_var"))
+    if not call.training or mean is None or var is None:
+        return F.batch_norm(flat, mean, var, weight, bias, mean is None, 0.0, layer.eps).view(x.shape)
+    counted = call.tensors["num_batches_tracked"]
+    # "M" -> "MC"
+    before = counted.to(mean.dtype).repeat_interleave(layer.num_features)
+    counted.add_(1)
+    share = (before + 1).reciprocal() if layer.momentum is None else layer.momentum
+    out = renormalise(flat, (mean, var), (weight, bias), limits=layer.limits(before), share=share, eps=layer.eps)
+    return out.view(x.shape)
+
+
 FORMS: dict[type[nn.Module], LayerFn] = {
     nn.BatchNorm1d: batch_norm,
     nn.BatchNorm2d: batch_norm,
     GhostBatchNorm: ghost_batch_norm,
+    BatchRenorm: batch_renorm,
 }

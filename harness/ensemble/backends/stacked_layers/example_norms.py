@@ -8,6 +8,9 @@ from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.backends.stacked_layers.call import LayerCall, LayerFn
 from harness.ensemble.backends.standardise import standardise
 from harness.nn.layers import RMSNorm, over_root_mean_square
+from harness.nn.norm_layers.dynamic_tanh import DynamicTanh
+from harness.nn.norm_layers.evonorm import EvoNormS0, over_deviation
+from harness.nn.norm_layers.filter_response_norm import FilterResponseNorm, filter_response
 
 
 def instance_norm(call: LayerCall, x: Tensor) -> Tensor:
@@ -68,10 +71,62 @@ def _scale_and_shift(call: LayerCall, x: Tensor, dim: int) -> Tensor:
     return torch.addcmul(call.tensors["bias"].unsqueeze(dim), x, weight) if "bias" in call.tensors else x * weight
 
 
+def dynamic_tanh(call: LayerCall, x: Tensor) -> Tensor:
+    layer = call.layer
+    assert isinstance(layer, DynamicTanh)
+    x, alpha = call.per_model(x), call.tensors["alpha"]  # "M 1"
+    if call.is_of_vectors:
+        return _scale_and_shift(call, torch.tanh(alpha.unsqueeze(2) * x), 2)
+    if layer.channels_last:
+        # "N M ... C"
+        examples = call.unfold_models(x)
+        per_model = (call.models, *[1] * (examples.ndim - 3), -1)
+        out = torch.tanh(alpha.view(per_model) * examples)
+        if "weight" in call.tensors:
+            scale, shift = (call.tensors[name].view(per_model) for name in ("weight", "bias"))
+            out = torch.addcmul(shift, out, scale)
+        return out.flatten(1, 2)
+    per_channel = (-1, *[1] * (x.ndim - 2))
+    out = torch.tanh(alpha.expand(-1, x.shape[1] // call.models).reshape(per_channel) * x)
+    weight, bias = call.get("weight"), call.get("bias")
+    if weight is None or bias is None:
+        return out
+    return torch.addcmul(bias.view(per_channel), out, weight.view(per_channel))
+
+
+def filter_response_norm(call: LayerCall, x: Tensor) -> Tensor:
+    layer = call.layer
+    assert isinstance(layer, FilterResponseNorm)
+    weight, bias, threshold = (call.get(name) for name in ("weight", "bias", "threshold"))
+    return filter_response(call.per_model(x), (weight, bias, threshold), layer.eps)
+
+
+def evonorm_s0(call: LayerCall, x: Tensor) -> Tensor:
+    layer = call.layer
+    assert isinstance(layer, EvoNormS0)
+    x = call.per_model(x)
+    if call.is_of_vectors:
+        out = x * torch.sigmoid(call.tensors["v"].unsqueeze(2) * x)
+        # "M C N" -> "M G C/G N"
+        grouped = (call.models, layer.groups, -1, x.shape[2])
+        return _scale_and_shift(call, over_deviation(out, x, grouped, (2,), layer.eps), 2)
+    v, weight, bias = (call.get(name) for name in ("v", "weight", "bias"))
+    assert v is not None
+    per_channel = (-1, *[1] * (x.ndim - 2))
+    out = x * torch.sigmoid(v.view(per_channel) * x)
+    out = over_deviation(out, x, (len(x), call.models * layer.groups, -1), (2,), layer.eps)
+    if weight is None or bias is None:
+        return out
+    return torch.addcmul(bias.view(per_channel), out, weight.view(per_channel))
+
+
 FORMS: dict[type[nn.Module], LayerFn] = {
     nn.InstanceNorm1d: instance_norm,
     nn.InstanceNorm2d: instance_norm,
     nn.GroupNorm: group_norm,
     nn.LayerNorm: layer_norm,
     RMSNorm: rms_norm,
+    DynamicTanh: dynamic_tanh,
+    FilterResponseNorm: filter_response_norm,
+    EvoNormS0: evonorm_s0,
 }

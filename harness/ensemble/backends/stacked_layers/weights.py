@@ -9,6 +9,7 @@ from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.backends.convolution import convolve, convolve_models
 from harness.ensemble.backends.stacked_layers.call import LayerCall, LayerFn
 from harness.nn.layers import STANDARDISED, standardised
+from harness.nn.norm_layers.scaled_weights import SCALED, scaled
 
 MIN_STACK = 2  # models of a product: for one torch takes other kernels, whose last bits differ
 
@@ -46,6 +47,18 @@ def with_standardised_weights(call: LayerCall, x: Tensor) -> Tensor:
     return UNSTANDARDISED[type(call.layer)](replace(call, tensors=tensors), x)
 
 
+def with_scaled_weights(call: LayerCall, x: Tensor) -> Tensor:
+    weight, gain = call.tensors["weight"], call.get("gain")
+    factor: float = call.layer.factor  # type: ignore[assignment]
+    tensors = {**call.tensors, "weight": scaled(weight.flatten(0, 1), gain, factor).view_as(weight)}
+    return UNSCALED[type(call.layer)](replace(call, tensors=tensors), x)
+
+
 PLAIN: dict[type[nn.Module], LayerFn] = {nn.Linear: linear, nn.Conv1d: convolution, nn.Conv2d: convolution}
 UNSTANDARDISED = {special: PLAIN[plain] for plain, special in STANDARDISED.items()}
-FORMS: dict[type[nn.Module], LayerFn] = {**PLAIN, **dict.fromkeys(UNSTANDARDISED, with_standardised_weights)}
+UNSCALED = {special: PLAIN[plain] for plain, special in SCALED.items()}
+FORMS: dict[type[nn.Module], LayerFn] = {
+    **PLAIN,
+    **dict.fromkeys(UNSTANDARDISED, with_standardised_weights),
+    **dict.fromkeys(UNSCALED, with_scaled_weights),
+}

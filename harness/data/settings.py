@@ -9,6 +9,7 @@ from harness.spec.trial import Trial
 class DataSettings:
     """Fields of Trial that say how its data are read; trials that share them and the dataset share its arrays."""
 
+    task: str = "classification"
     context: int = 64
     target_column: str = ""
 

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[2] / "suites"
+CHECKOUT = Path(__file__).parents[3] / "suites"
 
 
 @cache

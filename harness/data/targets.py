@@ -1,0 +1,60 @@
+"""Targets: what there is to learn of each example, which is another thing in each task."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.arrays import as_array, as_float32
+from harness.data.labels import as_labels
+from harness.errors import SuiteError
+
+MAX_TARGETS = 100_000  # of an example
+
+
+def as_numbers(where: str, value: Any) -> NDArray[np.float32]:
+    """One number for each example, or several: "N K"."""
+    y = as_array(where, value)
+    y = y[:, None] if y.ndim == 1 else y
+    if y.ndim != 2 or not 1 <= y.shape[1] <= MAX_TARGETS:
+        raise SuiteError(f"{where}: needs a number, or several, for each example, got an array of shape {y.shape}")
+    return as_float32(where, y)
+
+
+def as_label_matrix(where: str, value: Any) -> NDArray[np.float32]:
+    """For each example which of K labels it has: "N K", of zeros and ones."""
+    y = as_array(where, value)
+    if y.ndim != 2 or not 1 <= y.shape[1] <= MAX_TARGETS:
+        raise SuiteError(
+            f"{where}: needs a column of 0 and 1 for each label, got an array of shape {y.shape}; of one label for "
+            "each example the task is 'classification'"
+        )
+    numbers = as_float32(where, y)
+    if not (is_label := (numbers == 0) | (numbers == 1)).all():
+        row, column = (int(i) for i in np.argwhere(~is_label)[0])
+        raise SuiteError(f"{where}: must be 0 or 1 for each label, got {y[row, column]!s:.40} at [{row}, {column}]")
+    return numbers
+
+
+def as_position_labels(where: str, value: Any) -> NDArray[Any]:
+    """A label for each position of each example: "N L"."""
+    y = as_array(where, value)
+    if y.ndim != 2 or not y.shape[1]:
+        raise SuiteError(f"{where}: needs a label for each position, (examples, positions), got shape {y.shape}")
+    return as_labels(where, y.ravel()).reshape(y.shape)
+
+
+TARGETS: Mapping[str, Callable[[str, Any], NDArray[Any]]] = {  # task -> how its targets are read
+    "classification": as_labels,
+    "regression": as_numbers,
+    "multilabel": as_label_matrix,
+    "sequence": as_position_labels,
+}
+
+
+def check_shapes(where: str, y: Mapping[str, NDArray[Any]]) -> None:
+    """SuiteError where examples have other numbers of targets in one split than in another."""
+    shapes = {split: targets.shape[1:] for split, targets in y.items()}
+    if len(set(shapes.values())) > 1:
+        raise SuiteError(f"{where}: examples must have as many targets in all splits, got {shapes}")

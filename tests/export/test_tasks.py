@@ -1,0 +1,50 @@
+"""Predictions and metrics of trained models of each task."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from harness.errors import ModelError, UsageError
+from harness.export.evaluate import measured, scores, targets_for
+from harness.export.predictions import predictions
+
+RNG = torch.Generator().manual_seed(0)
+OUT = torch.randn(7, 3, generator=RNG)
+Y = torch.randn(7, 3, generator=RNG)
+
+
+def test_metrics_are_those_of_scikit_learn():
+    found = measured("regression", OUT, Y)
+    assert found["r2"] == pytest.approx(sk.r2_score(Y, OUT))
+    assert found["loss"] == pytest.approx(sk.mean_squared_error(Y, OUT))
+    labels = (Y > 0).float()
+    assert measured("multilabel", OUT, labels)["exact_match"] == sk.accuracy_score(labels, OUT > 0)
+    out, y = torch.randn(4, 5, 3, generator=RNG), torch.randint(0, 3, (4, 5), generator=RNG)
+    assert measured("sequence", out, y)["accuracy"] == sk.accuracy_score(y.flatten(), out.argmax(2).flatten())
+
+
+def test_tables_have_a_row_for_each_example_or_position():
+    numbers = predictions("regression", OUT, Y, range(3))
+    assert list(numbers.columns) == ["example", *(f"{w}_{k}" for k in range(3) for w in ("prediction", "target"))]
+    np.testing.assert_array_equal(numbers["prediction_1"], OUT[:, 1])
+    assert list(predictions("regression", OUT[:, :1], None, range(1)).columns) == ["example", "prediction"]
+    several = predictions("multilabel", OUT, (Y > 0).float(), range(3))
+    np.testing.assert_array_equal(several["prediction_2"], OUT[:, 2] > 0)
+    np.testing.assert_allclose(several["probability_2"], OUT[:, 2].double().sigmoid())
+    out, y = torch.randn(4, 5, 3, generator=RNG), torch.randint(0, 3, (4, 5), generator=RNG)
+    sequence = predictions("sequence", out, y, ["a", "b", "c"])
+    assert sequence[["example", "position"]].to_numpy().tolist() == [[n, i] for n in range(4) for i in range(5)]
+    np.testing.assert_array_equal(sequence["prediction"], np.array(["a", "b", "c"])[out.argmax(2).flatten()])
+    np.testing.assert_array_equal(sequence["label"], np.array(["a", "b", "c"])[y.flatten()])
+
+
+def test_targets_of_another_shape_are_refused():
+    assert targets_for("d", np.array([["b", "a"]]), 1, ["a", "b"], "sequence").tolist() == [[1, 0]]
+    with pytest.raises(UsageError, match="needs targets for each of 7"):
+        targets_for("d", np.zeros((6, 3)), 7, range(3), "regression")
+    with pytest.raises(UsageError, match="needs targets for each of 7"):
+        targets_for("d", np.zeros((7, 2)), 7, range(3), "regression")
+    with pytest.raises(ModelError, match="must give scores of shape"):
+        scores(torch.nn.Linear(3, 2), OUT, 3)
+    assert scores(torch.nn.Linear(3, 2), torch.zeros(4, 5, 3), 2, per_position=True).shape == (4, 5, 2)
