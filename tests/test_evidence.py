@@ -59,6 +59,10 @@ EXEMPT: dict[tuple[str, str], str] = {  # (kind, name) -> why no shipped suite u
         "context",
     ): "of texts: a suite that ships asks about norms, with as many characters as there are unless told",
     ("field", "target_column"): "of tables that users bring: those that ship with packages are arrays",
+    ("field", "causal"): "a transformer that predicts the next tokens needs it; a suite on texts is still to come",
+    ("model", "transformer"): "of tokens; a vit is the same net behind patches of images, and suites use that",
+    ("model", "lstm"): "of tokens; a suite on texts is still to come",
+    ("activation", "gelu"): "what transformers outside the first papers have; no suite asks about activations in them",
     ("augment", "flip"): "half of flip+crop, which cifar_resnet uses, and no code beside it",
     ("augment", "crop"): "half of flip+crop, and all that can be used where mirror images are another class",
 }

@@ -56,7 +56,7 @@ def test_arms_of_one_seed_start_from_the_same_weights_and_see_the_same_batches()
         ({"model": "resnet-8x0"}, "size 0"),
         ({"model": "resnet-20x99999999"}, "weights"),
         ({"model": "vgg-12"}, "11, 13, 16, 19 layers"),
-        ({"activation": "gelu2"}, "choose from: relu"),
+        ({"activation": "gelu2"}, "choose from: gelu, relu"),
         ({"init": "kaiming"}, "choose from"),
     ],
     ids=str,

@@ -19,6 +19,7 @@ from harness.ensemble.backends.stacked_layers.call import LayerCall, LayerFn
 from harness.ensemble.backends.stacked_layers.weights import MIN_STACK
 from harness.nn.layers import ResidualScale, StandardisedLinear, standardised
 from harness.nn.norm_inputs import ChannelsLast
+from harness.nn.norm_layers.dynamic_tanh import DynamicTanh
 from harness.nn.sequences.layers import LSTMLayer, Patches, Positions, TokenEmbedding
 
 
@@ -103,6 +104,12 @@ def _rms_norm(call: LayerCall, x: Tensor) -> Tensor:
     layer = call.layer
     assert isinstance(layer, nn.RMSNorm)
     return _scaled(call.tensors, F.rms_norm(x, layer.normalized_shape, eps=layer.eps))
+
+
+def _dynamic_tanh(call: LayerCall, x: Tensor) -> Tensor:
+    assert isinstance(call.layer, DynamicTanh)
+    alpha = call.tensors["alpha"].expand(-1, x.shape[-1])
+    return _scaled(call.tensors, _scaled({"weight": alpha}, x).tanh())
 
 
 def _residual_scale(call: LayerCall, x: Tensor) -> Tensor:
@@ -196,6 +203,7 @@ SEQUENCE_LAYERS: dict[type[nn.Module], LayerFn] = {
     StandardisedLinear: _standardised_linear,
     nn.LayerNorm: _layer_norm,
     nn.RMSNorm: _rms_norm,
+    DynamicTanh: _dynamic_tanh,
     nn.Flatten: _flatten,
     ResidualScale: _residual_scale,
     TokenEmbedding: _embedding,
