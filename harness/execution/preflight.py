@@ -41,6 +41,7 @@ from harness.nn.sequences.leakage import check_causal
 from harness.probes import probes_of
 from harness.spec.cohorts import Shape, shape
 from harness.spec.loader import SuiteFile, check_late_imports, load_suite
+from harness.spec.suite import Functions
 from harness.spec.trial import Trial
 from harness.tasks.checks import WANTED, check_objective, check_outputs, positions_and_outputs
 from harness.training.augmentation import check_augment
@@ -123,15 +124,7 @@ def resolve_device(name: str) -> str:
 def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> CohortEstimate:
     """Build one model and pass a few examples through it, as in training."""
     functions = suite.suite.functions
-    check_settings(trial)
-    check_objective(trial, dataset, suite.suite.functions)
-    check_augment(trial, dataset.input_shape)
-    steps_per_epoch(trial, dataset)
-    check_schedule(trial, total_steps(trial, dataset), functions)
-    if trial.model in functions and trial.model.partition("-")[0] in MODELS:
-        raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
-    if trial.norm in functions and trial.norm in NORMS:
-        raise SuiteError(f"a norm of the suite's own can't be called {trial.norm!r}: there is one already")
+    _check_before_building(trial, dataset, functions)
     one_process = replace(trial, world_size=1) if trial.world_size > 1 else trial
     subject = f"model {trial.model!r} with norm {trial.norm!r}"
     examples = probe_examples(trial, dataset)
@@ -182,6 +175,19 @@ def dry_run(trial: Trial, dataset: Dataset, suite: SuiteFile, workers: int) -> C
         else library_note,
         runs_in_turn=trial.device == "cpu" and BACKENDS[backend].runs_in_turn,
     )
+
+
+def _check_before_building(trial: Trial, dataset: Dataset, functions: Functions) -> None:
+    """SuiteError where something is wrong that needs no model to be seen."""
+    check_settings(trial)
+    check_objective(trial, dataset, functions)
+    check_augment(trial, dataset.input_shape)
+    steps_per_epoch(trial, dataset)
+    check_schedule(trial, total_steps(trial, dataset), functions)
+    if trial.model in functions and trial.model.partition("-")[0] in MODELS:
+        raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
+    if trial.norm in functions and trial.norm in NORMS:
+        raise SuiteError(f"a norm of the suite's own can't be called {trial.norm!r}: there is one already")
 
 
 def _try_own_optimizer(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> dict[str, str]:

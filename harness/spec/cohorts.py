@@ -10,7 +10,10 @@ from harness.spec.trial import Trial, Value
 
 # What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
 PER_MODEL = frozenset(
-    {"seed", "lr", "momentum", "weight_decay", "decay_norms", "max_grad_norm", "label_noise", "init", "init_scale"}
+    {
+        *("seed", "init", "init_scale", "label_noise"),
+        *("lr", "momentum", "weight_decay", "decay_norms", "max_grad_norm", "optimizer_args"),
+    }
 )
 MAX_COHORT = 64  # models: more hardly gain anything, and keep fewer cores busy
 

@@ -132,12 +132,7 @@ def init_state(
     first, steps = trials[0], total_steps(trials[0], dataset)
     objective = objective_of(first, factories)
     check_augment(first, dataset.input_shape)
-    dtype = lookup(PRECISIONS, first.precision, "precision").dtype
-    shape, outputs, vocabulary = dataset.input_shape, dataset.outputs, dataset.vocabulary
-    models = [to_precision(build(trial, shape, outputs, factories, vocabulary), dtype) for trial in trials]
-    # What has no gradient is not updated in torch. An optimizer of the suite's own may change it for other reasons.
-    if any(trial.weight_decay for trial in trials) or first.optimizer in factories:
-        freeze_unused(models, dataset.input_shape)
+    models = _models(trials, dataset, factories)
     options = ComputeOptions.from_trial(first)
     # The models of this package draw in dropout layers alone.
     draws = uses_own_modules(first, factories) and draws_numbers(
@@ -180,6 +175,17 @@ def init_state(
         loss_buffer=torch.zeros(LOSS_BUFFER_STEPS, ensemble.size, device=device, dtype=input_dtype(models[0])),
         batch_loss=torch.zeros(ensemble.size, device=device, dtype=precise_dtype(device)),
     )
+
+
+def _models(trials: Sequence[Trial], dataset: Dataset, factories: Mapping[str, Callable[..., Any]]) -> list[nn.Module]:
+    """The model of each trial as it is before the first step."""
+    dtype = lookup(PRECISIONS, trials[0].precision, "precision").dtype
+    shape, outputs, vocabulary = dataset.input_shape, dataset.outputs, dataset.vocabulary
+    models = [to_precision(build(trial, shape, outputs, factories, vocabulary), dtype) for trial in trials]
+    # What has no gradient is not updated in torch. An optimizer of the suite's own may change it for other reasons.
+    if any(trial.weight_decay for trial in trials) or trials[0].optimizer in factories:
+        freeze_unused(models, dataset.input_shape)
+    return models
 
 
 def _optimizer(

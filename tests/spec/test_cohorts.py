@@ -70,6 +70,7 @@ CHOICES = {  # of axes that can't have any value
     "memory_format": "channels_last",
     "task": "regression",
     "renorm_rmax": 2.0,
+    "norm_position": "post",
 }
 NEEDED = {  # what an axis needs beside it
     "epochs": {"epochs": 3, "steps": None},
@@ -80,7 +81,7 @@ NEEDED = {  # what an axis needs beside it
 
 @pytest.mark.parametrize("axis", sorted(set(axis_types()) - PER_MODEL))
 def test_an_axis_that_changes_the_program_parts_trials(axis):
-    other = {str: "other", bool: axis in ("nesterov", "tf32", "compile"), int: 99, float: 0.7}
+    other = {str: "other", bool: not getattr(a_trial(), axis), int: 99, float: 0.7}
     change = {axis: CHOICES.get(axis, other[axis_types()[axis][0]])}
     settings = {"momentum": 0.9, **NEEDED.get(axis, {})}
     pair = [a_trial(**settings), a_trial(**{**settings, **change})]

@@ -27,6 +27,7 @@ WRONG: dict[str, list[object]] = {  # field -> values that its rule refuses
     "norm_batch": [0, -2, 2**31],
     "accumulation_steps": [0, -2, 2**31],
     "ddp_eval_buffers": ["", "rank1", "median"],
+    "norm_position": ["", "before", "Pre"],
     "memory_format": ["", "channels_first", "torch.channels_last"],
     "sync_bn_impl": ["", "torch", "NATIVE"],
     "init_scale": [0.0, -1.0, math.nan, math.inf],

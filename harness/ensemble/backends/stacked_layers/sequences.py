@@ -20,6 +20,7 @@ from harness.ensemble.backends.stacked_layers.weights import MIN_STACK
 from harness.nn.layers import ResidualScale, StandardisedLinear, standardised
 from harness.nn.norm_inputs import ChannelsLast
 from harness.nn.norm_layers.dynamic_tanh import DynamicTanh
+from harness.nn.norm_layers.scaled_weights import ScaledLinear, scaled
 from harness.nn.sequences.layers import LSTMLayer, Patches, Positions, TokenEmbedding
 
 
@@ -80,6 +81,13 @@ def _products(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
 def _standardised_linear(call: LayerCall, x: Tensor) -> Tensor:
     weight = call.tensors["weight"]
     return _products({**call.tensors, "weight": standardised(weight.flatten(0, 1)).view_as(weight)}, x)
+
+
+def _scaled_linear(call: LayerCall, x: Tensor) -> Tensor:
+    assert isinstance(call.layer, ScaledLinear)
+    weight = call.tensors["weight"]
+    rows = scaled(weight.flatten(0, 1), call.get("gain"), call.layer.factor).view_as(weight)
+    return _products({**call.tensors, "weight": rows}, x)
 
 
 def _scaled(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -201,6 +209,7 @@ class SequenceNorm(nn.Module):
 SEQUENCE_LAYERS: dict[type[nn.Module], LayerFn] = {
     nn.Linear: _linear,
     StandardisedLinear: _standardised_linear,
+    ScaledLinear: _scaled_linear,
     nn.LayerNorm: _layer_norm,
     nn.RMSNorm: _rms_norm,
     DynamicTanh: _dynamic_tanh,
