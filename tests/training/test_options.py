@@ -127,7 +127,8 @@ def test_all_parameters_but_those_of_linear_layers_and_convolutions_belong_to_no
     model = build(replace(BASE, model=SMALL["resnet"], norm=norm), DATA.input_shape, 3, {})
     others = (nn.Linear, nn.Conv2d, ResidualScale)
     weighted = [name for name, layer in model.named_modules() if isinstance(layer, others)]
-    expected = {name for name, _ in model.named_parameters() if name.rpartition(".")[0] not in weighted}
+    owners = {name: name.rpartition(".") for name, _ in model.named_parameters()}
+    expected = {name for name, (owner, _, own) in owners.items() if owner not in weighted or own == "gain"}
     assert norm_parameters(model) == expected
     assert expected or norm in ("none", "skipinit")
 
