@@ -23,6 +23,10 @@ NORM_COLORS = {
     "instance": "#CC79A7",
     "sync_batch": "#56B4E9",
     "ghost_batch": "#E69F00",
+    # With batch and group norm, and seldom with those whose colours they share.
+    "batch_renorm": "#56B4E9",
+    "frn": "#E69F00",
+    "evonorm_s0": "#CC79A7",
 }
 DASHES = ("-", (0, (5, 1.2)), (0, (1.5, 1)), (0, (6, 1, 1.5, 1)))  # a line that lies on another leaves it visible
 STYLE: Any = {
