@@ -147,7 +147,9 @@ def test_a_loss_of_the_suites_own_may_be_what_torch_has(task, own):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("own", [F.mse_loss, lambda out, y: None, lambda out, y: (out - y)[:3]], ids=str)
+@pytest.mark.parametrize(
+    "own", [F.mse_loss, lambda out, y: None, lambda out, y: (out - y)[:3]], ids=["one number", "nothing", "some"]
+)
 def test_a_loss_without_a_number_for_each_example_is_refused(own):
     out, y = example("regression")
     with pytest.raises(SuiteError, match=r"must return a loss for each of 23 examples, got .*reduction='none'"):
