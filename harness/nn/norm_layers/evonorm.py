@@ -18,8 +18,8 @@ class EvoNormS0(nn.Module):
         """Examples "N C ..." after norm and activation."""
         shape = (-1, *[1] * (x.ndim - 2))
         out = x * torch.sigmoid(self.v.view(shape) * x)
-        # "N C ..." -> "N G C.../G"
-        out = over_deviation(out, x, (len(x), self.groups, -1), (2,), self.eps)
+        # "N C ..." -> "N G C.../G"; a len would fix the number of examples in an export
+        out = over_deviation(out, x, (x.shape[0], self.groups, -1), (2,), self.eps)
         if self.weight is None or self.bias is None:
             return out
         return torch.addcmul(self.bias.view(shape), out, self.weight.view(shape))
@@ -29,7 +29,9 @@ class EvoNormS0(nn.Module):
         return f"{self.groups}, {self.channels}, eps={self.eps}"
 
 
-def over_deviation(numbers: Tensor, x: Tensor, grouped: tuple[int, ...], dims: tuple[int, ...], eps: float) -> Tensor:
+def over_deviation(
+    numbers: Tensor, x: Tensor, grouped: tuple[int | torch.SymInt, ...], dims: tuple[int, ...], eps: float
+) -> Tensor:
     """The numbers over the deviations of x along dimensions of its grouped shape, in single precision at least."""
     groups = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(grouped)
     factor = groups.var(dims, correction=0, keepdim=True).add(eps).rsqrt().to(x.dtype)
