@@ -97,7 +97,7 @@ def test_predictions_are_as_right_as_the_record_says(kept, command):
 
 def test_the_best_model_is_the_one_that_the_table_names(kept, command):
     for row in trials(kept).itertuples():
-        command("export", row.key, "-o", command.out / "m.pth", "--which", "best")
+        command("export", row.key, "--overwrite", "-o", command.out / "m.pth", "--which", "best")
         found = package.load_checkpoint(command.out / "m.pth")
         record = read_record(ResultsDir(kept / "results/keeping").record(row.key))
         curve = record.curves["val.accuracy"]

@@ -34,7 +34,9 @@ pytestmark = pytest.mark.timeout(3600)  # seconds, where many are tried
 TRIED_OPTIMIZERS = ("sgd", "adamw")
 TRIED_SCHEDULES = [name for name in SCHEDULES if name != "one_cycle"]  # that is torch's own in a test of schedules
 MODELS = ("mlp-6-5", "cnn-4-2", "resmlp-6x2", "resnet-8x2")
-PAIRS = [(norm, model) for norm in NORMS for model in MODELS if fits(norm, model)]
+# A dead unit of a filter response norm stands at its threshold, where rounding decides what gets the gradient.
+TIED = {("frn", "resnet-8x2")}
+PAIRS = [(norm, model) for norm in NORMS for model in MODELS if fits(norm, model) and (norm, model) not in TIED]
 
 
 @st.composite

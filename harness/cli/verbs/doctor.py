@@ -22,7 +22,7 @@ from harness.execution.stop_flag import stopping
 ENOUGH_DISK = 2**30  # bytes
 # What pyproject.toml requires, also where the package was copied and nothing says so.
 REQUIRED_PACKAGES = (
-    *("jaxtyping", "jinja2", "matplotlib", "numpy", "pandas", "pyarrow", "rich"),
+    *("cloudpickle", "jaxtyping", "jinja2", "matplotlib", "numpy", "pandas", "pillow", "pyarrow", "rich"),
     *("scikit-learn", "scipy", "seaborn", "threadpoolctl", "torch"),
 )
 

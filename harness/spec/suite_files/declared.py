@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cloudpickle
-
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.io import write_atomically
 from harness.spec.own_code.data_files import is_data_file
@@ -41,6 +39,8 @@ def write_declared(suite: Suite, question: str, path: Path) -> None:
             raise SuiteError(
                 f"dataset {dataset!r} would be a file beside the suite, which has none: give a function that loads it"
             )
+    import cloudpickle  # where it is needed alone
+
     declared = Declared(suite=suite, question=question, parts=parts)
     try:
         with _by_value(modules):
@@ -66,6 +66,8 @@ def read_declared(path: Path) -> Declared:
 @contextmanager
 def _by_value(modules: set[str]) -> Iterator[None]:
     """Let what stands in these modules be written down whole, not by the name of its module."""
+    import cloudpickle
+
     registered = [sys.modules[name] for name in sorted(modules)]
     for module in registered:
         cloudpickle.register_pickle_by_value(module)
