@@ -2,10 +2,11 @@
 
 import argparse
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.comparison import COMPARISON_FIELDS, Comparison
 from harness.analysis.diff import ResultsDiff, diff
 from harness.cli.diff_text import diff_lines
 from harness.cli.fail_if import close_gate, parse_fail_if
@@ -52,13 +53,18 @@ def _folders(before: Path, after: Path) -> list[tuple[Path, Path]]:
 
 
 def _diff_as_json(difference: ResultsDiff) -> dict[str, Any]:
-    beyond_noise = [asdict(comparison) for comparison in difference.beyond_noise]
     values = {
-        **asdict(difference),
-        "beyond_noise": beyond_noise,
+        **{field.name: getattr(difference, field.name) for field in fields(difference)},
+        "comparisons": [_comparison_as_json(comparison) for comparison in difference.comparisons],
+        "targets": difference.targets and [target and asdict(target) for target in difference.targets],
+        "beyond_noise": [_comparison_as_json(comparison) for comparison in difference.beyond_noise],
         **{name: difference.conditions[name] for name in ("changed", "untested")},
     }
     return {name: _json_value(value) for name, value in values.items()}
+
+
+def _comparison_as_json(comparison: Comparison) -> dict[str, Any]:
+    return {name: getattr(comparison, name) for name in COMPARISON_FIELDS}
 
 
 def _json_value(value: Any) -> Any:
