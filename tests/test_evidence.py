@@ -42,11 +42,12 @@ CAPABILITIES: dict[str, Set[str]] = {  # kind -> names of all that there are
 
 EXEMPT: dict[tuple[str, str], str] = {  # (kind, name) -> why no shipped suite uses it
     ("field", "device"): "a run chooses it by --device, so that a suite asks the same question on every machine",
-    ("field", "source"): "computed from the suite's own code and data; a suite that sets it is refused",
-    ("field", "task"): "the shipped suites ask about classification; a page of docs/own and the tests use the others",
     ("field", "loss"): "a function of the suite's own: a page of docs/own shows one, and the tests train by others",
     ("field", "metrics"): "functions of the suite's own: a page of docs/own shows some, and the tests compute others",
-    ("dataset", "diabetes"): "of task regression, which no shipped suite asks about; the tests train on it",
+    (
+        "dataset",
+        "diabetes",
+    ): "too few patients for a question about norms; a page of docs/own and the tests train on it",
     ("field", "threads"): "a setting of the machine that moves bits: every shipped suite trains with one thread",
     ("field", "compile"): "for large nets on a GPU: compiling takes longer than a whole trial of the other suites",
     ("field", "tf32"): "rounds on CUDA alone, where large nets such as those of cifar_resnet may be tried with it",
