@@ -10,7 +10,10 @@ from typing import Any
 from harness.execution.messages import PreflightResult
 
 PACKAGE = Path(__file__).parents[1]
-BITS_DEPEND_ON = ("spec/trial.py", "spec/cohorts.py", "rng.py", "data", "nn", "ensemble", "probes", "training")
+BITS_DEPEND_ON = (
+    *("spec/trial.py", "spec/cohorts.py", "spec/optimizer_args.py", "rng.py"),
+    *("data", "nn", "tasks", "ensemble", "probes", "training"),
+)
 
 
 def telemetry_of(preflight: PreflightResult) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from harness.execution.provenance import _code_hash, _commit
 
 def test_the_digest_of_the_code_that_trains_has_all_of_it_and_no_more(tmp_path, monkeypatch):
     files = ["spec/trial.py", "spec/cohorts.py", "rng.py", "training/loop.py", "probes/weights.py", "nn/norms.py"]
-    trains = [tmp_path / name for name in [*files, "ensemble/optim.py", "data/datasets.py"]]
+    trains = [tmp_path / name for name in [*files, "ensemble/device.py", "data/datasets.py", "tasks/task.py"]]
+    trains += [tmp_path / "spec/optimizer_args.py"]
     for file in (*trains, tmp_path / "storage" / "tables.py"):
         file.parent.mkdir(exist_ok=True)
         file.write_text("before")
