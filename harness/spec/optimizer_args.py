@@ -7,6 +7,8 @@ A suite writes a mapping, `optimizer_args={"betas": (0.9, 0.95), "eps": 1e-7}`. 
 import ast
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from harness.errors import SuiteError
@@ -36,15 +38,17 @@ def canonical_args(value: Any, as_plain: Callable[[Any], Any]) -> str:
     return ", ".join(f"{name}={_plain(name, value[name], as_plain)!r}" for name in sorted(value))
 
 
-def args_of(text: str) -> dict[str, Any]:
+@cache  # trials are many, and their texts few
+def args_of(text: str) -> Args:
     """The arguments that such a text stands for; SuiteError where it is none."""
     try:
         call = ast.parse(f"f({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or not all(keyword.arg for keyword in call.keywords):
             raise ValueError
-        return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        args = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise SuiteError(f"optimizer_args must be a mapping, {WRITTEN}, got {text!r}") from error
+    return MappingProxyType(args)
 
 
 def shape_of_args(text: str) -> str:

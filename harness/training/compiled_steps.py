@@ -12,7 +12,7 @@ from harness.ensemble.backends.compiled import CompiledBackend
 from harness.ensemble.native.structs import ModelsStruct, OptimizerStruct, pointers
 from harness.ensemble.optim.clipping import CLIP_EPS
 from harness.ensemble.optim.optimizer import Optimizer
-from harness.ensemble.optim.settings import correction_numbers, numbers_of
+from harness.ensemble.optim.settings import Corrections, numbers_of
 from harness.training.epochs import shuffle
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches
@@ -40,6 +40,7 @@ class CompiledSteps:
     backend: CompiledBackend
     models: ModelsStruct
     optimizer: OptimizerStruct
+    corrections: Corrections
     pace: Pace = field(default_factory=Pace)
     epoch: int = -1  # of the last step
     epoch_batches: EpochBatches | None = None  # as shuffled for it
@@ -58,7 +59,9 @@ class CompiledSteps:
             or state.adaptive_clips is not None
         ):
             return None
-        return cls(state, backend, backend.models(state.fail_step), _optimizer_struct(state, state.optimizer, backend))
+        optimizer = _optimizer_struct(state, state.optimizer, backend)
+        corrections = Corrections.of(state.optimizer, state.trials)
+        return cls(state, backend, backend.models(state.fail_step), optimizer, corrections)
 
     def advance(self, step: int, stop: int) -> tuple[int, str]:
         """Take steps from `step` on, not beyond `stop` nor the end of an epoch; how many are done then, and no note."""
@@ -77,7 +80,7 @@ class CompiledSteps:
         corrections = [
             number
             for at in range(step, step + count)
-            for of_model in correction_numbers(state.optimizer, state.trials, at)
+            for of_model in self.corrections.numbers(at)
             for number in of_model
         ]
         self.optimizer.factors = _doubles(factors)

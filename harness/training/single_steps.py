@@ -13,7 +13,7 @@ from harness.ensemble.optim.clipping import clip_grad_norm
 from harness.ensemble.optim.optimizer import Optimizer
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
 from harness.ensemble.optim.own_steps import OwnSteps
-from harness.ensemble.optim.settings import corrections_at, param_group_key
+from harness.ensemble.optim.settings import Corrections, param_group_key
 from harness.probes.context import Batch
 from harness.rng import sub_seed
 from harness.training.cuda_graphs import CAPTURES, StepFn, fallback_note, maybe_capture
@@ -27,15 +27,21 @@ class SingleSteps:
     """The updates of a state, each of them a call of `step_fn`, which is captured at the first where a device can."""
 
     state: TrainState
+    corrections: Corrections
     step_fn: StepFn | None = None
     epoch_batches: EpochBatches | None = None  # as shuffled for the epoch of the last step
+
+    @classmethod
+    def of(cls, state: TrainState) -> "SingleSteps":
+        """The updates of a state, whatever its trials are."""
+        return cls(state, Corrections.of(state.optimizer, state.trials))
 
     def advance(self, step: int, stop: int) -> tuple[int, str]:  # noqa: ARG002
         """Take a step, keep its losses, and return how many are done and a note for the user."""
         epoch, batch = divmod(step, self.state.steps_per_epoch)
         if self.step_fn is None or batch == 0:
             self.epoch_batches = shuffle(self.state, epoch)
-        inputs = _step_inputs(self.state, step, self.epoch_batches)
+        inputs = _step_inputs(self.state, self.corrections, step, self.epoch_batches)
         note = ""
         if self.step_fn is None:
             self.step_fn, note = _step_fn(self.state, step, inputs)
@@ -43,15 +49,17 @@ class SingleSteps:
         return step + 1, note
 
 
-def _step_inputs(state: TrainState, step: int, epoch_batches: EpochBatches | None) -> StepInputs:
+def _step_inputs(
+    state: TrainState, corrections: Corrections, step: int, epoch_batches: EpochBatches | None
+) -> StepInputs:
     """The inputs of the update after `step`."""
     trial = state.trials[0]
     micro_batches: list[EpochBatches] = []
     if epoch_batches is not None:
         batch = select_batch(state, step, epoch_batches)
         micro_batches = [_local_part(state, batch, part) for part in range(trial.accumulation_steps)]
-    corrections = corrections_at(state.optimizer, state.trials, step, state.fail_step.device)
-    return StepInputs(step, tuple(micro_batches), state.lr_factor(step), corrections)
+    of_step = corrections.tensors(step, state.fail_step.device)
+    return StepInputs(step, tuple(micro_batches), state.lr_factor(step), of_step)
 
 
 def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatches:

@@ -44,7 +44,7 @@ class OwnOptimizer:
 
     def args_of(self, trial: Trial) -> dict[str, Any]:
         """What the trial gives it besides its settings."""
-        return args_of(trial.optimizer_args)
+        return dict(args_of(trial.optimizer_args))
 
     def numbers(self, args: Args) -> dict[str, float]:  # noqa: ARG002
         """Nothing that an update of this package would read."""

@@ -1,6 +1,7 @@
 """The settings of a cohort's updates, made from its trials: one set for all weights that are alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor
 from harness.ensemble.optim.optimizer import Optimizer, OptimizerState, Settings, per_model
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
 from harness.nn.losses import precise_dtype
+from harness.spec.optimizer_args import Args
 from harness.spec.trial import Trial
 
 AnyOptimizer = Optimizer | OwnOptimizer
@@ -57,20 +59,37 @@ def _settings(rule: AnyOptimizer, trials: Sequence[Trial], weight: Tensor, *, is
     )
 
 
-def corrections_at(
-    optimizer: AnyOptimizer, trials: Sequence[Trial], step: int, device: torch.device
-) -> tuple[Float[Tensor, "M"], ...]:
-    """What the update after `step` reads of it: of each correction one value for each model, in double precision."""
-    columns = zip(*correction_numbers(optimizer, trials, step), strict=True)
-    return tuple(torch.tensor(column, dtype=precise_dtype(device), device=device) for column in columns)
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What updates read of the step, for each of some models: see `corrections` of an Optimizer."""
+
+    of_args: Sequence[Callable[[int], tuple[float, ...]]]  # step -> corrections, for each of the arguments there are
+    rows: Sequence[int]  # of each model, which of these it has
+
+    @classmethod
+    def of(cls, optimizer: AnyOptimizer, trials: Sequence[Trial]) -> "Corrections":
+        """Those of these trials' models; arguments are read once, and not at every step."""
+        rule = optimizer.rest or optimizer
+        distinct = {trial.optimizer_args: trial for trial in trials}
+        texts = list(distinct)
+        return cls(
+            [_corrections_of(rule, rule.args_of(trial)) for trial in distinct.values()],
+            [texts.index(trial.optimizer_args) for trial in trials],
+        )
+
+    def numbers(self, step: int) -> list[tuple[float, ...]]:
+        """The corrections of the update after `step` for each model; none where the optimizer has none."""
+        found = [corrections(step) for corrections in self.of_args]
+        return [found[row] for row in self.rows] if found[0] else []
+
+    def tensors(self, step: int, device: torch.device) -> tuple[Float[Tensor, "M"], ...]:
+        """The same, of each correction one value for each model, in double precision."""
+        columns = zip(*self.numbers(step), strict=True)
+        return tuple(torch.tensor(column, dtype=precise_dtype(device), device=device) for column in columns)
 
 
-def correction_numbers(optimizer: AnyOptimizer, trials: Sequence[Trial], step: int) -> list[tuple[float, ...]]:
-    """The corrections of the update after `step` for each model."""
-    rule = optimizer.rest or optimizer
-    distinct = {trial.optimizer_args: trial for trial in trials}
-    by_args = {text: rule.corrections(step, rule.args_of(trial)) for text, trial in distinct.items()}
-    return [by_args[trial.optimizer_args] for trial in trials]
+def _corrections_of(rule: AnyOptimizer, args: Args) -> Callable[[int], tuple[float, ...]]:
+    return lambda step: rule.corrections(step, args)
 
 
 def numbers_of(optimizer: AnyOptimizer, trials: Sequence[Trial]) -> list[Mapping[str, float]]:
