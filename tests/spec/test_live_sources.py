@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import SuiteError
-from harness.spec.own_code.live_sources import CODE, live_parts
+from harness.spec.own_code.live_sources import CODE, live_sources
 
 CELL = """
 import functools
@@ -69,7 +69,7 @@ def parts_of(text, tmp_path, name="net"):
     import linecache
 
     linecache.checkcache(str(file))
-    return live_parts(name, cell[name])
+    return live_sources(name, cell[name]).parts
 
 
 @pytest.mark.parametrize("name", ["net", "partial"])
@@ -92,7 +92,7 @@ def test_an_object_of_which_nobody_can_tell_what_it_holds_is_refused():
         return next(opened)
 
     with pytest.raises(SuiteError, match="nobody can tell what 'net' is made from: it uses opened, a list_iterator"):
-        live_parts("net", _as_written_in_a_notebook(net))
+        live_sources("net", _as_written_in_a_notebook(net))
 
 
 def test_packages_are_part_of_it_by_their_versions_and_local_modules_by_their_files(tmp_path, monkeypatch):
@@ -114,6 +114,26 @@ def _as_written_in_a_notebook(function):
 def test_arrays_of_numpy_are_known_by_what_they_hold():
     def use(array):
         function = functools.partial(_as_written_in_a_notebook(lambda: None), array)
-        return live_parts("net", function)
+        return live_sources("net", function).parts
 
     assert use(np.zeros(3)) == use(np.zeros(3)) != use(np.zeros(4))
+
+
+def test_functions_of_a_program_that_was_started_as_a_module_are_known_by_their_code(monkeypatch):
+    """`python -m tool` gives __main__ a spec; its functions stand in no module that another process could import."""
+    import sys
+    from types import ModuleType, SimpleNamespace
+
+    main = ModuleType("__main__")
+    main.__spec__ = SimpleNamespace(name="tool")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+    def one():
+        return 1
+
+    def two():
+        return 2
+
+    for function in (one, two):
+        function.__module__, function.__qualname__ = "__main__", "net"
+    assert live_sources("net", one).parts != live_sources("net", two).parts

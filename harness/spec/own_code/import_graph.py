@@ -61,7 +61,7 @@ def import_graph(text: str, extra: Iterable[str]) -> ImportGraph:
             if parent := name.rpartition(".")[0]:  # it is loaded first
                 graph.local[name].add(parent)
                 waiting.append((parent, None, ""))
-        for imported in _imported_names(source or "", package):
+        for imported in imported_names(source or "", package):
             parts = imported.split(".")
             for end in range(1, len(parts) + 1):
                 prefix = ".".join(parts[:end])
@@ -78,7 +78,7 @@ def import_graph(text: str, extra: Iterable[str]) -> ImportGraph:
     return graph
 
 
-def _imported_names(source: str, package: str) -> Iterator[str]:
+def imported_names(source: str, package: str) -> Iterator[str]:
     """Dotted names that a text imports anywhere; of `from a import b` both a and a.b, which may be no module."""
     try:
         tree = ast.parse(source)

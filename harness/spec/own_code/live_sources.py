@@ -5,7 +5,6 @@ functions and classes by their source, plain values and arrays by what they hold
 installed packages by their versions. What is none of these is refused: nobody could tell whether it has changed.
 """
 
-import ast
 import builtins
 import functools
 import inspect
@@ -16,8 +15,8 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any
 
 from harness.errors import SuiteError
-from harness.spec.own_code.import_graph import PACKAGE, import_graph, is_installed, is_local
-from harness.spec.own_code.sources import IN_FINGERPRINT, digest, digests_of_modules, package_version
+from harness.spec.own_code.import_graph import import_graph, imported_names
+from harness.spec.own_code.sources import Parts, digest, digests_of_modules, package_parts
 from harness.spec.trial import PLAIN_TYPES
 
 CODE = "code"  # the part that holds what was written in the notebook
@@ -33,26 +32,29 @@ class _Walk:
     seen: set[int] = field(default_factory=set)
 
 
-def live_parts(name: str, function: Callable[..., Any]) -> dict[str, str]:
-    """What a function is made from: its code and that of all it uses, local modules, packages.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSources:
+    """What a function is made from."""
+
+    parts: Parts  # its code and that of all it uses, local modules, packages
+    modules: frozenset[str]  # the local modules among these that are loaded
+
+
+def live_sources(name: str, function: Callable[..., Any]) -> LiveSources:
+    """What the function of this name is made from.
 
     SuiteError where it uses an object of which nobody can tell what it holds.
     """
     walk = _Walk(name)
     _visit(name, function, walk)
-    parts = {CODE: digest("\n".join(f"{what}\n{text}" for what, text in sorted(walk.texts.items())))}
-    graph = import_graph("\n".join(f"import {module}" for module in sorted(walk.modules)), ())
-    parts |= digests_of_modules(graph)
-    packages = {package for of_one in graph.installed.values() for package in of_one} - {*IN_FINGERPRINT}
-    return parts | {package: package_version(package) for package in sorted(packages)}
-
-
-def local_modules_of(name: str, function: Callable[..., Any]) -> set[str]:
-    """The local modules that a function uses, however far, and that are loaded."""
-    walk = _Walk(name)
-    _visit(name, function, walk)
-    graph = import_graph("\n".join(f"import {module}" for module in sorted(walk.modules)), ())
-    return {module for module in graph.local if module in sys.modules}
+    code = digest("\n".join(f"{what}\n{text}" for what, text in sorted(walk.texts.items())))
+    # By calls, since a name that an import statement can't say may be loaded all the same.
+    graph = import_graph("\n".join(f"import_module({module!r})" for module in sorted(walk.modules)), ())
+    packages = package_parts(package for of_one in graph.installed.values() for package in of_one)
+    return LiveSources(
+        parts={CODE: code, **digests_of_modules(graph), **packages},
+        modules=frozenset(module for module in graph.local if module in sys.modules),
+    )
 
 
 def _visit(what: str, value: Any, walk: _Walk) -> None:
@@ -66,7 +68,7 @@ def _visit(what: str, value: Any, walk: _Walk) -> None:
     walk.seen.add(id(value))
     match value:
         case ModuleType():
-            _visit_module(value.__name__, walk)
+            walk.modules.add(value.__name__)
         case list() | tuple() | set() | frozenset():
             items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
             for i, item in enumerate(items):
@@ -83,7 +85,7 @@ def _visit(what: str, value: Any, walk: _Walk) -> None:
             _visit(f"{what}.__self__", value.__self__, walk)
             _visit(f"{what}.__func__", value.__func__, walk)
         case type() | FunctionType() | BuiltinFunctionType() if not _is_written_here(value):
-            _visit_module(value.__module__ or builtins.__name__, walk)
+            walk.modules.add(value.__module__ or builtins.__name__)
             walk.texts[what] = f"{value.__module__}.{value.__qualname__}"
         case FunctionType():
             _visit_function(what, value, walk)
@@ -112,7 +114,7 @@ def _visit_function(what: str, function: FunctionType, walk: _Walk) -> None:
             _visit(name, function.__globals__[name], walk)
     for name, default in _defaults(function).items():
         _visit(f"{what}({name})", default, walk)
-    walk.modules |= set(_imported(walk.texts[what]))
+    walk.modules |= set(imported_names(inspect.cleandoc(walk.texts[what]), ""))
 
 
 def _visit_class(what: str, cls: type, walk: _Walk) -> None:
@@ -127,17 +129,12 @@ def _visit_class(what: str, cls: type, walk: _Walk) -> None:
         _visit(f"{what}.{name}", member, walk)
 
 
-def _visit_module(name: str, walk: _Walk) -> None:
-    top = name.partition(".")[0]
-    spec = getattr(sys.modules.get(top), "__spec__", None)
-    if spec is not None and top != PACKAGE.name and (is_local(spec) or is_installed(spec)):
-        walk.modules.add(name)
-
-
 def _is_written_here(value: Any) -> bool:
     """Whether a function or class was written in the notebook or script itself, and in no module."""
     module = sys.modules.get(value.__module__ or "")
-    return isinstance(value, FunctionType | type) and (module is None or getattr(module, "__spec__", None) is None)
+    is_main = value.__module__ == "__main__"  # also of a program that was started by `python -m`
+    is_of_file = module is not None and getattr(module, "__spec__", None) is not None and not is_main
+    return isinstance(value, FunctionType | type) and not is_of_file
 
 
 def _global_names(code: CodeType) -> Iterator[str]:
@@ -151,17 +148,3 @@ def _global_names(code: CodeType) -> Iterator[str]:
 def _defaults(function: FunctionType) -> Mapping[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
-
-
-def _imported(source: str) -> Iterator[str]:
-    """The modules that a function imports itself."""
-    try:
-        tree = ast.parse(inspect.cleandoc(source))
-    except SyntaxError:  # a lambda in the middle of a statement
-        return
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                yield from (alias.name for alias in names)
-            case ast.ImportFrom(module=str(module), level=0):
-                yield module

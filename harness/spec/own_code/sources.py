@@ -10,7 +10,7 @@ import ast
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import decode_source
@@ -52,8 +52,7 @@ def function_parts(
     for other in sorted(reached):
         if (file := graph.files.get(other)) is not None:
             parts[_label(other, file)] = digest(_comparable(file))
-    for package in sorted({p for other in ("", *reached) for p in graph.installed[other]} - {*IN_FINGERPRINT}):
-        parts[package] = package_version(package)
+    parts |= package_parts(package for other in ("", *reached) for package in graph.installed[other])
     if identity := inline_identity(name, function, module, text):
         parts["what it is given"] = digest(identity)
     return parts
@@ -106,8 +105,13 @@ def _comparable(file: Path) -> bytes:
         return data
 
 
+def package_parts(packages: Iterable[str]) -> dict[str, str]:
+    """Installed package -> its version, but for those whose versions stand in the fingerprint."""
+    return {package: _version(package) for package in sorted({*packages} - {*IN_FINGERPRINT})}
+
+
 @cache
-def package_version(package: str) -> str:
+def _version(package: str) -> str:
     """The version of an installed package, by the name that it is imported by; of a lone file, its digest."""
     for name in (package, *packages_distributions().get(package, ())):
         try:

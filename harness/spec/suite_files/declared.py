@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.io import write_atomically
 from harness.spec.own_code.data_files import is_data_file
-from harness.spec.own_code.live_sources import live_parts, local_modules_of
+from harness.spec.own_code.live_sources import live_sources
 from harness.spec.own_code.sources import Parts
 from harness.spec.suite import Suite
 
@@ -32,8 +32,7 @@ class Declared:
 
 def write_declared(suite: Suite, question: str, path: Path) -> None:
     """Write a suite to a file that `load_suite` reads; SuiteError where something in it can't be written down."""
-    parts: dict[str, Parts] = {name: live_parts(name, function) for name, function in suite.functions.items()}
-    modules = {module for name, function in suite.functions.items() for module in local_modules_of(name, function)}
+    sources = {name: live_sources(name, function) for name, function in suite.functions.items()}
     for dataset in (value for grid in suite.grids for value in grid["dataset"] if value not in suite.functions):
         if is_data_file(str(dataset)):
             raise SuiteError(
@@ -41,9 +40,9 @@ def write_declared(suite: Suite, question: str, path: Path) -> None:
             )
     import cloudpickle  # where it is needed alone
 
-    declared = Declared(suite=suite, question=question, parts=parts)
+    declared = Declared(suite=suite, question=question, parts={name: of_one.parts for name, of_one in sources.items()})
     try:
-        with _by_value(modules):
+        with _by_value({module for of_one in sources.values() for module in of_one.modules}):
             data = cloudpickle.dumps(declared)
     except Exception as error:  # objects may refuse in any way
         raise SuiteError(f"the suite can't be sent to workers: {error_line(error)}; write it to a file") from error
