@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -83,7 +82,7 @@ class Results:
 
     @cached_property
     def _judged(self) -> list[Verdict]:
-        return verdicts(self.tables, np.random.default_rng(0))
+        return verdicts(self.tables)
 
     @cached_property
     def _report_figures(self) -> list[ReportFigure]:

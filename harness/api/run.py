@@ -18,7 +18,7 @@ from harness.api.results import Results, load
 from harness.errors import EmptySelection, HarnessError, MachineError, UsageError
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY
 from harness.io import make_folder
-from harness.spec.loader import load_suite
+from harness.spec.loader import find_suite
 from harness.spec.suite import Suite
 from harness.spec.suite_files.declared import SUFFIX, write_declared
 
@@ -89,7 +89,7 @@ def _named(suite: str | Path) -> tuple[str | Path, str]:
     """The suite as it is given, and its name; SuiteError where it is none."""
     if not isinstance(suite, str | Path):
         raise UsageError(f"suite must be a Suite or the path of a suite file, got {type(suite).__name__}")
-    return suite, load_suite(suite).name
+    return suite, find_suite(Path(suite)).stem
 
 
 def _listed(axis: str, values: Values) -> str:

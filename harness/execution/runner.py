@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from harness.analysis.validation import check_claims
@@ -35,7 +34,6 @@ from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
 from harness.spec.manifest import Manifest, describe, measured_of
-from harness.spec.measured import Measured
 from harness.storage.claims import Claims, hold
 from harness.storage.lock import lock_results, share_lock
 from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
@@ -164,14 +162,18 @@ def _run(run: Run) -> Generator[RunEvent]:
             yield event
         yield from _written_again(results_dir, manifest)
     stop.is_immediate = True  # there are no workers any more, so the next signal may end the run where it is
+    of_suite = measured_of(manifest)
     with hold(run.claims, "tables", stop=lambda: False):
-        write_tables(results_dir, plan.trials, measured_of(manifest))
+        write_tables(results_dir, plan.trials, of_suite)
     with hold(run.claims, "report", stop) as is_held:
         is_due = is_held and run.options.with_report and not stop()
         report = update_report(results_dir, manifest) if is_due else None
-    judged = [] if report is None else verdicts(read_results(results_dir.root), np.random.default_rng(0))
-    rows = _selected_rows(results_dir, plan, measured_of(manifest))
-    yield RunResult(suite=suite, trials=rows, report=report, verdicts=judged)
+    if report is None:
+        yield RunResult(suite=suite, trials=_selected(read_trials(results_dir.root, of_suite), plan), report=None)
+    else:
+        results = read_results(results_dir.root)
+        rows = _selected(results.trials, plan)
+        yield RunResult(suite=suite, trials=rows, report=report, verdicts=verdicts(results))
 
 
 def _plan_without_preflight(run: Run, earlier: Manifest | None) -> RunPlan | None:
@@ -252,6 +254,5 @@ def _written_again(results_dir: ResultsDir, manifest: Manifest) -> Iterator[Even
         yield Event(note=f"{results_dir.manifest} was removed while the run was at work; it is written again")
 
 
-def _selected_rows(results_dir: ResultsDir, plan: RunPlan, of_suite: Measured) -> pd.DataFrame:
-    table = read_trials(results_dir.root, of_suite)
+def _selected(table: pd.DataFrame, plan: RunPlan) -> pd.DataFrame:
     return table[table["key"].isin({trial.key for trial in plan.selected})]

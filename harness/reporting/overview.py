@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from harness.analysis import formatting
 from harness.analysis.judging import VERDICTS
 from harness.analysis.metrics import FAILED, FINISHED
@@ -22,7 +20,7 @@ NO_CLAIM = "no claim"
 
 def write_overview(folder: Path, suites: Iterable[Results]) -> Path:
     """Write index.html and overview.md beside the folders of these results; the path of the page."""
-    suites_judged = [(results, verdicts(results, np.random.default_rng(0))) for results in suites]
+    suites_judged = [(results, verdicts(results)) for results in suites]
     counts = Counter(verdict.word for _, judged in suites_judged for verdict in judged)
     facts = {
         "suites": [_suite_facts(results, judged) for results, judged in suites_judged],

@@ -75,7 +75,7 @@ def load_suite(path: str | Path) -> SuiteFile:
 
     Running a suite is running its author's program. Raises SuiteError with the file, the line and the reason.
     """
-    file = _find_file(Path(path))
+    file = find_suite(Path(path))
     if file.suffix == SUFFIX:
         return _from_declared(file, read_declared(file))
     text = _read_text(file)
@@ -140,7 +140,8 @@ def check_late_imports(suite: SuiteFile) -> None:
             raise SuiteError(f"{name} changed after the run had been planned; start it again")
 
 
-def _find_file(path: Path) -> Path:
+def find_suite(path: Path) -> Path:
+    """The file of the suite at `path`, which is not run; SuiteError where there is none."""
     candidates = [path, path.parent / f"{path.name}.py"]
     if is_name := path.parent == Path():  # nothing but a name: then also of suites/, and of the suites that ship
         candidates += [SUITES_FOLDER / f"{path.stem}.py"]

@@ -122,10 +122,11 @@ def test_arrays_of_numpy_are_known_by_what_they_hold():
 def test_functions_of_a_program_that_was_started_as_a_module_are_known_by_their_code(monkeypatch):
     """`python -m tool` gives __main__ a spec; its functions stand in no module that another process could import."""
     import sys
-    from types import ModuleType, SimpleNamespace
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
     main = ModuleType("__main__")
-    main.__spec__ = SimpleNamespace(name="tool")
+    main.__spec__ = ModuleSpec("tool", None)
     monkeypatch.setitem(sys.modules, "__main__", main)
 
     def one():

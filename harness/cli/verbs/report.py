@@ -3,8 +3,6 @@
 import argparse
 from dataclasses import replace
 
-import numpy as np
-
 from harness.analysis import formatting
 from harness.analysis.judging import VERDICTS
 from harness.analysis.metrics import FAILED, FINISHED
@@ -46,7 +44,7 @@ def _conditions(results: Results) -> dict[str, list[str]]:
     """The conditions that a suite meets, with what meets them."""
     name, status = results.manifest.name, results.trials["status"]
     met: dict[str, list[str]] = {}
-    for number, verdict in enumerate(verdicts(results, np.random.default_rng(0)), start=1):
+    for number, verdict in enumerate(verdicts(results), start=1):
         met.setdefault(verdict.word, []).append(f"{name}, claim {number}: {verdict.statement}")
     for condition, count in (("failed", status.isin(FAILED).sum()), ("unfinished", (~status.isin(FINISHED)).sum())):
         if count:
