@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from harness.ensemble.backends.compiled import CompiledBackend
 from harness.ensemble.native.structs import ModelsStruct, OptimizerStruct, pointers
-from harness.ensemble.optim.clipping import CLIP_EPS
+from harness.ensemble.optim.clipping import CLIP_EPS, limits_of
 from harness.ensemble.optim.optimizer import Optimizer
 from harness.ensemble.optim.settings import Corrections, numbers_of
 from harness.training.epochs import shuffle
@@ -102,7 +102,6 @@ class CompiledSteps:
 def _optimizer_struct(state: TrainState, optimizer: Optimizer, backend: CompiledBackend) -> OptimizerStruct:
     trials, slots = state.trials, optimizer.state_names(state.trials)
     numbers = numbers_of(optimizer, trials)
-    limits = [float("inf") if trial.max_grad_norm is None else trial.max_grad_norm for trial in trials]
     return OptimizerStruct(
         rule=optimizer.compiled_rule,
         nesterov=trials[0].nesterov,
@@ -112,7 +111,7 @@ def _optimizer_struct(state: TrainState, optimizer: Optimizer, backend: Compiled
         momentum=_doubles([trial.momentum for trial in trials]),
         weight_decay=_doubles([trial.weight_decay for trial in trials]),
         norm_weight_decay=_doubles([trial.weight_decay if trial.decay_norms else 0.0 for trial in trials]),
-        max_grad_norm=_doubles(limits) if state.max_grad_norms is not None else None,
+        max_grad_norm=_doubles(limits_of(trials, "max_grad_norm")) if state.max_grad_norms is not None else None,
         **{name: _doubles([each[name] for each in numbers]) for name in numbers[0]},
         clip_eps=CLIP_EPS,
     )

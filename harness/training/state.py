@@ -16,8 +16,8 @@ from harness.ensemble.ensemble import Ensemble, fuse
 from harness.ensemble.forward_checks import draws_numbers
 from harness.ensemble.module_copy import copy_module
 from harness.ensemble.optim import OPTIMIZERS
-from harness.ensemble.optim.adaptive_clipping import adaptive_clips, head_parameters
-from harness.ensemble.optim.clipping import max_grad_norms
+from harness.ensemble.optim.adaptive_clipping import head_parameters
+from harness.ensemble.optim.clipping import limits_like
 from harness.ensemble.optim.muon import hidden_matrices
 from harness.ensemble.optim.optimizer import OptimizerState, Settings
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
@@ -160,8 +160,8 @@ def init_state(
         hidden_matrices=hidden,
         head_params=head_parameters(models[0]),
         lr_factor=lr_factors(first, steps, factories),
-        adaptive_clips=adaptive_clips(trials, weight),
-        max_grad_norms=max_grad_norms(trials, weight),
+        adaptive_clips=limits_like(trials, "adaptive_clip", weight),
+        max_grad_norms=limits_like(trials, "max_grad_norm", weight),
         steps=steps,
         steps_per_epoch=steps_per_epoch(first, dataset),
         eval_batch_size=max(MIN_EVAL_BATCH, EVAL_BATCHES * first.batch_size),

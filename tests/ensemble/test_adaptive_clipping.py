@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.ensemble.optim.adaptive_clipping import adaptive_clip_grad, adaptive_clips, head_parameters
+from harness.ensemble.optim.adaptive_clipping import adaptive_clip_grad, head_parameters
+from harness.ensemble.optim.clipping import limits_like
 from tests.support.strategies import a_trial
 
 SHARES = [0.01, None, 0.3]
@@ -22,7 +23,7 @@ def test_gradients_are_clipped_unit_by_unit_and_not_those_of_the_head():
     shapes = {"conv": (4, 3, 2, 2), "linear": (5, 4), "bias": (5,), "number": (), "head": (3, 5)}
     grads, weights = ({name: rng.normal(size=(3, *shape)) for name, shape in shapes.items()} for _ in range(2))
     weights["bias"][0] = 0
-    shares = adaptive_clips([a_trial(adaptive_clip=share) for share in SHARES], torch.zeros(3).double())
+    shares = limits_like([a_trial(adaptive_clip=share) for share in SHARES], "adaptive_clip", torch.zeros(3).double())
     found = adaptive_clip_grad(
         *({name: torch.from_numpy(value) for name, value in values.items()} for values in (grads, weights)),
         shares,
@@ -34,7 +35,7 @@ def test_gradients_are_clipped_unit_by_unit_and_not_those_of_the_head():
             expected = grad[i] if is_free else clipped(grad[i], weights[name][i], share)
             np.testing.assert_allclose(found[name][i].numpy(), expected, rtol=1e-12)
             assert np.array_equal(found[name][i].numpy(), grad[i]) or not is_free
-    assert adaptive_clips([a_trial()], torch.zeros(1)) is None
+    assert limits_like([a_trial()], "adaptive_clip", torch.zeros(1)) is None
 
 
 def test_a_model_without_a_share_keeps_its_gradient_also_where_it_is_infinite():

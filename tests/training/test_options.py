@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.ensemble.optim.clipping import clip_grad_norm, max_grad_norms
+from harness.ensemble.optim.clipping import clip_grad_norm, limits_like
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import SuiteError
 from harness.nn.layers import ResidualScale
@@ -103,7 +103,8 @@ def test_gradients_are_clipped_model_by_model_as_torch_clips_them(limits, seed):
     rng = torch.Generator().manual_seed(seed)
     grads = {"a": torch.randn(3, 4, 2, generator=rng).double(), "b": torch.randn(3, 5, generator=rng).double()}
     found = grads
-    if (tensor := max_grad_norms([replace(BASE, max_grad_norm=limit) for limit in limits], grads["a"])) is not None:
+    trials = [replace(BASE, max_grad_norm=limit) for limit in limits]
+    if (tensor := limits_like(trials, "max_grad_norm", grads["a"])) is not None:
         found = clip_grad_norm(grads, tensor)
     assert (tensor is None) == (set(limits) == {None})
     for i, limit in enumerate(limits):

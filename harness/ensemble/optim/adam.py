@@ -104,38 +104,32 @@ def _nadam_counts(steps: int, args: Args) -> Mapping[str, float]:
     return {"step": float(steps), "mu_product": product}
 
 
-ADAMW: Optimizer = Optimizer(
+ADAMW = Optimizer(
     update=_adamw,
     args=ADAM_ARGS,
     numbers=adam_numbers,
     state_names=lambda trials: ("mean", "square"),
     corrections=adam_corrections,
-    torch_optimizer=lambda parameters, trial: torch.optim.AdamW(
-        parameters, trial.lr, weight_decay=trial.weight_decay, **ADAMW.args_of(trial)
-    ),
+    torch_class=torch.optim.AdamW,
     torch_state=TORCH_STATE,
     torch_counts=step_count,
     compiled_rule=1,
 )
 
-ADAM: Optimizer = replace(
+ADAM = replace(
     ADAMW,
     update=_adam,
-    torch_optimizer=lambda parameters, trial: torch.optim.Adam(
-        parameters, trial.lr, weight_decay=trial.weight_decay, **ADAM.args_of(trial)
-    ),
+    torch_class=torch.optim.Adam,
     compiled_rule=2,
 )
 
-NADAM: Optimizer = Optimizer(
+NADAM = Optimizer(
     update=_nadam,
     args={**ADAM_ARGS, "momentum_decay": 4e-3, "decoupled_weight_decay": False},
     numbers=adam_numbers,
     state_names=lambda trials: ("mean", "square"),
     corrections=_nadam_corrections,
-    torch_optimizer=lambda parameters, trial: torch.optim.NAdam(
-        parameters, trial.lr, weight_decay=trial.weight_decay, **NADAM.args_of(trial)
-    ),
+    torch_class=torch.optim.NAdam,
     torch_state=TORCH_STATE,
     torch_counts=_nadam_counts,
 )

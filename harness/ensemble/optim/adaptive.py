@@ -50,22 +50,18 @@ RMSPROP: Optimizer = Optimizer(
     numbers=_rmsprop_numbers,
     state_names=_rmsprop_state,
     has_momentum=True,
-    torch_optimizer=lambda parameters, trial: torch.optim.RMSprop(
-        parameters, trial.lr, weight_decay=trial.weight_decay, momentum=trial.momentum, **RMSPROP.args_of(trial)
-    ),
+    torch_class=torch.optim.RMSprop,
     torch_state={"square": "square_avg", "mean": "grad_avg", "velocity": "momentum_buffer"},
     torch_counts=step_count,
 )
 
-ADAGRAD: Optimizer = Optimizer(
+ADAGRAD = Optimizer(
     update=_adagrad,
     args={"lr_decay": 0.0, "initial_accumulator_value": 0.0, "eps": 1e-10},
     state_names=lambda trials: ("sum",),
     initial=lambda args: {"sum": args["initial_accumulator_value"]},
     corrections=lambda step, args: (1 + step * args["lr_decay"],),
-    torch_optimizer=lambda parameters, trial: torch.optim.Adagrad(
-        parameters, trial.lr, weight_decay=trial.weight_decay, **ADAGRAD.args_of(trial)
-    ),
+    torch_class=torch.optim.Adagrad,
     torch_state={"sum": "sum"},
     torch_counts=step_count,
 )

@@ -1,26 +1,15 @@
 """Adaptive gradient clipping: gradients are at most a share of the weights that they move (Brock et al. 2021)."""
 
-import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from harness.nn.init import WEIGHTED
-from harness.spec.trial import Trial
 
 WEIGHT_FLOOR = 1e-3  # the least that a norm of weights counts as, so that weights of zero can move: the paper's
 GRAD_FLOOR = 1e-6  # what norms of gradients are divided by at least, as the authors' code has it
-
-
-def adaptive_clips(trials: Sequence[Trial], weight: Tensor) -> Float[Tensor, "M"] | None:
-    """The largest share of each model, infinite where it has no limit; None where none has.
-
-    It is on the device and in the type of a weight.
-    """
-    limits = [math.inf if trial.adaptive_clip is None else trial.adaptive_clip for trial in trials]
-    return None if set(limits) == {math.inf} else weight.new_tensor(limits)
 
 
 def head_parameters(model: nn.Module) -> frozenset[str]:

@@ -13,12 +13,14 @@ from harness.spec.trial import Trial
 CLIP_EPS = 1e-6  # torch's
 
 
-def max_grad_norms(trials: Sequence[Trial], weight: Tensor) -> Float[Tensor, "M"] | None:
-    """The largest gradient norm of each model, infinite where it has no limit; None where none has.
+def limits_of(trials: Sequence[Trial], field: str) -> list[float]:
+    """What each trial says at most in this field, infinite where it has no limit."""
+    return [math.inf if (limit := getattr(trial, field)) is None else limit for trial in trials]
 
-    It is on the device and in the type of a weight.
-    """
-    limits = [math.inf if trial.max_grad_norm is None else trial.max_grad_norm for trial in trials]
+
+def limits_like(trials: Sequence[Trial], field: str, weight: Tensor) -> Float[Tensor, "M"] | None:
+    """The same on the device and in the type of a weight; None where no trial has a limit."""
+    limits = limits_of(trials, field)
     return None if set(limits) == {math.inf} else weight.new_tensor(limits)
 
 

@@ -48,13 +48,11 @@ class Lion(torch.optim.Optimizer):
         return loss
 
 
-LION: Optimizer = Optimizer(
+LION = Optimizer(
     update=_lion,
     args={"betas": (0.9, 0.99)},
     numbers=_lion_numbers,
     state_names=lambda trials: ("mean",),
-    torch_optimizer=lambda parameters, trial: Lion(
-        parameters, trial.lr, weight_decay=trial.weight_decay, **LION.args_of(trial)
-    ),
+    torch_class=Lion,
     torch_state={"mean": "exp_avg"},
 )

@@ -75,28 +75,22 @@ def _adamw_args(args: Args) -> dict[str, Any]:
     return {"betas": args["betas"], "eps": args["adamw_eps"]}
 
 
-REST: Optimizer = replace(
+REST = replace(
     ADAMW,
     args={**MUON_ARGS, **REST_ARGS},
     numbers=lambda args: adam_numbers(_adamw_args(args)),
     corrections=lambda step, args: adam_corrections(step, _adamw_args(args)),
-    torch_optimizer=lambda parameters, trial: torch.optim.AdamW(
-        parameters, trial.lr, weight_decay=trial.weight_decay, **_adamw_args(REST.args_of(trial))
-    ),
+    torch_args=_adamw_args,
     compiled_rule=None,
 )
 
-MUON: Optimizer = Optimizer(
+MUON = Optimizer(
     update=_muon,
     args=REST.args,
     numbers=_muon_numbers,
     state_names=lambda trials: ("momentum",),
-    torch_optimizer=lambda parameters, trial: torch.optim.Muon(
-        parameters,
-        trial.lr,
-        weight_decay=trial.weight_decay,
-        **{name: value for name, value in MUON.args_of(trial).items() if name in MUON_ARGS},
-    ),
+    torch_class=torch.optim.Muon,
+    torch_args=lambda args: {name: value for name, value in args.items() if name in MUON_ARGS},
     torch_state={"momentum": "momentum_buffer"},
     rest=REST,
 )

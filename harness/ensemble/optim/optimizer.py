@@ -64,11 +64,19 @@ class Optimizer:
     corrections: Callable[[int, Args], tuple[float, ...]] = lambda step, args: ()  # for a step, counted from 0
     has_momentum: bool = False  # whether it reads the trial's momentum
     has_nesterov: bool = False
-    torch_optimizer: Callable[[Parameters, Trial], torch.optim.Optimizer]
+    torch_class: Callable[..., torch.optim.Optimizer]
+    torch_args: Callable[[Args], Args] = lambda args: args  # what that takes of its arguments
     torch_state: Mapping[str, str]  # our name of what it remembers -> torch's
     torch_counts: Callable[[int, Args], Mapping[str, float]] = lambda steps, args: {}  # beside it, after some steps
     compiled_rule: int | None = None  # its number in native/kernels.cpp, whose slots are `state_names`; None: not there
     rest: "Optimizer | None" = None
+
+    def torch_optimizer(self, parameters: Parameters, trial: Trial) -> torch.optim.Optimizer:
+        """Torch's optimizer of the same rule, with the settings of a trial."""
+        settings: dict[str, Any] = {"lr": trial.lr, "weight_decay": trial.weight_decay}
+        settings |= {"momentum": trial.momentum} if self.has_momentum else {}
+        settings |= {"nesterov": trial.nesterov} if self.has_nesterov else {}
+        return self.torch_class(parameters, **settings, **self.torch_args(self.args_of(trial)))
 
     def rule_of(self, name: str, hidden_matrices: frozenset[str]) -> "Optimizer":
         """The rule for the weight of that name."""

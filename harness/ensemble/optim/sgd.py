@@ -16,14 +16,12 @@ def _sgd(weight: Tensor, grad: Tensor, state: OptimizerState, settings: Settings
     weight.addcmul_(settings.lr, grad, value=-1)
 
 
-SGD: Optimizer = Optimizer(
+SGD = Optimizer(
     update=_sgd,
     state_names=lambda trials: ("velocity",) if any(trial.momentum for trial in trials) else (),
     has_momentum=True,
     has_nesterov=True,
-    torch_optimizer=lambda parameters, trial: torch.optim.SGD(
-        parameters, trial.lr, trial.momentum, weight_decay=trial.weight_decay, nesterov=trial.nesterov
-    ),
+    torch_class=torch.optim.SGD,
     torch_state={"velocity": "momentum_buffer"},
     compiled_rule=0,
 )
