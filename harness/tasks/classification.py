@@ -7,7 +7,7 @@ from harness.nn.losses import cross_entropy, per_example_loss
 from harness.tasks.task import Sums, Task
 
 
-def _sums(out: Tensor, y: Tensor) -> Sums:
+def right_answers(out: Tensor, y: Tensor) -> Sums:
     # max is ten times as fast as argmax, with the same result
     return {"accuracy": (out.max(1).indices == y).sum(1)}
 
@@ -31,7 +31,7 @@ def probabilities(out: Tensor) -> Tensor:
 CLASSIFICATION = Task(
     example_losses=per_example_loss,
     loss_and_gradient=cross_entropy,
-    sums=_sums,
+    sums=right_answers,
     metrics=_metrics,
     guess=log_frequencies,
     predict=lambda out: out.argmax(1),

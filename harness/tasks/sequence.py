@@ -3,12 +3,14 @@
 It is classification of all positions: the loss of an example is the mean over its positions.
 """
 
+from dataclasses import replace
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from harness.nn.losses import cross_entropy, per_example_loss
-from harness.tasks.classification import log_frequencies, probabilities
-from harness.tasks.task import Sums, Task
+from harness.tasks.classification import CLASSIFICATION, right_answers
+from harness.tasks.task import Sums
 
 
 def position_losses(out: Float[Tensor, "M K P"], y: Tensor) -> Float[Tensor, "M N"]:
@@ -27,7 +29,7 @@ def _loss_and_gradient(out: Tensor, y: Tensor, batch_size: float) -> tuple[Tenso
 
 
 def _sums(out: Tensor, y: Tensor) -> Sums:
-    return {"accuracy": (out.max(1).indices == labels_of_positions(y)).sum(1)}
+    return right_answers(out, labels_of_positions(y))
 
 
 def _metrics(sums: Sums, loss: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -35,12 +37,10 @@ def _metrics(sums: Sums, loss: Tensor, y: Tensor) -> dict[str, Tensor]:
     return {"accuracy": sums["accuracy"].to(loss.dtype) / positions, "perplexity": loss.exp()}
 
 
-SEQUENCE = Task(
+SEQUENCE = replace(
+    CLASSIFICATION,
     example_losses=position_losses,
     loss_and_gradient=_loss_and_gradient,
     sums=_sums,
     metrics=_metrics,
-    guess=log_frequencies,
-    predict=lambda out: out.argmax(1),
-    probabilities=probabilities,
 )

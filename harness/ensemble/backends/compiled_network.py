@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from harness.ensemble.backends.base import NotStackableError
+from harness.ensemble.backends.stacked_layers.without_weights import check_flattens_all
 from harness.ensemble.native.structs import LayerStruct, NetworkStruct, int32, int64
 from harness.nn.layers import RMSNorm
 
@@ -147,8 +148,7 @@ def _max_pool(layer: nn.MaxPool1d | nn.MaxPool2d, name: str, shape: Shape) -> tu
 
 
 def _flatten(layer: nn.Flatten, shape: Shape, *, is_first: bool) -> Shape:
-    if (layer.start_dim, layer.end_dim) != (1, -1):
-        raise NotStackableError("a Flatten keeps some dimensions")
+    check_flattens_all(layer)
     return Shape(shape.size, 1, 1, 0) if is_first else replace(shape, is_flattened=True)
 
 

@@ -8,12 +8,14 @@ from harness.nn.ghost_batch_norm import GhostBatchNorm, normalise_groups
 from harness.nn.norm_layers.batch_renorm import BatchRenorm, renormalise
 
 
+def _channels_of_all(call: LayerCall, x: Tensor) -> Tensor:
+    """The input as one of M x C channels, as torch's batch norm takes it: vectors "M C N" as "1 MC N"."""
+    return x.reshape(1, -1, x.shape[2]) if call.is_of_vectors else x
+
+
 def batch_norm(call: LayerCall, x: Tensor) -> Tensor:
     x = call.per_model(x)
-    # "M C N" -> "1 MC N"
-    flat = x.reshape(1, -1, x.shape[2]) if call.is_of_vectors else x
-    out = _normalise_batch(call, flat)
-    return out.view(x.shape) if call.is_of_vectors else out
+    return _normalise_batch(call, _channels_of_all(call, x)).view(x.shape)
 
 
 def _normalise_batch(call: LayerCall, x: Tensor) -> Tensor:
@@ -39,8 +41,7 @@ def ghost_batch_norm(call: LayerCall, x: Tensor) -> Tensor:
     layer = call.layer
     assert isinstance(layer, GhostBatchNorm)
     x = call.per_model(x)
-    # "M C N" -> "1 MC N"
-    flat = x.reshape(1, -1, x.shape[2]) if call.is_of_vectors else x
+    flat = _channels_of_all(call, x)
     weight, bias, mean, var = (call.get(name) for name in ("weight", "bias", "running_mean", "running_var"))
     if not call.training and mean is not None:
         return F.batch_norm(flat, mean, var, weight, bias, False, 0.0, layer.eps).view(x.shape)
@@ -60,8 +61,7 @@ def batch_renorm(call: LayerCall, x: Tensor) -> Tensor:
     layer = call.layer
     assert isinstance(layer, BatchRenorm)
     x = call.per_model(x)
-    # "M C N" -> "1 MC N"
-    flat = x.reshape(1, -1, x.shape[2]) if call.is_of_vectors else x
+    flat = _channels_of_all(call, x)
     weight, bias, mean, var = (call.get(name) for name in ("weight", "bias", "running_mean", "running_var"))
     if not call.training or mean is None or var is None:
         return F.batch_norm(flat, mean, var, weight, bias, mean is None, 0.0, layer.eps).view(x.shape)

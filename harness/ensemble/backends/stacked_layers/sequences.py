@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from harness.ensemble.backends.base import NotStackableError
 from harness.ensemble.backends.stacked_layers.call import LayerCall, LayerFn
-from harness.ensemble.backends.stacked_layers.weights import MIN_STACK
-from harness.nn.layers import ResidualScale, StandardisedLinear, standardised
+from harness.ensemble.backends.stacked_layers.weights import MIN_STACK, with_scaled_weights, with_standardised_weights
+from harness.ensemble.backends.stacked_layers.without_weights import check_flattens_all
+from harness.nn.layers import ResidualScale, StandardisedLinear
 from harness.nn.norm_inputs import ChannelsLast
 from harness.nn.norm_layers.dynamic_tanh import DynamicTanh
-from harness.nn.norm_layers.scaled_weights import ScaledLinear, scaled
+from harness.nn.norm_layers.scaled_weights import ScaledLinear
 from harness.nn.sequences.layers import LSTMLayer, Patches, Positions, TokenEmbedding
 
 
@@ -78,18 +79,6 @@ def _products(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
     return out[:models].view(*x.shape[:-1], -1)
 
 
-def _standardised_linear(call: LayerCall, x: Tensor) -> Tensor:
-    weight = call.tensors["weight"]
-    return _products({**call.tensors, "weight": standardised(weight.flatten(0, 1)).view_as(weight)}, x)
-
-
-def _scaled_linear(call: LayerCall, x: Tensor) -> Tensor:
-    assert isinstance(call.layer, ScaledLinear)
-    weight = call.tensors["weight"]
-    rows = scaled(weight.flatten(0, 1), call.get("gain"), call.layer.factor).view_as(weight)
-    return _products({**call.tensors, "weight": rows}, x)
-
-
 def _scaled(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """Each model's scale and shift, where it has them, along the dimensions between examples and channels."""
     if "weight" not in tensors:
@@ -133,10 +122,7 @@ def _embedding(call: LayerCall, x: Tensor) -> Tensor:
 
 
 def _flatten(call: LayerCall, x: Tensor) -> Tensor:
-    layer = call.layer
-    assert isinstance(layer, nn.Flatten)
-    if (layer.start_dim, layer.end_dim) != (1, -1):
-        raise NotStackableError("a Flatten keeps some dimensions")
+    check_flattens_all(call.layer)
     return x.flatten(2)
 
 
@@ -208,8 +194,8 @@ class SequenceNorm(nn.Module):
 
 SEQUENCE_LAYERS: dict[type[nn.Module], LayerFn] = {
     nn.Linear: _linear,
-    StandardisedLinear: _standardised_linear,
-    ScaledLinear: _scaled_linear,
+    StandardisedLinear: with_standardised_weights(_linear),
+    ScaledLinear: with_scaled_weights(_linear),
     nn.LayerNorm: _layer_norm,
     nn.RMSNorm: _rms_norm,
     DynamicTanh: _dynamic_tanh,

@@ -41,24 +41,32 @@ def convolution(call: LayerCall, x: Tensor) -> Tensor:
     return convolve_models(layer, call.per_model(x), weight, bias, call.models)
 
 
-def with_standardised_weights(call: LayerCall, x: Tensor) -> Tensor:
-    weight = call.tensors["weight"]
-    tensors = {**call.tensors, "weight": standardised(weight.flatten(0, 1)).view_as(weight)}
-    return UNSTANDARDISED[type(call.layer)](replace(call, tensors=tensors), x)
+def with_standardised_weights(compute: LayerFn) -> LayerFn:
+    """The form of a layer that standardises its weights first."""
+
+    def form(call: LayerCall, x: Tensor) -> Tensor:
+        weight = call.tensors["weight"]
+        tensors = {**call.tensors, "weight": standardised(weight.flatten(0, 1)).view_as(weight)}
+        return compute(replace(call, tensors=tensors), x)
+
+    return form
 
 
-def with_scaled_weights(call: LayerCall, x: Tensor) -> Tensor:
-    weight, gain = call.tensors["weight"], call.get("gain")
-    factor: float = call.layer.factor  # type: ignore[assignment]
-    tensors = {**call.tensors, "weight": scaled(weight.flatten(0, 1), gain, factor).view_as(weight)}
-    return UNSCALED[type(call.layer)](replace(call, tensors=tensors), x)
+def with_scaled_weights(compute: LayerFn) -> LayerFn:
+    """The form of a layer that standardises its weights first and scales them by its gain."""
+
+    def form(call: LayerCall, x: Tensor) -> Tensor:
+        weight, gain = call.tensors["weight"], call.get("gain")
+        factor: float = call.layer.factor  # type: ignore[assignment]
+        tensors = {**call.tensors, "weight": scaled(weight.flatten(0, 1), gain, factor).view_as(weight)}
+        return compute(replace(call, tensors=tensors), x)
+
+    return form
 
 
 PLAIN: dict[type[nn.Module], LayerFn] = {nn.Linear: linear, nn.Conv1d: convolution, nn.Conv2d: convolution}
-UNSTANDARDISED = {special: PLAIN[plain] for plain, special in STANDARDISED.items()}
-UNSCALED = {special: PLAIN[plain] for plain, special in SCALED.items()}
 FORMS: dict[type[nn.Module], LayerFn] = {
     **PLAIN,
-    **dict.fromkeys(UNSTANDARDISED, with_standardised_weights),
-    **dict.fromkeys(UNSCALED, with_scaled_weights),
+    **{special: with_standardised_weights(PLAIN[plain]) for plain, special in STANDARDISED.items()},
+    **{special: with_scaled_weights(PLAIN[plain]) for plain, special in SCALED.items()},
 }

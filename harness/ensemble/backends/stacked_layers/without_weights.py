@@ -17,11 +17,15 @@ DROPOUTS: dict[type[nn.Module], Callable[..., Tensor]] = {
 }  # as on a GPU
 
 
-def flatten(call: LayerCall, x: Tensor) -> Tensor:
-    layer = call.layer
+def check_flattens_all(layer: nn.Module) -> None:
+    """NotStackableError where a Flatten keeps some dimensions of an example."""
     assert isinstance(layer, nn.Flatten)
     if (layer.start_dim, layer.end_dim) != (1, -1):
         raise NotStackableError("a Flatten keeps some dimensions")
+
+
+def flatten(call: LayerCall, x: Tensor) -> Tensor:
+    check_flattens_all(call.layer)
     if call.shared:
         return x.flatten(1)
     # "N MC ..." -> "M C... N"
