@@ -120,6 +120,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"{hint}choose from: {', '.join(names)}"
 
 
+def name_is_taken(kind: str, name: str) -> SuiteError:
+    """That something of a suite's own has the name of something that comes with this package."""
+    return SuiteError(f"{kind} of the suite's own can't be called {name!r}: there is one already")
+
+
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """Return the entry called `name`, or say which names there are."""
     if name not in table:

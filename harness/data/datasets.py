@@ -37,13 +37,13 @@ from harness.data.targets import TARGETS, check_shapes
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
+from harness.spec.measured import SPLITS
 from harness.spec.metric import WITH_CLASSES
 from harness.spec.own_code.data_files import FOLDER
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
 MIN_SPLIT = 6  # examples that are split: two are left for each part
-SPLITS = ("train", "val", "test")
 VOCABULARY, NEXT_TOKEN = "vocabulary", "next_token"  # what may stand beside the arrays: see Dataset
 
 

@@ -12,7 +12,7 @@ from harness.data.labels import shown_labels
 from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
-from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
+from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line, name_is_taken
 
 
 def load_twice(
@@ -21,7 +21,7 @@ def load_twice(
     """The dataset of that name; one that the suite brings is made twice, since every worker makes it anew."""
     is_custom = name in factories
     if is_custom and (name in DATASETS or name in TEXTS):
-        raise SuiteError(f"a dataset of the suite's own can't be called {name!r}: there is one already")
+        raise name_is_taken("a dataset", name)
     try:
         digest = _digest(load_dataset(name, folder, factories, settings)) if is_custom else None
         dataset = load_dataset(name, folder, factories, settings)

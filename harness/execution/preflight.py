@@ -19,7 +19,7 @@ from harness.ensemble.optim.checks import check_optimizers, check_own_optimizers
 from harness.ensemble.optim.schedules import check_schedule
 from harness.ensemble.precision import PRECISIONS
 from harness.ensemble.same_models import check_arms
-from harness.errors import NO_ERRORS, HarnessError, MachineError, SuiteError, lookup
+from harness.errors import NO_ERRORS, HarnessError, MachineError, SuiteError, lookup, name_is_taken
 from harness.execution.cohort_size import (
     CACHE_SHARE,
     cache_bytes,
@@ -185,9 +185,9 @@ def _check_before_building(trial: Trial, dataset: Dataset, functions: Functions)
     steps_per_epoch(trial, dataset)
     check_schedule(trial, total_steps(trial, dataset), functions)
     if trial.model in functions and trial.model.partition("-")[0] in MODELS:
-        raise SuiteError(f"a model of the suite's own can't be called {trial.model!r}: there is one already")
+        raise name_is_taken("a model", trial.model)
     if trial.norm in functions and trial.norm in NORMS:
-        raise SuiteError(f"a norm of the suite's own can't be called {trial.norm!r}: there is one already")
+        raise name_is_taken("a norm", trial.norm)
 
 
 def _try_own_optimizer(trials: Sequence[Trial], dataset: Dataset, suite: SuiteFile) -> dict[str, str]:

@@ -40,11 +40,12 @@ from harness.nn.models import MODELS, build_uninitialised, uses_own_modules
 from harness.nn.module_state import tensors_of, to_precision
 from harness.nn.norms import NORMS
 from harness.nn.surgery import convert_from_sync_bn
+from harness.spec.measured import SPLITS
 from harness.spec.suite import Functions
 from harness.spec.trial import Trial
 from harness.storage.records import CHECKPOINT_KINDS
 from harness.training.checkpoint import Snapshot
-from harness.training.state import SPLITS, TrainState
+from harness.training.state import TrainState
 from harness.typed import fits, shown
 
 FORMAT = 2

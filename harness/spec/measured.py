@@ -16,6 +16,11 @@ LOSS = "loss"  # what all trials have besides metrics
 GUESS = "guess_"  # how facts begin of what the best constant prediction comes to: the loss, and each metric
 
 
+def is_guessed(task: str, metric: str) -> bool:
+    """Whether a trial says what guessing comes to; the accuracy of guessing a class is 1 / classes for everyone."""
+    return (task, metric) != (CLASSIFICATION, ACCURACY)
+
+
 def guess_column(metric: str) -> str:
     """The fact, and the column, of what the best constant prediction comes to on test data."""
     return f"{GUESS}{metric}"
@@ -50,9 +55,9 @@ class Measured:
 
     @property
     def guessed(self) -> list[str]:
-        """The metrics of which trials know what guessing comes to; accuracy in classification is 1 / classes."""
-        names = [(task, name) for task, metrics in self.tasks.items() for name in metrics]
-        return list(dict.fromkeys(name for pair in names if pair != (CLASSIFICATION, ACCURACY) for name in pair[1:]))
+        """The metrics of which trials know what guessing comes to."""
+        pairs = ((task, name) for task, metrics in self.tasks.items() for name in metrics)
+        return list(dict.fromkeys(name for task, name in pairs if is_guessed(task, name)))
 
     @property
     def columns(self) -> list[str]:

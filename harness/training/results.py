@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.nn.norms import resolve_sync_bn_impl
+from harness.spec.measured import guess_column, is_guessed
 from harness.spec.trial import Trial
 from harness.tasks.scores import guess_scores
 from harness.training.state import PROBE, TrainState
@@ -63,10 +64,7 @@ def _facts_of_trial(state: TrainState, trial: Trial, guesses: Mapping[str, float
 
 
 def _guesses(state: TrainState, i: int) -> dict[str, float | None]:
-    """What comes of the best guess without examples: its loss in training, and the metrics of test examples.
-
-    The accuracy of guessing a class is 1 / classes, which nobody has to be told.
-    """
+    """What comes of the best guess without examples: its loss in training, and the metrics of test examples."""
     objective, outputs = state.objective, state.dataset.outputs
     train, test = (state.data[split][1].cpu() for split in ("train", "test"))
     train = train[i] if train.ndim == 2 else train
@@ -75,9 +73,9 @@ def _guesses(state: TrainState, i: int) -> dict[str, float | None]:
     else:
         loss = guess_scores(replace(objective, own_metrics={}), train, train, outputs)["loss"]
     facts: dict[str, float | None] = {"guess_loss": loss} if math.isfinite(loss) else {}
-    names = [name for name in objective.metrics if (objective.name, name) != ("classification", "accuracy")]
+    names = [name for name in objective.metrics if is_guessed(objective.name, name)]
     found = guess_scores(objective, train, test, outputs) if names else {}
-    return facts | {f"guess_{name}": found[name] if math.isfinite(found[name]) else None for name in names}
+    return facts | {guess_column(name): found[name] if math.isfinite(found[name]) else None for name in names}
 
 
 def _entropy(labels: NDArray[np.int64]) -> float:

@@ -34,6 +34,7 @@ from harness.nn.norms import norm_parameters
 from harness.nn.surgery import convert_from_sync_bn
 from harness.probes import curve_names, probes_of
 from harness.probes.layers import Layer, layers_of
+from harness.spec.measured import SPLITS
 from harness.spec.trial import Trial
 from harness.tasks.objective import Objective, objective_of
 from harness.tasks.task import laid_out
@@ -44,7 +45,6 @@ MIN_EVAL_BATCH = 64  # examples that are evaluated at once, or more:
 EVAL_BATCHES = 2  # as many as in two training batches, which take no more memory than a training step
 DEFAULT_EVALUATIONS = 20  # of a trial without eval_every
 PROBE_EXAMPLES = 15  # training examples that a model is tried on before it trains
-SPLITS = ("train", "val", "test")
 PROBE = "probe"  # what curves of probes have in the place of a split
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from harness.ensemble.optim import OPTIMIZERS
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
 from harness.ensemble.optim.own_steps import check_resuming, update_seconds
-from harness.errors import SuiteError, lookup
+from harness.errors import SuiteError, lookup, name_is_taken
 from harness.nn.module_state import parameters_of
 from harness.nn.norms import norm_parameters
 from harness.spec.trial import Trial
@@ -50,9 +50,7 @@ def check_own_optimizers(model: nn.Module, trials: Iterable[Trial], functions: F
     """SuiteError where an optimizer of the suite's own can't train models like this one, or can't be resumed."""
     for trial in {trial.optimizer_args: trial for trial in trials if trial.optimizer in functions}.values():
         if trial.optimizer in OPTIMIZERS:
-            raise SuiteError(
-                f"an optimizer of the suite's own can't be called {trial.optimizer!r}: there is one already"
-            )
+            raise name_is_taken("an optimizer", trial.optimizer)
         check_resuming(_own(trial, functions), trial, _weights(model), norm_parameters(model))
 
 

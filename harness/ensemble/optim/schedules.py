@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from harness.ensemble.optim.own_schedules import own_schedule
-from harness.errors import SuiteError, lookup
+from harness.errors import lookup, name_is_taken
 from harness.spec.trial import Trial
 
 RISE, START, END = 0.3, 1 / 25, 1 / 25 / 1e4  # of one_cycle, as Smith & Topin 2018 in torch's defaults
@@ -108,5 +108,5 @@ def lr_factors(trial: Trial, steps: int, functions: Mapping[str, Callable[..., A
 def check_schedule(trial: Trial, steps: int, functions: Mapping[str, Callable[..., Any]]) -> None:
     """SuiteError where the schedule is unknown, or no function of the step."""
     if trial.schedule in functions and trial.schedule in SCHEDULES:
-        raise SuiteError(f"a schedule of the suite's own can't be called {trial.schedule!r}: there is one already")
+        raise name_is_taken("a schedule", trial.schedule)
     lr_factors(trial, steps, functions)
