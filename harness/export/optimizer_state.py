@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harness.ensemble.optim import OPTIMIZERS
 from harness.ensemble.optim.optimizer import Optimizer
 from harness.ensemble.optim.own_optimizers import OwnOptimizer
-from harness.ensemble.optim.own_steps import GROUP, with_layout
+from harness.ensemble.optim.own_steps import GROUP, as_remembered, with_layout
 from harness.errors import ModelError
 from harness.export.model_card import module_tensors, trial_of
 from harness.spec.suite import Functions
@@ -57,8 +57,9 @@ def _state(model: Snapshot, trial: Trial, optimizer: Optimizer, names: Sequence[
     weights = {name: _parameter(tensors[name]) for name in names}
     state = _made(model, weights, trial, lambda groups: optimizer.torch_optimizer(groups, trial))
     slots, counts = optimizer.state_names([trial]), optimizer.torch_counts(step, args)
+    trained = _trained(model)
     for i, name in enumerate(_order(state) if slots else ()):
-        if name in _trained(model):  # torch remembers nothing of the others
+        if name in trained:  # torch remembers nothing of the others
             kept = {optimizer.torch_state[ours]: model.tensors[f"slot/{ours}/{name}"] for ours in slots}
             state["state"][i] = kept | {count: torch.tensor(value) for count, value in counts.items()}
     return state
@@ -68,8 +69,9 @@ def _own_state(model: Snapshot, trial: Trial, own: OwnOptimizer, names: Sequence
     """The state of the optimizer that a suite's own function makes."""
     tensors = module_tensors(model)
     weights = {name: _parameter(tensors[name]) for name in names}
-    trained = {name: weights[name].detach()[None] for name in names if name in _trained(model)}
-    own = with_layout(own, trial, trained, frozenset(model.metadata.get("spared", [])))
+    trained = _trained(model)
+    stacked = {name: weight.detach()[None] for name, weight in weights.items() if name in trained}
+    own = with_layout(own, trial, stacked, frozenset(model.metadata.get("spared", [])))
     # As in training: in a list, unless some are apart.
     state = _made(model, weights, trial, lambda groups: own.make(groups if groups[1:] else groups[0]["params"], trial))
     if model.metadata["step"] == 0:
@@ -77,7 +79,8 @@ def _own_state(model: Snapshot, trial: Trial, own: OwnOptimizer, names: Sequence
 
     def kept(place: str) -> State:
         known = own.layout.memory.get(place, {})
-        return {slot: _value(model, f"slot/{slot}/{place}", example) for slot, example in known.items()}
+        rows = {slot: model.tensors[f"slot/{slot}/{place}"] for slot, example in known.items() if example is not None}
+        return as_remembered(known, rows)
 
     for i, name in enumerate(_order(state)):
         if memory := kept(name):
@@ -85,13 +88,6 @@ def _own_state(model: Snapshot, trial: Trial, own: OwnOptimizer, names: Sequence
     for i, group in enumerate(state["param_groups"]):
         group |= kept(f"{GROUP}{i}")
     return state
-
-
-def _value(model: Snapshot, name: str, example: Any) -> Any:
-    """What a slot has, as the optimizer holds it."""
-    if example is None or isinstance(example, Tensor):
-        return None if example is None else model.tensors[name]
-    return type(example)(model.tensors[name].item())
 
 
 def _made(

@@ -105,18 +105,20 @@ class OwnSteps:
 
     def _recall(self, i: int) -> None:
         for place, known in self.own.layout.memory.items():
-            held = {slot: self._value(place, slot, example, i) for slot, example in known.items()}
+            held = as_remembered(known, {slot: values[i] for slot, values in self.slots[place].items()})
             if place in self.parameters[i]:
                 self.optimizers[i].state[self.parameters[i][place]] = held
             else:
                 self.optimizers[i].param_groups[int(place.removeprefix(GROUP))].update(held)
 
-    def _value(self, place: str, slot: str, example: Any, i: int) -> Any:
-        """What stands in a slot, as the optimizer had it."""
-        if example is None:
-            return None
-        row = self.slots[place][slot][i]
-        return row if isinstance(example, Tensor) else type(example)(row.item())
+
+def as_remembered(known: Mapping[str, Any], rows: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a model's rows of slots say, in the types in which its optimizer remembers it; None has no slot."""
+
+    def value(slot: str, example: Any) -> Any:
+        return rows[slot] if isinstance(example, Tensor) else type(example)(rows[slot].item())
+
+    return {slot: None if example is None else value(slot, example) for slot, example in known.items()}
 
 
 def _memories(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
