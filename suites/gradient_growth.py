@@ -24,7 +24,7 @@ suite = Suite(
         *[
             Claim.matches(
                 "batch",
-                published=batch_norm_gradient_growth(size),
+                predicted=batch_norm_gradient_growth(size),
                 within=0.1,
                 metric="probe.gradient_growth",
                 at="first",
@@ -34,7 +34,7 @@ suite = Suite(
             for size in BATCH_SIZES
         ],
         Claim.matches(
-            "none", published=1.0, within=0.1, metric="probe.gradient_growth", at="first", model="mlp-256x50"
+            "none", predicted=1.0, within=0.1, metric="probe.gradient_growth", at="first", model="mlp-256x50"
         ),
         Claim.more("batch", than="none", by=0.2, metric="probe.gradient_growth", at="first"),
     ],

@@ -15,6 +15,7 @@ from harness.spec.manifest import Manifest, measured_of
 from harness.spec.measured import LOSS, SPLITS
 
 MAX_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
+DOUBTFUL = 0.2  # margin of a fraction from which on it may be in another unit
 MIN_ALONG = 3  # values of an axis: fewer have no inside for an optimum, and two make a difference, not a trend
 OF_CURVES = ("batch", "probe")  # splits that curves alone have
 
@@ -101,19 +102,36 @@ def check_target(manifest: Manifest) -> None:
 def check_margin(claim: Claim) -> None:
     """Raise SuiteError where the margin of an equality is 0."""
     if claim.margin == 0:
-        raise SuiteError("no sample shows that two means are equal: give a margin above 0 (within=...)")
+        raise SuiteError("no sample shows that two arms are equal: give a margin above 0 (within=...)")
 
 
 def check_margin_unit(claim: Claim, manifest: Manifest) -> None:
     """Raise SuiteError where a margin is in another unit, such as 5 for 5 points, which are 0.05."""
     metric = metrics_of(manifest)[with_at(claim.metric, claim.at)]
+    for margin in margins_of_metric(claim):
+        if metric.unit is formatting.POINTS and margin >= 1:
+            raise SuiteError(f"{claim.metric} is a fraction, of which a point is 0.01; got a margin of {margin}")
+        if margin >= metric.high - metric.low:
+            low, high = (formatting.number(end) for end in (metric.low, metric.high))
+            raise SuiteError(f"{claim.metric} lies in {low}..{high}, so no margin can be {margin}")
+
+
+def margins_of_metric(claim: Claim) -> list[float]:
+    """The margins of a claim that are in the unit of its metric."""
     if claim.is_ratio:
-        return
-    if metric.unit is formatting.POINTS and claim.margin >= 1:
-        raise SuiteError(f"{claim.metric} is a fraction, of which a point is 0.01; got a margin of {claim.margin}")
-    if claim.margin >= metric.high - metric.low:
-        low, high = (formatting.number(end) for end in (metric.low, metric.high))
-        raise SuiteError(f"{claim.metric} lies in {low}..{high}, so no margin can be {claim.margin}")
+        return []
+    return [claim.margin if claim.within is None else claim.within]
+
+
+def margin_doubt(claim: Claim, manifest: Manifest) -> str:
+    """What makes a margin doubtful, such as 20 points of a fraction; empty where nothing does."""
+    metric = metrics_of(manifest)[with_at(claim.metric, claim.at)]
+    for margin in margins_of_metric(claim):
+        if metric.unit is formatting.POINTS and margin >= DOUBTFUL:
+            return (
+                f"its margin of {margin} is {formatting.amount(margin, metric.unit)} of {metric.words}: is that meant?"
+            )
+    return ""
 
 
 def check_lrs(claim: Claim, manifest: Manifest) -> None:

@@ -33,7 +33,6 @@ class ClaimKind:
     secondary_tests: Callable[[Claim, Results, np.random.Generator], list[list[Comparison]]] = (
         lambda claim, results, rng: []
     )
-    is_equivalence: bool = False  # two one-sided tests support it
 
     # In words.
     statement: Callable[[Claim, Manifest], str]

@@ -89,19 +89,9 @@ def with_other_arm_words(
     return replace(comparison, arm=words) if is_swapped else replace(comparison, than=words)
 
 
-def compare_with_margin(
-    claim: Claim, results: Results, rng: np.random.Generator, *, is_swapped: bool = False
-) -> list[Comparison]:
+def compare_with_margin(claim: Claim, results: Results, *, is_swapped: bool = False) -> list[Comparison]:
     """The comparison at each grid point, tested against the margin of the claim."""
     return [
-        with_other_arm_words(
-            compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng), claim, results, is_swapped=is_swapped
-        )
+        with_other_arm_words(compare_pairs(pairs, margin=claim.margin), claim, results, is_swapped=is_swapped)
         for pairs in claim_pairs(claim, results, is_swapped=is_swapped)
     ]
-
-
-def compare_equivalence(pairs: pairing.Pairs, margin: float, rng: np.random.Generator) -> Comparison:
-    """The comparison for equality: its sign-flip test is against the nearer end of the margin."""
-    nearer_end = float(np.copysign(margin, pairs.differences.sum()))
-    return compare_pairs(pairs, margin=margin, null=nearer_end, rng=rng)

@@ -7,10 +7,10 @@ from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.curve_metrics import with_at
 from harness.analysis.measures.measure import unit_of
+from harness.analysis.measures.outcomes import SPLIT_WORDS
 from harness.analysis.metrics import metrics_of
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest, measured_of
-from harness.spec.measured import ACCURACY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +47,12 @@ def margin_unit(claim: Claim, manifest: Manifest) -> formatting.Unit:
     return metrics_of(manifest)[f"{name} as a ratio" if claim.is_ratio else name].unit
 
 
-def target_words(manifest: Manifest) -> str:
-    """What the suite wants reached: "90.0 %" of accuracy, "perplexity 20" of any other metric."""
+def target_words(manifest: Manifest, split: str) -> str:
+    """What the suite wants reached on data of a split: "a test accuracy of 90.0 %", "a validation perplexity of 20"."""
     target = measured_of(manifest).target
     if target is None:
         return "the target"
-    amount = formatting.level(target.value, unit_of(target.spec))
-    return amount if target.metric == ACCURACY else f"{target.spec.words} {amount}"
+    return f"a {SPLIT_WORDS[split]} {target.spec.words} of {formatting.level(target.value, unit_of(target.spec))}"
 
 
 def _values(wanted: Any) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from harness.analysis import formatting, stats
 from harness.analysis.measures.measure import Measure
 from harness.analysis.pairing import ArmSample, Pairs
+from harness.analysis.stats import ALPHA
 from harness.analysis.stats.arrays import FloatArray
 
 
@@ -17,8 +19,8 @@ from harness.analysis.stats.arrays import FloatArray
 class Comparison:
     """One arm against another over paired seeds; its fields are the columns of comparisons.csv.
 
-    The estimate is the mean paired difference, positive where `arm` does better, or where it has more of a metric of
-    which neither is good. Missing numbers are NaN.
+    Differences are positive where `arm` does better, or where it has more of a metric of which neither is good. Missing
+    numbers are NaN.
     """
 
     arm: str
@@ -28,6 +30,7 @@ class Comparison:
     n: int  # pairs: seeds with a score in both arms
     n_unpaired: int  # scores without a partner, excluded
     n_missing: int  # results without a score; they could change the verdict, so there is none without them
+    n_absent: int  # seeds of the suite that are no pair: an arm has no result there
     arm_mean: float
     than_mean: float
     arm_failed: int  # trials that failed to train, of those that have a result, of those that the suite has
@@ -41,24 +44,38 @@ class Comparison:
     than_failed_low: float
     than_failed_high: float
     failures_p: float  # exact McNemar
-    estimate: float
-    low: float  # 95 %, t
+    estimate: float  # the mean difference, with its t interval: no word rests on it
+    low: float
     high: float
+    median: float  # of the differences, with its exact interval
+    median_low: float
+    median_high: float
     margin: float
-    null: float  # the difference that p tests against
-    p: float  # sign-flip test, exact up to 20 pairs
-    equivalence_p: float  # two one-sided t tests against the margin
-    p_floor: float
+    wins: int  # pairs that lie above the margin, below it, and level with it or failed both
+    losses: int
+    ties: int
+    arm_alone: int  # pairs of which this run alone failed to train
+    than_alone: int
+    p_supporting: float  # that most seeds agree with the claim (two-sided); of an equality, that both halves hold
+    p_refuting: float  # that most seeds disagree, times the points of the claim
+    p: float  # the smaller one, for this point alone
+    p_floor: float  # the smallest that pairs without a tie can give
+    tau: float = math.nan  # of an equality: the share of seeds in which an arm may fail alone
+    below_upper: int = 0  # pairs that both trained, less than the margin above
+    above_lower: int = 0  # pairs that both trained, less than the margin below
+    p_accuracy: float = math.nan
+    p_failures: float = math.nan
     arm_replaced: int = 0  # scores of failed trials that were replaced, such as by guessing
     than_replaced: int = 0
     arm_measured: float = math.nan  # the mean of the scores as they were measured, where any was replaced
     than_measured: float = math.nan
     reference_p: float = math.nan  # for reference: Page's one-sided test for slopes, log-rank for times
     bound: str = "exact"  # at least, at most or unknown where the grid ends before a range does, or at an optimum
-    family: int = 1  # comparisons that Holm's correction is over
+    family: int = 1  # claims, or comparisons of a figure, that Holm's correction is over
+    points: int = 1  # of the claim
+    level: float = ALPHA  # which p_supporting or p_refuting has to be below
     seeds_needed: int = 0  # pairs without which no p is given
-    p_adjusted: float = math.nan
-    equivalence_p_adjusted: float = math.nan
+    p_adjusted: float = math.nan  # of a claim over all its points, after Holm
     failures_p_adjusted: float = math.nan
     reference_p_adjusted: float = math.nan
     verdict: str = ""  # empty where the row is a secondary test and has no part in the verdict
@@ -70,19 +87,25 @@ class Comparison:
         """Whether the arm is compared with a number, such as a published figure: that has no trials."""
         return self.than_trials == 0
 
+    @property
+    def is_equivalence(self) -> bool:
+        """Whether both arms are tested for being equal."""
+        return not math.isnan(self.p_accuracy)
+
 
 COMPARISON_FIELDS = [f.name for f in fields(Comparison) if f.name != "definition"]
-P_VALUES = ("p", "equivalence_p", "failures_p", "reference_p")  # columns that are adjusted
+P_VALUES = ("p", "failures_p", "reference_p")  # columns that are adjusted
 
 
-def compare_pairs(pairs: Pairs, *, margin: float, null: float, rng: np.random.Generator) -> Comparison:
-    """The comparison of these pairs, before it is adjusted for its family."""
+def compare_pairs(pairs: Pairs, *, margin: float) -> Comparison:
+    """The sign test of these pairs against the margin, before it is adjusted for others."""
     differences = pairs.differences
-    interval = stats.mean_interval(differences)
+    interval, median = stats.mean_interval(differences), stats.median_interval(differences)
     ours, theirs = _failure_rate(pairs.ours), _failure_rate(pairs.theirs)
     replaced = [int((sample.scores != sample.measured).sum()) for sample in (pairs.ours, pairs.theirs)]
     measured = [_measured_mean(sample) if any(replaced) else math.nan for sample in (pairs.ours, pairs.theirs)]
-    return Comparison(
+    arm_alone, than_alone = stats.lone_failures(*pairs.failed)
+    comparison = Comparison(
         arm=formatting.value(pairs.arm),
         than=formatting.value(pairs.than),
         metric=pairs.metric.name,
@@ -91,6 +114,7 @@ def compare_pairs(pairs: Pairs, *, margin: float, null: float, rng: np.random.Ge
         n=len(differences),
         n_unpaired=pairs.n_unpaired,
         n_missing=pairs.n_missing,
+        n_absent=pairs.n_absent,
         arm_mean=_mean(pairs.ours.scores),
         than_mean=_mean(pairs.theirs.scores),
         arm_failed=pairs.ours.failed,
@@ -107,15 +131,69 @@ def compare_pairs(pairs: Pairs, *, margin: float, null: float, rng: np.random.Ge
         estimate=interval.estimate,
         low=interval.low,
         high=interval.high,
-        margin=margin,
-        null=null,
-        p=stats.sign_flip_p(differences - null, rng),
-        equivalence_p=stats.equivalence_p(differences, margin) if margin > 0 else math.nan,
-        p_floor=stats.p_floor(len(differences)),
+        median=median.estimate,
+        median_low=median.low,
+        median_high=median.high,
+        arm_alone=int(arm_alone),
+        than_alone=int(than_alone),
         arm_replaced=replaced[0],
         than_replaced=replaced[1],
         arm_measured=measured[0],
         than_measured=measured[1],
+        **_NOT_TESTED,
+    )
+    return with_sign_test(comparison, pairs.ranked, margin)
+
+
+_NOT_TESTED: dict[str, Any] = {
+    **dict.fromkeys(("margin", "p_supporting", "p_refuting", "p", "p_floor"), math.nan),
+    **dict.fromkeys(("wins", "losses", "ties"), 0),
+}
+
+
+def with_sign_test(comparison: Comparison, ranked: FloatArray, margin: float, null: float | None = None) -> Comparison:
+    """The comparison tested by these differences against `null`, which is the margin unless it has another unit."""
+    test = stats.sign_test(ranked, margin if null is None else null)
+    return replace(
+        comparison,
+        margin=margin,
+        wins=int(test.wins),
+        losses=int(test.losses),
+        ties=int(test.ties),
+        p_floor=stats.p_floor(int(test.wins + test.losses)),
+        **_of_both_sides(float(test.p_more), float(test.p_less)),
+    )
+
+
+def with_further_test(comparison: Comparison, p_more: float, p_less: float) -> Comparison:
+    """The comparison of which a further test has to say the same: each p is the larger of both (Berger 1982)."""
+    one_sided = (max(comparison.p_supporting / 2, p_more), max(comparison.p_refuting / 2, p_less))
+    return replace(comparison, **_of_both_sides(*one_sided))
+
+
+def _of_both_sides(p_more: float, p_less: float) -> dict[str, Any]:
+    supporting, refuting = min(1.0, 2 * p_more), min(1.0, 2 * p_less)
+    return {"p_supporting": supporting, "p_refuting": refuting, "p": min(supporting, refuting)}
+
+
+def compare_equivalence(pairs: Pairs, margin: float, tau: float) -> Comparison:
+    """The test of these pairs for being equal: in the metric, and in training where a failure is worse than a score."""
+    test = stats.equivalence_test(pairs.differences, *pairs.failed, margin, tau)
+    counts_failures = pairs.metric.failed != 0
+    supporting = float(test.p_supporting if counts_failures else test.p_accuracy)
+    return replace(
+        compare_pairs(pairs, margin=margin),
+        wins=int(stats.sign_test(pairs.ranked, margin).wins),
+        losses=int(stats.sign_test(pairs.ranked, -margin).losses),
+        ties=int(np.isnan(pairs.ranked).sum()),
+        tau=tau if counts_failures else math.nan,
+        below_upper=int(test.below),
+        above_lower=int(test.above),
+        p_accuracy=float(test.p_accuracy),
+        p_failures=float(test.p_failures) if counts_failures else math.nan,
+        p_supporting=supporting,
+        p_refuting=float(test.p_refuting),
+        p=min(supporting, float(test.p_refuting)),
     )
 
 

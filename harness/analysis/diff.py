@@ -1,9 +1,10 @@
 """What changed between two results of one suite: in bits, beyond noise, in verdicts, and in what they were made with.
 
 Equal trials are compared, found by their settings: `source`, the digest of a suite's own code, may differ, the rest of
-the key may not. Differences are paired by seed. Where an arm has several grid points there are two families of tests,
-each corrected by Holm: the mean over all points of each arm, and each point. Points at which no score changed are left
-out of theirs: the signs of differences that are all 0 can't tell anything (Tarone 1990).
+the key may not. Differences are paired by seed, and tested by their signs. Where an arm has several grid points there
+is a test of the mean over all its points, and one of each point. Points at which no score changed are left out: the
+signs of differences that are all 0 can't tell anything (Tarone 1990). Holm's correction is over all other tests, of
+scores and of failures, at all points and in all suites that are compared at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting, pairing
-from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.metrics import FINISHED, judged_by, smallest_effect
-from harness.analysis.stats import ALPHA
+from harness.analysis.comparison import Comparison, compare_pairs
+from harness.analysis.metrics import FINISHED, judged_by
+from harness.analysis.stats import ALPHA, holm, seeds_needed
 from harness.analysis.validation import check_claims
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.errors import SuiteError
@@ -90,7 +91,7 @@ class ResultsDiff:
 
 
 def diff(before: Results, after: Results) -> ResultsDiff:
-    """What changed from one result of a suite to another."""
+    """What changed from one result of a suite to another; tests are corrected as if no other suite were compared."""
     rows = [results.trials.set_index(_identities(results.trials)) for results in (before, after)]
     both = rows[0].index.intersection(rows[1].index)
     old, new = (frame.loc[both] for frame in rows)
@@ -102,7 +103,7 @@ def diff(before: Results, after: Results) -> ResultsDiff:
     )
     same = equal_to_the_bit(old, new, before.curves, after.curves)[done]
     by_arm = same.groupby(old.loc[done, before.manifest.compare], sort=False, dropna=False)
-    return ResultsDiff(
+    difference = ResultsDiff(
         name=after.manifest.name,
         only_before=len(rows[0]) - len(both),
         only_after=len(rows[1]) - len(both),
@@ -119,6 +120,27 @@ def diff(before: Results, after: Results) -> ResultsDiff:
         claims_of_equal_arms=_claims_of_equal_arms([*judged[0].values(), *judged[1].values()]),
         made_with=_made_with(before, after),
     )
+    return corrected([difference])[0]
+
+
+def corrected(differences: Sequence[ResultsDiff]) -> list[ResultsDiff]:
+    """The differences of several suites, with Holm's correction over all of their tests."""
+    tested = [c for difference in differences for c in difference.comparisons]
+    may_differ = [True] * len(tested) + [c.arm_alone + c.than_alone > 0 for c in tested]
+    needed = seeds_needed(sum(may_differ))
+    p = np.array([*(c.p for c in tested), *(c.failures_p for c in tested)], dtype=float)
+    counted = np.array(may_differ) & np.array([c.n >= needed for c in (*tested, *tested)]) & ~np.isnan(p)
+    adjusted = np.full(len(p), np.nan)
+    adjusted[counted] = holm(p[counted])
+    of_scores, of_failures = adjusted[: len(tested)].tolist(), adjusted[len(tested) :].tolist()
+    numbers = iter(zip(of_scores, of_failures, strict=True))
+    family = int(counted.sum())
+
+    def with_numbers(c: Comparison) -> Comparison:
+        score, failures = next(numbers)
+        return replace(c, p_adjusted=score, failures_p_adjusted=failures, family=family, seeds_needed=needed)
+
+    return [replace(one, comparisons=[with_numbers(c) for c in one.comparisons]) for one in differences]
 
 
 def _identities(trials: pd.DataFrame) -> "pd.Index[str]":
@@ -143,25 +165,21 @@ def _statuses(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest, *, reach
 def _comparisons(old: pd.DataFrame, new: pd.DataFrame, manifest: Manifest) -> list[Comparison]:
     """After against before: each arm over all of its points, and each point at which a score changed."""
     compare_axis, metric = manifest.compare, judged_by(manifest)
-    margin = smallest_effect(old, metric)
     trials = pd.concat([old.assign(side="before"), new.assign(side="after")], ignore_index=True)
     by_side = replace(manifest, compare="side")
     axes = [axis for axis in manifest.axes if axis != "seed"]
     units = pairing.score_units(trials, metric)
     points = pairing.pairs_of(units, by_side, axes, arm="after", than="before", metric=metric)
-    rng = np.random.default_rng(0)  # signs of sign-flip tests above 20 seeds: the same every time
-
-    def tested(pairs: Sequence[pairing.Pairs]) -> list[Comparison]:
-        return adjusted([compare_pairs(p, margin=margin, null=0.0, rng=rng) for p in pairs])
-
     changed = [
         pairs for pairs in points if pairs.differences.any() or (pairs.ours.failures != pairs.theirs.failures).any()
     ]
     if len(points) == len({pairs.point.get(compare_axis) for pairs in points}):
-        return tested(changed)
+        return [compare_pairs(pairs, margin=0.0) for pairs in changed]
     means = _mean_units(units, compare_axis)
     arms = pairing.pairs_of(means, by_side, [compare_axis], arm="after", than="before", metric=metric)
-    return [*(replace(c, point=f"{c.point}, {ALL_POINTS}") for c in tested(arms)), *tested(changed)]
+    over_points = [compare_pairs(pairs, margin=0.0) for pairs in arms]
+    named = [replace(c, point=f"{c.point}, {ALL_POINTS}") for c in over_points]
+    return [*named, *(compare_pairs(pairs, margin=0.0) for pairs in changed)]
 
 
 def _mean_units(units: pd.DataFrame, compare_axis: str) -> pd.DataFrame:

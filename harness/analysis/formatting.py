@@ -62,8 +62,43 @@ def amount(value: float, unit: Unit) -> str:
     return f"{format_value(value, unit)} {unit.name}".rstrip()
 
 
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """In which unit a difference is told, and which way is which: positive is `more`."""
+
+    unit: Unit
+    more: str = ""  # "higher"; no direction is told of a ratio or a share, whose size says it
+    less: str = ""
+
+
+def difference(value: float, direction: Direction, bound: str = "exact") -> str:
+    """A signed difference in words, which may be a bound: -0.004 as "0.4 points lower", >= -0.004 as "at most" that."""
+    unit = direction.unit
+    if not direction.more:
+        return format_bound(value, unit, bound)
+    text = f"{amount(abs(value), unit)} {direction.more if value >= 0 else direction.less}"
+    if bound == "unknown":
+        return f"{text} in the grid"
+    if bound not in BOUNDS:
+        return text
+    return f"{bound if value >= 0 else BOUNDS[bound]} {text}"
+
+
+BOUNDS = {"at least": "at most", "at most": "at least"}  # of a signed value -> of its size where it is negative
+
+
+def differences(low: float, high: float, direction: Direction) -> str:
+    """An interval of signed differences: "0.4 points lower to 1.2 points higher", "3.1 to 7.3 points higher"."""
+    if not direction.more:
+        return f"{span(low, high, direction.unit)} {direction.unit.name}".rstrip()
+    if (low >= 0) == (high >= 0):
+        ends = sorted((low, high), key=abs)
+        return f"{format_value(abs(ends[0]), direction.unit)} to {difference(ends[1], direction)}"
+    return f"{difference(low, direction)} to {difference(high, direction)}"
+
+
 def format_bound(value: float, unit: Unit, bound: str) -> str:
-    """The amount with its unit, marked where the grid is too short and it is only a bound."""
+    """The signed amount with its unit, marked where the grid is too short and it is only a bound."""
     text = amount(value, unit)
     by_bound = {
         "at least": f"\N{GREATER-THAN OR EQUAL TO} {text}",

@@ -4,11 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.analysis import formatting
 from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import FAILED, FINISHED, metrics_of, trial_scores
+from harness.analysis.stats import with_failures
 from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
 from harness.spec.claim import Claim
@@ -165,6 +168,11 @@ class ArmSample:
         """How many trials of each unit failed to train."""
         return self.units["failed"].to_numpy("float64")
 
+    @property
+    def has_failed(self) -> NDArray[np.bool_]:
+        """Which units failed to train; none of units of several trials, some of which may have."""
+        return np.asarray((self.failures == 1) & self.units_are_trials)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
@@ -178,11 +186,23 @@ class Pairs:
     theirs: ArmSample
     n_unpaired: int  # scores without a partner, excluded
     n_missing: int = 0  # results that have no score, which a verdict can't go without
+    n_absent: int = 0  # seeds of the suite that are no pair, since an arm has no result there
 
     @property
     def differences(self) -> FloatArray:
         """Per seed by how much `arm` does better than `than`."""
         return self.metric.sign * (self.ours.scores - self.theirs.scores)
+
+    @property
+    def failed(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which runs of either arm failed to train; none where a failure is no worse than another run."""
+        return tuple(sample.has_failed & (self.metric.failed != 0) for sample in (self.ours, self.theirs))  # type: ignore[return-value]
+
+    @property
+    def ranked(self) -> FloatArray:
+        """The differences as tests of signs take them: a run that failed is the worse of its pair."""
+        ours, theirs = self.failed if self.metric.failed < 0 else self.failed[::-1]
+        return with_failures(self.differences, ours, theirs)
 
     def swapped(self) -> "Pairs":
         """The same pairs, the other arm first."""
@@ -241,6 +261,7 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, *, arm: Any, than: Any, met
         theirs=_arm_sample(theirs, both),
         n_unpaired=len(scored[0]) + len(scored[1]) - 2 * len(both),
         n_missing=sum(int(missing.sum()) for missing in unscored),
+        n_absent=len(ours.index.union(theirs.index)) - len(both),
     )
 
 

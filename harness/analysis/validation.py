@@ -1,11 +1,11 @@
 """Claims before anything is trained: which a suite can answer, and how many comparisons each takes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
 from harness.analysis import pairing
-from harness.analysis.claim_checks import check_arms, check_margin_unit, check_where, covered_values
+from harness.analysis.claim_checks import check_arms, check_margin_unit, check_where, covered_values, margin_doubt
 from harness.analysis.claim_pairs import other_arm
 from harness.analysis.claims import KINDS
 from harness.errors import SuiteError, lookup
@@ -28,8 +28,16 @@ def validate_claim(claim: Claim, manifest: Manifest) -> None:
     check_arms(claim, manifest, is_one_sample=kind.is_one_sample)
     check_where(claim, manifest)
     kind.check(claim, manifest)
-    if kind.margin_is_of_metric:
+    if kind.margin_is_of_metric or claim.within is not None:
         check_margin_unit(claim, manifest)
+
+
+def doubts(claims: Iterable[Claim], manifest: Manifest) -> Iterator[str]:
+    """What looks wrong in claims that can be answered, a sentence each."""
+    for number, claim in enumerate(claims, start=1):
+        is_of_metric = KINDS[claim.kind].margin_is_of_metric or claim.within is not None
+        if is_of_metric and (doubt := margin_doubt(claim, manifest)):
+            yield f"claim {number} ({claim.kind}): {doubt}"
 
 
 def comparisons_of(claim: Claim, manifest: Manifest) -> int:

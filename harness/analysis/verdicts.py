@@ -1,38 +1,35 @@
-"""From declared claims to verdicts.
+"""From declared claims to verdicts, by the rules that docs/statistics.md gives.
 
-How each kind of claim is tested and judged stands in its file in claims/. A verdict is one of
+A verdict is one of
 
-supported    the claim holds at every grid point that it covers
-refuted      the opposite of the claim holds at one of these points at least
-undecided    neither: the interval covers the margin, the test does not exclude chance, the grid is too short to see
-             an edge or an optimum, or a result has no score
+supported    the claim holds in most seeds at every grid point that it covers
+refuted      it fails in most seeds at one of these points at least
+undecided    neither: seeds disagree or are too few, the grid is too short to see an edge or an optimum, or a result is
+             missing that could turn the verdict
 descriptive  too few seeds for any test to decide; no p is given
+exploratory  the claim was declared when results were known already: a question for new seeds, whatever the numbers say
+
+The exact sign test carries the word (stats/sign_test.py); means and their intervals are shown beside it, and no word
+rests on them. Holm's correction is over all claims that were declared before the first result, those too that the suite
+has withdrawn since.
 
 No verdict rests on arms that are one: where all trials of both are equal to the bit, at every point and seed of the
 suite, it is undecided, whatever the numbers. What sets the arms apart did not reach the training. Arms that differ at
 some points may be equal at others, which can be what is claimed; and along axes that say how a trial is computed and
 not what is learnt (COMPUTE_AXES), equal trials are a result like any other.
-
-A claim "more than a margin" is supported at a point where the 95 % interval of the paired difference lies wholly above
-the margin, and refuted where it lies wholly below, in both cases only if the sign-flip test of the difference
-against the margin passes Holm's correction over the points of the claim. A claim "equal within a margin" is supported
-where two one-sided t tests pass that correction, and refuted where the interval lies wholly outside of the margin and
-the sign-flip test against the nearer end of the margin passes.
-
-Most claims are about the paired difference at each point. A trend is about per-seed slopes of it, best_tuned about
-cross-fitted scores with a bootstrap interval, recovers about a ratio: its interval is a bootstrap, and its test that of
-gain - margin x loss, a mean of differences like any other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.analysis import formatting, pairing
+from harness.analysis import formatting, pairing, stats
 from harness.analysis.claim_pairs import other_arm, other_arm_words
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison, adjusted
-from harness.analysis.judging import DESCRIPTIVE, REFUTED, SUPPORTED, UNDECIDED
+from harness.analysis.judging import EXPLORATORY, MIN_SEEDS, UNDECIDED, claim_p, overall
+from harness.analysis.stats import ALPHA
 from harness.analysis.validation import check_claims
 from harness.analysis.wording import sentence, statement
 from harness.spec.claim import Claim
@@ -59,22 +56,67 @@ def verdicts(results: Results, rng: np.random.Generator | None = None) -> list[V
     `rng` draws the signs of sign-flip tests above 20 seeds: the same every time unless it is given.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    results, judged = pairing.named_arms(results), []
-    for number, declared in enumerate(results.manifest.claims, start=1):
-        check_claims([declared.claim], results.manifest)
-        judged.append(_verdict(declared, f"claim {number}", results, rng))
-    return judged
+    results = pairing.named_arms(results)
+    declared = results.manifest.claims
+    check_claims([one.claim for one in declared], results.manifest)
+    tested = [KINDS[one.claim.kind].compare(one.claim, results, rng) for one in declared]
+    corrected = over_claims(declared, tested, withdrawn=len(results.manifest.withdrawn))
+    return [
+        _verdict(one, f"claim {number}", points, results, rng)
+        for number, (one, points) in enumerate(zip(declared, corrected, strict=True), start=1)
+    ]
 
 
-def _verdict(declared: DeclaredClaim, name: str, results: Results, rng: np.random.Generator) -> Verdict:
+def over_claims(
+    declared: Sequence[DeclaredClaim], tested: Sequence[Sequence[Comparison]], *, withdrawn: int = 0
+) -> list[list[Comparison]]:
+    """The comparisons of each claim with its p over all points, corrected by Holm over the claims of the suite.
+
+    A claim that has no p, or was withdrawn, counts with a p of 1. One that was declared late is no part of the family:
+    it keeps its own p.
+    """
+    p = np.array([claim_p(points) for points in tested])
+    is_early = np.array([one.declared_after == 0 for one in declared], dtype=bool)
+    corrected = p.copy()
+    counted = np.concatenate([np.where(np.isnan(p[is_early]), 1.0, p[is_early]), np.ones(withdrawn)])
+    corrected[is_early] = np.where(np.isnan(p[is_early]), np.nan, stats.holm(counted)[: is_early.sum()])
+    sizes = np.where(is_early, len(counted), 1)
+    return [
+        _with_correction(points, *numbers)
+        for points, *numbers in zip(tested, p.tolist(), corrected.tolist(), sizes.tolist(), strict=True)
+    ]
+
+
+def _with_correction(points: Sequence[Comparison], p: float, p_adjusted: float, family: int) -> list[Comparison]:
+    """The points of a claim, each with the level at which its part of the claim's p decides."""
+    return [
+        replace(
+            c,
+            p=tested.p if c.n >= MIN_SEEDS else np.nan,
+            p_refuting=min(1.0, len(points) * c.p_refuting),
+            points=len(points),
+            family=family,
+            seeds_needed=MIN_SEEDS,
+            level=ALPHA / family if np.isnan(p) else ALPHA * p / p_adjusted,
+            p_adjusted=p_adjusted,
+        )
+        for c, tested in zip(adjusted(points), points, strict=True)
+    ]
+
+
+def _verdict(
+    declared: DeclaredClaim, name: str, points: Sequence[Comparison], results: Results, rng: np.random.Generator
+) -> Verdict:
     claim, kind = declared.claim, KINDS[declared.claim.kind]
-    judged = [replace(c, shown_in=name, verdict=kind.judge(c)) for c in adjusted(kind.compare(claim, results, rng))]
+    judged = [replace(c, shown_in=name, verdict=kind.judge(c)) for c in points]
     families = kind.secondary_tests(claim, results, rng)
     secondary = [replace(c, shown_in=name) for family in families for c in adjusted(family)]
     is_equal = has_equal_arms(claim, results)
     if is_equal:
         judged = [replace(comparison, verdict=UNDECIDED) for comparison in judged]
-    word = _overall([comparison.verdict for comparison in judged])
+    if declared.declared_after:
+        judged = [replace(comparison, verdict=EXPLORATORY) for comparison in judged]
+    word = EXPLORATORY if declared.declared_after else overall([comparison.verdict for comparison in judged])
     words = sentence(claim, judged, word, secondary, compare=results.manifest.compare)
     return Verdict(
         claim=claim,
@@ -111,12 +153,3 @@ def _equal_arms_words(claim: Claim, results: Results) -> str:
         f"Nothing was compared: the trials of {formatting.value(claim.arm)} and {than} are equal to the bit, at every "
         "point and seed, so what sets these arms apart has not reached the training."
     )
-
-
-def _overall(words: list[str]) -> str:
-    """The verdict on a claim from those at its grid points."""
-    if REFUTED in words:
-        return REFUTED
-    if set(words) <= {DESCRIPTIVE}:
-        return DESCRIPTIVE
-    return SUPPORTED if set(words) == {SUPPORTED} else UNDECIDED

@@ -1,18 +1,19 @@
 """Claims and verdicts in plain English, generated from the numbers."""
 
 import math
+import re
 from collections.abc import Sequence
 
-from harness.analysis import formatting
+from harness.analysis import formatting, stats
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
-from harness.analysis.judging import REFUTED
-from harness.analysis.stats.paired import MOST_EXACT
+from harness.analysis.judging import REFUTED, SUPPORTED, UNDECIDED, fails_more_often, is_held_back
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 
 MAX_NAMED = 6  # grid points that a sentence names; the table has all of them
-AGAINST_FIGURE = "{size} {direction} with {arm} than {than} ({arm_mean} on average against {than_mean})"
+AGAINST_FIGURE = "{amount} with {arm} than {than} ({arm_mean} on average against {than_mean})"
+FIELD = re.compile(r"\{(\w+)\}")
 
 
 def statement(claim: Claim, manifest: Manifest) -> str:
@@ -20,66 +21,143 @@ def statement(claim: Claim, manifest: Manifest) -> str:
     return KINDS[claim.kind].statement(claim, manifest)
 
 
+def _filled(pattern: str, **parts: str) -> str:
+    """The pattern with its fields filled in, all at once: a part may hold anything."""
+    return FIELD.sub(lambda match: parts.get(match[1], match[0]), pattern)
+
+
 def effect_words(comparison: Comparison) -> str:
-    """The estimate: "test accuracy is 5.2 points higher with batch than with none (97.1 against 91.9 on average)"."""
-    metric = comparison.definition
-    if math.isnan(comparison.estimate):
-        return metric.template.replace("{difference}", f"unknown with {comparison.arm} and {comparison.than}")
-    pattern = AGAINST_FIGURE if comparison.is_one_sample and not metric.unit.is_ratio else metric.difference
-    difference = pattern.format(
-        arm=comparison.arm,
-        than=comparison.than,
-        amount=formatting.amount(comparison.estimate, metric.unit),
-        size=formatting.amount(abs(comparison.estimate), metric.unit),
-        direction=metric.better if comparison.estimate >= 0 else metric.worse,
-        bound=f"{comparison.bound} " if comparison.bound in ("at least", "at most") else "",
-        arm_mean=formatting.format_value(comparison.arm_mean, metric.unit),
-        than_mean=formatting.format_value(comparison.than_mean, metric.unit),
+    """The mean difference: "test accuracy is 5.2 points higher with batch than with none (97.1 % ...)"."""
+    c, metric = comparison, comparison.definition
+    if math.isnan(c.estimate):
+        return metric.template.replace("{difference}", f"unknown with {c.arm} and {c.than}")
+    pattern = AGAINST_FIGURE if c.is_one_sample and not metric.unit.is_ratio else metric.difference
+    difference = _filled(
+        pattern,
+        arm=c.arm,
+        than=c.than,
+        amount=formatting.difference(c.estimate, metric.direction, c.bound),
+        arm_mean=_level(c.arm_mean, c),
+        than_mean=_level(c.than_mean, c),
     )
     return metric.template.replace("{difference}", difference)
 
 
-def interval_words(comparison: Comparison) -> str:
-    """The interval and the number of pairs in words."""
-    if math.isnan(comparison.low):
-        return f"n = {comparison.n}, too few for an interval"
-    ends = formatting.span(comparison.low, comparison.high, comparison.definition.unit)
-    return f"95 % interval {ends}, n = {formatting.count(comparison.n, _unit_of_n(comparison))}"
+def _level(mean: float, c: Comparison) -> str:
+    """The mean of an arm: of a fraction in per cent, which are no points."""
+    unit = c.definition.unit
+    return formatting.percent(mean) if unit is formatting.POINTS else formatting.format_value(mean, unit)
 
 
-def _unit_of_n(comparison: Comparison) -> str:
-    """What n counts: against a published figure there is nothing to pair a seed with."""
-    return "seed" if comparison.is_one_sample else "pair"
+def mean_words(c: Comparison) -> str:
+    """The mean difference with its interval, and that no word rests on it."""
+    interval = ""
+    if not math.isnan(c.low):
+        interval = f", 95 % interval {formatting.differences(c.low, c.high, c.definition.direction)}"
+    return f"As an estimate, on which no word rests: {effect_words(c)}{interval}.{_measured_words(c)}"
 
 
-def p_words(comparison: Comparison, *, equivalence: bool, reference_test: str) -> str:
+def median_words(c: Comparison) -> str:
+    """The median of the differences with its exact interval; empty where there is none."""
+    if math.isnan(c.median):
+        return ""
+    direction = c.definition.direction
+    interval = "too few seeds for an interval"
+    if not math.isnan(c.median_low):
+        interval = f"95 % interval {formatting.differences(c.median_low, c.median_high, direction)}"
+    return f" Median difference: {formatting.difference(c.median, direction, c.bound)} ({interval})."
+
+
+def p_words(c: Comparison, reference_test: str = "") -> str:
     """The test with its p in words, or why there is none."""
-    if comparison.n < comparison.seeds_needed:
-        return f"no test: a verdict needs {formatting.count(comparison.seeds_needed, _unit_of_n(comparison))}"
-    correction = f" after Holm over {comparison.family}" if comparison.family > 1 else ""
-    unit = comparison.definition.unit
-    if equivalence:
-        p = formatting.p_value(comparison.equivalence_p_adjusted)
-        return f"two one-sided t tests within {formatting.amount(comparison.margin, unit)}: {p}{correction}"
-    against = f" against {formatting.amount(comparison.null, unit)}" if comparison.null else ""
-    text = f"sign-flip test{against}: {formatting.p_value(comparison.p_adjusted)}{correction}{_floor(comparison)}"
-    if not math.isnan(comparison.reference_p_adjusted):
-        text += f"; for reference, {reference_test} test: {formatting.p_value(comparison.reference_p_adjusted)}"
+    if c.n < c.seeds_needed:
+        return f"no test: a verdict needs {_seeds(c.seeds_needed, c)}"
+    is_claim = bool(c.verdict)
+    p = c.p if is_claim else c.p_adjusted
+    text = f"exact sign test: {formatting.p_value(p)}"
+    if is_claim and (c.family > 1 or c.points > 1):
+        over = f" over {formatting.count(c.points, 'grid point')}" if c.points > 1 else ""
+        holm = f", Holm over {c.family} claims" if c.family > 1 else ""
+        text += f"; of the claim{over}: {formatting.p_value(c.p_adjusted)}{holm}"
+    elif c.family > 1:
+        text += f" after Holm over {c.family}"
+    if not math.isnan(c.reference_p_adjusted):
+        text += f"; for reference, {reference_test} test: {formatting.p_value(c.reference_p_adjusted)}"
     return text
 
 
-def _floor(comparison: Comparison) -> str:
-    """That p could not be any smaller with so few pairs, where that is so."""
-    if comparison.n > MOST_EXACT or comparison.p > comparison.p_floor:
-        return ""
-    return f" (the smallest that {formatting.count(comparison.n, _unit_of_n(comparison))} can give)"
+def _seeds(n: int, c: Comparison) -> str:
+    """So many of what is counted: where times are measured, trials that trained together are one."""
+    return formatting.count(n, "measurement" if c.definition.name == "step_time" else "seed")
 
 
-def finding(comparison: Comparison, *, equivalence: bool, reference_test: str = "") -> str:
-    """All that one grid point shows, as a sentence: effect, interval and test."""
-    tested = p_words(comparison, equivalence=equivalence, reference_test=reference_test)
-    text = f"{effect_words(comparison)}; {interval_words(comparison)}; {tested}.{_measured_words(comparison)}"
-    return f"at {comparison.point} {text}" if comparison.point else text
+def finding(c: Comparison, *, reference_test: str = "") -> str:
+    """All that one grid point shows, as sentences: the count of seeds with its test, the median, the mean."""
+    counted = equality_words(c) if c.is_equivalence else _lead_words(c)
+    text = f"{counted} ({p_words(c, reference_test)}).{median_words(c)} {mean_words(c)}"
+    return f"at {c.point} {text}" if c.point else text
+
+
+def _lead_words(c: Comparison) -> str:
+    """In how many seeds the arm leads by more than the margin, and in how many it does not."""
+    metric, margin = c.definition, formatting.amount(c.margin, c.definition.unit)
+    by = ""
+    if c.margin and metric.unit.is_ratio:
+        by = f" by a factor of more than {formatting.format_value(c.margin, metric.unit)}"
+    elif c.margin:
+        by = f" by more than {margin}"
+    lead = _filled(metric.lead_of, arm=c.arm, than=c.than, by=by, margin=margin)
+    others = [f"falls short of that in {c.losses}"] if c.losses else []
+    others += [f"level in {c.ties}"] if c.ties else []
+    return ", ".join([f"{lead} in {c.wins} of {_seeds(c.n, c)}", *others])
+
+
+def equality_words(c: Comparison) -> str:
+    """Both halves of an equality, or on which side of the margin most seeds lie."""
+    margin = formatting.amount(c.margin, c.definition.unit)
+    than = "the figure" if c.is_one_sample else c.than
+    if c.verdict == REFUTED or (not c.verdict and c.p_refuting < c.p_supporting):
+        side, n = ("above", c.wins) if c.wins >= c.losses else ("below", c.losses)
+        return f"{c.arm} lies more than {margin} {_side(side, c)} {than} in {n} of {_seeds(c.n, c)}"
+    if c.verdict == SUPPORTED:
+        return _supported_equality(c, margin, than)
+    text = (
+        f"{c.arm} lies less than {margin} {_side('above', c)} {than} in {c.below_upper} and less than {margin} "
+        f"{_side('below', c)} it in {c.above_lower} of {_seeds(c.n, c)}"
+    )
+    if math.isnan(c.tau):
+        return text
+    alone = f"{c.arm} alone failed in {c.arm_alone}" + (
+        "" if c.is_one_sample else f", {c.than} alone in {c.than_alone}"
+    )
+    text += f"; {alone}, where less than {formatting.number(100 * c.tau)} % of seeds are allowed"
+    if c.verdict == UNDECIDED and c.p_accuracy < c.level <= c.p_failures:
+        needed = stats.seeds_for_failures(c.tau, c.family)
+        text += (
+            f". The half on {c.definition.words} holds, the half on failures is open: without a lone failure it takes "
+            f"{needed} seeds"
+        )
+    return text
+
+
+def _supported_equality(c: Comparison, margin: str, than: str) -> str:
+    text = (
+        f"in most seeds {c.arm} lies less than {margin} {_side('above', c)} {than} and in most less than {margin} "
+        f"{_side('below', c)} it ({c.below_upper} and {c.above_lower} of {c.n})"
+    )
+    if math.isnan(c.tau):
+        return text
+    share = f"{formatting.number(100 * c.tau)} % of seeds"
+    if c.is_one_sample:
+        return f"{text}, and it trains: it fails in less than {share} ({c.arm_alone} of {c.n})"
+    return (
+        f"{text}, and both train: neither fails alone in more than {share} ({c.arm_alone} and {c.than_alone} of {c.n})"
+    )
+
+
+def _side(side: str, c: Comparison) -> str:
+    """Above or below in the metric, whose differences are positive where the arm does better."""
+    return side if c.definition.sign > 0 else {"above": "below", "below": "above"}[side]
 
 
 def _measured_words(c: Comparison) -> str:
@@ -87,12 +165,11 @@ def _measured_words(c: Comparison) -> str:
     samples = [(c.arm, c.arm_replaced, c.arm_measured), (c.than, c.than_replaced, c.than_measured)]
     if not c.arm_replaced + c.than_replaced:
         return ""
-    metric = c.definition
     counts = formatting.listing(f"{n} of {c.n} with {arm}" for arm, n, _ in samples if n)
-    text = f" Of these scores {counts} were replaced by {metric.policy.words.partition(' (')[0]}"
+    text = f" Of these scores {counts} were replaced by {c.definition.policy.words.partition(' (')[0]}"
     if any(math.isnan(mean) for _, _, mean in samples):
         return f"{text}."
-    means = " against ".join(formatting.format_value(mean, metric.unit) for _, _, mean in samples)
+    means = " against ".join(_level(mean, c) for _, _, mean in samples)
     return f"{text}; as measured it is {means} on average."
 
 
@@ -106,39 +183,37 @@ def sentence(
 ) -> str:
     """The verdict with the numbers that it rests on, and all that limits it; `compare` is the axis of the arms."""
     kind = KINDS[claim.kind]
-    limits = f"{kind.bounds(comparisons)}{_incomplete(comparisons)}"
+    limits = f"{kind.bounds(comparisons)}{_incomplete(comparisons, word)}"
     if not any(comparison.n for comparison in comparisons):
         return f"No pair of seeds has results in both arms yet.{_progress(comparisons)}{limits}"
-    closest = _closest_call(comparisons, word, equivalence=kind.is_equivalence)
+    closest = _closest_call(comparisons, word)
     beside = [comparison for comparison in secondary if comparison.point == closest.point]
+    text = finding(closest, reference_test=kind.reference_test)
     if kind.no_estimate and math.isnan(closest.estimate):
         text = f"at {closest.point} {kind.no_estimate}." if closest.point else f"{kind.no_estimate}."
-    else:
-        equivalence = kind.is_equivalence and closest.verdict != REFUTED
-        text = finding(closest, equivalence=equivalence, reference_test=kind.reference_test)
     tally = _tally(comparisons)
     parts = [
-        tally + text if tally else formatting.capitalised(text),
-        *(f" {formatting.capitalised(finding(c, equivalence=bool(c.margin)))}" for c in beside),
+        tally + text if tally else _begun(text, closest),
+        *(f" {_begun(finding(c), c)}" for c in beside),
         limits,
         _failures(comparisons, beside, compare),
         _progress(comparisons),
+        "" if claim.metric == "step_time" else " Seeds vary all but the split of the data, which is one.",
     ]
     return "".join(parts)
 
 
-def _closest_call(comparisons: Sequence[Comparison], word: str, *, equivalence: bool) -> Comparison:
-    """The grid point that decides: of those with the claim's verdict the one nearest to another verdict."""
-    candidates = [c for c in comparisons if c.verdict == word and c.n] or [c for c in comparisons if c.n]
-    estimated = [c for c in candidates if not math.isnan(c.estimate)] or candidates
-    return min(estimated, key=lambda c: _distance_from_margin(c, equivalence=equivalence))
+def _begun(text: str, c: Comparison) -> str:
+    """The text as a sentence begins; the name of an arm stays as it is."""
+    return text if text.startswith((f"{c.arm} ", f"{c.than} ")) else formatting.capitalised(text)
 
 
-def _distance_from_margin(c: Comparison, *, equivalence: bool) -> float:
-    """How near an end of the interval comes to the margin, or the estimate where there is no interval."""
-    ends = (c.estimate,) if math.isnan(c.low) else (c.low, c.high)
-    margins = (-c.margin, c.margin) if equivalence else (c.margin,)
-    return min(abs(end - margin) for end in ends for margin in margins)
+def _closest_call(comparisons: Sequence[Comparison], word: str) -> Comparison:
+    """The grid point that decides: the one that refutes most, or else the one that supports least."""
+    tested = [c for c in comparisons if c.n]
+    if word == REFUTED:
+        return min(tested, key=lambda c: (c.verdict != REFUTED, c.p_refuting))
+    return max(tested, key=lambda c: (c.verdict == word, c.p_supporting))
 
 
 def _tally(comparisons: Sequence[Comparison]) -> str:
@@ -162,14 +237,29 @@ def _listed_points(points: Sequence[str]) -> str:
     return f"{'; '.join(points[:MAX_NAMED])} and {len(points) - MAX_NAMED} more"
 
 
-def _incomplete(comparisons: Sequence[Comparison]) -> str:
-    """Which results the comparisons could not use: unpaired scores, results without a score."""
+def _incomplete(comparisons: Sequence[Comparison], word: str) -> str:
+    """Which results the comparisons could not use, and what keeps a verdict back."""
     text = ""
     if unpaired := sum(comparison.n_unpaired for comparison in comparisons):
         text += f" Unpaired and excluded: {formatting.count(unpaired, 'result')}."
     if missing := sum(comparison.n_missing for comparison in comparisons):
         text += f" Without a score: {formatting.count(missing, 'result')}, which could turn the verdict."
-    return text
+    held_back = [c for c in comparisons if is_held_back(c, c.verdict)]
+    if word == UNDECIDED and held_back:
+        absent = max(c.n_absent for c in held_back)
+        text += (
+            f" Without a result in one arm or both: {formatting.count(absent, 'seed')}, which could turn the verdict."
+        )
+    return text + "".join(_leads_and_fails(c) for c in comparisons if c.verdict == UNDECIDED and not c.is_equivalence)
+
+
+def _leads_and_fails(c: Comparison) -> str:
+    """That a lead is none because the arm fails to train where the other does not; empty where that is not so."""
+    if not (c.p_supporting < c.level and fails_more_often(c)):
+        return ""
+    arm, alone = (c.arm, c.arm_alone) if c.definition.failed < 0 else (c.than, c.than_alone)
+    where = f" at {c.point}" if c.point else ""
+    return f" Undecided{where}, because {arm} alone failed to train in {alone} of {c.n} seeds."
 
 
 def _failures(comparisons: Sequence[Comparison], secondary: Sequence[Comparison], compare: str) -> str:
@@ -183,12 +273,31 @@ def _failures(comparisons: Sequence[Comparison], secondary: Sequence[Comparison]
                 failed = sum(n for arm, n, _ in sample if arm == name)
                 finished = sum(n for arm, _, n in sample if arm == name)
                 counts.setdefault(name, (failed, finished))
-    policy = comparisons[0].definition.policy.words
-    counted = f"; a failed trial counts as {policy}" if any(failed for failed, _ in counts.values()) else ""
     rates = [
         f"{failed} of {finished} {formatting.with_arm(name, compare)}" for name, (failed, finished) in counts.items()
     ]
-    return f" Failed to train: {', '.join(rates)}{counted}."
+    any_failed = any(failed for failed, _ in counts.values())
+    return (
+        f" Failed to train: {', '.join(rates)}{_counts_as(comparisons[0]) if any_failed else ''}.{_alone(comparisons)}"
+    )
+
+
+def _counts_as(c: Comparison) -> str:
+    """What a failed trial counts as, in the test and in the mean."""
+    policy = c.definition.policy.words
+    is_ranked = c.definition.failed and not math.isnan(c.arm_failed_low)
+    in_means = f"; a failed trial counts as {policy}"
+    return f"; a failed run is the worse of its pair, and in means it counts as {policy}" if is_ranked else in_means
+
+
+def _alone(comparisons: Sequence[Comparison]) -> str:
+    """In how many seeds at most the arm fails alone; empty where failures have no part in the test."""
+    ranked = [c for c in comparisons if c.n and c.definition.failed and not math.isnan(c.arm_failed_low)]
+    if not ranked:
+        return ""
+    c = max(ranked, key=lambda c: c.arm_alone / c.n)
+    most = formatting.number(math.ceil(100 * stats.most_alone(c.arm_alone, c.n)))
+    return f" In at most {most} % of seeds {c.arm} alone fails (95 %)."
 
 
 def _progress(comparisons: Sequence[Comparison]) -> str:

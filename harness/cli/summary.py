@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pandas as pd
 from rich.text import Text
 
-from harness.analysis.judging import DESCRIPTIVE, REFUTED, SUPPORTED, UNDECIDED
+from harness.analysis.judging import DESCRIPTIVE, EXPLORATORY, REFUTED, SUPPORTED, UNDECIDED
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.verdicts import Verdict
 from harness.cli.console import Console
@@ -24,7 +24,7 @@ from harness.storage.records import NO_RESULT
 from harness.text import printable
 
 MOST_LISTED = 10
-STYLES = {SUPPORTED: "bold green", REFUTED: "bold red", UNDECIDED: "yellow", DESCRIPTIVE: "dim"}  # words of verdicts
+STYLES = {SUPPORTED: "bold green", REFUTED: "bold red", UNDECIDED: "yellow", DESCRIPTIVE: "dim", EXPLORATORY: "dim"}
 
 
 @contextmanager

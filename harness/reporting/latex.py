@@ -27,23 +27,23 @@ def escaped(text: str) -> str:
     return "".join(SPECIAL.get(letter, letter) for letter in plain)
 
 
-Group = tuple[str, Sequence[Comparison], bool]  # a title, its comparisons, whether their p are of equivalence
+Group = tuple[str, Sequence[Comparison]]  # a title, its comparisons
 
 
 def latex_table(groups: Iterable[Group]) -> str:
     """A tabular: for each group and pair of arms a line that names them, and a row for each of its comparisons."""
     lines = [
         line
-        for title, comparisons, is_equivalence in groups
+        for title, comparisons in groups
         for arms, of_arms in _by_arms(comparisons).items()
-        for line in (r"\addlinespace", _title(f"{title} ({arms})"), *_rows(of_arms, is_equivalence=is_equivalence))
+        for line in (r"\addlinespace", _title(f"{title} ({arms})"), *_rows(of_arms))
     ]
     return "\n".join(
         [
             r"% Needs \usepackage{array,booktabs}; letters beyond Latin need LuaLaTeX or XeLaTeX and a font for them.",
             r"% A difference is positive where the arm named first does better, or has more of what is neither good",
-            r"% nor bad; a ratio, in times, is that of the first to the other. p are of two one-sided tests where",
-            r"% equality is claimed, of sign-flip tests everywhere else.",
+            r"% nor bad; a ratio, in times, is that of the first to the other. Differences are means with 95 %",
+            r"% intervals, on which no word rests; p are of exact sign tests, of a claim over all its points.",
             r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}%",
             rf"\begin{{tabular}}{{{LAYOUT}}}",
             r"\toprule",
@@ -70,10 +70,10 @@ def _title(text: str) -> str:
     return rf"\multicolumn{{{len(HEADINGS)}}}{{@{{}}p{{\linewidth}}@{{}}}}{{{escaped(text)}}} \\"
 
 
-def _rows(comparisons: Sequence[Comparison], *, is_equivalence: bool) -> Iterator[str]:
+def _rows(comparisons: Sequence[Comparison]) -> Iterator[str]:
     metric = comparisons[0].metric
     for c in comparisons:
-        unit, p = c.definition.unit, c.equivalence_p_adjusted if is_equivalence else c.p_adjusted
+        unit, p = c.definition.unit, c.p_adjusted
         cells = (
             (c.point or "all") + ("" if c.metric == metric else f": {c.definition.words}"),
             str(c.n),

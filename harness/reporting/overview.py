@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.analysis import formatting
-from harness.analysis.judging import VERDICTS
+from harness.analysis.judging import EXPLORATORY, REFUTED, SUPPORTED, VERDICTS
 from harness.analysis.metrics import FAILED, FINISHED
+from harness.analysis.stats import ALPHA
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.io import write_atomically
 from harness.reporting import pages
@@ -25,6 +26,7 @@ def write_overview(folder: Path, suites: Iterable[Results]) -> Path:
     facts = {
         "suites": [_suite_facts(results, judged) for results, judged in suites_judged],
         "claims": _claims(suites_judged),
+        "error": _error_words([judged for _, judged in suites_judged]),
         "counts": formatting.listing(f"{counts[word]} {word}" for word in VERDICTS if counts[word]),
     }
     write_atomically(folder / "overview.md", pages.markdown("overview.md", facts))
@@ -43,6 +45,18 @@ def _suite_facts(results: Results, judged: list[Verdict]) -> dict[str, Any]:
         "failed": int(status.isin(FAILED).sum()),
         "verdicts": judged,
     }
+
+
+def _error_words(suites: list[list[Verdict]]) -> str:
+    """How many verdicts there are to be wrong, and how likely one is: each suite is corrected for itself alone."""
+    decided = [sum(verdict.word in (SUPPORTED, REFUTED) for verdict in judged) for judged in suites]
+    n_claiming = sum(any(verdict.word != EXPLORATORY for verdict in judged) for judged in suites)
+    verdicts = formatting.count(sum(map(len, suites)), "verdict")
+    return (
+        f"{verdicts}, {sum(decided)} of them supported or refuted. In each suite the chance of any wrong one is "
+        f"{100 * ALPHA:.0f} % at most; over {formatting.count(n_claiming, 'suite')} up to "
+        f"{formatting.number(ALPHA * n_claiming)} suites with a wrong one are to be expected."
+    )
 
 
 def _claims(suites: list[tuple[Results, list[Verdict]]]) -> Table:

@@ -10,10 +10,8 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import comparison, formatting, pairing
-from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
 from harness.analysis.metrics import FAILED, FINISHED, judged_by
-from harness.analysis.stats.paired import MOST_EXACT
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.io import remove_file, write_atomically
 from harness.reporting import latex, pages
@@ -48,8 +46,8 @@ def write_report(results: Results) -> Path:
     facts = _template_facts(results, comparisons)
     facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "figures": drawn}
     write_atomically(results.folder / "report.md", pages.markdown("report.md", facts))
-    groups = [(v.statement, v.comparisons, KINDS[v.claim.kind].is_equivalence) for v in judged]
-    groups += [(figure.title, figure.comparisons, False) for figure in drawn]
+    groups = [(v.statement, v.comparisons) for v in judged]
+    groups += [(figure.title, figure.comparisons) for figure in drawn]
     write_atomically(page.parent / "table.tex", latex.latex_table(groups).encode())
     # The page comes last: with its digest it vouches for the others.
     write_atomically(page, _page(facts, images, digest))
@@ -71,7 +69,6 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
     return {
         "manifest": manifest,
         "max_points": MAX_POINTS,
-        "max_exact": MOST_EXACT,
         "judged_by": judged_by(manifest).words.removeprefix("test "),
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),

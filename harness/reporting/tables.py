@@ -21,10 +21,12 @@ COMPARISON_COLUMNS = (
     "mean",
     "mean of the other",
     "means as measured (scores replaced)",
-    "difference or ratio",
-    "95 % interval",
+    "seeds ahead, behind, level",
+    "median difference (95 %)",
+    "mean difference or ratio",
+    "95 % interval of the mean",
+    "p (exact sign test)",
     "p (Holm)",
-    "p of equivalence (Holm)",
     "failed (95 % Wilson)",
     "other failed (95 % Wilson)",
     "p of failures (McNemar, Holm)",
@@ -104,10 +106,12 @@ def _comparison_cells(c: Comparison) -> list[Cell]:
         _keyed(formatting.format_value(c.arm_mean, unit), formatting.to_unit(c.arm_mean, unit)),
         _keyed(formatting.format_value(c.than_mean, unit), formatting.to_unit(c.than_mean, unit)),
         (_measured(c), ""),
+        (_counted(c), ""),
+        _keyed(_median(c), formatting.to_unit(c.median, unit)),
         _keyed(formatting.format_bound(c.estimate, unit, c.bound), formatting.to_unit(c.estimate, unit)),
         _keyed(formatting.span(c.low, c.high, unit), min(formatting.to_unit(end, unit) for end in (c.low, c.high))),
+        _keyed(formatting.p_value(c.p), c.p),
         _keyed(formatting.p_value(c.p_adjusted), c.p_adjusted),
-        _keyed(formatting.p_value(c.equivalence_p_adjusted), c.equivalence_p_adjusted),
         _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),
         _rate(c.than_failed, c.than_finished, c.than_failed_low, c.than_failed_high),
         _keyed(formatting.p_value(c.failures_p_adjusted), c.failures_p_adjusted),
@@ -122,6 +126,19 @@ def _measured(c: Comparison) -> str:
     unit = c.definition.unit
     means = ", ".join(formatting.format_value(mean, unit) for mean in (c.arm_measured, c.than_measured))
     return f"{means} ({c.arm_replaced}, {c.than_replaced})"
+
+
+def _counted(c: Comparison) -> str:
+    """How many seeds lie on which side of the margin; of an equality, how many within it at either end."""
+    if c.is_equivalence:
+        return f"{c.below_upper} and {c.above_lower} within"
+    return f"{c.wins}, {c.losses}, {c.ties}"
+
+
+def _median(c: Comparison) -> str:
+    unit = c.definition.unit
+    ends = "" if np.isnan(c.median_low) else f" ({formatting.span(c.median_low, c.median_high, unit)})"
+    return f"{formatting.format_value(c.median, unit)}{ends}"
 
 
 def _table_cell(value: Any) -> Cell:

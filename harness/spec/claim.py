@@ -16,6 +16,8 @@ class DefaultMetric(str):
 
 
 DEFAULT_METRIC = DefaultMetric("test_accuracy")
+PREDICTED = "predicted"  # what stands for the other arm where theory predicts the figure
+TAU = 0.15  # 19 seeds without a lone failure show as much
 AT = ("last", "mean", "first", "range")  # the value of a curve that a claim is about; range: its largest less its least
 
 
@@ -25,7 +27,7 @@ class Claim:
 
     Make one by the constructor of its kind: `Claim.wider_lr_range("batch", than="none", at_least_decades=0.5)`.
     `where` keeps some grid points only: a value or a list of values for an axis. Points are never pooled: a claim that
-    covers several holds if it holds at each, with Holm's correction. `against` is the grid point of the other arm if
+    covers several holds if it holds at each. `against` is the grid point of the other arm if
     that is not the same: `against={"world_size": 1}`; equal seeds are paired all the same.
     """
 
@@ -39,8 +41,9 @@ class Claim:
     along: str = ""  # the axis that a trend goes along, or that is tuned
     against: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
     within: float | None = None  # of recovers: the margin within which arm and one big batch count as equal
-    published: float | None = None  # of matches: the figure
+    published: float | None = None  # of matches: the figure, published or predicted
     is_ratio: bool = False  # of more and less: the margin is a factor
+    tau: float = TAU  # of equality: the share of seeds in which either arm may fail to train alone
 
     def __post_init__(self) -> None:
         for name in ("arm", "than", "margin"):
@@ -52,6 +55,8 @@ class Claim:
             raise SuiteError(f"a claim compares two arms, got {self.arm!r} twice")
         if not (is_number(self.margin) and 0 <= self.margin < math.inf):
             raise SuiteError(f"the margin of a claim must be a number, zero or more, got {self.margin!r}")
+        if not (is_number(self.tau) and 0 < self.tau < 1):
+            raise SuiteError(f"tau is a share of seeds between 0 and 1, such as {TAU}, got {self.tau!r}")
         if self.at not in AT:
             raise SuiteError(f"at must be one of {', '.join(AT)}, got {self.at!r}")
         if not isinstance(self.against, Mapping):
@@ -132,17 +137,22 @@ class Claim:
         *,
         to: str,
         within: float,
+        tau: float = TAU,
         metric: str = DEFAULT_METRIC,
         at: str = "last",
         against: Mapping[str, Any] | None = None,
         **where: Any,
     ) -> "Claim":
-        """Both arms' metrics are equal within the margin `within`, at each grid point `where`."""
+        """In most seeds both arms' metrics are equal within the margin `within`, at each grid point `where`.
+
+        And both train: neither arm fails to train alone in a share `tau` of seeds or more.
+        """
         return cls(
             kind="equivalent",
             arm=arm,
             than=to,
             margin=within,
+            tau=tau,
             metric=metric,
             at=at,
             against=_or_empty(against),
@@ -154,22 +164,33 @@ class Claim:
         cls,
         arm: str,
         *,
-        published: float,
+        published: float | None = None,
+        predicted: float | None = None,
         within: float,
+        tau: float = TAU,
         metric: str = DEFAULT_METRIC,
         at: str = "last",
         **where: Any,
     ) -> "Claim":
-        """The mean of the arm's metric equals a published figure within the margin, at each grid point `where`."""
-        if not is_number(published) or not math.isfinite(published):
-            raise SuiteError(f"published must be a number in the unit of trials.csv, got {published!r}")
+        """In most seeds the arm's metric equals a figure within the margin, at each grid point `where`.
+
+        The figure is one that was `published`, or `predicted` by theory. The arm fails to train in less than a share
+        `tau` of seeds.
+        """
+        than, figure = (PREDICTED, predicted) if published is None else ("published", published)
+        if (published is None) == (predicted is None) or not is_number(figure) or not math.isfinite(figure or 0):
+            given = f"published={published!r} and predicted={predicted!r}"
+            raise SuiteError(
+                f"give either as published or as predicted a number in the unit of trials.csv, got {given}"
+            )
         return cls(
             kind="matches",
             arm=arm,
-            than="published",
+            than=than,
             margin=within,
+            tau=tau,
             metric=metric,
-            published=float(published),
+            published=float(figure or 0),
             at=at,
             where=where,
         )

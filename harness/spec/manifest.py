@@ -17,7 +17,7 @@ from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
 KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
-NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", *KNOWN_AFTER_A_RUN)
+NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", "withdrawn", *KNOWN_AFTER_A_RUN)
 MOST_SOURCES = 20  # that are remembered of a model or dataset
 
 
@@ -44,6 +44,7 @@ class Manifest:
     following: Mapping[str, str] = field(default_factory=dict)  # an axis that a rule ties to another -> the other
     settings: Mapping[str, Value]  # what does not vary
     claims: Sequence[DeclaredClaim]
+    withdrawn: Sequence[DeclaredClaim] = field(default_factory=list)  # made before the first result, and no more
     trials: int  # how many there are
     points: Mapping[str, Sequence[Value]] = field(default_factory=dict)  # what varies -> its value in each trial
     # Model or dataset of the suite's own -> each source that it has had -> the files and packages that are in this.
@@ -164,15 +165,24 @@ def _following(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, str
 def with_history(
     manifest: Manifest, before: Manifest | None, *, cohorts: Sequence[Sequence[str]], results: int
 ) -> Manifest:
-    """The manifest with what earlier runs of the suite decided: the cut into cohorts, when claims were declared."""
-    earlier = {} if before is None else {claim_identity(d.claim): d.declared_after for d in before.claims}
-    claims = [replace(d, declared_after=earlier.get(claim_identity(d.claim), results)) for d in manifest.claims]
+    """The manifest with what earlier runs of the suite decided: the cut into cohorts, when claims were declared.
+
+    A claim of before the first result that the suite no longer makes is kept as withdrawn: the verdicts on the others
+    are corrected for it all the same. Before there are results claims may come and go.
+    """
+    earlier = {} if before is None else {claim_identity(d.claim): d for d in (*before.withdrawn, *before.claims)}
+    now = {claim_identity(d.claim): d for d in manifest.claims}
+    claims = [
+        replace(d, declared_after=earlier[name].declared_after if name in earlier else results)
+        for name, d in ((claim_identity(d.claim), d) for d in manifest.claims)
+    ]
+    withdrawn = [d for name, d in earlier.items() if results and name not in now and not d.declared_after]
     kept = {} if before is None else {name: getattr(before, name) for name in KNOWN_AFTER_A_RUN}
     sources = dict(manifest.sources)
     for name, of_one in (before.sources if before else {}).items():
         known = {**of_one, **manifest.sources.get(name, {})}
         sources[name] = dict([*known.items()][-MOST_SOURCES:])
-    return replace(manifest, **kept, claims=claims, cohorts=cohorts, sources=sources)
+    return replace(manifest, **kept, claims=claims, withdrawn=withdrawn, cohorts=cohorts, sources=sources)
 
 
 def claim_identity(claim: Claim) -> str:
@@ -183,10 +193,13 @@ def claim_identity(claim: Claim) -> str:
 def to_json(manifest: Manifest) -> dict[str, Any]:
     """The members of suite.json; what is only known after a run is left out before."""
     content = {f.name: getattr(manifest, f.name) for f in fields(Manifest)}
-    claims = [{**asdict(d.claim), "declared_after": d.declared_after} for d in manifest.claims]
+    claims, withdrawn = (
+        [{**asdict(d.claim), "declared_after": d.declared_after} for d in declared]
+        for declared in (manifest.claims, manifest.withdrawn)
+    )
     metrics = {name: _without_defaults(spec) for name, spec in manifest.metrics.items()}
     empty = [name for name in NOT_WRITTEN_EMPTY if not content[name]]
-    members = {**content, "claims": claims, "metrics": metrics}
+    members = {**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics}
     return {name: value for name, value in members.items() if name not in empty}
 
 
@@ -204,8 +217,9 @@ def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
     if empty := [axis for axis, levels in content["axes"].items() if not levels]:
         raise DamageError(f"{where} axes has no value of {shown(empty[0])}")
     claims = [_declared(member, f"{where} in claim {number},") for number, member in enumerate(content["claims"], 1)]
+    withdrawn = [_declared(member, f"{where} in a withdrawn claim,") for member in content.get("withdrawn", [])]
     metrics = {name: _metric(name, member, where) for name, member in content.get("metrics", {}).items()}
-    return Manifest(**{**content, "claims": claims, "metrics": metrics})
+    return Manifest(**{**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics})
 
 
 def _metric(name: str, content: Mapping[str, Any], where: str) -> MetricSpec:

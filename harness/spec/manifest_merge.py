@@ -44,6 +44,7 @@ def merge_manifests(manifests: Mapping[Path, Manifest]) -> tuple[Manifest, list[
         merged,
         path=min((suite.path for suite in suites), key=lambda path: (Path(path).is_absolute(), len(path), path)),
         claims=_declared_last(suites),
+        withdrawn=_withdrawn(suites),
         harness=__version__,
         cohorts=_agreed_cohorts(suites, all_trials),
         device=min((suite.device for suite in suites if suite.device), default=None),
@@ -115,6 +116,12 @@ def _declared_last(manifests: Sequence[Manifest]) -> list[DeclaredClaim]:
     """The claims, each as late as it was declared anywhere: no result may have been known before."""
     columns = zip(*(manifest.claims for manifest in manifests), strict=True)
     return [max(same, key=lambda declared: declared.declared_after) for same in columns]
+
+
+def _withdrawn(manifests: Sequence[Manifest]) -> list[DeclaredClaim]:
+    """The claims that were withdrawn in any of the folders, in an order that these have no part in."""
+    withdrawn = {claim_identity(declared.claim): declared for one in manifests for declared in one.withdrawn}
+    return [declared for _, declared in sorted(withdrawn.items())]
 
 
 def _agreed_cohorts(manifests: Sequence[Manifest], trials: Sequence[Trial]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from harness.analysis import formatting, pairing, stats
 from harness.analysis.claim_checks import check_along, check_outcome
 from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_words import claim_words
-from harness.analysis.comparison import Comparison, bound_of, compare_pairs
+from harness.analysis.comparison import Comparison, bound_of, compare_pairs, with_further_test
 from harness.analysis.judging import judge_superiority
 from harness.analysis.metrics import metrics_of
 from harness.analysis.stats.arrays import FloatArray
@@ -37,10 +37,16 @@ def check_best_tuned(claim: Claim, manifest: Manifest) -> None:
 
 
 def compare_tuned(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
-    """With the interval of a bootstrap that chooses again in each resample."""
+    """With the interval of a bootstrap that chooses again in each resample.
+
+    The differences of the seeds share the values that are chosen, and are not independent. So a word needs
+    the sign-flip test as well, which looks at their size.
+    """
     comparisons = []
     for pairs, interval, bound in tuned_pairs(claim, results, rng):
-        comparison = compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = with_further_test(
+            compare_pairs(pairs, margin=claim.margin), *stats.sign_flip_sides(pairs.differences - claim.margin, rng)
+        )
         comparisons.append(replace(comparison, low=interval.low, high=interval.high, bound=bound))
     return comparisons
 

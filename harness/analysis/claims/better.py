@@ -21,7 +21,7 @@ def better_statement(claim: Claim, manifest: Manifest) -> str:
 
 BETTER = ClaimKind(
     check=check_better,
-    compare=compare_with_margin,
+    compare=lambda claim, results, rng: compare_with_margin(claim, results),
     judge=judge_superiority,
     statement=better_statement,
 )

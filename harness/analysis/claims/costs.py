@@ -18,11 +18,11 @@ from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def compare_costs(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+def compare_costs(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
     """On a scale of logarithms, on which cheaper is more."""
     pairs = cost_pairs(results, pairing.matching(results.trials, claim.where), claim.arm, claim.than)
     margin = -math.log(claim.margin)
-    return [compare_pairs(p, margin=margin, null=margin, rng=rng) for p in pairs]
+    return [compare_pairs(p, margin=margin) for p in pairs]
 
 
 def cost_pairs(results: Results, trials: pd.DataFrame, arm: Any, than: Any) -> list[pairing.Pairs]:

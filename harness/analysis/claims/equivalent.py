@@ -4,9 +4,9 @@ import numpy as np
 
 from harness.analysis.claim_checks import check_against, check_margin, check_metric
 from harness.analysis.claim_kind import ClaimKind
-from harness.analysis.claim_pairs import claim_pairs, compare_equivalence, with_other_arm_words
+from harness.analysis.claim_pairs import claim_pairs, with_other_arm_words
 from harness.analysis.claim_words import claim_words
-from harness.analysis.comparison import Comparison
+from harness.analysis.comparison import Comparison, compare_equivalence
 from harness.analysis.judging import judge_equivalence
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
@@ -19,9 +19,9 @@ def check_equivalent(claim: Claim, manifest: Manifest) -> None:
     check_against(claim, manifest)
 
 
-def compare_equivalent(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+def compare_equivalent(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
     return [
-        with_other_arm_words(compare_equivalence(pairs, claim.margin, rng), claim, results)
+        with_other_arm_words(compare_equivalence(pairs, claim.margin, claim.tau), claim, results)
         for pairs in claim_pairs(claim, results)
     ]
 
@@ -35,6 +35,5 @@ EQUIVALENT = ClaimKind(
     check=check_equivalent,
     compare=compare_equivalent,
     judge=judge_equivalence,
-    is_equivalence=True,
     statement=equivalent_statement,
 )

@@ -18,9 +18,9 @@ def check_less(claim: Claim, manifest: Manifest) -> None:
     check_against(claim, manifest)
 
 
-def compare_less(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+def compare_less(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
     """The other arm comes first unless less of the metric is better: a positive difference has to mean less."""
-    return compare_with_margin(claim, results, rng, is_swapped=is_larger_positive(claim, results.manifest))
+    return compare_with_margin(claim, results, is_swapped=is_larger_positive(claim, results.manifest))
 
 
 def less_statement(claim: Claim, manifest: Manifest) -> str:

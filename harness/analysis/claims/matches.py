@@ -1,4 +1,4 @@
-"""`matches`: the mean of the arm's metric is a published figure, within a margin."""
+"""`matches`: in most seeds the arm's metric is a figure, published or predicted, within a margin."""
 
 import math
 from dataclasses import replace
@@ -8,14 +8,14 @@ import numpy as np
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import check_margin, check_metric
 from harness.analysis.claim_kind import ClaimKind
-from harness.analysis.claim_pairs import claim_units, compare_equivalence
+from harness.analysis.claim_pairs import claim_units
 from harness.analysis.claim_words import claim_words, margin_unit
-from harness.analysis.comparison import Comparison
+from harness.analysis.comparison import Comparison, compare_equivalence
 from harness.analysis.curve_metrics import with_at
 from harness.analysis.judging import judge_equivalence
 from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError
-from harness.spec.claim import Claim
+from harness.spec.claim import PREDICTED, Claim
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
@@ -35,7 +35,7 @@ def published_figure(claim: Claim) -> float:
     return float(claim.published or 0)
 
 
-def compare_with_figure(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+def compare_with_figure(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
     """Seeds against one number: the other sample has no trials."""
     units, metric = claim_units(claim, results)
     figure, comparisons = published_figure(claim), []
@@ -44,15 +44,16 @@ def compare_with_figure(claim: Claim, results: Results, rng: np.random.Generator
             ours = pairing.by_seed(rows)
             theirs = ours.assign(score=figure, measured=figure, failed=0, finished=0, trials=0)
             pairs = pairing.paired(ours, theirs, arm=claim.arm, than=claim.than, metric=metric, point=point)
-            comparison = compare_equivalence(replace(pairs, n_unpaired=0), claim.margin, rng)
+            comparison = compare_equivalence(replace(pairs, n_unpaired=0), claim.margin, claim.tau)
             comparisons.append(replace(comparison, than_mean=figure, failures_p=math.nan))
     return comparisons
 
 
 def matches_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
-    figure = formatting.amount(published_figure(claim), margin_unit(claim, manifest))
-    return f"{words.arm} matches the {words.than} {words.metric} of {figure} within {words.margin}{words.where}"
+    figure = formatting.level(published_figure(claim), margin_unit(claim, manifest))
+    source = f"{words.metric} that theory predicts" if claim.than == PREDICTED else f"published {words.metric}"
+    return f"{words.arm} matches the {source}, {figure}, within {words.margin}{words.where}"
 
 
 MATCHES = ClaimKind(
@@ -60,6 +61,5 @@ MATCHES = ClaimKind(
     is_one_sample=True,
     compare=compare_with_figure,
     judge=judge_equivalence,
-    is_equivalence=True,
     statement=matches_statement,
 )

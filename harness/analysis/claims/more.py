@@ -18,9 +18,9 @@ def check_more(claim: Claim, manifest: Manifest) -> None:
     check_against(claim, manifest)
 
 
-def compare_more(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+def compare_more(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
     """The other arm comes first where less of the metric is better: a positive difference has to mean more."""
-    return compare_with_margin(claim, results, rng, is_swapped=not is_larger_positive(claim, results.manifest))
+    return compare_with_margin(claim, results, is_swapped=not is_larger_positive(claim, results.manifest))
 
 
 def more_statement(claim: Claim, manifest: Manifest) -> str:

@@ -9,9 +9,15 @@ import numpy as np
 from harness.analysis import formatting, pairing, stats
 from harness.analysis.claim_checks import check_other_point, check_outcome
 from harness.analysis.claim_kind import ClaimKind
-from harness.analysis.claim_pairs import claim_pairs, compare_equivalence, with_other_arm_words
+from harness.analysis.claim_pairs import claim_pairs, with_other_arm_words
 from harness.analysis.claim_words import claim_words
-from harness.analysis.comparison import Comparison, compare_pairs
+from harness.analysis.comparison import (
+    Comparison,
+    compare_equivalence,
+    compare_pairs,
+    with_further_test,
+    with_sign_test,
+)
 from harness.analysis.judging import judge_superiority
 from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError
@@ -69,22 +75,28 @@ def _point_key(pairs: pairing.Pairs) -> tuple[Any, ...]:
 
 
 def compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
-    """The share recovered; its p is of gain - margin x loss, which is 0 where the share is the margin."""
+    """The share recovered, tested by gain - margin x loss, which is 0 where the share is the margin.
+
+    There has to be a loss in most seeds: without one there is nothing to recover, and no word.
+    """
     metric, comparisons = metrics_of(results.manifest)[f"{claim.metric} recovered"], []
     for recovery in recoveries(claim, results):
         gain, loss = recovery.local.differences, recovery.lost.differences
-        comparison = compare_pairs(recovery.local, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = compare_pairs(recovery.local, margin=claim.margin)
+        comparison = with_sign_test(comparison, gain - claim.margin * loss, claim.margin, null=0.0)
+        is_lost = float(stats.sign_test(loss).p_more)
         share = stats.recovered_fraction(0 * gain, gain, loss, rng, stats.expanded_percentiles(len(gain)))
         comparisons.append(
             replace(
-                comparison,
+                with_further_test(comparison, is_lost, is_lost),
                 metric=metric.name,
                 definition=metric,
                 estimate=share.estimate,
                 low=share.low,
                 high=share.high,
-                p=stats.sign_flip_p(gain - claim.margin * loss, rng),
-                equivalence_p=math.nan,
+                median=math.nan,  # it would be of the gain beyond the margin
+                median_low=math.nan,
+                median_high=math.nan,
                 arm_measured=math.nan,  # these are no shares
                 than_measured=math.nan,
             )
@@ -92,11 +104,11 @@ def compare_recovered(claim: Claim, results: Results, rng: np.random.Generator) 
     return comparisons
 
 
-def compare_loss_and_joint(claim: Claim, results: Results, rng: np.random.Generator) -> list[list[Comparison]]:
+def compare_loss_and_joint(claim: Claim, results: Results, _rng: np.random.Generator) -> list[list[Comparison]]:
     """What is lost, and whether the arm equals one big batch."""
     points = recoveries(claim, results)
-    lost = [compare_pairs(recovery.lost, margin=0.0, null=0.0, rng=rng) for recovery in points]
-    joint = [compare_equivalence(recovery.joint, claim.within or 0.0, rng) for recovery in points]
+    lost = [compare_pairs(recovery.lost, margin=0.0) for recovery in points]
+    joint = [compare_equivalence(recovery.joint, claim.within or 0.0, claim.tau) for recovery in points]
     return [
         [with_other_arm_words(comparison, claim, results, is_swapped=True) for comparison in lost],
         [with_other_arm_words(comparison, claim, results) for comparison in joint],

@@ -18,11 +18,11 @@ from harness.spec.manifest import Manifest
 from harness.storage.tables import Results
 
 
-def compare_times(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+def compare_times(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
     """With a log-rank test for reference, which takes a time that was not reached as censored."""
     reached = results.trials["steps_to_target"].notna() & ~results.trials["status"].isin(FAILED)
     pairs_at_points = claim_pairs(claim, results, columns={"reached": reached})
-    comparisons = compare_with_margin(claim, results, rng)
+    comparisons = compare_with_margin(claim, results)
     return [
         replace(comparison, reference_p=_log_rank_p(pairs))
         for comparison, pairs in zip(comparisons, pairs_at_points, strict=True)
@@ -39,8 +39,10 @@ def _log_rank_p(pairs: pairing.Pairs) -> float:
 
 def sooner_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest)
-    target = target_words(manifest)
-    return f"{words.arm} reaches {target} {words.better} than {words.than}{words.by_more}{words.where}"
+    target = target_words(manifest, "val")
+    every = manifest.settings.get("eval_every")
+    looked = f"evaluated every {every} steps" if every else "evaluated 20 times in a training"
+    return f"{words.arm} reaches {target} {words.better} than {words.than}{words.by_more}{words.where} ({looked})"
 
 
 SOONER = ClaimKind(

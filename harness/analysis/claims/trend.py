@@ -26,13 +26,11 @@ def check_trend(claim: Claim, manifest: Manifest) -> None:
         raise SuiteError(f"a trend is over the logarithm of numbers above 0, got {claim.along}={values}")
 
 
-def compare_trend(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
-    return compare_slopes(claim, results.trials, results.manifest, rng)
+def compare_trend(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
+    return compare_slopes(claim, results.trials, results.manifest)
 
 
-def compare_slopes(
-    claim: Claim, trials: pd.DataFrame, manifest: Manifest, rng: np.random.Generator
-) -> list[Comparison]:
+def compare_slopes(claim: Claim, trials: pd.DataFrame, manifest: Manifest) -> list[Comparison]:
     """Slopes over log2 of the axis, with the p of Page's test that the lead grows along it for reference."""
     metrics = metrics_of(manifest)
     sign, metric = metrics[claim.metric].sign, metrics[f"{claim.metric} per doubling of {claim.along}"]
@@ -40,7 +38,7 @@ def compare_slopes(
     for sweep in sweeps(pairing.matching(trials, claim.where), manifest, claim, [claim.metric]):
         x, (ours,), (theirs,) = np.log2(sweep.x), sweep.ours, sweep.theirs
         pairs = sweep.with_scores(stats.slopes(x, ours), stats.slopes(x, theirs), metric)
-        comparison = compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = compare_pairs(pairs, margin=claim.margin)
         comparisons.append(replace(comparison, reference_p=stats.page_trend(sign * (ours - theirs))))
     return comparisons
 

@@ -24,11 +24,11 @@ def check_wider_lr_range(claim: Claim, manifest: Manifest) -> None:
     check_lrs(claim, manifest)
 
 
-def compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> list[Comparison]:
+def compare_ranges(claim: Claim, results: Results, _rng: np.random.Generator) -> list[Comparison]:
     """The usable ranges in decades, with what is beyond the grid: the difference may be a bound."""
     comparisons = []
     for pairs in _pairs_over_lr(claim, results, "lr_decades", score="score"):
-        comparison = compare_pairs(pairs, margin=claim.margin, null=claim.margin, rng=rng)
+        comparison = compare_pairs(pairs, margin=claim.margin)
         # Arms that reach the target nowhere are not alike: the range of either may lie elsewhere.
         nowhere = not (pairs.ours.scores.any() or pairs.theirs.scores.any())
         bound = "unknown" if nowhere else bound_of(_is_open(pairs.ours), _is_open(pairs.theirs))
@@ -36,10 +36,10 @@ def compare_ranges(claim: Claim, results: Results, rng: np.random.Generator) -> 
     return comparisons
 
 
-def compare_sensitivities(claim: Claim, results: Results, rng: np.random.Generator) -> list[list[Comparison]]:
+def compare_sensitivities(claim: Claim, results: Results, _rng: np.random.Generator) -> list[list[Comparison]]:
     """How much the choice of a learning rate matters, whatever the target."""
     pairs = _pairs_over_lr(claim, results, "lr_sensitivity", score="sensitivity")
-    return [[compare_pairs(p, margin=0.0, null=0.0, rng=rng) for p in pairs]]
+    return [[compare_pairs(p, margin=0.0) for p in pairs]]
 
 
 def _pairs_over_lr(claim: Claim, results: Results, metric: str, *, score: str) -> list[pairing.Pairs]:
@@ -58,7 +58,7 @@ def _is_open(sample: pairing.ArmSample) -> bool:
 
 def wider_lr_range_statement(claim: Claim, manifest: Manifest) -> str:
     words = claim_words(claim, manifest, formatting.DECADES)
-    target = target_words(manifest)
+    target = target_words(manifest, "test")
     return (
         f"{words.arm} reaches {target} over a wider range of learning rates than {words.than}"
         f"{words.by_more}{words.where}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.analysis import formatting
 from harness.analysis.formatting import PLAIN, SHARE, TIMES
-from harness.analysis.measures.measure import RATIO, SHARE_OF_LOSS, UNKNOWN_WORDS, Measure, Policy, unit_of
+from harness.analysis.measures.measure import MORE, RATIO, SHARE_OF_LOSS, UNKNOWN_WORDS, Measure, Policy, unit_of
 from harness.spec.measured import Measured
 from harness.spec.probes import PROBE_CURVES
 
@@ -18,11 +18,16 @@ DERIVED: dict[re.Pattern[str], Callable[..., Measure]] = {
         metric,
         words=f"slope of {metric.words} per doubling of {formatting.axis(axis)}",
         template=f"per doubling of {formatting.axis(axis)}, {metric.words} changes by an amount that is {{difference}}",
+        lead=(
+            f"the lead of {{arm}} over {{than}} in {metric.words} grows with each doubling of "
+            f"{formatting.axis(axis)}{{by}}"
+        ),
     ),
     re.compile(r"(?P<base>.+) at the best (?P<axis>\w+)"): lambda metric, axis: replace(
         metric,
         words=f"{metric.words} at the best {formatting.axis(axis)}",
         template=f"with the {formatting.full_axis(axis)} chosen on the other seeds, {metric.template}",
+        lead=f"with the {formatting.full_axis(axis)} chosen on the other seeds, {metric.lead_of}",
     ),
     re.compile(r"(?P<base>.+) recovered"): lambda metric: replace(
         metric,
@@ -30,9 +35,16 @@ DERIVED: dict[re.Pattern[str], Callable[..., Measure]] = {
         template="{difference}",
         difference=SHARE_OF_LOSS,
         unit=SHARE,
+        lead="{arm} recovers more than {margin} of what {than} loses",
     ),
     re.compile(r"(?P<base>.+) as a ratio"): lambda metric: replace(
-        metric, words=f"{metric.words}, as a ratio", difference=RATIO, unit=TIMES, sign=1
+        metric,
+        words=f"{metric.words}, as a ratio",
+        difference=RATIO,
+        unit=TIMES,
+        sign=1,
+        failed=metric.sign * metric.failed,
+        lead=MORE.replace("{words}", metric.words).replace("{better}", "higher"),
     ),
 }
 AT_WORDS = {  # which value of a curve -> how its name reads
@@ -64,7 +76,8 @@ def curve_metric(name: str, of_suite: Measured) -> Measure:
         worse="lower",
         policy=policy,
         sign=1,
-        is_directed=False,
+        failed=0,
+        lead=MORE,
         low=spec.low if spec else -math.inf,
         high=spec.high if spec else math.inf,
     )

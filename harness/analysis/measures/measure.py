@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis.formatting import POINTS, Unit
+from harness.analysis.formatting import POINTS, SHARE, Direction, Unit
 from harness.spec.metric import FRACTION, MetricSpec
 
 Column = Callable[[pd.DataFrame], "pd.Series[float]"]  # of the table of trials
@@ -30,11 +30,15 @@ BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
 UNSCORED = Policy(UNKNOWN_WORDS, lambda trials: trials["initial_loss"] * np.nan)
 
 
-# How a difference between arms is worded. Means are of each arm; an amount has its unit.
-DIFFERENCE = "{bound}{size} {direction} with {arm} than with {than} ({arm_mean} against {than_mean} on average)"
+# How a mean difference between arms is worded. Means are of each arm; an amount has its unit, and its direction.
+DIFFERENCE = "{amount} with {arm} than with {than} ({arm_mean} against {than_mean} on average)"
 RATIO = "{amount} as high with {arm} as with {than} (geometric means {arm_mean} against {than_mean})"
 RATIO_OF_TIMES = "{amount} as long with {arm} as with {than} ({arm_mean} against {than_mean} ms)"
 SHARE_OF_LOSS = "{arm} recovers {amount} of what {than} loses"
+
+# What is so in a seed that agrees with a claim; `by` is the margin as words that may be empty.
+LEAD = "{arm} leads {than} in {words}{by}"
+MORE = "{words} is {better} with {arm} than with {than}{by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,10 @@ class Measure:
     policy: Policy  # of a trial that failed to train
     sign: int  # -1 where less is better
     also_missing: bool = False  # a trial that trained but has no value is scored by the policy too
-    is_directed: bool = True  # False: neither more nor less of it is good
+    failed: int = -1  # which way a run that failed moves the difference of its pair; 0: it counts as it was measured
     compute: Column | None = None  # from the columns of trials.csv, if it is none of them
     difference: str = DIFFERENCE
+    lead: str = LEAD
     low: float = -math.inf  # the least that it can be
     high: float = math.inf
 
@@ -60,6 +65,17 @@ class Measure:
     def bare_words(self) -> str:
         """Its name without that of the test data, on which all is judged."""
         return self.words.removeprefix("test ")
+
+    @property
+    def direction(self) -> Direction:
+        """How a difference in it is told; of a ratio or a share, of which each has a size, without a direction."""
+        has_size_alone = self.unit.is_ratio or self.unit is SHARE
+        return Direction(self.unit) if has_size_alone else Direction(self.unit, self.better, self.worse)
+
+    @property
+    def lead_of(self) -> str:
+        """What is so in a seed that agrees with a claim, by its arms and its margin alone."""
+        return self.lead.replace("{words}", self.words).replace("{better}", self.better)
 
     @property
     def axis_words(self) -> str:

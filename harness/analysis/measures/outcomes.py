@@ -65,6 +65,7 @@ def outcomes_of(of_suite: Measured) -> Iterator[Measure]:
         worse="later",
         policy=BUDGET,
         sign=-1,
+        lead="{arm} reaches the target before {than}{by}",
         also_missing=True,
     )
     yield _generalisation_gap(of_suite)
@@ -86,6 +87,7 @@ def _generalisation_gap(of_suite: Measured) -> Measure:
         worse="larger",
         policy=UNSCORED,
         sign=-1,
+        lead="{arm} has a smaller generalisation gap than {than}{by}",
         compute=lambda trials: trials[columns[0]] - trials[columns[1]],
     )
 
@@ -102,6 +104,8 @@ def measures_of_several_trials(of_suite: Measured) -> Iterator[Measure]:
         worse="longer",
         policy=AS_MEASURED,
         sign=1,
+        failed=0,
+        lead="a step of {arm} takes at most {margin} as long as one of {than}",
     )
     yield Measure(
         name="lr_sensitivity",
@@ -112,6 +116,7 @@ def measures_of_several_trials(of_suite: Measured) -> Iterator[Measure]:
         worse="higher",
         policy=INITIAL_LOSS,
         sign=-1,
+        lead="picking a learning rate at random costs less with {arm} than with {than}{by}",
     )
     target = of_suite.target.metric if of_suite.target else of_suite.judged_by(next(iter(of_suite.tasks)))
     yield Measure(
@@ -123,4 +128,5 @@ def measures_of_several_trials(of_suite: Measured) -> Iterator[Measure]:
         worse="narrower",
         policy=_guess(target, of_suite),
         sign=1,
+        lead="{arm} has a wider usable range of lr than {than}{by}",
     )

@@ -60,32 +60,16 @@ def sign_flip_p(differences: FloatArray, rng: np.random.Generator) -> float:
     return float(np.mean(_reaches(sums, differences)))
 
 
+def sign_flip_sides(differences: FloatArray, rng: np.random.Generator) -> tuple[float, float]:
+    """Both one-sided p of the sign-flip test: that the differences are above 0, and below."""
+    half, total = sign_flip_p(differences, rng) / 2, float(differences.sum())
+    return (half, 1 - half) if total > 0 else (1 - half, half) if total < 0 else (1.0, 1.0)
+
+
 def _reaches(sums: FloatArray, differences: FloatArray) -> NDArray[np.bool_]:
     """Which sums are as far from 0 as the observed one; ties count although their last bits differ."""
     tie = 1e-12 * np.abs(differences).sum()
     return np.asarray(np.abs(sums) >= abs(differences.sum()) - tie)
-
-
-def p_floor(n: int) -> float:
-    """The smallest p that the two-sided sign-flip test of n pairs can give."""
-    return min(1.0, 2.0 ** (1 - n)) if n <= MOST_EXACT else 1 / (DRAWS + 1)
-
-
-def seeds_needed(comparisons: int = 1) -> int:
-    """How many seeds let the smallest p pass Holm's correction over so many comparisons."""
-    return math.ceil(1 + math.log2(max(comparisons, 1) / ALPHA))
-
-
-def equivalence_p(differences: FloatArray, margin: float) -> float:
-    """The p of two one-sided t tests: small where the mean lies within +-margin (Schuirmann 1987)."""
-    n = len(differences)
-    if n < 2:
-        return 1.0
-    mean, error = float(np.mean(differences)), float(scipy.stats.sem(differences))
-    distance = margin - abs(mean)
-    if error == 0:
-        return 0.0 if distance > 0 else 1.0
-    return float(scipy.stats.t.sf(distance / error, n - 1))
 
 
 def holm(p_values: FloatArray) -> FloatArray:

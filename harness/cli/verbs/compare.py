@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.comparison import COMPARISON_FIELDS, Comparison
-from harness.analysis.diff import ResultsDiff, diff
+from harness.analysis.diff import ResultsDiff, corrected, diff
 from harness.cli.diff_text import diff_lines
 from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.cli.streams import print_json
@@ -22,7 +22,7 @@ def compare(options: argparse.Namespace) -> int:
     """Print what changed from the results in one folder to those in the other; the exit code."""
     asked = parse_fail_if(options.fail_if, COMPARE_CONDITIONS)
     folders = _folders(options.before, options.after)
-    differences = [diff(read_results(before), read_results(after)) for before, after in folders]
+    differences = corrected([diff(read_results(before), read_results(after)) for before, after in folders])
     if unmatched := [difference.name for difference in differences if not difference.matched]:
         names = ", ".join(unmatched)
         raise UsageError(f"{names}: no trial has the same settings in both; compare results of one suite")

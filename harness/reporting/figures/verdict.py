@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting
-from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
 from harness.analysis.formatting import Unit
 from harness.analysis.verdicts import Verdict
@@ -19,7 +18,8 @@ from harness.storage.tables import Results
 POINT_HEIGHT = 0.26  # inches
 MAX_SHOWN = 24  # grid points
 INK = "#1b1b1b"
-MARKS = {"supported": ("o", INK), "refuted": ("X", INK), "undecided": ("o", "white"), "descriptive": ("o", "white")}
+MARKS = {"supported": ("o", INK), "refuted": ("X", INK)}  # words of verdicts -> marker and its face
+OPEN = ("o", "white")  # of any other word
 
 
 def estimates(results: Results, verdicts: Iterable[Verdict]) -> Iterator[ReportFigure | None]:
@@ -35,9 +35,9 @@ def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], na
     unit = shown[0].definition.unit
     with canvas(1.0 + POINT_HEIGHT * len(shown)) as figure:
         axes = figure.subplots()
-        _draw_margin(axes, verdict, shown[0], unit)
+        _draw_margin(axes, shown[0], unit)
         for row, comparison in enumerate(shown):
-            marker, face = MARKS[comparison.verdict]
+            marker, face = MARKS.get(comparison.verdict, OPEN)
             ends = [formatting.to_unit(end, unit) for end in (comparison.low, comparison.high)]
             if comparison.n >= comparison.seeds_needed and np.isfinite(ends).all():
                 axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt")
@@ -72,11 +72,11 @@ def _axis_label(comparison: Comparison) -> str:
     return f"difference in {metric.words}{unit} (right: {metric.better} with {arm})"
 
 
-def _draw_margin(axes: Axes, verdict: Verdict, comparison: Comparison, unit: Unit) -> None:
+def _draw_margin(axes: Axes, comparison: Comparison, unit: Unit) -> None:
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
     none, low, high = (formatting.to_unit(value, unit) for value in (0.0, -comparison.margin, comparison.margin))
     axes.axvline(none, lw=0.9, color=GREY)
-    if not math.isnan(comparison.equivalence_p) and KINDS[verdict.claim.kind].is_equivalence:
+    if comparison.is_equivalence:
         axes.axvspan(low, high, color="#d9d9d9", alpha=0.6, lw=0)
     elif comparison.margin:
         axes.axvline(high, lw=1.2, ls=(0, (4, 2)), color=INK)
@@ -89,9 +89,9 @@ def _verdict_caption(judged: list[Comparison]) -> str:
     is_tested = any(comparison.n >= comparison.seeds_needed for comparison in judged)
     bars = "bars are 95 % intervals over seeds" if is_tested else "too few seeds for intervals or tests: descriptive"
     return (
-        f"The estimate at each grid point, n = {counts} {units}; {bars}. Filled: supported after Holm over "
-        f"{formatting.count(judged[0].family, 'comparison')}; a cross: refuted; hollow: neither. Dashed or grey: the "
-        f"margin of the claim."
+        f"The mean difference at each grid point, n = {counts} {units}; {bars}. No word rests on these: a mark is "
+        f"filled where most seeds support the claim, a cross where most refute it (exact sign test, Holm over "
+        f"{formatting.count(judged[0].family, 'claim')}), and hollow where neither is so. Dashed or grey: the margin."
     )
 
 
