@@ -1,5 +1,6 @@
 """Claims before anything is trained: which a suite can answer, and how many comparisons each takes."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -50,6 +51,13 @@ def comparisons_of(claim: Claim, manifest: Manifest) -> int:
         return sum(1 for _ in points)
     # An arm is not compared with itself at the same point.
     return sum(not _is_at(dict(zip(axes, point, strict=True)), other_point) for point in points)
+
+
+def figure_comparisons(manifest: Manifest) -> int:
+    """How many comparisons a figure of effects tests at once: each other arm with the baseline, at its grid points."""
+    over = ["lr"] if "lr" in manifest.axes and manifest.compare != "lr" else pairing.axes(manifest)
+    points = math.prod(len(pairing.values(manifest, axis)) for axis in over)
+    return (len(pairing.arms(manifest)) - 1) * points
 
 
 def _is_at(point: Mapping[str, Any], other_point: Mapping[str, Any]) -> bool:

@@ -95,6 +95,8 @@ def finding(c: Comparison, *, reference_test: str = "") -> str:
     """All that one grid point shows, as sentences: the count of seeds with its test, the median, the mean."""
     counted = equality_words(c) if c.is_equivalence else _lead_words(c)
     text = f"{counted} ({p_words(c, reference_test)}).{median_words(c)} {mean_words(c)}"
+    if math.isnan(c.estimate):
+        text = f"{effect_words(c)}; {p_words(c, reference_test)}."
     return f"at {c.point} {text}" if c.point else text
 
 
@@ -209,11 +211,17 @@ def _begun(text: str, c: Comparison) -> str:
 
 
 def _closest_call(comparisons: Sequence[Comparison], word: str) -> Comparison:
-    """The grid point that decides: the one that refutes most, or else the one that supports least."""
+    """The grid point that decides: of those with the claim's verdict the one nearest to another verdict."""
     tested = [c for c in comparisons if c.n]
-    if word == REFUTED:
-        return min(tested, key=lambda c: (c.verdict != REFUTED, c.p_refuting))
-    return max(tested, key=lambda c: (c.verdict == word, c.p_supporting))
+    candidates = [c for c in tested if c.verdict == word] or tested
+
+    def nearness(c: Comparison) -> tuple[float, float]:
+        p = {SUPPORTED: -c.p_supporting, REFUTED: -c.p_refuting}.get(c.verdict, min(c.p_supporting, c.p_refuting))
+        ends = [end for end in (c.low, c.high, c.estimate) if not math.isnan(end)]
+        margins = (-c.margin, c.margin) if c.is_equivalence else (c.margin,)
+        return p, min((abs(end - margin) for end in ends for margin in margins), default=math.inf)
+
+    return min(candidates, key=nearness)
 
 
 def _tally(comparisons: Sequence[Comparison]) -> str:

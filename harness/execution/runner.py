@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.validation import check_claims
+from harness.analysis.validation import check_claims, doubts
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.ensemble.native.build import start_building
 from harness.errors import MachineError, SuiteError
@@ -148,7 +148,8 @@ def _run(run: Run) -> Generator[RunEvent]:
             yield RunResult(suite=suite, trials=None, report=None)
             return
         plan, manifest = _settle(run, earlier, plan, preflight)
-    yield from (Event(note=note) for note in selection_notes(plan, run.options))
+    claims = [declared.claim for declared in manifest.claims]
+    yield from (Event(note=note) for note in (*selection_notes(plan, run.options), *doubts(claims, manifest)))
     if preflight is not None:
         before = manifest if run.options.join else earlier
         changes = environment_changes(before.fingerprint if before else {}, preflight.fingerprint)

@@ -54,7 +54,7 @@ def assert_worded(verdict, *, has_data):
         assert UNWORDED.search(text) is None
     assert all(arm in verdict.statement for arm in arms)
     assert verdict.sentence.endswith(".")
-    assert verdict.sentence[0].isupper()
+    assert verdict.sentence[0].isupper() or verdict.sentence.startswith(tuple(f"{arm} " for arm in arms))
     if has_data:
         assert all(arm in verdict.sentence for arm in arms)
 

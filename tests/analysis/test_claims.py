@@ -7,6 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from harness.analysis import stats
+from harness.errors import SuiteError
 from harness.spec.claim import Claim
 from tests.support.simulated import simulate
 from tests.support.verdicts import LRS, NORMS, SEEDS, SIZES, judged, luck, verdict_on
@@ -102,7 +103,7 @@ def test_beside_a_range_stands_the_sensitivity_to_lr(tmp_path):
 
 @pytest.mark.parametrize(("accuracy", "word"), [(0.972, "supported"), (0.9, "refuted"), (0.9616, "undecided")])
 def test_a_mean_matches_a_published_figure_or_does_not(tmp_path, accuracy, word):
-    claim = Claim.matches("batch", published=0.97, within=0.01)
+    claim = Claim.matches("batch", published=0.97, within=0.01, tau=0.3)
     noise = luck(0.004, (SEEDS,))
     verdict = judged(tmp_path, {"norm": NORMS, "seed": range(SEEDS)}, claim, lambda row: accuracy + noise[row["seed"]])
     assert verdict.word == word
@@ -110,14 +111,29 @@ def test_a_mean_matches_a_published_figure_or_does_not(tmp_path, accuracy, word)
     ends = scipy_stats.ttest_1samp(accuracy + noise - 0.97, 0).confidence_interval(0.95)
     assert (comparison.low, comparison.high) == pytest.approx((ends.low, ends.high))
     assert (comparison.n, comparison.n_unpaired, comparison.than_trials) == (SEEDS, 0, 0)
-    assert verdict.statement == "batch matches the published test accuracy of 97.0 points within 1.0 points"
+    assert verdict.statement == "batch matches the published test accuracy, 97.0 %, within 1.0 points"
     assert "with published" not in verdict.sentence
 
 
-def test_arms_that_all_failed_match_nothing(tmp_path):
-    claim = Claim.matches("batch", published=0.1, within=0.01)
+@pytest.mark.parametrize(
+    ("claim", "word"),
+    [
+        (Claim.matches("batch", published=0.1, within=0.01), "refuted"),
+        (Claim.equivalent("batch", to="none", within=0.01), "undecided"),
+    ],
+)
+def test_an_arm_that_always_fails_matches_no_figure_and_two_are_not_known_to_be_equal(tmp_path, claim, word):
     results = simulate(tmp_path, {"norm": NORMS, "seed": range(SEEDS)}, claims=[claim], status="nonfinite")
-    assert verdict_on(results).word == "undecided"
+    assert verdict_on(results).word == word
+
+
+def test_what_theory_predicts_is_not_called_published(tmp_path):
+    claim = Claim.matches("batch", predicted=0.97, within=0.01)
+    verdict = judged(tmp_path, {"norm": NORMS, "seed": range(SEEDS)}, claim, lambda row: 0.97)
+    assert verdict.statement == "batch matches the test accuracy that theory predicts, 97.0 %, within 1.0 points"
+    for figures in ({}, {"published": 0.9, "predicted": 0.9}):
+        with pytest.raises(SuiteError, match="either as published or as predicted"):
+            Claim.matches("batch", within=0.01, **figures)
 
 
 @pytest.mark.parametrize(

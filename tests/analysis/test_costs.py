@@ -58,7 +58,7 @@ def test_a_table_sorts_ratios_as_it_shows_them(tmp_path):
     shown = [
         dict(zip(COMPARISON_COLUMNS, row, strict=True)) for row in comparisons_table("costs", "Costs", compared).rows
     ]
-    for column in ("mean", "difference or ratio", "95 % interval"):
+    for column in ("mean", "mean difference or ratio", "95 % interval of the mean"):
         text, key = zip(*(row[column] for row in shown), strict=True)
         assert [float(k) for k in key] == pytest.approx([float(t.split()[0]) for t in text], rel=0.01), column
 
@@ -67,7 +67,7 @@ def test_the_sentence_says_how_many_times_as_long_and_how_long(tmp_path):
     verdict = judged(timed(tmp_path, 2.0, noise=0.0005))
     assert verdict.statement == "a step of batch takes at most 2 times as long as one of none"
     assert "a step takes 1.5 times as long with batch as with none (3 against 2 ms)" in verdict.sentence.lower()
-    assert "95 % interval 1.5 to 1.5" in verdict.sentence
+    assert "95 % interval 1.5 to 1.5 times" in verdict.sentence
 
 
 def test_trials_that_trained_together_are_one_measurement(tmp_path):

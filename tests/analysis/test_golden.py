@@ -76,10 +76,9 @@ def test_the_range_of_learning_rates_and_the_sensitivity_to_them(arm, column):
     assert sensitivity == pytest.approx(expected["lr_sensitivity_mean"][column], abs=close)
 
 
-def test_equivalence_the_recovered_fraction_and_the_cost_of_a_step():
+def test_the_recovered_fraction_and_the_cost_of_a_step():
     given, expected, close = case("syncbn_equivalence_and_step_cost")
     sync, joint, local = given["sync"], given["big_batch_bn"], given["small_local_bn"]
-    assert stats.equivalence_p(sync - joint, given["margin"]) == pytest.approx(expected["tost_p"], abs=close)
     recovered = stats.recovered_fraction(local, sync, joint, rng())
     assert recovered.estimate == pytest.approx(expected["recovered_fraction"], abs=close)
     assert (recovered.low, recovered.high) == pytest.approx(expected["recovered_ci95"], abs=0.002)

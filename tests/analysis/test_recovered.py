@@ -56,7 +56,8 @@ def test_the_three_columns_are_paired_by_seed_across_world_sizes(tmp_path):
         pytest.approx((big - local).mean()),
     )
     assert joint.than == "batch at world size 1"
-    assert joint.equivalence_p == pytest.approx(stats.equivalence_p(sync - big, 0.005))
+    expected = stats.equivalence_test(sync - big, np.zeros(SEEDS, bool), np.zeros(SEEDS, bool), 0.005, 0.15)
+    assert joint.p_accuracy == pytest.approx(float(expected.p_accuracy))
     assert verdict.statement == (
         "sync_batch recovers more than 80 % of the test accuracy that batch loses against batch at world size 1, "
         "at world size 2 and 4"
@@ -70,7 +71,9 @@ def test_local_statistics_that_do_better_are_no_loss(tmp_path):
 
 
 def test_arms_at_different_grid_points_are_paired_by_seed(tmp_path):
-    claim = Claim.equivalent("sync_batch", to="batch", within=0.005, against={"world_size": 1}, world_size=[2, 4])
+    claim = Claim.equivalent(
+        "sync_batch", to="batch", within=0.005, tau=0.3, against={"world_size": 1}, world_size=[2, 4]
+    )
     verdict = judged(tmp_path, SYNC, claim, recovering(1.0, 0.05))
     assert verdict.word == "supported"
     assert {(c.n, c.than) for c in verdict.comparisons} == {(SEEDS, "batch at world size 1")}

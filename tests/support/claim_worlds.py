@@ -11,7 +11,7 @@ from harness.spec.claim import Claim
 from harness.storage.tables import Results
 from tests.support.simulated import simulate
 
-SEEDS = 10
+SEEDS = 20
 TOO_FEW = 3
 NORMS = ["batch", "none"]
 LRS = [0.01, 0.03, 0.1, 0.3, 1.0]

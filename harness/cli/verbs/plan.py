@@ -1,12 +1,10 @@
-"""`plan`: what would run and why, how long it may take, how many seeds a verdict needs. Trains nothing."""
+"""`plan`: what would run and why, how long it may take, what its verdicts can show. Trains nothing."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.analysis import formatting, pairing
-from harness.analysis.stats import seeds_needed
-from harness.analysis.validation import comparisons_of
+from harness.analysis import formatting
+from harness.analysis.verdicts import Verdict, verdicts
 from harness.cli.hints import command
 from harness.cli.progress import duration
 from harness.execution.executors.pool import PoolExecutor
@@ -14,12 +12,13 @@ from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request, selection_notes
 from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
-from harness.spec.claim import Claim
+from harness.reporting.designs import claim_lines
 from harness.spec.cohorts import longest_first, shape
-from harness.spec.manifest import Manifest, describe
+from harness.spec.manifest import claim_identity, describe, with_history
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
 from harness.storage.stale import stale_notes
+from harness.storage.tables import read_results
 from harness.text import printable
 
 
@@ -34,7 +33,6 @@ def plan(options: argparse.Namespace) -> int:
     print(suite.question)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in manifest.axes.items()) or "no axis"
     print(f"{manifest.trials} trials: {axes}; compared: {suite.suite.compare}")
-    _print_seeds(suite.suite.claims, manifest)
     earlier = read_manifest(results_dir)
     request = preflight_request(suite, results_dir, run_options, earlier, plan=None)
     with stopping(None) as stop:
@@ -43,6 +41,9 @@ def plan(options: argparse.Namespace) -> int:
     if preflight is None:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
+    manifest = with_history(manifest, earlier, cohorts=(), results=run_plan.results)
+    for line in claim_lines(manifest, run_plan.cohorts, _pilot(results_dir)):
+        print(printable(line))
     for note in selection_notes(run_plan, run_options):
         print(printable(note))
     missing = [trial for trial in run_plan.selected if trial.key in run_plan.missing]
@@ -77,11 +78,8 @@ def _estimated_seconds(run_plan: RunPlan, preflight: PreflightResult, workers: i
     return max(ends)
 
 
-def _print_seeds(claims: Sequence[Claim], manifest: Manifest) -> None:
-    seeds = len(pairing.values(manifest, "seed"))
-    for number, claim in enumerate(claims, start=1):
-        points = comparisons_of(claim, manifest)
-        needed = seeds_needed(points)
-        answer = "enough" if seeds >= needed else "TOO FEW: the verdict can only be descriptive"
-        compared = formatting.count(points, "comparison")
-        print(f"claim {number} ({claim.kind}) needs {needed} seeds for {compared}, has {seeds}: {answer}")
+def _pilot(results_dir: ResultsDir) -> dict[str, Verdict]:
+    """The verdicts on the results that there are, by the identities of their claims."""
+    if not (results_dir.root / "trials.csv").exists():
+        return {}
+    return {claim_identity(verdict.claim): verdict for verdict in verdicts(read_results(results_dir.root))}
