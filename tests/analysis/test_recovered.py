@@ -71,9 +71,8 @@ def test_local_statistics_that_do_better_are_no_loss(tmp_path):
 
 
 def test_arms_at_different_grid_points_are_paired_by_seed(tmp_path):
-    claim = Claim.equivalent(
-        "sync_batch", to="batch", within=0.005, tau=0.3, against={"world_size": 1}, world_size=[2, 4]
-    )
+    big_batch = {"world_size": 1}
+    claim = Claim.equivalent("sync_batch", to="batch", within=0.005, tau=0.3, against=big_batch, world_size=[2, 4])
     verdict = judged(tmp_path, SYNC, claim, recovering(1.0, 0.05))
     assert verdict.word == "supported"
     assert {(c.n, c.than) for c in verdict.comparisons} == {(SEEDS, "batch at world size 1")}
