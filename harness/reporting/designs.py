@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from harness.analysis import formatting, pairing, stats
 from harness.analysis.judging import EXPLORATORY
-from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import metrics_of
 from harness.analysis.validation import comparisons_of, doubts, figure_comparisons
 from harness.analysis.verdicts import Verdict
@@ -36,7 +35,7 @@ def claim_lines(manifest: Manifest, cohorts: Sequence[Cohort], pilot: Mapping[st
         if declared.declared_after:
             parts = [f"{EXPLORATORY}: it was declared after {declared.declared_after} trials had results"]
         if verdict := pilot.get(claim_identity(claim)):
-            parts += _power_words(verdict, design)
+            parts += _power_words(verdict, design, claim, manifest)
         points = comparisons_of(claim, manifest)
         over = f" at {points} grid points" if points > 1 else ""
         yield f"claim {number} ({claim.kind}{over}): {'; '.join(parts)}"
@@ -79,7 +78,7 @@ def _seeds_words(design: Design) -> str:
 
 def _failures_words(claim: Claim, manifest: Manifest, design: Design) -> Iterator[str]:
     """What the half of an equality on failures takes, where there is one."""
-    if claim.kind not in EQUALITIES or not _metric(claim, manifest).failed:
+    if not _has_half_on_failures(claim, manifest):
         return
     needed = stats.seeds_for_failures(claim.tau, design.claims)
     answer = "enough" if design.n >= needed else "TOO FEW: it can be refuted, and not supported"
@@ -87,11 +86,11 @@ def _failures_words(claim: Claim, manifest: Manifest, design: Design) -> Iterato
     yield f"that neither arm fails alone in {share} % of seeds takes {needed} without a lone failure: {answer}"
 
 
-def _metric(claim: Claim, manifest: Manifest) -> Measure:
-    return metrics_of(manifest)[claim.metric]
+def _has_half_on_failures(claim: Claim, manifest: Manifest) -> bool:
+    return claim.kind in EQUALITIES and metrics_of(manifest)[claim.metric].failed != 0
 
 
-def _power_words(verdict: Verdict, design: Design) -> Iterator[str]:
+def _power_words(verdict: Verdict, design: Design, claim: Claim, manifest: Manifest) -> Iterator[str]:
     """From results that there are, how many seeds decide the claim with a power of 80 %."""
     shares = []
     for c in (c for c in verdict.comparisons if c.verdict and c.n):
@@ -102,6 +101,8 @@ def _power_words(verdict: Verdict, design: Design) -> Iterator[str]:
     agree, n, pairs = min(shares, key=lambda share: share[0] / max(share[1], 1))
     likely = max(agree + 0.5, n - agree + 0.5) / (n + 1)  # nothing is certain after a few seeds
     needed = stats.seeds_for_power(likely, design.claims)
+    if needed is not None and _has_half_on_failures(claim, manifest):
+        needed = max(needed, stats.seeds_for_failures(claim.tau, design.claims))
     side = "agree" if 2 * agree >= n else "agree with it, and the others would refute it"
     with_ties = None if needed is None or not n else -(-needed * pairs // n)
     answer = f"about {with_ties} {design.noun}s" if with_ties else "no number that is worth it"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis.diff import diff
+from harness.analysis.diff import corrected, diff
 from harness.spec.claim import Claim
 from tests.support.manifests import declared
 from tests.support.simulated import simulate
@@ -53,7 +53,7 @@ def test_a_change_beyond_noise_is_found_where_it_is_and_changes_the_verdict(tmp_
     assert verdict[0] in changes.conditions["verdicts"]
     (at_point,) = (c for c in changes.beyond_noise if c.point == "norm batch, lr 0.1")
     assert at_point.estimate == pytest.approx(0.05, abs=0.005)
-    assert (at_point.n, at_point.family, at_point.arm) == (SEEDS, 6, "after")
+    assert (at_point.n, at_point.family, at_point.arm) == (SEEDS, 8, "after")
 
 
 def test_a_verdict_that_noise_changes_is_listed_and_is_no_change_beyond_noise(tmp_path):
@@ -69,7 +69,8 @@ def test_points_at_which_nothing_changed_take_no_part_in_the_correction(tmp_path
     moved = (before.trials["norm"] == "batch") & (before.trials["lr"] == 0.1)
     after = replace(before, trials=before.trials.assign(test_accuracy=before.trials["test_accuracy"] + 0.05 * moved))
     changes = diff(before, after)
-    assert {c.point: c.family for c in changes.comparisons if "all points" not in c.point} == {"norm batch, lr 0.1": 1}
+    assert {c.point for c in changes.comparisons if "all points" not in c.point} == {"norm batch, lr 0.1"}
+    assert {c.family for c in changes.comparisons} == {3}, "both arms over all points, and the point"
     assert changes.same_bits == {"batch": (22, 33), "none": (33, 33)}
 
 
@@ -163,4 +164,13 @@ def test_few_seeds_change_nothing_beyond_noise_and_are_named_as_untested(tmp_pat
 def test_noise_is_taken_for_change_in_5_percent_of_pairs_of_results_at_most(tmp_path):
     made = results(tmp_path)
     pairs = [diff(*(with_luck(made, 2 * i + j) for j in (0, 1))) for i in range(20)]
-    assert sum(bool(changes.beyond_noise) for changes in pairs) <= 20 * 0.1 + 3  # two families, 5 % each
+    assert sum(bool(changes.beyond_noise) for changes in pairs) <= 20 * 0.05 + 3
+
+
+def test_suites_that_are_compared_at_once_are_corrected_together(tmp_path):
+    alone = diff(results(tmp_path), results(tmp_path, seed=5, better=0.05))
+    together = corrected([alone] * 3)
+    assert {c.family for one in together for c in one.comparisons} == {3 * 8}
+    p = [[c.p_adjusted for c in one.comparisons] for one in (alone, together[1])]
+    assert np.all(np.array(p[1]) >= np.array(p[0]))
+    assert any(after > before for before, after in zip(*p, strict=True))

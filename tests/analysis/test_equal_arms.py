@@ -46,7 +46,7 @@ def test_no_verdict_of_any_kind_rests_on_arms_that_are_one(kind, tmp_path):
     assert "equal to the bit" in verdict.sentence
 
 
-CLAIM = Claim.equivalent("batch", to="none", within=0.02)
+CLAIM = Claim.equivalent("batch", to="none", within=0.02, tau=0.5)
 AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.1], "seed": range(SEEDS)}
 
 
@@ -87,7 +87,7 @@ def test_one_bit_of_one_trial_tells_arms_apart(change, tmp_path):
 def test_arms_that_are_equal_where_a_claim_looks_and_differ_elsewhere_are_two(tmp_path):
     results = last_accuracy(equal_results(tmp_path))
     (where,) = {0.01, 0.1} - {results.trials["lr"].iloc[-1]}
-    claim = Claim.equivalent("batch", to="none", within=0.02, lr=where)
+    claim = Claim.equivalent("batch", to="none", within=0.02, tau=0.5, lr=where)
     verdict = verdict_on(replace(results, manifest=replace(results.manifest, claims=declared(claim))))
     assert verdict.word == "supported"
 
@@ -102,7 +102,7 @@ def test_what_has_no_result_tells_no_arms_apart(tmp_path):
 
 
 def by_size(folder):
-    claim = Claim.equivalent(1, to=8, within=0.02)
+    claim = Claim.equivalent(1, to=8, within=0.02, tau=0.5)
     axes = {"max_cohort_size": [1, 8], "seed": range(SEEDS)}
     results = simulate(folder, axes, claims=[claim], status="ok")
     results = replace(results, manifest=replace(results.manifest, compare="max_cohort_size"))
@@ -146,7 +146,7 @@ def test_a_gate_fails_closed_on_arms_that_are_one(tmp_path):
 
 
 def test_verdicts_on_other_claims_stand(tmp_path):
-    claims = [CLAIM, Claim.matches("batch", published=0.9, within=0.05)]
+    claims = [CLAIM, Claim.matches("batch", published=0.9, within=0.05, tau=0.5)]
     results = equal_results(tmp_path)
     judged = verdicts(
         replace(results, manifest=replace(results.manifest, claims=declared(*claims))), np.random.default_rng(0)

@@ -72,7 +72,7 @@ def test_what_is_tuned_is_a_number(values):
         (lambda: Claim.more("batch", than="none", metric="val.loss", by=1, by_factor=2), "either by or by_factor"),
         (lambda: Claim.more("batch", than="none", metric="val.loss", by_factor=0.5), "by_factor must be"),
         (lambda: Claim.more("batch", than="none", metric="val.loss", at="end"), "at must be one of"),
-        (lambda: Claim.matches("batch", published="97 %", within=0.1), "published must be a number"),
+        (lambda: Claim.matches("batch", published="97 %", within=0.1), "either as published or as predicted"),
         (lambda: Claim.recovers("a", lost_by="b", against=1), "against must be a mapping"),
         (lambda: Claim.recovers("a", lost_by="b", against={"lr": 1}, within=0), "within must be"),
     ],

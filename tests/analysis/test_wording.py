@@ -91,14 +91,18 @@ def test_a_lead_is_told_as_a_count_of_seeds_with_its_test_before_any_mean(tmp_pa
     verdict = judged(tmp_path, axes, claim, lambda row: 0.8 + leads[row["seed"]] * (row["norm"] == "batch"))
     assert verdict.sentence.startswith(
         "batch leads none in test accuracy by more than 1.0 points in 7 of 9 seeds, falls short of that in 1, level "
-        "in 1 (exact sign test: p = 0.07). Median difference: 3.0 points higher (95 % interval 1.0 to 5.0 points higher). "
-        "As an estimate, on which no word rests: test accuracy is 2.9 points higher with batch than with none"
+        "in 1 (exact sign test: p = 0.07). Median difference: 3.0 points higher (95 % interval 1.0 to 5.0 points "
+        "higher). As an estimate, on which no word rests: test accuracy is 2.9 points higher with batch than with none"
     )
     assert "one." in verdict.sentence[-5:]
 
 
 UNITS = [formatting.POINTS, formatting.STEPS, formatting.DECADES, formatting.PLAIN, formatting.Unit("kWh")]
 SIGNED = re.compile(r"(?:(at least|at most) )?(\S+)(?: (points|steps|decades|kWh))? (higher|lower)")
+
+
+def _number(text):
+    return float(text.replace(formatting.MINUS, "-"))
 
 
 def _rounding(unit):
@@ -111,7 +115,7 @@ def test_a_difference_in_words_is_the_signed_difference_and_its_bound(value, uni
     text = formatting.difference(value, formatting.Direction(unit, "higher", "lower"), bound)
     said_bound, size, name, direction = SIGNED.fullmatch(text).groups()
     sign = 1 if direction == "higher" else -1
-    read = sign * float(size) / unit.factor
+    read = sign * _number(size) / unit.factor
     assert (name or "") == unit.name
     assert read == pytest.approx(value, rel=0.006, abs=_rounding(unit))
     # "At most 0.4 points lower" says >= -0.4: what is said of the size is turned where the sign is negative.
@@ -129,7 +133,7 @@ def test_an_interval_in_words_has_both_ends_on_their_sides(low, width, unit):
     ends = []
     for end in (first, second):
         _, size, _, direction = SIGNED.fullmatch(end).groups()
-        ends.append((1 if direction == "higher" else -1) * float(size) / unit.factor)
+        ends.append((1 if direction == "higher" else -1) * _number(size) / unit.factor)
     assert sorted(ends) == [pytest.approx(end, rel=0.006, abs=_rounding(unit)) for end in (low, high)]
 
 

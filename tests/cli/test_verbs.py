@@ -95,7 +95,7 @@ def test_plan_trains_nothing_and_says_what_would_run(harness):
     assert (ran.code, ran.err) == (0, "")
     assert not harness.results.exists()
     assert "18 trials: norm (2) x lr (3) x seed (3)" in ran.out
-    assert "needs 6 seeds for 1 comparison, has 3: TOO FEW" in ran.out
+    assert "needs 6 seeds, has 3: TOO FEW" in ran.out
     assert "18 would train, in " in ran.out
     assert " cohorts of " in ran.out
     assert re.search(r"about \d+ s on cpu with", ran.out)

@@ -89,7 +89,7 @@ def test_every_row_of_the_table_has_all_columns_and_rules_stand_in_place(tmp_pat
     axes = {"norm": [arm, "none"], "lr": [0.1, 0.3], "seed": range(7)}
     claims = [Claim.better(arm, than="none"), Claim.equivalent(arm, to="none", within=0.02, lr=0.1)]
     judged = verdicts(simulate(tmp_path, axes, claims=claims), np.random.default_rng(0))
-    text = latex_table((v.statement, v.comparisons, v.claim.kind == "equivalent") for v in judged)
+    text = latex_table((v.statement, v.comparisons) for v in judged)
     check_balanced(text)
     lines = [line for line in text.splitlines() if not line.startswith("%")]
     assert lines[1] == rf"\begin{{tabular}}{{{LAYOUT}}}"
@@ -111,7 +111,7 @@ def test_latex_sets_it_in_a_column_of_text_whatever_the_names(tmp_path):
     axes = {"norm": [*HOSTILE, "none"], "lr": log_grid(1e-3, 10, per_decade=2), "seed": range(7)}
     claims = [Claim.better(arm, than="none") for arm in HOSTILE] + [Claim.wider_lr_range(HOSTILE[0], than="none")]
     judged = verdicts(simulate(tmp_path / "results", axes, claims=claims), np.random.default_rng(0))
-    body = latex_table((v.statement, v.comparisons, False) for v in judged)
+    body = latex_table((v.statement, v.comparisons) for v in judged)
     needed = re.findall(r"\\usepackage{.*?}", body)
     lines = [r"\documentclass{article}", *needed, r"\begin{document}", r"\noindent", body, r"\end{document}"]
     (tmp_path / "paper.tex").write_text("\n".join(lines), "utf-8")
@@ -131,17 +131,16 @@ def test_a_bound_is_shown_as_one(tmp_path, bound, shown):
     results = simulate(tmp_path, axes, claims=[Claim.wider_lr_range("batch", than="none")])
     comparison = verdicts(results, np.random.default_rng(0))[0].comparisons[0]
     made_up = replace(comparison, estimate=1.14, bound=bound)
-    assert f" & {shown} decades & " in latex_table([("wider", [made_up], False)])
+    assert f" & {shown} decades & " in latex_table([("wider", [made_up])])
 
 
-def test_where_equality_is_claimed_the_p_is_that_of_equivalence(tmp_path):
+def test_the_p_of_a_claim_is_that_after_holm_over_all_claims(tmp_path):
     claims = [Claim.equivalent("batch", to="none", within=0.02)]
     results = simulate(tmp_path, {"norm": ["batch", "none"], "seed": range(7)}, claims=claims)
     (verdict,) = verdicts(results, np.random.default_rng(0))
-    made_up = [replace(verdict.comparisons[0], equivalence_p_adjusted=0.0321, p_adjusted=0.0123)]
-    assert " & 0.032 & " in latex_table([("same", made_up, True)])
-    assert " & 0.012 & " in latex_table([("more", made_up, False)])
+    made_up = [replace(verdict.comparisons[0], p=0.0123, p_adjusted=0.0321)]
+    assert " & 0.032 & " in latex_table([("same", made_up)])
 
 
 def test_without_comparisons_it_is_empty_and_whole():
-    assert r"\midrule" + "\n" + r"\bottomrule" in latex_table([("nothing", [], False)])
+    assert r"\midrule" + "\n" + r"\bottomrule" in latex_table([("nothing", [])])

@@ -10,7 +10,7 @@ from harness.spec.claim import Claim
 from tests.support.simulated import simulate
 
 AXES = {"norm": ["batch", "none"], "lr": [0.1, 1.0], "seed": range(7)}
-WIDER = [Claim.better("batch", than="none", lr=1.0), Claim.equivalent("batch", to="none", within=0.05, lr=0.1)]
+WIDER = [Claim.better("batch", than="none", lr=1.0), Claim.equivalent("batch", to="none", within=0.05, tau=0.6, lr=0.1)]
 
 
 def suites(folder):
@@ -38,7 +38,8 @@ def test_there_is_a_line_for_each_claim_with_its_verdict_and_a_link_to_its_repor
     ]
     assert ["supported" in row for row in rows] == [True, True, False, True]
     assert "no claim" in rows[2]
-    assert "Claims: 3 supported." in page
+    assert "Claims: 3 supported. 3 verdicts, 3 of them supported or refuted." in page
+    assert "over 2 suites up to 0.1 suites with a wrong one are to be expected" in page
 
 
 def test_what_is_unfinished_says_k_of_n(written):

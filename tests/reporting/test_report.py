@@ -196,7 +196,7 @@ def test_captions_say_n_failures_policy_test_correction_and_init(written):
         "Failed to train: ",
         "of 48 without norm",
         "counts as guessing",
-        "sign-flip",
+        "exact sign test",
         "Holm over 6",
         "init he",
         "one fixed split",

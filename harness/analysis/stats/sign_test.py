@@ -74,7 +74,7 @@ def with_failures(differences: FloatArray, ours_failed: Flags, theirs_failed: Fl
 
 def failures_p(alone: Counts, n: int, tau: float) -> FloatArray:
     """The probability of so few lone failures in n seeds where a share `tau` fails alone."""
-    return np.asarray(scipy.special.bdtr(alone, n, tau) if n else np.ones(np.shape(alone)))
+    return np.asarray(scipy.special.bdtr(alone, n, tau) if n else np.ones(np.shape(alone)), dtype=np.float64)
 
 
 def lone_failures(ours_failed: Flags, theirs_failed: Flags) -> tuple[Counts, Counts]:
