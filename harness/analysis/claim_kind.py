@@ -37,5 +37,6 @@ class ClaimKind:
     # In words.
     statement: Callable[[Claim, Manifest], str]
     bounds: Callable[[Sequence[Comparison]], str] = lambda comparisons: ""  # what the grid is too short to show
+    test: str = "exact sign test"  # the name of what has to pass
     reference_test: str = ""  # the name of the test whose p is `reference_p`
     no_estimate: str = ""  # what it means if the effect can't be estimated

@@ -129,7 +129,8 @@ def corrected(differences: Sequence[ResultsDiff]) -> list[ResultsDiff]:
     may_differ = [True] * len(tested) + [c.arm_alone + c.than_alone > 0 for c in tested]
     needed = seeds_needed(sum(may_differ))
     p = np.array([*(c.p for c in tested), *(c.failures_p for c in tested)], dtype=float)
-    counted = np.array(may_differ) & np.array([c.n >= needed for c in (*tested, *tested)]) & ~np.isnan(p)
+    has_seeds = np.array([c.n >= needed for c in (*tested, *tested)], dtype=bool)
+    counted = np.array(may_differ, dtype=bool) & has_seeds & ~np.isnan(p)
     adjusted = np.full(len(p), np.nan)
     adjusted[counted] = holm(p[counted])
     of_scores, of_failures = adjusted[: len(tested)].tolist(), adjusted[len(tested) :].tolist()

@@ -68,13 +68,13 @@ def median_words(c: Comparison) -> str:
     return f" Median difference: {formatting.difference(c.median, direction, c.bound)} ({interval})."
 
 
-def p_words(c: Comparison, reference_test: str = "") -> str:
+def p_words(c: Comparison, test: str = "exact sign test", reference_test: str = "") -> str:
     """The test with its p in words, or why there is none."""
     if c.n < c.seeds_needed:
         return f"no test: a verdict needs {_seeds(c.seeds_needed, c)}"
     is_claim = bool(c.verdict)
     p = c.p if is_claim else c.p_adjusted
-    text = f"exact sign test: {formatting.p_value(p)}"
+    text = f"{test}: {formatting.p_value(p)}"
     if is_claim and (c.family > 1 or c.points > 1):
         over = f" over {formatting.count(c.points, 'grid point')}" if c.points > 1 else ""
         holm = f", Holm over {c.family} claims" if c.family > 1 else ""
@@ -91,12 +91,12 @@ def _seeds(n: int, c: Comparison) -> str:
     return formatting.count(n, "measurement" if c.definition.name == "step_time" else "seed")
 
 
-def finding(c: Comparison, *, reference_test: str = "") -> str:
+def finding(c: Comparison, *, test: str = "exact sign test", reference_test: str = "") -> str:
     """All that one grid point shows, as sentences: the count of seeds with its test, the median, the mean."""
     counted = equality_words(c) if c.is_equivalence else _lead_words(c)
-    text = f"{counted} ({p_words(c, reference_test)}).{median_words(c)} {mean_words(c)}"
+    text = f"{counted} ({p_words(c, test, reference_test)}).{median_words(c)} {mean_words(c)}"
     if math.isnan(c.estimate):
-        text = f"{effect_words(c)}; {p_words(c, reference_test)}."
+        text = f"{effect_words(c)}; {p_words(c, test, reference_test)}."
     return f"at {c.point} {text}" if c.point else text
 
 
@@ -190,7 +190,7 @@ def sentence(
         return f"No pair of seeds has results in both arms yet.{_progress(comparisons)}{limits}"
     closest = _closest_call(comparisons, word)
     beside = [comparison for comparison in secondary if comparison.point == closest.point]
-    text = finding(closest, reference_test=kind.reference_test)
+    text = finding(closest, test=kind.test, reference_test=kind.reference_test)
     if kind.no_estimate and math.isnan(closest.estimate):
         text = f"at {closest.point} {kind.no_estimate}." if closest.point else f"{kind.no_estimate}."
     tally = _tally(comparisons)

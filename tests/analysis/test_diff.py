@@ -57,7 +57,7 @@ def test_a_change_beyond_noise_is_found_where_it_is_and_changes_the_verdict(tmp_
 
 
 def test_a_verdict_that_noise_changes_is_listed_and_is_no_change_beyond_noise(tmp_path):
-    before, after = (results(tmp_path, seed, better=0.018) for seed in (0, 2))
+    before, after = (results(tmp_path, seed, better=0.018) for seed in (0, 3))
     changes = diff(before, after)
     assert len(changes.verdicts) == 1
     assert (changes.beyond_noise, changes.conditions["changed"]) == ([], "")

@@ -102,4 +102,5 @@ BEST_TUNED = ClaimKind(
     judge=judge_superiority,
     statement=best_tuned_statement,
     bounds=tuned_bounds,
+    test="exact sign test and sign-flip test",
 )

@@ -131,5 +131,6 @@ RECOVERS = ClaimKind(
     judge=judge_superiority,
     secondary_tests=compare_loss_and_joint,
     statement=recovers_statement,
+    test="exact sign tests of the gain and of the loss",
     no_estimate="there is no loss to recover",
 )

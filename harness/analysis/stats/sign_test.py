@@ -57,12 +57,12 @@ def sign_test(differences: FloatArray, margin: float = 0.0) -> SignTest:
 def upper_tail(count: Counts, n: Counts) -> FloatArray:
     """The probability of so many heads or more in n throws of a fair coin."""
     tail = scipy.special.bdtrc(np.asarray(count) - 1.0, np.maximum(n, 1), 0.5)
-    return np.asarray(np.where(np.asarray(n) > 0, tail, 1.0))
+    return np.asarray(np.where(np.asarray(n) > 0, tail, 1.0), dtype=np.float64)
 
 
 def two_sided(p_more: FloatArray, p_less: FloatArray) -> FloatArray:
     """Twice the smaller of both one-sided p, 1 at most."""
-    return np.minimum(1.0, 2 * np.minimum(p_more, p_less))
+    return np.asarray(np.minimum(1.0, 2 * np.minimum(p_more, p_less)))
 
 
 def with_failures(differences: FloatArray, ours_failed: Flags, theirs_failed: Flags) -> FloatArray:
