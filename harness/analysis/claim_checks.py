@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from harness.analysis import formatting, pairing
-from harness.analysis.curve_metrics import with_at
+from harness.analysis.measures.curve_values import with_at
 from harness.analysis.measures.derived import CURVE
 from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError, nearest

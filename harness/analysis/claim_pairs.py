@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, compare_pairs
-from harness.analysis.curve_metrics import with_curve
+from harness.analysis.measures.curve_values import with_curve
 from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import measured_scores, metrics_of
 from harness.spec.claim import Claim

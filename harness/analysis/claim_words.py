@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
-from harness.analysis.curve_metrics import with_at
+from harness.analysis.measures.curve_values import with_at
 from harness.analysis.measures.measure import unit_of
 from harness.analysis.measures.outcomes import SPLIT_WORDS
 from harness.analysis.metrics import metrics_of

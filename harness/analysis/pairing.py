@@ -210,9 +210,10 @@ class Pairs:
 
     def of_seeds(self, seeds: pd.Index) -> "Pairs":
         """The pairs of these seeds; the others count as unpaired."""
-        excluded = 2 * (len(self.ours.units) - len(seeds))
+        excluded = len(self.ours.units) - len(seeds)
         ours, theirs = (replace(sample, units=sample.units.loc[seeds]) for sample in (self.ours, self.theirs))
-        return replace(self, ours=ours, theirs=theirs, n_unpaired=self.n_unpaired + excluded)
+        unpaired, absent = self.n_unpaired + 2 * excluded, self.n_absent + excluded
+        return replace(self, ours=ours, theirs=theirs, n_unpaired=unpaired, n_absent=absent)
 
 
 def metric_pairs(trials: pd.DataFrame, manifest: Manifest, arm: Any, than: Any, metric: str) -> list[Pairs]:

@@ -59,7 +59,7 @@ class Results:
 
     @property
     def verdicts(self) -> pd.DataFrame:
-        """A row for each claim: verdict (supported, refuted, undecided or descriptive), claim, why."""
+        """A row for each claim: verdict (supported, refuted, undecided, descriptive or exploratory), claim, why."""
         rows = [(verdict.word, verdict.statement, verdict.sentence) for verdict in self._judged]
         return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
 

@@ -85,6 +85,25 @@ def test_a_claim_keeps_the_moment_of_its_first_declaration(tmp_path):
     assert [claim.declared_after for claim in again.claims] == [0, 7]
 
 
+def test_a_claim_that_is_withdrawn_once_there_are_results_is_remembered_and_may_come_back(tmp_path):
+    text = (
+        'suite = Suite(dataset="digits", model="mlp-8", norm=["batch", "none"], lr=0.1, batch_size=5, steps=3, '
+        'claims=[Claim.better("batch", than="none"), Claim.better("batch", than="none", by=0.1)])'
+    )
+    both = described(tmp_path, text)
+    one = replace(both, claims=both.claims[:1])
+    first = with_history(both, None, cohorts=[], results=0)
+    assert not with_history(one, first, cohorts=[], results=0).withdrawn, "before there are results claims may go"
+    fewer = with_history(one, first, cohorts=[], results=7)
+    assert list(fewer.withdrawn) == list(both.claims[1:])
+    read_back = from_json(written(fewer), PATH)
+    assert list(with_history(one, read_back, cohorts=[], results=9).withdrawn) == list(both.claims[1:])
+    again = with_history(both, read_back, cohorts=[], results=9)
+    assert ([claim.declared_after for claim in again.claims], list(again.withdrawn)) == ([0, 0], [])
+    late = with_history(both, with_history(one, None, cohorts=[], results=0), cohorts=[], results=7)
+    assert not with_history(one, late, cohorts=[], results=9).withdrawn, "what came late is of no family"
+
+
 def test_a_claim_that_was_kept_by_an_earlier_version_is_the_same_claim(tmp_path):
     text = (
         'suite = Suite(dataset="digits", model="mlp-8", norm=["batch", "none"], lr=[0.1, 0.2], batch_size=5, steps=3, '
@@ -136,7 +155,7 @@ WRONG = {  # member -> values that it can't have
     "axes": [None, [], {"lr": 0.1}, {"lr": []}, {"lr": [[0.1]]}, {"lr": [{}]}, {"lr": "ab"}],
     "following": [None, ["lr"], {"lr": 1}, {"lr": None}],
     **{name: [None, ["lr"], {"lr": [0.1]}, {"lr": {}}] for name in ("settings", "fingerprint", "machine")},
-    "claims": [None, {}, "claims", [None], ["better"]],
+    **{name: [None, {}, "claims", [None], ["better"]] for name in ("claims", "withdrawn")},
     "trials": [None, -1, 1.0, True, "1"],
     "points": [None, [], {"lr": 0.1}, {"lr": [[0.1]]}, {"lr": {}}],
     "sources": [None, [], {"net": []}, {"net": {"f00": "s.py"}}, {"net": {"f00": {"s.py": 1}}}],
@@ -151,6 +170,7 @@ WRONG_IN_A_CLAIM = {
     "margin": [None, "0.1", True, -1],
     **{name: ["0.1", True, [0.1]] for name in ("within", "published")},
     "is_ratio": [None, 1, "yes"],
+    "tau": [None, "0.1", True, 0, 1, 1.5],
     "declared_after": [None, -1, 1.0, True],
 }
 

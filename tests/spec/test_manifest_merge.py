@@ -92,6 +92,14 @@ def test_many_values_are_not_all_listed():
         merged(*both)
 
 
+def test_a_claim_that_was_withdrawn_in_one_folder_stays_withdrawn():
+    manifests = [
+        replace(manifest_of(grid(), claims=declared(CLAIM)), withdrawn=gone) for gone in ([], declared(OTHER_CLAIM))
+    ]
+    for order in (manifests, manifests[::-1]):
+        assert list(merged(*order)[0].withdrawn) == declared(OTHER_CLAIM)
+
+
 def test_a_claim_counts_as_declared_where_most_results_were_known():
     manifests = [manifest_of(grid(), claims=declared(CLAIM, OTHER_CLAIM, after=after)) for after in (0, 7, 3)]
     assert [d.declared_after for d in merged(*manifests)[0].claims] == [7, 7]

@@ -102,6 +102,7 @@ def manifests() -> st.SearchStrategy[Manifest]:
         following=st.dictionaries(TEXTS, TEXTS, max_size=2),
         settings=values,
         claims=st.lists(st.builds(DeclaredClaim, claim=claims(), declared_after=st.integers(0, 10**6)), max_size=3),
+        withdrawn=st.lists(st.builds(DeclaredClaim, claim=claims()), max_size=2),
         trials=st.integers(0, 10**6),
         points=st.dictionaries(TEXTS, st.lists(VALUES, max_size=3), max_size=2),
         harness=TEXTS,

@@ -11,8 +11,8 @@ from harness.analysis.claim_kind import ClaimKind
 from harness.analysis.claim_pairs import claim_units
 from harness.analysis.claim_words import claim_words, margin_unit
 from harness.analysis.comparison import Comparison, compare_equivalence
-from harness.analysis.curve_metrics import with_at
 from harness.analysis.judging import judge_equivalence
+from harness.analysis.measures.curve_values import with_at
 from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError
 from harness.spec.claim import PREDICTED, Claim
