@@ -43,7 +43,7 @@ def test_every_claim_has_a_figure_that_tells_its_points_apart(tmp_path):
     assert label == "difference in test accuracy, points (right: higher with batch)"
     assert any(np.allclose(line.get_xdata(), 5) for line in axes.get_lines())  # the margin in points
     assert "n = 7 pairs" in drawn.caption
-    assert "Holm over 3" in drawn.caption
+    assert "Holm over 1" in drawn.caption
 
 
 def test_with_too_few_seeds_it_has_no_interval_and_says_descriptive(tmp_path):
