@@ -65,7 +65,8 @@ def median_words(c: Comparison) -> str:
     interval = "too few seeds for an interval"
     if not math.isnan(c.median_low):
         interval = f"95 % interval {formatting.differences(c.median_low, c.median_high, direction)}"
-    return f" Median difference: {formatting.difference(c.median, direction, c.bound)} ({interval})."
+    what = "ratio" if c.definition.unit.is_ratio else "difference"
+    return f" Median {what}: {formatting.difference(c.median, direction, c.bound)} ({interval})."
 
 
 def p_words(c: Comparison, test: str = SIGN_TEST, reference_test: str = "") -> str:
@@ -74,6 +75,8 @@ def p_words(c: Comparison, test: str = SIGN_TEST, reference_test: str = "") -> s
         return f"no test: a verdict needs {_seeds(c.seeds_needed, c)}"
     is_claim = bool(c.verdict)
     p = c.p if is_claim else c.p_adjusted
+    if not math.isnan(c.tau) and c.p_supporting <= c.p_refuting:
+        test = "exact tests of both halves"
     text = f"{test}: {formatting.p_value(p)}"
     if is_claim and (c.family > 1 or c.points > 1):
         over = f" over {formatting.count(c.points, 'grid point')}" if c.points > 1 else ""
