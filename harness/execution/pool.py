@@ -67,6 +67,7 @@ class Pool:
     """A number of workers; use it through `pool_of`."""
 
     def __init__(self, size: int, start: Callable[[], Worker], heartbeat_timeout: float = HEARTBEAT_TIMEOUT) -> None:
+        self.is_renewed = False  # whether a worker does one job and is gone
         self._start = start
         self.heartbeat_timeout = heartbeat_timeout
         self.size = size
@@ -140,7 +141,8 @@ class Pool:
         worker.silence, worker.has_begun = 0.0, True
         if not isinstance(message, Progress):
             worker.job = None
-        if isinstance(message, Failed) and message.is_worker_broken:
+        is_broken = isinstance(message, Failed) and message.is_worker_broken
+        if is_broken or (self.is_renewed and worker.job is None):
             self._terminate(worker)
         return message
 
@@ -177,14 +179,16 @@ class Pool:
 
 
 @contextmanager
-def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
+def pool_of(size: int, gpus: Sequence[str] = (), *, is_own: bool = False) -> Iterator[Pool]:
     """A pool of up to `size` workers, forked by a server that has torch loaded; where there are GPUs, each sees one.
 
-    It sees no other, so that "cuda" means that one. Such a worker is spawned, not forked.
+    It sees no other, so that "cuda" means that one. Such a worker is spawned, not forked; so is one of own training,
+    which is given one trial, no torch, and may start processes.
     """
     os.environ.update(WORKER_ENV)
-    context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
-    if not gpus:
+    is_spawned = bool(gpus) or is_own
+    context: Any = multiprocessing.get_context("spawn" if is_spawned else "forkserver")
+    if not is_spawned:
         os.environ[SUPERVISOR] = str(os.getpid())
         context.set_forkserver_preload([FORK_SERVER])
         with process_start_errors(), safe_path(), blocked_signals():
@@ -193,13 +197,14 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     def start() -> Worker:
         ours, theirs = context.Pipe()
         gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
-        process = context.Process(target=_serve, args=(theirs, gpu, SAFE_PATH in os.environ), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, gpu, SAFE_PATH in os.environ, is_own), daemon=not is_own)
         with safe_path(), blocked_signals():
             process.start()
         theirs.close()
         return Worker(process, ours, gpu=gpu)
 
     pool = Pool(size, start)
+    pool.is_renewed = is_own
     try:
         yield pool
     finally:
@@ -256,7 +261,7 @@ def safe_path() -> Iterator[None]:
         del os.environ[SAFE_PATH]
 
 
-def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool) -> None:
+def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool, is_own: bool) -> None:
     """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
     keep()
     arm()
@@ -265,7 +270,10 @@ def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool) -> None:
     if gpu is not None:
         os.environ[VISIBLE] = gpu
     try:
-        from harness.execution.worker import serve
+        if is_own:
+            from harness.execution.own_training.worker import serve
+        else:
+            from harness.execution.worker import serve
     except Exception as error:  # noqa: BLE001 (libraries that can't be loaded show in many ways)
         line = error_line(error)
         limit = machine_limit(error, line) or f"a worker can't load what it needs: {line}"

@@ -31,6 +31,7 @@ from harness.execution.cohort_size import (
 from harness.execution.containment.process_state import preserved, switches
 from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
+from harness.execution.own_training.preflight import preflight_own
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build, uses_own_modules
@@ -65,9 +66,12 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     device = resolve_device(request.device)
     if device == "cuda":
         torch.cuda.set_device(int(request.device.partition(":")[2] or 0))
+    if request.is_own:
+        return preflight_own(request, device)
     suite = load_suite(request.suite)
     shapes: dict[Shape, list[Trial]] = {}
     for trial in suite.trials(device=device):
+        assert isinstance(trial, Trial), "own training has a preflight of its own"
         shapes.setdefault(shape(trial), []).append(trial)
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")

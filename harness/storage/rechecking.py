@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.spec.manifest import Manifest, kinds_of_machines, measured_of
 from harness.spec.metric import FRACTION, MetricSpec
-from harness.spec.trial import Trial, Value
+from harness.spec.own_training.own_trial import AnyTrial
+from harness.spec.trial import Value
 from harness.storage.merging import made_with
 from harness.storage.records import TRAINED, Record, ResultsDir, read_manifest, read_record, read_records
 
@@ -48,14 +49,14 @@ def is_foreign_suite(path: Path, folders: Iterable[Path]) -> bool:
     )
 
 
-def sample(trials: Iterable[Trial], amount: float) -> list[Trial]:
+def sample(trials: Iterable[AnyTrial], amount: float) -> list[AnyTrial]:
     """As many of these trials as asked for, a share or a number: the same whenever and wherever it is asked."""
     ordered = sorted(trials, key=lambda trial: hashlib.sha256(f"recheck {trial.key}".encode()).digest())
     return ordered[: math.ceil(amount * len(ordered)) if isinstance(amount, float) else int(amount)]
 
 
 def compare_again(
-    results_dir: ResultsDir, again: ResultsDir, manifest: Manifest, trial: Trial, trials: Iterable[Trial]
+    results_dir: ResultsDir, again: ResultsDir, manifest: Manifest, trial: AnyTrial, trials: Iterable[AnyTrial]
 ) -> Rechecked:
     """Compare the record of a trial, one of all these, with that of the same trial trained again."""
     before = read_record(results_dir.record(trial.key))
@@ -69,7 +70,7 @@ def compare_again(
     if (before.facts, before.curves) == (after.facts, after.curves):
         return Rechecked(key=trial.key, is_equal=True)
     accuracy, loss = (_difference(before, after, metric) for metric in ("accuracy", "loss"))
-    judged_by, spec = next(iter(measured_of(manifest).tasks[trial.task].items()))
+    judged_by, spec = next(iter(measured_of(manifest).of(trial).items()))
     moved = _difference(before, after, judged_by)
     here = read_manifest(again)
     if here is not None and _must_be_equal(before, after, kinds_of_machines(manifest), here.fingerprint):
@@ -93,7 +94,7 @@ def _scale(before: Record, metric: str, spec: MetricSpec) -> float:
 
 
 def _range_of_seeds(
-    results_dir: ResultsDir, after: Record, trial: Trial, trials: Iterable[Trial], metric: str
+    results_dir: ResultsDir, after: Record, trial: AnyTrial, trials: Iterable[AnyTrial], metric: str
 ) -> float:
     """The range of a metric on test data over seeds: the other ones of the trial, and the trial as trained here."""
     others = [other for other in trials if other.seed != trial.seed and replace(other, seed=trial.seed) == trial]

@@ -19,7 +19,7 @@ from harness.reporting.update import update_report
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.manifest import Manifest
 from harness.spec.manifest_merge import merge_manifests
-from harness.spec.trial import Trial
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.storage.folders import by_suite
 from harness.storage.lock import lock_results
 from harness.storage.merging import merge_results
@@ -62,7 +62,7 @@ def _program(options: argparse.Namespace, manifest: Manifest) -> SuiteFile:
 
 
 def _recheck(
-    suite: SuiteFile, results_dir: ResultsDir, manifest: Manifest, trained: Sequence[Trial], amount: float
+    suite: SuiteFile, results_dir: ResultsDir, manifest: Manifest, trained: Sequence[AnyTrial], amount: float
 ) -> int:
     """Train a sample of these trials again, in the cohorts that they were in, and compare; the exit code."""
     trials = sample(trained, amount)

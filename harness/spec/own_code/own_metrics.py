@@ -40,6 +40,8 @@ def own_metrics(given: Any, tasks: Iterable[str], variables: Mapping[str, Any]) 
             )
         if name in metrics:
             raise SuiteError(f"two metrics are called {name!r}; give them as a mapping from names to functions")
+        if isinstance(value, Metric) and value.function is None:
+            raise SuiteError(f"metric {name!r} needs a function of outputs and targets, got a Metric without one")
         metrics[name] = value if isinstance(value, Metric) else _of_function(name, value)
     return metrics
 
@@ -48,7 +50,8 @@ def _named(value: Any, variables: Mapping[str, Any]) -> tuple[Any, Any]:
     """A member of a list, and the name that it goes by; a name alone has no function."""
     if isinstance(value, str):
         return value, None
-    return factory_name("metric", value.function if isinstance(value, Metric) else value, variables), value
+    function = value.function if isinstance(value, Metric) else value
+    return ("a metric" if function is None else factory_name("metric", function, variables)), value
 
 
 def _of_function(name: str, function: Any) -> Metric:
