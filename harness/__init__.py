@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.export.load import load_checkpoint, load_model
     from harness.spec.claim import Claim
     from harness.spec.metric import Metric
+    from harness.spec.own_training.command import command
     from harness.spec.suite import Suite, log_grid
     from harness.spec.theory import batch_norm_gradient_growth
 
@@ -25,6 +26,7 @@ __all__ = [
     "Results",
     "Suite",
     "batch_norm_gradient_growth",
+    "command",
     "load",
     "load_checkpoint",
     "load_model",
@@ -39,6 +41,7 @@ HOMES = {  # name -> the module that it is loaded from when it is asked for
     "Results": "harness.api.results",
     "Suite": "harness.spec.suite",
     "batch_norm_gradient_growth": "harness.spec.theory",
+    "command": "harness.spec.own_training.command",
     "load": "harness.api.results",
     "load_checkpoint": "harness.export.load",
     "load_model": "harness.export.load",

@@ -30,7 +30,7 @@ def parse_only(rules: Sequence[str]) -> dict[str, frozenset[str]]:
     typed: dict[str, frozenset[str]] = {}
     for rule in rules:
         axis, equals, values = rule.partition("=")
-        if not equals or not all(values.split(",")):
+        if not axis or not equals or not all(values.split(",")):
             raise UsageError(f"--only needs AXIS=VALUE[,VALUE], got {rule!r}")
         typed[axis] = typed.get(axis, frozenset()) | {values}
     return typed
@@ -77,6 +77,9 @@ def require_known(trials: Iterable[AnyTrial], only: Selection) -> dict[str, froz
     trials, chosen = list(trials), {}
     for axis, lists in only.items():
         having = _values_of(trials, axis)
+        if trials and not having:
+            known = dict.fromkeys(name for trial in trials for name in names_of(trial))
+            raise UsageError(f"--only: unknown axis {axis!r}; {nearest(axis, [KEY, *known])}")
         _check_types(axis, lists, _types(axis, having))
         pieces = [piece for text in lists for piece in _pieces(axis, text, having)]
         chosen[axis] = frozenset(value for piece in pieces for value in _known(axis, piece, having))
@@ -131,9 +134,6 @@ def _types(axis: str, having: Collection[Value]) -> tuple[type, ...]:
 
 def _values_of(trials: Sequence[AnyTrial], axis: str) -> dict[Value, None]:
     """The values that the trials have on an axis, each once, in their order."""
-    names = dict.fromkeys(name for trial in trials for name in names_of(trial))
-    if trials and axis != KEY and axis not in names:
-        raise UsageError(f"--only: unknown axis {axis!r}; {nearest(axis, [KEY, *names])}")
     return dict.fromkeys(getattr(trial, axis) for trial in trials if axis == KEY or axis in names_of(trial))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.errors import SuiteError, nearest
 from harness.spec.own_code.factories import factory_name
+from harness.spec.own_training.command import Command
 from harness.spec.own_training.own_trial import SEED_FIRST, TRAIN, alike
 from harness.spec.trial import Value, canonical
 
@@ -32,6 +33,9 @@ def own_grids(
     functions: dict[str, Callable[..., Any]] = {}
     given = [{**axes, **changes} for changes in ({}, *also)]
     named = [{**grid, TRAIN: [_name(value, functions, variables) for value in grid[TRAIN]]} for grid in given]
+    for function in functions.values():
+        if isinstance(function, Command):
+            function.check(axes)
     settings = {
         name: alike(name, (value for grid in named for value in _checked(name, grid[name])))
         for name in axes
