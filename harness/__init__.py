@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness._version import __version__ as __version__
-    from harness.api.results import Results, load
+    from harness.api.results import Results, figures, load
     from harness.api.run import run
     from harness.export.load import load_checkpoint, load_model
     from harness.spec.claim import Claim
@@ -27,6 +27,7 @@ __all__ = [
     "Suite",
     "batch_norm_gradient_growth",
     "command",
+    "figures",
     "load",
     "load_checkpoint",
     "load_model",
@@ -42,6 +43,7 @@ HOMES = {  # name -> the module that it is loaded from when it is asked for
     "Suite": "harness.spec.suite",
     "batch_norm_gradient_growth": "harness.spec.theory",
     "command": "harness.spec.own_training.command",
+    "figures": "harness.api.results",
     "load": "harness.api.results",
     "load_checkpoint": "harness.export.load",
     "load_model": "harness.export.load",

@@ -49,4 +49,6 @@ def recheck_lines(rechecked: Sequence[Rechecked], n_trained: int) -> Iterator[st
 
 def _distance(trials: Sequence[Rechecked]) -> str:
     accuracy, loss = (max(getattr(trial, name) for trial in trials) for name in ("accuracy", "loss"))
+    if not accuracy and not loss:
+        return ""
     return f" (accuracy differs by up to {100 * accuracy:.2g} points, loss by up to {loss:.2g})"

@@ -24,6 +24,7 @@ from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
 from harness.spec.manifest import Manifest, differing_members, is_own, kinds_of_machines
 from harness.storage.csv_files import csv_bytes
+from harness.storage.rechecking import read_findings
 from harness.storage.tables import Results
 
 # Of own training: what holds whatever the function does, and what rests on it.
@@ -76,7 +77,7 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
         "manifest": manifest,
         "max_points": MAX_POINTS,
         "max_exact": MOST_EXACT,
-        "replication": replication(manifest),
+        "replication": replication(manifest, read_findings(results.folder)),
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
         "total": manifest.trials,
@@ -101,13 +102,14 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
     }
 
 
-def replication(manifest: Manifest) -> str:
+def replication(manifest: Manifest, rechecked: Mapping[str, bool]) -> str:
     """What arms of one seed share, and what a trial that failed to train counts as."""
     scored = judged_by(manifest)
     if is_own(manifest):
         return (
             "The seed is the unit of replication: arms that share a seed are compared in pairs. Trials are trained by "
-            f"code of the suite's own. The harness vouches for {VOUCHED}. It can't vouch for {NOT_VOUCHED}. A trial "
+            f"code of the suite's own. The harness vouches for {VOUCHED}. It can't vouch for {NOT_VOUCHED}. "
+            f"{_trained_again(rechecked)} A trial "
             f"of which an outcome is not finite is never dropped: its {scored.words} counts as {scored.policy.words}."
         )
     return (
@@ -116,6 +118,14 @@ def replication(manifest: Manifest) -> str:
         f"{scored.words.removeprefix('test ')} counts as guessing, its loss as the loss at initialisation, its time to "
         "the target as the whole budget."
     )
+
+
+def _trained_again(rechecked: Mapping[str, bool]) -> str:
+    """What training a sample again has shown of that."""
+    if not rechecked:
+        return "No trial was trained twice to see (run --recheck)."
+    count = formatting.count(len(rechecked), "trial")
+    return f"Of {count} trained twice, {sum(rechecked.values())} came to the same bits."
 
 
 def _machine(manifest: Manifest) -> dict[str, Any]:

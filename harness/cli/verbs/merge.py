@@ -1,30 +1,21 @@
 """`merge`: results made on several machines joined into one folder."""
 
 import argparse
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.analysis.validation import check_claims
-from harness.cli.merge_text import recheck_lines, summary_lines
-from harness.cli.progress import show_progress
+from harness.cli.merge_text import summary_lines
+from harness.cli.recheck import recheck
 from harness.errors import MachineError, UsageError
-from harness.execution.executors import open_executor
-from harness.execution.run_plan import RunOptions
-from harness.execution.runner import run_suite
-from harness.execution.stop_flag import stopping
 from harness.reporting.update import update_report
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.manifest import Manifest
 from harness.spec.manifest_merge import merge_manifests
-from harness.spec.own_training.own_trial import AnyTrial
 from harness.storage.folders import by_suite
 from harness.storage.lock import lock_results
 from harness.storage.merging import merge_results
-from harness.storage.rechecking import compare_again, is_foreign_suite, sample
-from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.storage.rechecking import is_foreign_suite
+from harness.storage.records import ResultsDir, read_manifest
 from harness.text import printable
 
 
@@ -50,7 +41,7 @@ def merge(options: argparse.Namespace) -> int:
         exit_code = max(exit_code, int(merged.is_incomplete))
         trained = [trial for trial, made in zip(trials, merged.trials, strict=True) if made.is_trained]
         if name in programs and trained:
-            exit_code = max(exit_code, _recheck(programs[name], results_dir, manifest, trained, options.recheck))
+            exit_code = max(exit_code, recheck(programs[name], results_dir, manifest, trained, options.recheck))
     return exit_code
 
 
@@ -59,29 +50,3 @@ def _program(options: argparse.Namespace, manifest: Manifest) -> SuiteFile:
     if options.suite is None and is_foreign_suite(Path(manifest.path), [*options.folders, options.results]):
         raise UsageError(f"--recheck runs the suite file of {manifest.name}; say which that is with --suite PATH")
     return load_suite(manifest.path if options.suite is None else options.suite)
-
-
-def _recheck(
-    suite: SuiteFile, results_dir: ResultsDir, manifest: Manifest, trained: Sequence[AnyTrial], amount: float
-) -> int:
-    """Train a sample of these trials again, in the cohorts that they were in, and compare; the exit code."""
-    trials = sample(trained, amount)
-    if missing := {*trials} - {*suite.trials(device=manifest.device or "cpu")}:
-        key = min(trial.key for trial in missing)
-        raise UsageError(f"{suite.path} has no trial {key}; name the suite that made the results with --suite")
-    print(printable(f"training {len(trials)} of {len(trained)} results again, by {suite.path}"), flush=True)
-    with TemporaryDirectory(prefix="harness-recheck-") as folder, stopping(None) as stop:
-        again = ResultsDir(Path(folder) / suite.name)
-        write_manifest(again, replace(manifest, fingerprint={}, fingerprints=[], machine={}))
-        options = RunOptions(
-            results=Path(folder), only={"key": frozenset(trial.key for trial in trials)}, with_report=False
-        )
-        with open_executor(options, stop) as executor, closing(run_suite(suite, options, executor, stop)) as events:
-            show_progress(events, "auto")
-        if stop():
-            print(f"{stop.reason}: the results are merged, and not trained again")
-            return stop.exit_code
-        rechecked = [compare_again(results_dir, again, manifest, trial, trained) for trial in trials]
-    for line in recheck_lines(rechecked, len(trained)):
-        print(printable(line))
-    return int(any(trial.fault for trial in rechecked))

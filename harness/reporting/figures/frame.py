@@ -119,6 +119,11 @@ class ReportFigure:
             self.figure.draw_without_rendering()
             self.figure.set_layout_engine(None)
 
+    def png(self) -> bytes:
+        """The figure as an image, for a notebook."""
+        self.lay_out()
+        return _image_bytes(self.figure, "png", IMAGE_FORMATS["png"])
+
     def files(self) -> dict[str, bytes]:
         """The figure as files, by their names."""
         self.lay_out()
