@@ -18,6 +18,7 @@ from harness.errors import DamageError, NewerSchemaError
 from harness.io import read_bytes, write_atomically
 from harness.spec.manifest import Manifest, measured_of
 from harness.spec.own_training.own_trial import AnyTrial
+from harness.spec.trial import Trial
 from harness.storage.containers import read_sealed
 from harness.storage.folders import PLAIN_NAME
 from harness.storage.records import (
@@ -229,7 +230,8 @@ def _bring_files(source: Source, target: ResultsDir, key: str, faults: list[str]
 def _merge_data(folders: Sequence[Path], target: ResultsDir, trials: Sequence[AnyTrial]) -> list[str]:
     """Bring the data that a report draws; what is damaged."""
     faults = []
-    for name in filter(PLAIN_NAME.fullmatch, sorted({Path(trial.dataset).stem for trial in trials})):
+    names = {Path(trial.dataset).stem for trial in trials if isinstance(trial, Trial)}  # own training leaves none
+    for name in filter(PLAIN_NAME.fullmatch, sorted(names)):
         goal, found = target.root / "data" / f"{name}.npz", []
         for path in (folder / "data" / goal.name for folder in folders):
             try:

@@ -64,6 +64,21 @@ def test_killed_at_random_moments_it_comes_out_as_if_it_had_not_been(harness, un
     assert tables(harness) == tables(uninterrupted)
 
 
+def test_other_verbs_read_it_as_any_other(harness, uninterrupted):
+    harness.suite((uninterrupted.folder / "walk.py").read_text("utf-8"), "walk")
+    merged = harness("merge", str(uninterrupted.results / "walk"), "--results", "results")
+    assert merged.code == 0, merged.err
+    assert tables(harness) == tables(uninterrupted)
+    key = pd.read_csv(harness.results / "walk/trials.csv")["key"][0]
+    assert "stride" in harness("show", key).out
+    planned = harness("plan", "walk", "--results", "elsewhere")
+    assert "nobody knows how long own training takes" in planned.out
+    harness.suite(returning("return {'acc': 1}"), "short")
+    assert (
+        "fit never uses its checkpoint: a trial of it that is interrupted starts again" in harness("plan", "short").out
+    )
+
+
 def test_two_that_join_come_out_as_one_alone(harness, uninterrupted):
     harness.suite((uninterrupted.folder / "walk.py").read_text("utf-8"), "walk")
     words = ("run", "walk", "--join", "--workers", "1", "--progress", "none")

@@ -28,7 +28,7 @@ def show(options: argparse.Namespace) -> int:
     manifest = read_manifest(results_dir)
     console = Console()
     console.print(pairs_table("setting", _settings(record, manifest)))
-    console.print(pairs_table("outcome", {**record.facts, **record.facts.get("outcomes", {}), "outcomes": None}))
+    console.print(pairs_table("outcome", _outcomes(record)))
     probes = {name: curve for name, curve in record.curves.items() if name.startswith("probe.")}
     scores = {name: curve for name, curve in record.curves.items() if name not in probes}
     if scores:
@@ -43,6 +43,12 @@ def show(options: argparse.Namespace) -> int:
     replay = command("run", suite, "--results", "replay", "--only", f"key={record.key}", given={})
     print(f"replay it with: {replay}")
     return 0
+
+
+def _outcomes(record: Record) -> dict[str, Any]:
+    """What came of the trial; of own training, each outcome by its name."""
+    facts = dict(record.facts)
+    return {**facts.pop("outcomes", {}), **facts}
 
 
 def _settings(record: Record, manifest: Manifest | None) -> dict[str, Any]:
