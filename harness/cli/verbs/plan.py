@@ -66,9 +66,7 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run
         print(printable(note))
     hands = formatting.count(min(workers, len(sizes)), "worker")
     if preflight.is_own:
-        print(
-            f"on {preflight.device} with {hands}; nobody knows how long own training takes; start with: {run_command}"
-        )
+        print(f"on {preflight.device} with {hands}; own training is not tried out; start with: {run_command}")
         return
     time = duration(_estimated_seconds(run_plan, preflight, workers))
     print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {run_command}")
