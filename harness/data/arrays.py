@@ -1,5 +1,6 @@
 """Arrays of anybody's, as training takes them: nothing is cast in silence, and nothing is copied that need not be."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ def as_array(where: str, value: Any) -> NDArray[Any]:
     return array
 
 
-def require_numbers(where: str, x: NDArray[Any]) -> None:
-    """SuiteError where an array holds anything else than real numbers and booleans."""
+def require_numbers(where: str, x: Any) -> None:
+    """SuiteError where an array, or what reads like one, holds anything else than real numbers and booleans."""
     if x.dtype.kind == "O":
         first = next((i for i, entry in enumerate(x.flat) if isinstance(entry, str) or entry is None), 0)
         position = [int(i) for i in np.unravel_index(first, x.shape)] if x.size else []
@@ -62,11 +63,19 @@ def as_float32(where: str, x: NDArray[Any], rows: Indices | None = None) -> NDAr
     It is gone through a few examples at a time, so that of a memory map no more is in memory than what comes back.
     SuiteError, with the place, where a value is not finite or float32 can't hold it.
     """
+    out, vanishes = float32_rows(where, x, rows)
+    if vanishes:
+        raise SuiteError(f"{where}: all values are too small for float32, which makes them 0; scale them up")
+    return out
+
+
+def float32_rows(where: str, x: Any, rows: Indices | None) -> tuple[NDArray[np.float32], bool]:
+    """The same of an array or what reads like one, and whether all values became 0 that were none."""
     require_numbers(where, x)
     length = len(x) if rows is None else len(rows)
     is_done = rows is None and x.dtype == np.float32 and x.dtype.isnative and x.flags.carray
     out = x if is_done else np.empty((length, *x.shape[1:]), np.float32)
-    per_chunk = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
+    per_chunk = max(1, CHUNK_BYTES // max(1, math.prod(x.shape[1:]) * x.dtype.itemsize))
     has_value = survives = False
     for start in range(0, length, per_chunk):
         part = slice(start, start + per_chunk)
@@ -79,9 +88,7 @@ def as_float32(where: str, x: NDArray[Any], rows: Indices | None = None) -> NDAr
             row = start + position[0] if rows is None else int(rows[start + position[0]])
             raise SuiteError(f"{where}: {chunk[tuple(position)]!s:.40} at {[row, *position[1:]]} {words}")
         has_value, survives = has_value or bool(chunk.any()), survives or bool(out[part].any())
-    if has_value and not survives:
-        raise SuiteError(f"{where}: all values are too small for float32, which makes them 0; scale them up")
-    return out
+    return out, has_value and not survives
 
 
 def _fault(chunk: NDArray[Any], out: NDArray[np.float32]) -> tuple[list[int], str] | None:

@@ -10,6 +10,7 @@ Labels are whole numbers or text, whatever they are; models learn classes 0, 1, 
 back as labels. In a file they are whole numbers from 0 up: -1 there often marks examples that have no label.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.array_files import read_npz
-from harness.data.arrays import as_array, as_float32, require_numbers
+from harness.data.arrays import as_float32, require_numbers
 from harness.data.downloads import OPENML, from_openml, home
 from harness.data.labels import Label, are_plain, class_indices, classes_of
 from harness.data.settings import DEFAULT, DataSettings
@@ -33,6 +34,7 @@ from harness.data.sources.tables import read_table, standardised, table_arrays
 from harness.data.sources.texts import SUFFIX as TEXT_SUFFIX
 from harness.data.sources.texts import TEXTS, read_text, text_arrays
 from harness.data.splits import Indices, shuffled_indices, train_test_indices
+from harness.data.streamed import Examples, StreamedExamples, array_or_streamed
 from harness.data.targets import TARGETS, check_shapes
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
@@ -55,7 +57,7 @@ class Dataset:
     """
 
     name: str
-    x: Mapping[str, NDArray[Any]]  # split -> examples
+    x: Mapping[str, Examples]  # split -> examples
     y: Mapping[str, NDArray[Any]]
     classes: int  # 0 where the task has none
     labels: tuple[Label, ...] = ()  # what the data have for class 0, 1, ...; empty where that is 0, 1, ...
@@ -109,7 +111,9 @@ def _from_tables_or_arrays(
 ) -> Dataset:
     """The dataset of these arrays, the numbers of a table standardised: its columns come in any unit."""
     dataset = _make_dataset(name, arrays, settings)
-    return dataset if is_number is None else replace(dataset, x=standardised(dataset.x, is_number))
+    if is_number is None:
+        return dataset
+    return replace(dataset, x=standardised({split: np.asarray(x) for split, x in dataset.x.items()}, is_number))
 
 
 @lru_cache(maxsize=4)
@@ -125,8 +129,9 @@ def _load_by_name(
 
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
-    """Write two-dimensional data into a folder, where one is given, so that a report can draw them."""
-    is_drawn = dataset.input_shape == (2,) and dataset.task == "classification"
+    """Write two-dimensional data in memory into a folder, where one is given, so that a report can draw them."""
+    is_in_memory = isinstance(dataset.x["train"], np.ndarray)
+    is_drawn = is_in_memory and dataset.input_shape == (2,) and dataset.task == "classification"
     if folder is None or not is_drawn or dataset.vocabulary is not None:
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
@@ -141,14 +146,15 @@ def _make_dataset(
 ) -> Dataset:
     """The dataset, its splits those given, the others split off these, each class by its share.
 
-    Examples are read once, split by split: of a memory map no more gets into memory than what training takes.
+    Examples are read once, split by split: of a memory map no more gets into memory than what training takes. Those
+    that stay on disk are read as they are needed.
     """
     where, task = f"dataset {name!r}", settings.task
     arrays = dict(arrays)
     vocabulary = as_vocabulary(where, arrays.pop(VOCABULARY)) if VOCABULARY in arrays else None
     next_token = bool(arrays.pop(NEXT_TOKEN, False))
     given = _given_splits(where, arrays)
-    x = {split: as_array(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
+    x = {split: array_or_streamed(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
     if next_token:
         return _next_tokens(name, where, arrays, given, vocabulary)
     y = {split: TARGETS[task](f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
@@ -201,7 +207,9 @@ def _next_tokens(
     return Dataset(name=name, x=x, y=y, classes=vocabulary, vocabulary=vocabulary, next_token=True, task="sequence")
 
 
-def _examples(where: str, x: NDArray[Any], rows: Indices | None, vocabulary: int | None) -> NDArray[Any]:
+def _examples(where: str, x: Examples, rows: Indices | None, vocabulary: int | None) -> Examples:
+    if isinstance(x, StreamedExamples):
+        return replace(x, rows=x.rows if rows is None else rows, vocabulary=vocabulary)
     return as_float32(where, x, rows) if vocabulary is None else as_tokens(where, x, vocabulary, rows)
 
 
@@ -253,11 +261,11 @@ def _split_off(where: str, y: NDArray[Any], labels: Sequence[Label], share: floa
         raise SuiteError(f"{where} can't be split: {error}") from error
 
 
-def _check_split(where: str, x: NDArray[Any], y: NDArray[Any], shape: tuple[int, ...]) -> None:
-    require_numbers(where, x)
+def _check_split(where: str, x: Examples, y: NDArray[Any], shape: tuple[int, ...]) -> None:
+    require_numbers(where, x.source if isinstance(x, StreamedExamples) else x)
     if len(x) != len(y) or len(y) < 2:
         raise SuiteError(f"{where}: needs a target for each of two examples or more, got {x.shape} and {y.shape}")
-    if x.ndim < 2 or not x.size:
+    if len(x.shape) < 2 or not math.prod(x.shape):
         raise SuiteError(f"{where}: each example must be an array of a number or more, got x of shape {x.shape}")
     if x.shape[1:] != shape:
         raise SuiteError(f"{where}: examples must have one shape in all splits, got {x.shape[1:]} and {shape}")

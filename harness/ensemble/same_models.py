@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.data.settings import DatasetKey, dataset_key
+from harness.data.streamed import Examples
 from harness.ensemble.backends.base import to_outputs
 from harness.errors import HarnessError, SuiteError
 from harness.nn.models import build
@@ -43,7 +44,7 @@ class Data(Protocol):
     """What is needed of a dataset: arrays of examples and labels by split, the shape of an example."""
 
     @property
-    def x(self) -> Mapping[str, NDArray[Any]]: ...
+    def x(self) -> Mapping[str, Examples]: ...
     @property
     def y(self) -> Mapping[str, NDArray[Any]]: ...
     @property

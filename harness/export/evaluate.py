@@ -66,7 +66,7 @@ def read_examples(
         raise UsageError(f"{data}: examples are read from .csv and .npz files; numpy.savez('x.npz', x=x) writes one")
     else:
         dataset = load_dataset(data, Path(), factories, DataSettings(task=task))
-        x, y = dataset.x["test"], own_labels(dataset, "test")
+        x, y = np.asarray(dataset.x["test"]), own_labels(dataset, "test")
     targets = None if y is None else targets_for(data, y, len(x), labels, task)
     return Examples(shaped(data, x, input_shape, vocabulary), targets)
 

@@ -1,6 +1,6 @@
 """One update after the other, by whatever backend: what every model can be trained by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,9 +17,10 @@ from harness.ensemble.optim.settings import Corrections, param_group_key
 from harness.probes.context import Batch
 from harness.rng import sub_seed
 from harness.training.cuda_graphs import CAPTURES, StepFn, fallback_note, maybe_capture
-from harness.training.epochs import load_batch, select_batch, shuffle
+from harness.training.epochs import load_batch
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches, StepInputs
+from harness.training.streaming.batches import with_window
 
 
 @dataclass(slots=True)
@@ -28,45 +29,24 @@ class SingleSteps:
 
     state: TrainState
     corrections: Corrections
+    batches: Iterator[tuple[EpochBatches, ...]]  # of the updates that are to come
     step_fn: StepFn | None = None
-    epoch_batches: EpochBatches | None = None  # as shuffled for the epoch of the last step
 
     @classmethod
-    def of(cls, state: TrainState) -> "SingleSteps":
-        """The updates of a state, whatever its trials are."""
-        return cls(state, Corrections.of(state.optimizer, state.trials))
+    def of(cls, state: TrainState, first: int) -> "SingleSteps":
+        """The updates of a state after `first` steps, whatever its trials are."""
+        state, batches = with_window(state, first)
+        return cls(state, Corrections.of(state.optimizer, state.trials), batches)
 
     def advance(self, step: int, stop: int) -> tuple[int, str]:  # noqa: ARG002
-        """Take a step, keep its losses, and return how many are done and a note for the user."""
-        epoch, batch = divmod(step, self.state.steps_per_epoch)
-        if self.step_fn is None or batch == 0:
-            self.epoch_batches = shuffle(self.state, epoch)
-        inputs = _step_inputs(self.state, self.corrections, step, self.epoch_batches)
+        """Take the next step, keep its losses, and return how many are done and a note for the user."""
+        of_step = self.corrections.tensors(step, self.state.fail_step.device)
+        inputs = StepInputs(step, next(self.batches), self.state.lr_factor(step), of_step)
         note = ""
         if self.step_fn is None:
             self.step_fn, note = _step_fn(self.state, step, inputs)
         self.state.loss_buffer[step % LOSS_BUFFER_STEPS] = self.step_fn(inputs)
         return step + 1, note
-
-
-def _step_inputs(
-    state: TrainState, corrections: Corrections, step: int, epoch_batches: EpochBatches | None
-) -> StepInputs:
-    """The inputs of the update after `step`."""
-    trial = state.trials[0]
-    micro_batches: list[EpochBatches] = []
-    if epoch_batches is not None:
-        batch = select_batch(state, step, epoch_batches)
-        micro_batches = [_local_part(state, batch, part) for part in range(trial.accumulation_steps)]
-    of_step = corrections.tensors(step, state.fail_step.device)
-    return StepInputs(step, tuple(micro_batches), state.lr_factor(step), of_step)
-
-
-def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatches:
-    """This rank's chunk of one of the micro-batches that a batch is split into."""
-    accumulation_steps = state.trials[0].accumulation_steps
-    micro_batch = batch.map(lambda tensor: tensor.tensor_split(accumulation_steps, -1)[part])
-    return micro_batch.map(lambda tensor: state.dist.local_chunk(tensor, -1))
 
 
 def _step_fn(state: TrainState, done: int, inputs: StepInputs) -> tuple[StepFn, str]:
@@ -137,6 +117,7 @@ def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
     if inputs.micro_batches:
         return load_batch(state, inputs.micro_batches[part])
     accumulation_steps, (x, y) = state.trials[0].accumulation_steps, state.data["train"]
+    assert isinstance(x, Tensor)
     x, y = x.tensor_split(accumulation_steps)[part], y.tensor_split(accumulation_steps, -1)[part]
     return Batch(state.dist.local_chunk(x), state.dist.local_chunk(y, -1), shared=True)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.data.streamed_tensors import AnyExamples, on_device
 from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
@@ -59,7 +60,7 @@ class TrainState:
     trials: tuple[Trial, ...]  # one for each model
     dataset: Dataset
     objective: Objective
-    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, targets: see tasks/task.py
+    data: Mapping[str, tuple[AnyExamples, Tensor]]  # split -> examples, targets: see tasks/task.py
     ensemble: Ensemble
     optimizer: AnyOptimizer
     param_groups: Mapping[ParamGroupKey, Settings]
@@ -271,10 +272,12 @@ def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
     return eval_steps_of(replace(trial, eval_every=trial.probe_every or trial.eval_every), steps)
 
 
-def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[Tensor, Tensor]]:
+def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[AnyExamples, Tensor]]:
     """The examples of each split in the trials' precision, and their targets; in training, with each model's noise."""
     dtype, precision = _example_dtype(trials[0], dataset), PRECISIONS[trials[0].precision].dtype
-    x = {split: torch.from_numpy(dataset.x[split]).to(device, dtype) for split in SPLITS}
+    x = {split: on_device(dataset.x[split], device, dtype) for split in SPLITS}
+    if trials[0].batch_size == len(x["train"]):  # so much is in memory anyway
+        x["train"] = torch.from_numpy(np.asarray(dataset.x["train"])).to(device, dtype)
     y = {split: laid_out(torch.from_numpy(dataset.y[split])) for split in SPLITS}
     y = {split: targets.to(device, precision if targets.is_floating_point() else None) for split, targets in y.items()}
     y["train"] = noisy_labels(y["train"], dataset.classes, trials)

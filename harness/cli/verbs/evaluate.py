@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from harness.data.downloads import OPENML
 from harness.data.settings import dataset_key
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
-from harness.ensemble.bn_statistics import STATISTICS, batch_norms, batches
+from harness.ensemble.bn_statistics import MAX_BATCHES, STATISTICS, batch_norms, batches
 from harness.errors import UsageError
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import as_taken, measured, own_labels, scores, shaped, targets_for
@@ -33,7 +34,12 @@ def evaluate(options: argparse.Namespace) -> int:
     dataset_name = options.dataset or _training_dataset(trial.dataset, functions)
     dataset = load_dataset(dataset_name, Path(), functions, dataset_key(trial)[1])
     vocabulary = card["init_params"].get("vocabulary")
-    x, train = (shaped(dataset.name, dataset.x[split], inputs, vocabulary) for split in ("test", "train"))
+    # Of examples on disk no more than what statistics are gathered from
+    most = len(dataset.x["train"]) if isinstance(dataset.x["train"], np.ndarray) else MAX_BATCHES * trial.batch_size
+    x, train = (
+        shaped(dataset.name, np.asarray(examples), inputs, vocabulary)
+        for examples in (dataset.x["test"], dataset.x["train"][:most])
+    )
     y = targets_for(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card), trial.task)
     objective = Objective(trial.task)
     print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")

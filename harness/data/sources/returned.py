@@ -1,7 +1,8 @@
 """What a function of a suite's own may return for data, brought into arrays.
 
-That is (x, y), a torch Dataset or a table of pandas; a dictionary of these by split, {"train": ..., "test": ...}, with
-"val" where there is one; a tuple (train, test) or (train, val, test) of Datasets or tables; or a dictionary of arrays.
+That is (x, y), a torch Dataset or a table of pandas, the first two Streamed or not; a dictionary of these by split,
+{"train": ..., "test": ...}, with "val" where there is one; a tuple (train, test) or (train, val, test) of Datasets or
+tables; or a dictionary of arrays.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.data.sources.tables import table_arrays
 from harness.data.sources.torch_datasets import dataset_arrays, is_torch_dataset
+from harness.data.streamed import Streamed
 from harness.errors import SuiteError
 
 SPLITS_OF_TUPLES = {2: ("train", "test"), 3: ("train", "val", "test")}
@@ -36,9 +38,9 @@ def arrays_of(where: str, result: Any, target_column: str) -> tuple[Mapping[str,
 
 def _parts(result: Any) -> dict[str, Any]:
     """What is given of each split, by what the names of its arrays end with; empty for a dictionary of arrays."""
-    if is_torch_dataset(result) or _is_table(result):
+    if _is_dataset(result) or _is_table(result):
         return {"": result}
-    if isinstance(result, tuple) and result and all(is_torch_dataset(part) or _is_table(part) for part in result):
+    if isinstance(result, tuple) and result and all(_is_dataset(part) or _is_table(part) for part in result):
         return {f"_{split}": part for split, part in zip(SPLITS_OF_TUPLES.get(len(result), ()), result, strict=False)}
     if isinstance(result, tuple) and len(result) == 2:
         return {"": result}
@@ -48,8 +50,10 @@ def _parts(result: Any) -> dict[str, Any]:
 
 
 def _arrays(where: str, suffix: str, part: Any) -> list[tuple[str, Any]]:
-    if is_torch_dataset(part):
-        x, y = dataset_arrays(f"{where}{suffix.replace('_', ', ')}", part)
+    if _is_dataset(part):
+        is_streamed = isinstance(part, Streamed)
+        dataset = part.source if is_streamed else part
+        x, y = dataset_arrays(f"{where}{suffix.replace('_', ', ')}", dataset, stays_on_disk=is_streamed)
     elif isinstance(part, tuple | list) and len(part) == 2:
         x, y = part
     else:
@@ -58,6 +62,10 @@ def _arrays(where: str, suffix: str, part: Any) -> list[tuple[str, Any]]:
             f"{type(part).__name__}"
         )
     return [(f"x{suffix}", x), (f"y{suffix}", y)]
+
+
+def _is_dataset(value: Any) -> bool:
+    return is_torch_dataset(value.source if isinstance(value, Streamed) else value)
 
 
 def _is_table(value: Any) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.arrays import as_array
+from harness.data.streamed import ItemReader, Streamed
 from harness.errors import SuiteError
 
 ITEMS_READ_TWICE = 8
@@ -20,8 +21,11 @@ def is_torch_dataset(value: Any) -> bool:
     return utils is not None and isinstance(value, utils.Dataset)
 
 
-def dataset_arrays(where: str, dataset: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The examples and targets of a map-style Dataset; SuiteError where it has none, or draws them anew each time."""
+def dataset_arrays(where: str, dataset: Any, *, stays_on_disk: bool = False) -> tuple[Any, NDArray[Any]]:
+    """The examples and targets of a map-style Dataset; SuiteError where it has none, or draws them anew each time.
+
+    All items are gone through, but of those that stay on disk the targets alone are kept.
+    """
     if isinstance(dataset, sys.modules["torch.utils.data"].IterableDataset) or not hasattr(dataset, "__len__"):
         raise SuiteError(
             f"{where}: {type(dataset).__name__} has no length or no order; give a Dataset with __len__ and "
@@ -31,7 +35,8 @@ def dataset_arrays(where: str, dataset: Any) -> tuple[NDArray[Any], NDArray[Any]
     if not count:
         raise SuiteError(f"{where}: {type(dataset).__name__} is empty")
     first = _item(where, dataset, 0)[0]
-    x = np.empty((count, *first.shape), first.dtype)
+    x = None if stays_on_disk else np.empty((count, *first.shape), first.dtype)
+    read_again = dict.fromkeys(np.linspace(0, count - 1, min(count, ITEMS_READ_TWICE)).astype(int).tolist(), first)
     targets: list[NDArray[Any]] = []
     for i in range(count):
         example, target = _item(where, dataset, i)
@@ -44,13 +49,19 @@ def dataset_arrays(where: str, dataset: Any) -> tuple[NDArray[Any], NDArray[Any]
                 f"{where}: the target of item {i} has the shape {target.shape} and that of item 0 {targets[0].shape}; "
                 "give all targets one shape"
             )
-        x[i] = example
+        if x is not None:
+            x[i] = example
+        if i in read_again:
+            read_again[i] = example.astype(first.dtype)
         targets.append(target)
-    for i in np.linspace(0, count - 1, min(count, ITEMS_READ_TWICE)).astype(int).tolist():
+    for i, before in read_again.items():
         example, target = _item(where, dataset, i)
-        if not (_are_same(example, x[i]) and _are_same(target, targets[i])):
+        if not (_are_same(example, before) and _are_same(target, targets[i])):
             raise SuiteError(f"{where}: item {i} is not the same when it is read again; {DRAWS}")
-    return x, np.stack(targets)
+    if x is not None:
+        return x, np.stack(targets)
+    reader = ItemReader(lambda i: _item(where, dataset, i)[0], (count, *first.shape), first.dtype)
+    return Streamed(reader), np.stack(targets)
 
 
 def _item(where: str, dataset: Any, i: int) -> tuple[NDArray[Any], NDArray[Any]]:
