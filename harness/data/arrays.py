@@ -1,6 +1,5 @@
 """Arrays of anybody's, as training takes them: nothing is cast in silence, and nothing is copied that need not be."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -63,19 +62,11 @@ def as_float32(where: str, x: NDArray[Any], rows: Indices | None = None) -> NDAr
     It is gone through a few examples at a time, so that of a memory map no more is in memory than what comes back.
     SuiteError, with the place, where a value is not finite or float32 can't hold it.
     """
-    out, vanishes = float32_rows(where, x, rows)
-    if vanishes:
-        raise SuiteError(f"{where}: all values are too small for float32, which makes them 0; scale them up")
-    return out
-
-
-def float32_rows(where: str, x: Any, rows: Indices | None) -> tuple[NDArray[np.float32], bool]:
-    """The same of an array or what reads like one, and whether all values became 0 that were none."""
     require_numbers(where, x)
     length = len(x) if rows is None else len(rows)
-    is_done = rows is None and x.dtype == np.float32 and x.dtype.isnative and x.flags.carray
+    is_done = rows is None and _is_float32(x)
     out = x if is_done else np.empty((length, *x.shape[1:]), np.float32)
-    per_chunk = max(1, CHUNK_BYTES // max(1, math.prod(x.shape[1:]) * x.dtype.itemsize))
+    per_chunk = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
     has_value = survives = False
     for start in range(0, length, per_chunk):
         part = slice(start, start + per_chunk)
@@ -83,12 +74,31 @@ def float32_rows(where: str, x: Any, rows: Indices | None) -> tuple[NDArray[np.f
         if not is_done:
             with np.errstate(over="ignore"):
                 out[part] = chunk
-        if fault := _fault(chunk, out[part]):
-            position, words = fault
-            row = start + position[0] if rows is None else int(rows[start + position[0]])
-            raise SuiteError(f"{where}: {chunk[tuple(position)]!s:.40} at {[row, *position[1:]]} {words}")
+        _require_values(where, chunk, out[part], np.arange(length)[part] if rows is None else rows[part])
         has_value, survives = has_value or bool(chunk.any()), survives or bool(out[part].any())
-    return out, has_value and not survives
+    if has_value and not survives:
+        raise SuiteError(f"{where}: all values are too small for float32, which makes them 0; scale them up")
+    return out
+
+
+def rows_as_float32(where: str, examples: NDArray[Any], rows: Indices) -> NDArray[np.float32]:
+    """Examples that were taken from these rows, in single precision; they may all be too small for it."""
+    with np.errstate(over="ignore"):
+        out = examples if _is_float32(examples) else examples.astype(np.float32)
+    _require_values(where, examples, out, rows)
+    return out
+
+
+def _is_float32(x: NDArray[Any]) -> bool:
+    return x.dtype == np.float32 and x.dtype.isnative and x.flags.carray
+
+
+def _require_values(where: str, examples: NDArray[Any], out: NDArray[np.float32], rows: Indices) -> None:
+    """SuiteError where float32 does not hold the examples of these rows."""
+    if fault := _fault(examples, out):
+        (first, *rest), words = fault
+        value = examples[(first, *rest)]
+        raise SuiteError(f"{where}: {value!s:.40} at {[int(rows[first]), *rest]} {words}")
 
 
 def _fault(chunk: NDArray[Any], out: NDArray[np.float32]) -> tuple[list[int], str] | None:

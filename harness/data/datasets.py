@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.array_files import read_npz
-from harness.data.arrays import as_float32, require_numbers
+from harness.data.arrays import as_array, as_float32, require_numbers
 from harness.data.downloads import OPENML, from_openml, home
 from harness.data.labels import Label, are_plain, class_indices, classes_of
 from harness.data.settings import DEFAULT, DataSettings
@@ -35,7 +35,7 @@ from harness.data.sources.texts import SUFFIX as TEXT_SUFFIX
 from harness.data.sources.texts import TEXTS, read_text, text_arrays
 from harness.data.splits import Indices, shuffled_indices, train_test_indices
 from harness.data.streamed import Examples, StreamedExamples, array_or_streamed
-from harness.data.targets import TARGETS, check_shapes
+from harness.data.targets import IGNORED, TARGETS, check_shapes, is_ignored, require_targets
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
@@ -162,11 +162,14 @@ def _make_dataset(
     for split, suffix in given.items():
         _check_split(f"{where}, x{suffix}", x[split], y[split], x["train"].shape[1:])
         if is_file and task in WITH_CLASSES:
-            _check_file(f"{where}, y{suffix}", y[split])
+            _check_file(f"{where}, y{suffix}", y[split][~is_ignored(y[split])])
     labels: tuple[Label, ...] = ()
     if task in WITH_CLASSES:
-        labels = classes_of(where, {split: targets.ravel() for split, targets in y.items()})
-        y = {split: class_indices(targets, labels) for split, targets in y.items()}
+        labels = classes_of(where, {split: targets[~is_ignored(targets)] for split, targets in y.items()})
+        y = {
+            split: np.where(is_ignored(targets), IGNORED, class_indices(targets, labels))
+            for split, targets in y.items()
+        }
     rows = _rows_of_splits(where, y, labels)
     return Dataset(
         name=name,
@@ -193,10 +196,10 @@ def _next_tokens(
         )
     x, y = (
         {
-            split: as_tokens(f"{where}, {axis}{suffix}", arrays[f"{axis}{suffix}"], vocabulary)
+            split: read(f"{where}, {axis}{suffix}", arrays[f"{axis}{suffix}"], vocabulary)
             for split, suffix in given.items()
         }
-        for axis in "xy"
+        for axis, read in (("x", as_tokens), ("y", _as_next_tokens))
     )
     for split, suffix in given.items():
         if x[split].shape != y[split].shape or x[split].shape[1] != x["train"].shape[1] or len(x[split]) < 2:
@@ -205,6 +208,15 @@ def _next_tokens(
                 f"and {y[split].shape}"
             )
     return Dataset(name=name, x=x, y=y, classes=vocabulary, vocabulary=vocabulary, next_token=True, task="sequence")
+
+
+def _as_next_tokens(where: str, y: Any, vocabulary: int) -> NDArray[np.int64]:
+    """Tokens as targets, where those after the end of an example are IGNORED."""
+    array = as_array(where, y)
+    ignored = is_ignored(array)
+    tokens = np.where(ignored, IGNORED, as_tokens(where, np.where(ignored, 0, array), vocabulary))
+    require_targets(where, tokens)
+    return tokens
 
 
 def _examples(where: str, x: Examples, rows: Indices | None, vocabulary: int | None) -> Examples:

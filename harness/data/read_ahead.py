@@ -1,7 +1,7 @@
 """Reading parts of streamed examples ahead of whoever works on them, in the order in which they are asked for.
 
 A memory map is read by a thread: numpy and the system hold up no Python while they copy. A Dataset runs Python, which a
-thread would take from training, so a process makes its items.
+thread takes from training: where its items take long to make, processes do that.
 """
 
 import multiprocessing
@@ -25,7 +25,8 @@ AHEAD = 3  # parts that are read while one is worked on
 
 def read_ahead(examples: StreamedExamples, parts: Iterable[Indices], *, pin: bool = False) -> Iterator[Tensor]:
     """The examples of each part, read before they are asked for; in pinned memory where a GPU is to have them."""
-    read = _by_process if examples.runs_python and "fork" in multiprocessing.get_all_start_methods() else _by_thread
+    can_fork = "fork" in multiprocessing.get_all_start_methods()
+    read = _by_processes if examples.num_workers and can_fork else _by_thread
     return read(examples, parts, pin)
 
 
@@ -59,11 +60,11 @@ class _Parts(Dataset[Tensor | HarnessError]):
             return error
 
 
-def _by_process(examples: StreamedExamples, parts: Iterable[Indices], pin: bool) -> Iterator[Tensor]:
+def _by_processes(examples: StreamedExamples, parts: Iterable[Indices], pin: bool) -> Iterator[Tensor]:
     loader = DataLoader(
         _Parts(examples),
         batch_sampler=parts,  # type: ignore[arg-type]
-        num_workers=1,
+        num_workers=examples.num_workers,
         prefetch_factor=AHEAD,
         collate_fn=_as_it_is,
         pin_memory=pin,

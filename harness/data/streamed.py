@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.arrays import as_array, float32_rows
+from harness.data.arrays import as_array, rows_as_float32
 from harness.data.splits import Indices
 from harness.data.tokens import as_tokens
 from harness.errors import SuiteError
@@ -24,9 +24,13 @@ class Streamed:
     A function of a suite's own returns `Streamed(np.load("x.npy", mmap_mode="r")), y`, or `Streamed(dataset)`, which
     has the targets as well. A memory map that would take more than a quarter of the machine's memory is streamed
     without being asked for.
+
+    Items are made by a process besides training where that takes longer than to send them, else by a thread, unless
+    `num_workers` says how many processes are to make them.
     """
 
     source: Any
+    num_workers: int | None = None  # as in torch's DataLoader: processes that make items
 
 
 @runtime_checkable
@@ -49,9 +53,10 @@ class Readable(Protocol):
 class ItemReader:
     """The examples of a map-style Dataset as an array of which only what is asked for is made."""
 
-    item: Callable[[int], NDArray[Any]]
+    example: Callable[[int], NDArray[Any]]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    num_workers: int  # processes that make examples; with 0, a thread does
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -60,7 +65,7 @@ class ItemReader:
         chosen = np.arange(len(self))[rows]
         out = np.empty((len(chosen), *self.shape[1:]), self.dtype)
         for place, row in enumerate(chosen.tolist()):
-            out[place] = self.item(row)
+            out[place] = self.example(row)
         return out
 
 
@@ -84,9 +89,9 @@ class StreamedExamples:
         return int(np.prod(self.shape)) * (4 if self.vocabulary is None else 8)
 
     @property
-    def runs_python(self) -> bool:
-        """Whether code of the suite's own makes the examples, which would hold up training in one process."""
-        return isinstance(self.source, ItemReader)
+    def num_workers(self) -> int:
+        """How many processes make the examples; with 0, a thread reads them."""
+        return self.source.num_workers if isinstance(self.source, ItemReader) else 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,7 +99,7 @@ class StreamedExamples:
     def __getitem__(self, index: Any) -> NDArray[Any]:
         rows = self.rows[index]
         if self.vocabulary is None:
-            return float32_rows(self.where, self.source, rows)[0]
+            return rows_as_float32(self.where, self.source[rows], rows)
         return as_tokens(self.where, self.source, self.vocabulary, rows)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.data.labels import Label, as_labels, shown_labels
 from harness.data.number_tables import read_csv
 from harness.data.settings import DataSettings
-from harness.data.targets import TARGETS
+from harness.data.targets import IGNORED, TARGETS, is_ignored
 from harness.data.tokens import as_tokens
 from harness.ensemble.backends.base import to_outputs
 from harness.ensemble.bn_statistics import batches
@@ -80,12 +80,16 @@ def targets_for(data: str, y: NDArray[Any], examples: int, labels: Sequence[Labe
         raise UsageError(f"{data}: needs targets for each of {examples} examples, got an array of shape {y.shape}")
     if task != "sequence":
         return torch.from_numpy(targets)
-    return labelled(data, targets.ravel(), targets.size, labels).view(targets.shape)
+    counts = ~is_ignored(targets)
+    classes = torch.full(targets.shape, IGNORED)
+    classes[torch.from_numpy(counts)] = labelled(data, targets[counts], int(counts.sum()), labels)
+    return classes
 
 
 def own_labels(dataset: Dataset, split: str) -> NDArray[Any]:
     """The labels of a split as the data have them."""
-    return np.array(dataset.labels)[dataset.y[split]] if dataset.labels else dataset.y[split]
+    y = dataset.y[split]
+    return np.where(is_ignored(y), IGNORED, np.array(dataset.labels)[y * ~is_ignored(y)]) if dataset.labels else y
 
 
 def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...], vocabulary: int | None = None) -> Tensor:
@@ -158,7 +162,8 @@ def measured(task: str, out: Float[Tensor, "N *L K"], y: Tensor) -> dict[str, fl
     if task == "classification":
         loss, accuracy = loss_and_accuracy(out, y)
         return {"accuracy": accuracy, "loss": loss}
-    objective, outputs = Objective(task), to_outputs(out.double().unsqueeze(0))
+    objective = Objective(task, ignores_positions=task == "sequence" and bool((y == IGNORED).any()))
+    outputs = to_outputs(out.double().unsqueeze(0))
     targets = laid_out(y.double() if y.is_floating_point() else y)
     totals = add_up(objective, [(outputs, targets)], outputs[:, :, :0], targets)
     found = {name: value.item() for name, value in task_scores(objective, totals, targets).items()}

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from harness.ensemble.optim.own_steps import OwnSteps
 from harness.ensemble.optim.settings import Corrections, param_group_key
 from harness.probes.context import Batch
 from harness.rng import sub_seed
+from harness.tasks.task import gather_targets
 from harness.training.cuda_graphs import CAPTURES, StepFn, fallback_note, maybe_capture
 from harness.training.epochs import load_batch
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
@@ -96,11 +98,11 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
     """
     trial, ensemble = state.trials[0], state.ensemble
     _seed_dropout(state, inputs.step)
+    batch_size = _size_of_batch(state, inputs)
     losses, grads = None, None
     for part in range(trial.accumulation_steps):
         batch = _micro_batch(state, inputs, part)
         ensemble.count_batches(inputs.step * trial.accumulation_steps + part)
-        batch_size = trial.batch_size / state.dist.world_size
         loss_fn = partial(state.objective.loss_and_gradient, y=batch.y, batch_size=batch_size)
         is_final = part + 1 == trial.accumulation_steps
         part_losses, grads = ensemble.gradients(
@@ -110,6 +112,18 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
     assert losses is not None
     assert grads is not None
     return losses, grads
+
+
+def _size_of_batch(state: TrainState, inputs: StepInputs) -> float | Tensor:
+    """A rank's share of the examples of a batch, or of what these are worth where some positions don't count."""
+    ranks = state.dist.world_size
+    if not state.objective.ignores_positions:
+        return state.trials[0].batch_size / ranks
+    y = state.data["train"][1]
+    parts = [gather_targets(y, part.indices) for part in inputs.micro_batches] or [state.dist.local_chunk(y, -1)]
+    worth = torch.stack([torch.as_tensor(state.objective.task.worth(part)) for part in parts]).sum(0)
+    state.dist.all_reduce_sum(worth)
+    return worth / ranks
 
 
 def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:

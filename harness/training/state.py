@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.data.streamed_tensors import AnyExamples, on_device
+from harness.data.targets import ignores_positions
 from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
@@ -131,7 +132,7 @@ def init_state(
     Where several ranks train, there is one trial, and each rank has a state of it.
     """
     first, steps = trials[0], total_steps(trials[0], dataset)
-    objective = objective_of(first, factories)
+    objective = objective_of(first, factories, ignores_positions=ignores_positions(dataset.y))
     check_augment(first, dataset.input_shape)
     models = _models(trials, dataset, factories)
     options = ComputeOptions.from_trial(first)

@@ -51,9 +51,7 @@ def _parts(result: Any) -> dict[str, Any]:
 
 def _arrays(where: str, suffix: str, part: Any) -> list[tuple[str, Any]]:
     if _is_dataset(part):
-        is_streamed = isinstance(part, Streamed)
-        dataset = part.source if is_streamed else part
-        x, y = dataset_arrays(f"{where}{suffix.replace('_', ', ')}", dataset, stays_on_disk=is_streamed)
+        x, y = dataset_arrays(f"{where}{suffix.replace('_', ', ')}", part)
     elif isinstance(part, tuple | list) and len(part) == 2:
         x, y = part
     else:

@@ -1,6 +1,7 @@
 """A torch Dataset as arrays: its items are read once, in their order."""
 
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.data.streamed import ItemReader, Streamed
 from harness.errors import SuiteError
 
 ITEMS_READ_TWICE = 8
+SEND_SECONDS = 5e-9  # that a byte takes from one process to another, as in docs/measurements.md
 DRAWS = "items are read once, so leave out what draws; augment='flip+crop' moves and mirrors images anew in each epoch"
 
 
@@ -21,11 +23,12 @@ def is_torch_dataset(value: Any) -> bool:
     return utils is not None and isinstance(value, utils.Dataset)
 
 
-def dataset_arrays(where: str, dataset: Any, *, stays_on_disk: bool = False) -> tuple[Any, NDArray[Any]]:
+def dataset_arrays(where: str, given: Any) -> tuple[Any, NDArray[Any]]:
     """The examples and targets of a map-style Dataset; SuiteError where it has none, or draws them anew each time.
 
-    All items are gone through, but of those that stay on disk the targets alone are kept.
+    All items are gone through, but of those that are Streamed the targets alone are kept.
     """
+    dataset = given.source if isinstance(given, Streamed) else given
     if isinstance(dataset, sys.modules["torch.utils.data"].IterableDataset) or not hasattr(dataset, "__len__"):
         raise SuiteError(
             f"{where}: {type(dataset).__name__} has no length or no order; give a Dataset with __len__ and "
@@ -35,9 +38,10 @@ def dataset_arrays(where: str, dataset: Any, *, stays_on_disk: bool = False) -> 
     if not count:
         raise SuiteError(f"{where}: {type(dataset).__name__} is empty")
     first = _item(where, dataset, 0)[0]
-    x = None if stays_on_disk else np.empty((count, *first.shape), first.dtype)
+    x = None if isinstance(given, Streamed) else np.empty((count, *first.shape), first.dtype)
     read_again = dict.fromkeys(np.linspace(0, count - 1, min(count, ITEMS_READ_TWICE)).astype(int).tolist(), first)
     targets: list[NDArray[Any]] = []
+    started = time.perf_counter()
     for i in range(count):
         example, target = _item(where, dataset, i)
         if example.shape != first.shape:
@@ -54,14 +58,19 @@ def dataset_arrays(where: str, dataset: Any, *, stays_on_disk: bool = False) -> 
         if i in read_again:
             read_again[i] = example.astype(first.dtype)
         targets.append(target)
+    seconds = (time.perf_counter() - started) / count
     for i, before in read_again.items():
         example, target = _item(where, dataset, i)
         if not (_are_same(example, before) and _are_same(target, targets[i])):
             raise SuiteError(f"{where}: item {i} is not the same when it is read again; {DRAWS}")
     if x is not None:
         return x, np.stack(targets)
-    reader = ItemReader(lambda i: _item(where, dataset, i)[0], (count, *first.shape), first.dtype)
-    return Streamed(reader), np.stack(targets)
+    num_workers = given.num_workers if given.num_workers is not None else int(seconds > SEND_SECONDS * first.nbytes)
+
+    def example(i: int) -> NDArray[Any]:
+        return as_array(f"{where}, item {i}", dataset[i][0])
+
+    return Streamed(ItemReader(example, (count, *first.shape), first.dtype, num_workers)), np.stack(targets)
 
 
 def _item(where: str, dataset: Any, i: int) -> tuple[NDArray[Any], NDArray[Any]]:
