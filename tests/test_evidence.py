@@ -48,6 +48,7 @@ EXEMPT: dict[tuple[str, str], str] = {  # (kind, name) -> why no shipped suite u
         "dataset",
         "diabetes",
     ): "too few patients for a question about norms; a page of docs/own and the tests train on it",
+    ("dataset", "topics"): "drawn, so that task='multilabel' can be tried by name; an answer would be of its generator",
     ("field", "threads"): "a setting of the machine that moves bits: every shipped suite trains with one thread",
     ("field", "compile"): "for large nets on a GPU: compiling takes longer than a whole trial of the other suites",
     ("field", "tf32"): "rounds on CUDA alone, where large nets such as those of cifar_resnet may be tried with it",

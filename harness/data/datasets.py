@@ -22,20 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.array_files import read_npz
-from harness.data.arrays import as_array, as_float32, require_numbers
+from harness.data.arrays import as_float32, require_numbers
 from harness.data.downloads import OPENML, from_openml, home
+from harness.data.encodings import Encoding, table_encoding, text_encoding
 from harness.data.labels import Label, are_plain, class_indices, classes_of
 from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.image_folders import image_arrays
 from harness.data.sources.returned import arrays_of
 from harness.data.sources.tables import SUFFIXES as TABLE_SUFFIXES
-from harness.data.sources.tables import read_table, standardised, table_arrays
+from harness.data.sources.tables import Columns, read_table, scales, table_arrays
 from harness.data.sources.texts import SUFFIX as TEXT_SUFFIX
 from harness.data.sources.texts import TEXTS, read_text, text_arrays
 from harness.data.splits import Indices, shuffled_indices, train_test_indices
 from harness.data.streamed import Examples, StreamedExamples, array_or_streamed
-from harness.data.targets import IGNORED, TARGETS, check_shapes, is_ignored, require_targets
+from harness.data.targets import IGNORED, TARGETS, as_next_tokens, check_shapes, is_ignored
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
@@ -64,6 +65,7 @@ class Dataset:
     vocabulary: int | None = None  # how many tokens there are, where examples are tokens 0, 1, ...
     next_token: bool = False  # whether the targets at each position are the tokens that follow it
     task: str = "classification"  # that the targets are of
+    encoding: Encoding | None = None  # how examples are made of a table or a text: see encodings.py
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -88,17 +90,18 @@ def load_dataset(
     if settings.context != DEFAULT.context and not is_text:
         raise SuiteError(f"context={settings.context} is of texts, and dataset {name!r} is none; leave it out")
     if name in factories:
-        arrays, is_number = arrays_of(f"dataset {name!r}", factories[name](), settings.target_column)
-        return _from_tables_or_arrays(name, arrays, is_number, settings)
+        arrays, columns = arrays_of(f"dataset {name!r}", factories[name](), settings.target_column)
+        return _from_tables_or_arrays(name, arrays, columns, settings)
     if name.endswith(TABLE_SUFFIXES):
         table = {"": read_table(folder / name)}
-        arrays, is_number = table_arrays(f"dataset {name!r}", table, settings.target_column)
-        return _from_tables_or_arrays(name, arrays, is_number, settings)
+        arrays, columns = table_arrays(f"dataset {name!r}", table, settings.target_column)
+        return _from_tables_or_arrays(name, arrays, columns, settings)
     if settings.target_column:
         raise SuiteError(f"target_column={settings.target_column!r} is of tables, and dataset {name!r} is none")
     if is_text:
         text = TEXTS[name]() if name in TEXTS else read_text(folder / name)
-        return _make_dataset(name, text_arrays(text, settings.context), settings)
+        dataset = _make_dataset(name, text_arrays(text, settings.context), settings)
+        return replace(dataset, encoding=text_encoding(text))
     if name.endswith(FOLDER):
         return _make_dataset(name, image_arrays(f"dataset {name!r}", folder / name), settings)
     if name.endswith(".npz"):
@@ -107,13 +110,19 @@ def load_dataset(
 
 
 def _from_tables_or_arrays(
-    name: str, arrays: Mapping[str, Any], is_number: NDArray[np.bool_] | None, settings: DataSettings
+    name: str, arrays: Mapping[str, Any], columns: Columns | None, settings: DataSettings
 ) -> Dataset:
     """The dataset of these arrays, the numbers of a table standardised: its columns come in any unit."""
     dataset = _make_dataset(name, arrays, settings)
-    if is_number is None:
-        return dataset
-    return replace(dataset, x=standardised({split: np.asarray(x) for split, x in dataset.x.items()}, is_number))
+    return dataset if columns is None else _standardised(dataset, columns.is_number, columns)
+
+
+def _standardised(dataset: Dataset, is_number: NDArray[np.bool_], columns: Columns | None) -> Dataset:
+    """The dataset with numbers in deviations from their mean over the training examples."""
+    mean, std = scales(np.asarray(dataset.x["train"]), is_number)
+    x = {split: (np.asarray(values) - mean) / std for split, values in dataset.x.items()}
+    encoding = None if columns is None else table_encoding(columns, mean, std)
+    return replace(dataset, x=x, encoding=encoding)
 
 
 @lru_cache(maxsize=4)
@@ -123,7 +132,7 @@ def _load_by_name(
     home: Path,  # noqa: ARG001 (in the cache's key: its files may differ)
 ) -> Dataset:
     if name.startswith(OPENML):
-        return _from_tables_or_arrays(name, from_openml(name), np.array(True), settings)
+        return _standardised(_make_dataset(name, from_openml(name), settings), np.array(True), None)
     lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
     return _make_dataset(name, DATASETS[name](), settings)
 
@@ -199,7 +208,7 @@ def _next_tokens(
             split: read(f"{where}, {axis}{suffix}", arrays[f"{axis}{suffix}"], vocabulary)
             for split, suffix in given.items()
         }
-        for axis, read in (("x", as_tokens), ("y", _as_next_tokens))
+        for axis, read in (("x", as_tokens), ("y", as_next_tokens))
     )
     for split, suffix in given.items():
         if x[split].shape != y[split].shape or x[split].shape[1] != x["train"].shape[1] or len(x[split]) < 2:
@@ -208,15 +217,6 @@ def _next_tokens(
                 f"and {y[split].shape}"
             )
     return Dataset(name=name, x=x, y=y, classes=vocabulary, vocabulary=vocabulary, next_token=True, task="sequence")
-
-
-def _as_next_tokens(where: str, y: Any, vocabulary: int) -> NDArray[np.int64]:
-    """Tokens as targets, where those after the end of an example are IGNORED."""
-    array = as_array(where, y)
-    ignored = is_ignored(array)
-    tokens = np.where(ignored, IGNORED, as_tokens(where, np.where(ignored, 0, array), vocabulary))
-    require_targets(where, tokens)
-    return tokens
 
 
 def _examples(where: str, x: Examples, rows: Indices | None, vocabulary: int | None) -> Examples:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from harness.data.arrays import as_array, as_float32
 from harness.data.labels import as_labels
+from harness.data.tokens import as_tokens
 from harness.errors import SuiteError
 
 MAX_TARGETS = 100_000  # of an example
@@ -44,8 +45,17 @@ def as_position_labels(where: str, value: Any) -> NDArray[Any]:
     if y.ndim != 2 or not y.shape[1]:
         raise SuiteError(f"{where}: needs a label for each position, (examples, positions), got shape {y.shape}")
     labels = as_labels(where, y.ravel()).reshape(y.shape)
-    require_targets(where, labels)
+    _require_targets(where, labels)
     return labels
+
+
+def as_next_tokens(where: str, value: Any, vocabulary: int) -> NDArray[np.int64]:
+    """The token that follows at each position, or IGNORED after the end of an example: "N L"."""
+    y = as_array(where, value)
+    ignored = is_ignored(y)
+    tokens = np.where(ignored, IGNORED, as_tokens(where, np.where(ignored, 0, y), vocabulary))
+    _require_targets(where, tokens)
+    return tokens
 
 
 def is_ignored(y: NDArray[Any]) -> NDArray[np.bool_]:
@@ -58,7 +68,7 @@ def ignores_positions(y: Mapping[str, NDArray[Any]]) -> bool:
     return any(bool(is_ignored(targets).any()) for targets in y.values())
 
 
-def require_targets(where: str, y: NDArray[Any]) -> None:
+def _require_targets(where: str, y: NDArray[Any]) -> None:
     """SuiteError where no position of an example counts: a batch of such would have no loss."""
     if (is_empty := is_ignored(y).all(1)).any():
         raise SuiteError(

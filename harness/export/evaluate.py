@@ -1,7 +1,7 @@
 """Applying a trained model to examples: its predictions, and how many are correct."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harness.data.array_files import read_npz
 from harness.data.arrays import as_float32, require_numbers
 from harness.data.datasets import Dataset, load_dataset
+from harness.data.encodings import Encoding, read_raw
 from harness.data.labels import Label, as_labels, shown_labels
 from harness.data.number_tables import read_csv
 from harness.data.settings import DataSettings
@@ -49,10 +50,16 @@ def read_examples(
     factories: Functions,
     vocabulary: int | None = None,
     task: str = "classification",
+    encoding: Encoding | None = None,
 ) -> Examples:
-    """The examples in a .csv or .npz file, or the test examples of the dataset of that name, shaped for the model."""
+    """The examples in a file or a folder, or the test examples of the dataset of that name, shaped for the model.
+
+    Tables and texts are read as those of training were, by the model's `encoding` where it has one.
+    """
     path, y = Path(data), None
-    if path.suffix.lower() in TABLES:
+    if data not in factories and (raw := read_raw(path, encoding, input_shape)) is not None:
+        x, y = raw
+    elif path.suffix.lower() in TABLES:
         x, y = read_csv(path)
     elif path.suffix.lower() == ".npz":
         arrays = read_npz(path)
@@ -88,8 +95,10 @@ def targets_for(data: str, y: NDArray[Any], examples: int, labels: Sequence[Labe
 
 def own_labels(dataset: Dataset, split: str) -> NDArray[Any]:
     """The labels of a split as the data have them."""
-    y = dataset.y[split]
-    return np.where(is_ignored(y), IGNORED, np.array(dataset.labels)[y * ~is_ignored(y)]) if dataset.labels else y
+    y, labels = dataset.y[split], np.array(dataset.labels)
+    if not dataset.labels or not is_ignored(y).any():
+        return labels[y] if dataset.labels else y
+    return np.where(is_ignored(y), IGNORED, labels[y * ~is_ignored(y)])  # whole numbers, for text has no IGNORED
 
 
 def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...], vocabulary: int | None = None) -> Tensor:
@@ -157,12 +166,13 @@ def scores(
     return out
 
 
-def measured(task: str, out: Float[Tensor, "N *L K"], y: Tensor) -> dict[str, float]:
-    """The mean loss and the metrics of a task."""
-    if task == "classification":
+def measured(objective: Objective, out: Float[Tensor, "N *L K"], y: Tensor) -> dict[str, float]:
+    """The metrics of a model's outputs, and its mean loss, in double precision."""
+    if objective == Objective("classification"):
         loss, accuracy = loss_and_accuracy(out, y)
         return {"accuracy": accuracy, "loss": loss}
-    objective = Objective(task, ignores_positions=task == "sequence" and bool((y == IGNORED).any()))
+    if objective.name == "sequence" and (y == IGNORED).any():
+        objective = replace(objective, ignores_positions=True)
     outputs = to_outputs(out.double().unsqueeze(0))
     targets = laid_out(y.double() if y.is_floating_point() else y)
     totals = add_up(objective, [(outputs, targets)], outputs[:, :, :0], targets)

@@ -6,6 +6,7 @@ Outputs are "M K P": M models, K outputs, and P examples, or positions of exampl
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -23,9 +24,9 @@ class Task:
     """What training and evaluation have to know of a kind of targets."""
 
     # The loss of each example, "M N", and its mean for each model with the gradient, "M" and "M K P". Where examples
-    # are part of a batch of `batch_size`: the sum of their losses over that.
+    # are part of a batch of `batch_size`: the sum of their losses over that, which is of the type that `worth` gives.
     example_losses: Callable[[Tensor, Tensor], Tensor]  # outputs, targets
-    loss_and_gradient: Callable[[Tensor, Tensor, float | Tensor], tuple[Tensor, Tensor]]  # outputs, targets, batch size
+    loss_and_gradient: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]  # outputs, targets, batch size
     # What the metrics of a split are made from; and these, "M", from the sums, the mean losses "M" and all targets.
     sums: Callable[[Tensor, Tensor], Sums]
     metrics: Callable[[Sums, Tensor, Tensor], dict[str, Tensor]]

@@ -8,6 +8,7 @@ from sklearn import metrics as sk
 from harness.errors import ModelError, UsageError
 from harness.export.evaluate import measured, scores, targets_for
 from harness.export.predictions import predictions
+from harness.tasks.objective import Objective
 
 RNG = torch.Generator().manual_seed(0)
 OUT = torch.randn(7, 3, generator=RNG)
@@ -15,13 +16,15 @@ Y = torch.randn(7, 3, generator=RNG)
 
 
 def test_metrics_are_those_of_scikit_learn():
-    found = measured("regression", OUT, Y)
+    found = measured(Objective("regression"), OUT, Y)
     assert found["r2"] == pytest.approx(sk.r2_score(Y, OUT))
     assert found["loss"] == pytest.approx(sk.mean_squared_error(Y, OUT))
     labels = (Y > 0).float()
-    assert measured("multilabel", OUT, labels)["exact_match"] == sk.accuracy_score(labels, OUT > 0)
+    assert measured(Objective("multilabel"), OUT, labels)["exact_match"] == sk.accuracy_score(labels, OUT > 0)
     out, y = torch.randn(4, 5, 3, generator=RNG), torch.randint(0, 3, (4, 5), generator=RNG)
-    assert measured("sequence", out, y)["accuracy"] == sk.accuracy_score(y.flatten(), out.argmax(2).flatten())
+    assert measured(Objective("sequence"), out, y)["accuracy"] == sk.accuracy_score(
+        y.flatten(), out.argmax(2).flatten()
+    )
 
 
 def test_tables_have_a_row_for_each_example_or_position():

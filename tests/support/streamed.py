@@ -34,5 +34,5 @@ def three_sources(x, y, folder: Path, **settings) -> dict[str, Dataset]:
     return {
         "memory": loaded((x, y), **settings),
         "memory map": loaded((Streamed(np.load(folder / "x.npy", mmap_mode="r")), y), **settings),
-        "items": loaded(Streamed(Images(x, y)), **settings),
+        "items": loaded(Streamed(Images(x, y), num_workers=1), **settings),
     }

@@ -19,9 +19,8 @@ from harness.errors import UsageError
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import as_taken, measured, own_labels, scores, shaped, targets_for
 from harness.export.load import load_with_facts
-from harness.export.model_card import labels_of, trial_of
+from harness.export.model_card import known_objective, labels_of, trial_of
 from harness.spec.suite import Functions
-from harness.tasks.objective import Objective
 from harness.text import printable
 
 
@@ -41,7 +40,7 @@ def evaluate(options: argparse.Namespace) -> int:
         for examples in (dataset.x["test"], dataset.x["train"][:most])
     )
     y = targets_for(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card), trial.task)
-    objective = Objective(trial.task)
+    objective = known_objective(trial, functions)
     print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")
     names = list(STATISTICS) if batch_norms(model) else ["running"]
     measures = (*objective.metrics, "loss")
@@ -56,7 +55,7 @@ def evaluate(options: argparse.Namespace) -> int:
             table.add_row(name, *[""] * (len(measures) + 1))
             impossible.append(f"{name}: {error}")
             continue
-        found, predicted = measured(trial.task, out, y), objective.task.predict(out.flatten(0, -2))
+        found, predicted = measured(objective, out, y), objective.task.predict(out.flatten(0, -2))
         predictions = predicted if name == "running" else predictions
         n_changed = "" if predictions is None else str((predicted != predictions).sum().item())
         table.add_row(name, *(f"{found[measure]:.4f}" for measure in measures), n_changed)

@@ -8,10 +8,7 @@ tables; or a dictionary of arrays.
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.data.sources.tables import table_arrays
+from harness.data.sources.tables import Columns, table_arrays
 from harness.data.sources.torch_datasets import dataset_arrays, is_torch_dataset
 from harness.data.streamed import Streamed
 from harness.errors import SuiteError
@@ -19,8 +16,8 @@ from harness.errors import SuiteError
 SPLITS_OF_TUPLES = {2: ("train", "test"), 3: ("train", "val", "test")}
 
 
-def arrays_of(where: str, result: Any, target_column: str) -> tuple[Mapping[str, Any], NDArray[np.bool_] | None]:
-    """The arrays, and of tables which columns hold numbers."""
+def arrays_of(where: str, result: Any, target_column: str) -> tuple[Mapping[str, Any], Columns | None]:
+    """The arrays, and of tables what the columns are."""
     parts = _parts(result)
     if parts and all(map(_is_table, parts.values())):
         return table_arrays(where, parts, target_column)

@@ -67,10 +67,10 @@ def dataset_arrays(where: str, given: Any) -> tuple[Any, NDArray[Any]]:
         return x, np.stack(targets)
     num_workers = given.num_workers if given.num_workers is not None else int(seconds > SEND_SECONDS * first.nbytes)
 
-    def example(i: int) -> NDArray[Any]:
+    def read(i: int) -> NDArray[Any]:
         return as_array(f"{where}, item {i}", dataset[i][0])
 
-    return Streamed(ItemReader(example, (count, *first.shape), first.dtype, num_workers)), np.stack(targets)
+    return Streamed(ItemReader(read, (count, *first.shape), first.dtype, num_workers)), np.stack(targets)
 
 
 def _item(where: str, dataset: Any, i: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -105,7 +105,7 @@ def test_a_value_that_is_no_number_is_named_when_it_is_read(tmp_path, source):
     x[70, 1, 2, 3] = np.nan
     np.save(tmp_path / "x.npy", x)
     made = Streamed(np.load(tmp_path / "x.npy", mmap_mode="r")), np.arange(N) % 3
-    data = loaded(made if source == "memory map" else Streamed(Images(x, made[1])))
+    data = loaded(made if source == "memory map" else Streamed(Images(x, made[1]), num_workers=1))
     with pytest.raises(SuiteError, match=r"nan at \[70, 1, 2, 3\] can't be learnt from"):
         finish(start(data, {}))
 
