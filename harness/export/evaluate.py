@@ -188,5 +188,5 @@ def loss_and_accuracy(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> tuple[f
 
 def confusion(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> Int[Tensor, "K K"]:
     """The confusion matrix: how many examples of each class (row) are predicted as each class (column)."""
-    classes = out.shape[1]
-    return torch.bincount(y * classes + out.argmax(1), minlength=classes**2).view(classes, classes)
+    classes, pairs = out.shape[1], (y * out.shape[1] + out.argmax(1))[y != IGNORED]
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
