@@ -25,7 +25,9 @@ def _of_classes(out: Tensor, y: Tensor | None, labels: Sequence[Label]) -> pd.Da
     table = pd.DataFrame({**place, "prediction": names[prediction], "probability": probability.numpy()})
     if y is not None:
         counts = (y != IGNORED).flatten().numpy()
-        table["label"] = pd.Series(names[y.flatten() * counts], dtype=None if counts.all() else object).where(counts)
+        table["label"] = pd.Series(names[y.flatten().numpy() * counts], dtype=None if counts.all() else object).where(
+            counts
+        )
     return table
 
 
