@@ -99,7 +99,7 @@ def test_metrics_are_those_of_scikit_learn(task, constant):
     if constant and task in ("regression", "multilabel"):  # one target without variance, one label nobody has
         y[:, 0], out[:, 0] = 0, -1.0
         out[1, 0] = 0.0
-    values = measured(Objective(task), out, y)
+    values = measured(task, out, y)
     assert set(values) == set(TASK_METRICS[task])
     for name, function in EXPECTED[task].items():
         for m in range(MODELS):
