@@ -65,7 +65,7 @@ def test_functions_of_torchmetrics_have_the_direction_of_their_classes(monkeypat
         ModuleType("torchmetrics.functional.regression.mape"),
         ModuleType("torchmetrics.regression.mape"),
     )
-    exec("def absolute_percentage(preds, target): ...\ndef unknown(preds, target): ...", vars(functions))  # noqa: S102
+    exec("def absolute_percentage(preds, target): ...\ndef unknown(preds, target): ...", vars(functions))
     classes.AbsolutePercentage = type("AbsolutePercentage", (), {"higher_is_better": False})
     classes.Unknown = type("Unknown", (), {"higher_is_better": None})
     monkeypatch.setitem(sys.modules, "torchmetrics.regression.mape", classes)
