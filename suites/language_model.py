@@ -3,10 +3,10 @@
 Narang et al. 2021, "Do transformer modifications transfer across implementations and applications?", train T5 anew with
 many changes: RMS norm (Zhang & Sennrich 2019) ends at about the loss of layer norm, and branches that start at zero
 without any norm (ReZero, Bachlechner et al. 2020; here `skipinit`) end at a higher one. Here in small: a causal
-pre-norm transformer of four blocks of 16 channels, which learns the next character of the texts that scikit-learn ships,
-each norm at its best learning rate. A perplexity of 13 is what such a net comes to in these steps, so that 0.4 is 3 %.
+pre-norm transformer of four blocks of 16 channels, which learns the next character of the texts that scikit-learn
+ships, each norm at its best learning rate. A perplexity of 13 is what such a net comes to in these steps: 0.4 is 3 %.
 
-A pilot with two wider blocks on two seeds came before and chose steps and margins; the seeds and the depth here are others.
+A pilot with two wider blocks on two seeds came before and chose steps and margins; seeds and depth here are others.
 """
 
 from harness import Claim, Suite
