@@ -112,7 +112,7 @@ def listing(items: Iterable[str]) -> str:
 
 def value(setting: Any) -> str:
     """A setting as it is printed: 0.1, batch, true."""
-    if setting is None or setting == "" or (isinstance(setting, float) and math.isnan(setting)):
+    if setting is None or (isinstance(setting, float) and math.isnan(setting)):
         return "not set"
     if isinstance(setting, bool):
         return str(setting).lower()
@@ -140,4 +140,5 @@ def full_axis(name: str) -> str:
 
 def point(settings: Mapping[str, Any]) -> str:
     """A grid point: "lr 0.1, batch size 64"; empty where the grid has one point only."""
-    return ", ".join(f"{axis(name)} {value(setting)}" for name, setting in settings.items())
+    shown = {name: value(None if setting == "" else setting) for name, setting in settings.items()}
+    return ", ".join(f"{axis(name)} {setting}" for name, setting in shown.items())
