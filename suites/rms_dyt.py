@@ -7,6 +7,10 @@ pre-norm blocks of 16 channels on digits, with the paper's start of 0.5 for the 
 small needs any norm is asked beside it.
 
 A pilot with six blocks on two seeds came before and chose the learning rates; the seeds and the depth here are others.
+
+RMS norm came out at layer norm's mean, but seeds differ by more than the margin. Dynamic Tanh learns more slowly: 400
+steps are few, and its slope starts where outputs are small. Without any norm the net learns best at lr 0.01, and fails
+at 0.03, where layer and RMS norm still train. The claims were made before that was seen.
 """
 
 from harness import Claim, Suite
