@@ -29,10 +29,10 @@ def test_a_step_of_small_transformers(benchmark, row, model):
     benchmark.pedantic(both, rounds=ROUNDS, warmup_rounds=1)
     ours, what = min(together), f"a step of {model} on {trial.batch_size} x {CONTEXT} characters"
     row("9", f"{what}: us per model of a cohort of {models}", "", f"{ours:.0f}")
-    row("9", f"{what}: times as fast as a loop by hand", ">= 2", f"{min(alone) / ours:.2f}")
+    row("9", f"{what}: times as fast as a loop by hand", "", f"{min(alone) / ours:.2f}")
     pytest.importorskip("jax", reason="no JAX to compare with")
     jax = min(transformer_rivals.jax_scan(trial, data, size, STEPS) for size in (1, models)) * 1e6
-    row("9", f"{what}: times as fast as JAX jit(vmap(scan))", ">= 1", f"{jax / ours:.2f}")
+    row("9", f"{what}: times as fast as JAX jit(vmap(scan))", "", f"{jax / ours:.2f}")
 
 
 def test_the_model_of_jax_is_ours():

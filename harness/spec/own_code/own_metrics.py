@@ -39,7 +39,7 @@ def own_metrics(given: Any, tasks: Iterable[str], variables: Mapping[str, Any]) 
         if not isinstance(name, str) or not NAME.fullmatch(name) or name in TAKEN:
             raise SuiteError(
                 f"a metric of the suite's own is named by letters, digits, spaces and '_', and not as another is, "
-                f"got {name!r:.60}"
+                f"got {name!r:.60}; metrics={{name: function}} gives it another"
             )
         if name in metrics:
             raise SuiteError(f"two metrics are called {name!r}; give them as a mapping from names to functions")
