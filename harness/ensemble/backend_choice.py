@@ -144,7 +144,8 @@ def activation_bytes(ensemble: Ensemble, input_shape: tuple[int, ...], batch_siz
     saved: dict[int, Tensor] = {}  # by the address of its memory; kept, so that none is given out again
 
     def save(tensor: Tensor) -> Tensor:
-        return saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        # Detached: an output that its own graph keeps is in a circle, which Python's collector does not see.
+        return saved.setdefault(tensor.untyped_storage().data_ptr(), tensor.detach())
 
     weight = next(iter(ensemble.weights.values()))
     x = weight.new_zeros(examples, ensemble.size, *input_shape, dtype=example_dtype(ensemble.template))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harness.ensemble.attribute_reads import read_first
 from harness.ensemble.module_copy import copy_module
-from harness.ensemble.plain_training import without_dropout
+from harness.ensemble.plain_training import descend, without_dropout
 from harness.ensemble.python_state import Place, python_state
 from harness.errors import SuiteError, error_line
 from harness.rng import preserved_generators, seed_default_generators
@@ -169,14 +169,14 @@ class _Check:
 
     def trained(self, model: nn.Module) -> list[Tensor]:
         """The outputs of some steps of plain training and of an evaluation, and the tensors after them."""
-        optimizer = torch.optim.SGD(model.train().parameters(), lr=LR)
+        model.train()
         outputs = []
         for step in range(STEPS):
             seed_default_generators(SEED + step)
             outputs.append(self.scores(model))
-            optimizer.zero_grad()
+            model.zero_grad()
             outputs[-1].square().mean().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            descend(model, LR)
         with torch.no_grad():
             outputs.append(model.eval()(self.examples))
         return [*(out.detach() for out in outputs), *_tensors(model).values()]

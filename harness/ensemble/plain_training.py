@@ -57,14 +57,13 @@ def plain_outputs(models: Sequence[nn.Module], batches: Batches) -> dict[str, Te
 
 def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tensor]:
     weights = {name: weight for name, weight in parameters_of(model).items() if weight.requires_grad}
-    optimizer = torch.optim.SGD(weights.values(), lr=LR)
     outputs: dict[str, Tensor] = {}
     model.train()
     for step, (x, noise, shared) in enumerate(batches):
         own = x if shared else x[:, i]
         seed_default_generators(_seed(step, i, 0))
         out = model(own)
-        optimizer.zero_grad()
+        model.zero_grad()
         # "N K" -> "K N", or "N L K" -> "K N*L"
         flat = out.flatten(0, -2).T
         flat.backward(_noise_like(flat, noise))
@@ -77,9 +76,17 @@ def _plain_outputs(model: nn.Module, i: int, batches: Batches) -> dict[str, Tens
             name: torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
             for name, weight in weights.items()
         }
-        optimizer.step()
+        descend(model, LR)
         outputs |= _named(step, flat, eval_out.flatten(0, -2).T, grads, dict(weights), buffers_of(model))
     return outputs
+
+
+@torch.no_grad()
+def descend(model: nn.Module, lr: float) -> None:
+    """A step of gradient descent; to build the first of torch's optimizers takes a second, in every process."""
+    for weight in model.parameters():
+        if weight.grad is not None:
+            weight.sub_(weight.grad, alpha=lr)
 
 
 @torch.no_grad()

@@ -9,9 +9,11 @@ from harness.spec.optimizer_args import shape_of_args
 from harness.spec.trial import Trial, Value
 
 # What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
+BEGINNING = ("seed", "init", "init_scale")  # of these, what a model before its first step depends on
 PER_MODEL = frozenset(
     {
-        *("seed", "init", "init_scale", "label_noise"),
+        *BEGINNING,
+        "label_noise",
         *("lr", "momentum", "weight_decay", "decay_norms", "max_grad_norm", "optimizer_args"),
     }
 )

@@ -34,6 +34,7 @@ from harness.nn.norms import norm_parameters
 from harness.nn.surgery import convert_from_sync_bn
 from harness.probes import curve_names, probes_of
 from harness.probes.layers import Layer, layers_of
+from harness.spec.cohorts import BEGINNING
 from harness.spec.measured import SPLITS
 from harness.spec.trial import Trial
 from harness.tasks.objective import Objective, objective_of
@@ -178,10 +179,15 @@ def init_state(
 
 
 def _models(trials: Sequence[Trial], dataset: Dataset, factories: Mapping[str, Callable[..., Any]]) -> list[nn.Module]:
-    """The model of each trial as it is before the first step."""
+    """The model of each trial as it is before the first step; one for all trials that begin with the same."""
     dtype = lookup(PRECISIONS, trials[0].precision, "precision").dtype
     shape, outputs, vocabulary = dataset.input_shape, dataset.outputs, dataset.vocabulary
-    models = [to_precision(build(trial, shape, outputs, factories, vocabulary), dtype) for trial in trials]
+    beginnings = [tuple(getattr(trial, name) for name in BEGINNING) for trial in trials]
+    made = {
+        beginning: to_precision(build(trial, shape, outputs, factories, vocabulary), dtype)
+        for beginning, trial in dict(zip(beginnings, trials, strict=True)).items()
+    }
+    models = [made[beginning] for beginning in beginnings]
     # What has no gradient is not updated in torch. An optimizer of the suite's own may change it for other reasons.
     if any(trial.weight_decay for trial in trials) or trials[0].optimizer in factories:
         freeze_unused(models, dataset.input_shape)

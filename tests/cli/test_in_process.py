@@ -157,3 +157,14 @@ def test_under_torchrun_it_is_refused_in_one_line(tmp_path, monkeypatch, capsys)
     assert main(["run", "tiny", "--executor", "in-process"]) == 2
     error = "torchrun starts the processes that train; leave --executor in-process out"
     assert capsys.readouterr().err == f"harness: {error}\n"
+
+
+def test_no_process_loads_the_compiler_of_torch_unasked(harness):
+    harness.suite(OWN_MODEL.replace("        BODY\n", "").replace('"relu", "tanh"', '"relu"'))
+    code = (
+        "import sys; from harness.cli import main; code = main(sys.argv[1:]); "
+        "sys.exit(code or any(name.startswith('torch._dynamo') for name in sys.modules))"
+    )
+    command = [sys.executable, "-c", code, "run", "tiny", *IN_PROCESS]
+    ran = subprocess.run(command, cwd=harness.folder, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")  # it takes a second, in each worker anew

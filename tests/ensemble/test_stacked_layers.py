@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.ensemble import backend_choice
-from harness.ensemble.backend_choice import activation_bytes, fastest_backend, select_backend
+from harness.ensemble.backend_choice import select_backend
 from harness.ensemble.backends import BACKENDS, compiled, compiled_network, stacked_layers
 from harness.ensemble.backends.standardise import standardise
 from harness.ensemble.ensemble import fuse
@@ -271,33 +271,6 @@ def test_a_model_takes_the_fastest_backend_that_it_can_and_the_others_say_why_no
     assert selected == backend
     assert reason in why
     assert "\n" not in why
-
-
-def wide(width, activation):
-    return nn.Sequential(nn.Linear(5, width), activation(), nn.Linear(width, 3))
-
-
-@pytest.mark.parametrize("models", [1, 2, 30])
-def test_on_a_cpu_the_size_of_a_model_alone_decides_whether_it_trains_in_turn(models):
-    for width, activation, batch_size, backend in (
-        (64, nn.ReLU, 7, "compiled"),
-        (2000, nn.ReLU, 700, "compiled"),
-        (64, nn.GELU, 7, "stacked"),
-        (2000, nn.GELU, 700, "loop"),
-    ):
-        assert fastest_backend(wide(width, activation), (5,), batch_size, CPU, models) == backend
-
-
-def test_on_a_gpu_a_large_model_trains_in_turn_where_it_is_alone():
-    chosen = [fastest_backend(wide(2000, nn.ReLU), (5,), 700, torch.device("cuda"), models) for models in (1, 2)]
-    assert chosen == ["loop", "stacked"]
-
-
-def test_the_bytes_that_a_step_keeps_are_those_of_the_activations_and_grow_with_the_batch():
-    stack = fuse(several(lambda: nn.Sequential(nn.Linear(5, 64), nn.Tanh(), nn.Linear(64, 3))), (5,), CPU, "stacked")
-    few, many = activation_bytes(stack, (5,), 16), activation_bytes(stack, (5,), 160)
-    assert many == pytest.approx(10 * few, rel=0.01)
-    assert few == pytest.approx(4 * (16 * 5 + 16 * 64 + 64 * 3 + 64 * 5), rel=0.2)
 
 
 def test_dropout_is_drawn_for_each_model_also_where_the_examples_are_shared():

@@ -138,4 +138,9 @@ def _lies_below(spec: ModuleSpec, folder: str) -> bool:
 
 
 def _is_below(path: Path, folder: str) -> bool:
-    return path.resolve().is_relative_to(folder)
+    return _resolved(path.absolute()).is_relative_to(folder)
+
+
+@cache  # asked at every import: the folders of a package are those of all its modules
+def _resolved(path: Path) -> Path:
+    return path.resolve()
