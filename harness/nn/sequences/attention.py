@@ -51,7 +51,7 @@ class Attention(nn.Module):
         if self.causal:
             length = scores.shape[-1]
             # Added, not filled in: the same bits, and no pass over the gradients.
-            scores = scores + torch.full((length, length), -torch.inf, dtype=q.dtype, device=q.device).triu(1)
+            scores = scores + torch.full((length, length), -torch.inf, dtype=scores.dtype, device=q.device).triu(1)
         out: Tensor = scores.softmax(-1) @ v
         return out
 
