@@ -237,8 +237,7 @@ def probe_examples(trial: Trial, dataset: Dataset) -> Tensor:
 
 def _example_dtype(trial: Trial, dataset: Dataset) -> torch.dtype | None:
     """The type of examples on the device: tokens stay whole numbers, whatever the precision."""
-    precision = lookup(PRECISIONS, trial.precision, "precision")
-    return precision.dtype if dataset.vocabulary is None else torch.int64
+    return lookup(PRECISIONS, trial.precision, "precision").dtype if dataset.vocabulary is None else torch.int64
 
 
 def _on_one_process(model: nn.Module, dataset: Dataset) -> nn.Module:
@@ -268,8 +267,7 @@ def total_steps(trial: Trial, dataset: Dataset) -> int:
 
 def eval_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
     """When to evaluate: before the first step, every so often, after the last."""
-    every = trial.eval_every or max(1, steps // DEFAULT_EVALUATIONS)
-    return tuple(sorted({*range(0, steps, every), steps}))
+    return tuple(sorted({*range(0, steps, trial.eval_every or max(1, steps // DEFAULT_EVALUATIONS)), steps}))
 
 
 def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
