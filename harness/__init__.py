@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness._version import __version__ as __version__
     from harness.api.results import Results, figures, load
     from harness.api.run import run
+    from harness.data.streamed import Streamed
     from harness.export.load import load_checkpoint, load_model
     from harness.spec.claim import Claim
     from harness.spec.metric import Metric
@@ -24,6 +25,7 @@ __all__ = [
     "Claim",
     "Metric",
     "Results",
+    "Streamed",
     "Suite",
     "batch_norm_gradient_growth",
     "command",
@@ -40,6 +42,7 @@ HOMES = {  # name -> the module that it is loaded from when it is asked for
     "Claim": "harness.spec.claim",
     "Metric": "harness.spec.metric",
     "Results": "harness.api.results",
+    "Streamed": "harness.data.streamed",
     "Suite": "harness.spec.suite",
     "batch_norm_gradient_growth": "harness.spec.theory",
     "command": "harness.spec.own_training.command",

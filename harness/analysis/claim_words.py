@@ -58,4 +58,4 @@ def target_words(manifest: Manifest) -> str:
 
 def _values(wanted: Any) -> str:
     values = wanted if isinstance(wanted, list | tuple) else [wanted]
-    return formatting.listing(formatting.value(value) for value in values)
+    return formatting.listing(formatting.value(None if value == "" else value) for value in values)

@@ -183,7 +183,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "predict": (
         "apply a trained model to examples",
         [
-            *(MODEL, ("data", {"help": "a .csv or .npz file, or the name of a dataset"})),
+            *(MODEL, ("data", {"help": "a .csv, .npz or .txt file, a folder of images, or the name of a dataset"})),
             (
                 "--output",
                 {

@@ -264,6 +264,7 @@ def safe_path() -> Iterator[None]:
 def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool, is_own: bool) -> None:
     """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
     keep()
+    _allow_children()
     arm()
     if not has_safe_path:
         os.environ.pop(SAFE_PATH, None)
@@ -280,6 +281,12 @@ def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool, is_own: bool)
         pipe.send(UserErrorReply(error_type="MachineError", error=limit))
         return
     serve(pipe)
+
+
+def _allow_children() -> None:
+    """Let this worker start processes, such as one that loads data: its keeper ends whatever it starts."""
+    process: Any = multiprocessing.current_process()
+    process._config["daemon"] = False  # there is no public way: Dask does the same for the workers of its own
 
 
 def _with_oom(cause: Failed | UserErrorReply, worker: Worker) -> Failed | UserErrorReply:

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset, save_for_report
 from harness.data.repeatable import label_notes, load_twice
 from harness.data.settings import dataset_key
-from harness.ensemble.backend_choice import REFERENCE, activation_bytes, find_mismatch, select_backend
+from harness.ensemble.backend_choice import (
+    LARGE_MODEL_BYTES,
+    REFERENCE,
+    activation_bytes,
+    find_mismatch,
+    select_backend,
+)
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
@@ -58,7 +64,7 @@ from harness.training.state import (
 )
 
 PROBE_STEPS = 4
-MEMORY_MARGIN = 4  # a model that keeps more than this many cohorts should trains alone, whatever its backend
+MEMORY_MARGIN = 4  # on a GPU a model that keeps more than this many cohorts should trains alone
 
 
 def preflight(request: PreflightRequest) -> PreflightResult:
@@ -240,7 +246,7 @@ def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFi
 
 
 def _backend_for(model: nn.Module, trial: Trial, dataset: Dataset, traits: ForwardTraits) -> tuple[str, str]:
-    """How models of this shape train together, and why so where it is slow; one that fills the cache trains alone.
+    """How models of this shape train together, and why so where it is slow; a large one trains alone.
 
     Whether such a model could be stacked is not looked for: that takes half a minute for a resnet-110.
     """
@@ -248,7 +254,7 @@ def _backend_for(model: nn.Module, trial: Trial, dataset: Dataset, traits: Forwa
         return REFERENCE, "its forward draws random numbers, and each model draws its own"
     inputs = dataset.input_shape
     lone = fuse([model], inputs, torch.device("cpu"), REFERENCE)
-    limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
+    limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE if trial.device == "cuda" else LARGE_MODEL_BYTES
     is_large = not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit
     in_turn = is_large or trains_in_turn(trial)
     device, examples = torch.device(trial.device), probe_examples(trial, dataset)

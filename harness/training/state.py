@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.data.streamed_tensors import AnyExamples, on_device
+from harness.data.targets import ignores_positions
 from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
@@ -60,7 +62,7 @@ class TrainState:
     trials: tuple[Trial, ...]  # one for each model
     dataset: Dataset
     objective: Objective
-    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, targets: see tasks/task.py
+    data: Mapping[str, tuple[AnyExamples, Tensor]]  # split -> examples, targets: see tasks/task.py
     ensemble: Ensemble
     optimizer: AnyOptimizer
     param_groups: Mapping[ParamGroupKey, Settings]
@@ -131,7 +133,7 @@ def init_state(
     Where several ranks train, there is one trial, and each rank has a state of it.
     """
     first, steps = trials[0], total_steps(trials[0], dataset)
-    objective = objective_of(first, factories)
+    objective = objective_of(first, factories, ignores_positions=ignores_positions(dataset.y))
     check_augment(first, dataset.input_shape)
     models = _models(trials, dataset, factories)
     options = ComputeOptions.from_trial(first)
@@ -235,8 +237,7 @@ def probe_examples(trial: Trial, dataset: Dataset) -> Tensor:
 
 def _example_dtype(trial: Trial, dataset: Dataset) -> torch.dtype | None:
     """The type of examples on the device: tokens stay whole numbers, whatever the precision."""
-    precision = lookup(PRECISIONS, trial.precision, "precision")
-    return precision.dtype if dataset.vocabulary is None else torch.int64
+    return lookup(PRECISIONS, trial.precision, "precision").dtype if dataset.vocabulary is None else torch.int64
 
 
 def _on_one_process(model: nn.Module, dataset: Dataset) -> nn.Module:
@@ -266,8 +267,7 @@ def total_steps(trial: Trial, dataset: Dataset) -> int:
 
 def eval_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
     """When to evaluate: before the first step, every so often, after the last."""
-    every = trial.eval_every or max(1, steps // DEFAULT_EVALUATIONS)
-    return tuple(sorted({*range(0, steps, every), steps}))
+    return tuple(sorted({*range(0, steps, trial.eval_every or max(1, steps // DEFAULT_EVALUATIONS)), steps}))
 
 
 def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
@@ -277,10 +277,12 @@ def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
     return eval_steps_of(replace(trial, eval_every=trial.probe_every or trial.eval_every), steps)
 
 
-def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[Tensor, Tensor]]:
+def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[AnyExamples, Tensor]]:
     """The examples of each split in the trials' precision, and their targets; in training, with each model's noise."""
     dtype, precision = _example_dtype(trials[0], dataset), PRECISIONS[trials[0].precision].dtype
-    x = {split: torch.from_numpy(dataset.x[split]).to(device, dtype) for split in SPLITS}
+    x = {split: on_device(dataset.x[split], device, dtype) for split in SPLITS}
+    if trials[0].batch_size == len(x["train"]):  # so much is in memory anyway
+        x["train"] = torch.from_numpy(np.asarray(dataset.x["train"])).to(device, dtype)
     y = {split: laid_out(torch.from_numpy(dataset.y[split])) for split in SPLITS}
     y = {split: targets.to(device, precision if targets.is_floating_point() else None) for split, targets in y.items()}
     y["train"] = noisy_labels(y["train"], dataset.classes, trials)

@@ -132,7 +132,17 @@ def test_a_script_without_a_main_guard_runs_and_what_it_started_ends_when_it_is_
 def test_the_public_names_stay():
     """What users import: a name may be added here and in the docs, and one that is taken away breaks their programs."""
     assert set(harness.__all__) == {
-        *("Claim", "Metric", "Results", "Suite", "batch_norm_gradient_growth", "command", "figures", "load"),
+        *(
+            "Claim",
+            "Metric",
+            "Results",
+            "Streamed",
+            "Suite",
+            "batch_norm_gradient_growth",
+            "command",
+            "figures",
+            "load",
+        ),
         *("load_checkpoint", "load_model", "log_grid", "results", "run"),
     }
     assert {name for name in dir(harness.Results) if not name.startswith("_")} == {
