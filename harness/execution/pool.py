@@ -18,12 +18,12 @@ from harness.execution.containment.fork_server import SUPERVISOR
 from harness.execution.containment.keeper import END_GRACE, end, keep
 from harness.execution.containment.machine_limits import machine_limit, process_start_errors
 from harness.execution.containment.oom_kills import count_oom_kills
+from harness.execution.containment.safe_path import SAFE_PATH, safe_path
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop, TrainRequest, UserErrorReply
 from harness.execution.torchrun import Launched, launch, torchrun_process
 from harness.fault_injection import arm
 
-SAFE_PATH = "PYTHONSAFEPATH"  # the variable that keeps the current folder out of the path
 FORK_SERVER = "harness.execution.containment.fork_server"
 HEARTBEAT_TIMEOUT = 1800.0  # seconds without a message after which a worker counts as hung
 RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same for ranks: one that hangs holds up the others
@@ -245,23 +245,7 @@ def blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def safe_path() -> Iterator[None]:
-    """Keep the current folder from coming first in the path of processes that are started here by `python -c`.
-
-    A file called random.py in it would stand in for Python's own. They get this process's path a little later.
-    """
-    if SAFE_PATH in os.environ:
-        yield
-        return
-    os.environ[SAFE_PATH] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[SAFE_PATH]
-
-
-def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool, is_own: bool) -> None:
+def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool, is_own: bool = False) -> None:
     """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
     keep()
     _allow_children()
