@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.streamed_tensors import AnyExamples, on_device
+from harness.data.streamed_tensors import AnyExamples
 from harness.data.targets import ignores_positions
 from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
@@ -40,8 +40,8 @@ from harness.spec.cohorts import BEGINNING
 from harness.spec.measured import SPLITS
 from harness.spec.trial import Trial
 from harness.tasks.objective import Objective, objective_of
-from harness.tasks.task import laid_out
-from harness.training.augmentation import check_augment, noisy_labels
+from harness.training.augmentation import check_augment
+from harness.training.streaming.split_tensors import split_tensors
 
 LOSS_BUFFER_STEPS = 64  # losses are added up so many steps at a time: for each by itself it costs more than the step
 MIN_EVAL_BATCH = 64  # examples that are evaluated at once, or more:
@@ -155,7 +155,7 @@ def init_state(
         trials=tuple(trials),
         dataset=dataset,
         objective=objective,
-        data=_data(device, dataset, trials),
+        data=split_tensors(device, _example_dtype(first, dataset), dataset, trials),
         ensemble=ensemble,
         optimizer=optimizer,
         param_groups=settings_of(optimizer, trials, ensemble.weights, norm_params, hidden),
@@ -275,18 +275,6 @@ def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
     if not trial.probes:
         return ()
     return eval_steps_of(replace(trial, eval_every=trial.probe_every or trial.eval_every), steps)
-
-
-def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[AnyExamples, Tensor]]:
-    """The examples of each split in the trials' precision, and their targets; in training, with each model's noise."""
-    dtype, precision = _example_dtype(trials[0], dataset), PRECISIONS[trials[0].precision].dtype
-    x = {split: on_device(dataset.x[split], device, dtype) for split in SPLITS}
-    if trials[0].batch_size == len(x["train"]):  # so much is in memory anyway
-        x["train"] = torch.from_numpy(np.asarray(dataset.x["train"])).to(device, dtype)
-    y = {split: laid_out(torch.from_numpy(dataset.y[split])) for split in SPLITS}
-    y = {split: targets.to(device, precision if targets.is_floating_point() else None) for split, targets in y.items()}
-    y["train"] = noisy_labels(y["train"], dataset.classes, trials)
-    return {split: (x[split], y[split]) for split in SPLITS}
 
 
 def _curve_rows(trial: Trial, objective: Objective, steps: int, layers: Sequence[Layer]) -> dict[str, int]:

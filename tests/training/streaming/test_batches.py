@@ -85,7 +85,10 @@ def test_stopped_in_mid_epoch_and_resumed_it_trains_to_the_same_bits(sources, so
 def test_splits_larger_than_a_piece_are_evaluated_to_the_bits_of_one_batch(tmp_path, task):
     x = RNG.normal(size=(9001, 7)).astype(np.float32)
     y = np.arange(len(x)) % 3 if task == "classification" else x[:, :2]
-    data, settings = three_sources(x, y, tmp_path, task=task), {"norm": "layer", "steps": 2, "task": task}
+    data, settings = (
+        three_sources(x, y, tmp_path, task=task),
+        {"norm": "layer", "steps": 2, "task": task, "precision": "float64"},
+    )
     assert len(data["memory"].x["test"]) > 2 * PIECE
     assert_same(finish(start(data["memory map"], settings)), finish(start(data["memory"], settings)))
 
