@@ -11,6 +11,7 @@ import rivals
 import torch
 
 from harness.data.datasets import load_dataset
+from harness.data.settings import DataSettings
 from harness.ensemble.ensemble import fuse
 from harness.nn.models import build
 from harness.spec.trial import Trial
@@ -19,6 +20,8 @@ from harness.training.state import TrainState, init_state
 
 CPU = torch.device("cpu")
 DATA = {name: load_dataset(name, Path(), {}) for name in ("circles", "digits")}
+CONTEXT = 32  # characters of a window
+DATA["descriptions"] = load_dataset("descriptions", Path(), {}, DataSettings(task="sequence", context=CONTEXT))
 STEPS = 150  # that are timed unless said
 
 

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness._version import __version__ as __version__
-    from harness.api.results import Results, load
+    from harness.api.results import Results, figures, load
     from harness.api.run import run
+    from harness.data.streamed import Streamed
     from harness.export.load import load_checkpoint, load_model
     from harness.spec.claim import Claim
     from harness.spec.metric import Metric
+    from harness.spec.own_training.command import command
     from harness.spec.suite import Suite, log_grid
     from harness.spec.theory import batch_norm_gradient_growth
 
@@ -23,8 +25,11 @@ __all__ = [
     "Claim",
     "Metric",
     "Results",
+    "Streamed",
     "Suite",
     "batch_norm_gradient_growth",
+    "command",
+    "figures",
     "load",
     "load_checkpoint",
     "load_model",
@@ -37,8 +42,11 @@ HOMES = {  # name -> the module that it is loaded from when it is asked for
     "Claim": "harness.spec.claim",
     "Metric": "harness.spec.metric",
     "Results": "harness.api.results",
+    "Streamed": "harness.data.streamed",
     "Suite": "harness.spec.suite",
     "batch_norm_gradient_growth": "harness.spec.theory",
+    "command": "harness.spec.own_training.command",
+    "figures": "harness.api.results",
     "load": "harness.api.results",
     "load_checkpoint": "harness.export.load",
     "load_model": "harness.export.load",

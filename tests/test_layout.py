@@ -59,6 +59,7 @@ PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "she
 NEVER_CALLED = {"eval", "yaml.load", "torch.load", "pandas.read_pickle", "pd.read_pickle", "os.system", "os.popen"}
 RUNS_SUITES = "harness.spec.loader"  # the one module whose work it is to run a stranger's code
 DECLARES = "harness.spec.suite_files.declared"  # which reads a program's own suite in the processes that train it
+OWN_STATES = "harness.execution.own_training.state_files"  # which keeps whatever a suite's own training saves
 UNPICKLES = "harness.export.pickles"  # the one form of a trained model that is a pickle, for those who ask for it
 FACE = "harness"  # what `import harness` offers; what of it needs torch is imported when it is asked for
 
@@ -157,7 +158,7 @@ def formatting_switched_off(module: Module) -> Iterator[str]:
 
 
 def pickles(module: Module) -> Iterator[str]:
-    if module.name != DECLARES:
+    if module.name not in (DECLARES, OWN_STATES):
         yield from (f"imports {name}" for name in imports(module) if name.split(".")[0] in PICKLES)
 
 

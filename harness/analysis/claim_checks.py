@@ -11,8 +11,8 @@ from harness.analysis.measures.derived import CURVE
 from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError, nearest
 from harness.spec.claim import Claim, is_number
-from harness.spec.manifest import Manifest, measured_of
-from harness.spec.measured import LOSS, SPLITS
+from harness.spec.manifest import Manifest, is_own, measured_of
+from harness.spec.measured import LOGGED, LOSS, SPLITS
 
 MAX_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
 DOUBTFUL = 0.2  # margin of a fraction from which on it may be in another unit
@@ -80,6 +80,8 @@ def check_metric(claim: Claim, manifest: Manifest) -> None:
             check_target(manifest)
         return
     curve = CURVE.fullmatch(claim.metric)
+    if is_own(manifest) and curve is not None and curve["split"] == LOGGED and curve["at"] is None:
+        return
     if curve is None or curve["at"] is not None or curve["split"] not in (*SPLITS, *OF_CURVES):
         raise SuiteError(
             f"unknown metric {claim.metric!r}; {nearest(claim.metric, outcomes)}, or split.name of a curve"

@@ -49,12 +49,14 @@ def margin_unit(claim: Claim, manifest: Manifest) -> formatting.Unit:
 
 def target_words(manifest: Manifest, split: str) -> str:
     """What the suite wants reached on data of a split: "a test accuracy of 90.0 %", "a validation perplexity of 20"."""
-    target = measured_of(manifest).target
+    of_suite = measured_of(manifest)
+    target = of_suite.target
     if target is None:
         return "the target"
-    return f"a {SPLIT_WORDS[split]} {target.spec.words} of {formatting.level(target.value, unit_of(target.spec))}"
+    on_split = "" if of_suite.is_own else f"{SPLIT_WORDS[split]} "  # outcomes of own training say it in their words
+    return f"a {on_split}{target.spec.words} of {formatting.level(target.value, unit_of(target.spec))}"
 
 
 def _values(wanted: Any) -> str:
     values = wanted if isinstance(wanted, list | tuple) else [wanted]
-    return formatting.listing(formatting.value(value) for value in values)
+    return formatting.listing(formatting.value(None if value == "" else value) for value in values)

@@ -8,7 +8,7 @@ scores and of failures, at all points and in all suites that are compared at onc
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,10 @@ from harness.analysis.verdicts import Verdict, verdicts
 from harness.errors import SuiteError
 from harness.spec.manifest import Manifest, measured_of
 from harness.spec.measured import Target
-from harness.spec.trial import Trial
 from harness.storage.bits import equal_to_the_bit
-from harness.storage.tables import Results
+from harness.storage.tables import Results, outcomes_of
 
 ALL_POINTS = "over all points"  # how the name ends of a comparison over these
-SETTINGS = [field.name for field in fields(Trial) if field.name != "source"]
 MADE_WITH = ("torch", "python", "commit", "code_hash", "machine", "cpu", "device_name")  # columns of telemetry.csv
 
 
@@ -146,7 +144,9 @@ def corrected(differences: Sequence[ResultsDiff]) -> list[ResultsDiff]:
 
 def _identities(trials: pd.DataFrame) -> "pd.Index[str]":
     """A name for each trial by its settings, the same in both results."""
-    texts = trials[SETTINGS].map(lambda value: "" if pd.isna(value) else repr(getattr(value, "item", lambda: value)()))
+    outcomes = outcomes_of(trials)
+    settings = [name for name in trials if name not in ("suite", "key", "source", *outcomes)]
+    texts = trials[settings].map(lambda value: "" if pd.isna(value) else repr(getattr(value, "item", lambda: value)()))
     return pd.Index(["|".join(row) for row in texts.itertuples(index=False)])
 
 

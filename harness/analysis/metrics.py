@@ -50,7 +50,10 @@ def judged_by(manifest: Manifest, split: str = "test", task: str | None = None) 
     name = of_suite.judged_by(task or next(iter(of_suite.tasks)))
     if of_suite.target and (task is None or of_suite.target.metric in of_suite.tasks[task]):
         name = of_suite.target.metric
-    return metrics[f"{split}_{name}"]
+    if of_suite.is_own and split == "val":  # an outcome may have one on validation data beside it
+        validated = f"val_{name.removeprefix('test_')}"
+        name = validated if validated in of_suite.metrics else name
+    return metrics[of_suite.column(name, split)]
 
 
 def trial_scores(trials: pd.DataFrame, metric: Measure) -> "pd.Series[float]":
@@ -83,5 +86,5 @@ def smallest_effect(trials: pd.DataFrame, metric: Measure) -> float:
     """
     if metric.unit is not POINTS:
         return 0.0
-    examples = trials["test_examples"].astype("float64").min()
+    examples = trials["test_examples"].astype("float64").min() if "test_examples" in trials else np.nan
     return 0.005 if np.isnan(examples) else max(0.005, 1 / examples)

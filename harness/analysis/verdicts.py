@@ -33,7 +33,7 @@ from harness.analysis.stats import ALPHA
 from harness.analysis.validation import check_claims
 from harness.analysis.wording import sentence, statement
 from harness.spec.claim import Claim
-from harness.spec.manifest import DeclaredClaim
+from harness.spec.manifest import DeclaredClaim, is_own
 from harness.storage.tables import Results
 
 
@@ -117,7 +117,8 @@ def _verdict(
     if declared.declared_after:
         judged = [replace(comparison, verdict=EXPLORATORY) for comparison in judged]
     word = EXPLORATORY if declared.declared_after else overall([comparison.verdict for comparison in judged])
-    words = sentence(claim, judged, word, secondary, compare=results.manifest.compare)
+    manifest = results.manifest
+    words = sentence(claim, judged, word, secondary, compare=manifest.compare, is_one_split=not is_own(manifest))
     return Verdict(
         claim=claim,
         statement=statement(claim, results.manifest),

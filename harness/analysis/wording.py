@@ -26,8 +26,12 @@ def sentence(
     secondary: Sequence[Comparison] = (),
     *,
     compare: str = "norm",
+    is_one_split: bool = True,
 ) -> str:
-    """The verdict with the numbers that it rests on, and all that limits it; `compare` is the axis of the arms."""
+    """The verdict with the numbers that it rests on, and all that limits it; `compare` is the axis of the arms.
+
+    `is_one_split` says that seeds share the split of the data, which own training need not have them do.
+    """
     kind = KINDS[claim.kind]
     limits = f"{kind.bounds(comparisons)}{_incomplete(comparisons, word)}"
     if not any(comparison.n for comparison in comparisons):
@@ -44,7 +48,9 @@ def sentence(
         limits,
         _failures(comparisons, beside, compare),
         _progress(comparisons),
-        "" if claim.metric == "step_time" else " Seeds vary all but the split of the data, which is one.",
+        ""
+        if claim.metric == "step_time" or not is_one_split
+        else " Seeds vary all but the split of the data, which is one.",
     ]
     return "".join(parts)
 

@@ -2,7 +2,6 @@
 
 import base64
 import html
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,8 @@ from matplotlib.figure import Figure
 from harness.analysis import pairing
 from harness.analysis.comparison import comparisons_frame
 from harness.analysis.verdicts import Verdict, verdicts
-from harness.reporting.figures import figures
+from harness.errors import UsageError
+from harness.reporting.figures import figures as report_figures
 from harness.reporting.figures.frame import ReportFigure
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.update import update_report
@@ -67,14 +67,14 @@ class Results:
     def comparisons(self) -> pd.DataFrame:
         """A row for each comparison that a verdict or a figure rests on, as in comparisons.csv."""
         judged = [comparison for verdict in self._judged for comparison in verdict.comparisons]
-        drawn = [comparison for figure in self._report_figures for comparison in figure.comparisons]
+        drawn = [comparison for figure in self._drawn for comparison in figure.comparisons]
         return comparisons_frame([*judged, *drawn])
 
     def figures(self) -> dict[str, Figure]:
         """Every figure of the report by its name, drawn anew: its axes can be restyled and saved."""
         named = pairing.named_arms(self.tables)
         drawn = [figure for figure in estimates(named, self._judged) if figure]
-        return {figure.name: figure.figure for figure in (*drawn, *figures(named))}
+        return {figure.name: figure.figure for figure in (*drawn, *report_figures(named))}
 
     def report(self) -> Path:
         """The page of the report, written where it is not there or out of date."""
@@ -85,8 +85,9 @@ class Results:
         return verdicts(self.tables)
 
     @cached_property
-    def _report_figures(self) -> list[ReportFigure]:
-        return list(figures(pairing.named_arms(self.tables)))
+    def _drawn(self) -> list[ReportFigure]:
+        """The figures of the report, drawn once for all that rests on them."""
+        return list(report_figures(pairing.named_arms(self.tables)))
 
     def __repr__(self) -> str:
         lines = [f"{self.question} ({self.folder})"]
@@ -99,13 +100,16 @@ class Results:
             f"{html.escape(verdict.statement)}<br><small>{html.escape(verdict.sentence)}</small></td></tr>"
             for verdict in self._judged
         )
-        return f"<h4>{html.escape(self.question)}</h4><table>{rows}</table>{''.join(self._first_picture())}"
+        return f"<h4>{html.escape(self.question)}</h4><table>{rows}</table>{self._first_picture}"
 
-    def _first_picture(self) -> Iterator[str]:
-        figure = next(iter(figures(pairing.named_arms(self.tables))), None)
-        if figure is not None:
-            data = base64.b64encode(figure.files()[f"{figure.name}.png"]).decode()
-            yield f"<img alt='{html.escape(figure.alt, quote=True)}' src='data:image/png;base64,{data}'>"
+    @cached_property
+    def _first_picture(self) -> str:
+        """The first figure as an element of a page; empty where there is none."""
+        figure = next(iter(self._drawn), None)
+        if figure is None:
+            return ""
+        data = base64.b64encode(figure.png()).decode()
+        return f"<img alt='{html.escape(figure.alt, quote=True)}' src='data:image/png;base64,{data}'>"
 
 
 def load(folder: str | Path) -> Results:
@@ -114,3 +118,13 @@ def load(folder: str | Path) -> Results:
     Raises UsageError where there are none, DamageError where a table is damaged.
     """
     return Results(tables.read_results(folder))
+
+
+def figures(results: Results | str | Path) -> dict[str, Figure]:
+    """Every figure of the report by its name, such as "effect" or "claim_1": on Matplotlib axes, to restyle and save.
+
+    `results` is what `run` or `load` returned, or the folder of results. Each call draws them anew. Raises as `load`.
+    """
+    if not isinstance(results, Results | str | Path):
+        raise UsageError(f"figures needs Results or the folder of results, got {type(results).__name__}")
+    return (results if isinstance(results, Results) else load(results)).figures()

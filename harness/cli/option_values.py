@@ -25,6 +25,8 @@ def convert(options: argparse.Namespace) -> None:
         raise UsageError(f"{options.output} is there already; name another --output, or replace it with --overwrite")
     if given.get("recheck") is not None:
         options.recheck = _amount(options.recheck)
+        if given.get("join") or given.get("executor", "local") not in EXECUTOR_NAMES:
+            raise UsageError("--recheck trains again what is done: leave it out here, and run once more with it alone")
     if given.get("time_budget") is not None:
         options.time_budget = _duration_seconds(options.time_budget)
     if given.get("shard") is not None:

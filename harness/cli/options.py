@@ -81,6 +81,14 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ),
             ("--scheduler", {"default": None, "metavar": "ADDRESS", "help": "of Dask, with --executor dask"}),
             (
+                "--recheck",
+                {
+                    "default": None,
+                    "metavar": "2%|N",
+                    "help": "then train a share, or N, of the results twice, and compare",
+                },
+            ),
+            (
                 "--retry",
                 {"default": "", "metavar": "STATUS[,STATUS]", "help": f"train these again: {', '.join(NO_RESULT)}"},
             ),
@@ -175,7 +183,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "predict": (
         "apply a trained model to examples",
         [
-            *(MODEL, ("data", {"help": "a .csv or .npz file, or the name of a dataset"})),
+            *(MODEL, ("data", {"help": "a .csv, .npz or .txt file, a folder of images, or the name of a dataset"})),
             (
                 "--output",
                 {

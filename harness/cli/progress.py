@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from harness.cli.console import Console
 from harness.execution.executors.base import Event
 from harness.execution.runner import RunEvent, RunResult, TrainingStarted
-from harness.spec.trial import Trial
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.text import printable
 
 LINE_EVERY = 10.0  # seconds
@@ -54,7 +54,7 @@ class Count:
 class Tally:
     """How far every trial of a run is, counted by arm."""
 
-    def __init__(self, trials: Sequence[Trial], compare: str) -> None:
+    def __init__(self, trials: Sequence[AnyTrial], compare: str) -> None:
         self.arm = {trial.key: str(getattr(trial, compare)) for trial in trials}
         self.done = dict.fromkeys(self.arm, 0.0)
         self.failed: set[str] = set()

@@ -42,8 +42,8 @@ def as_array(where: str, value: Any) -> NDArray[Any]:
     return array
 
 
-def require_numbers(where: str, x: NDArray[Any]) -> None:
-    """SuiteError where an array holds anything else than real numbers and booleans."""
+def require_numbers(where: str, x: Any) -> None:
+    """SuiteError where an array, or what reads like one, holds anything else than real numbers and booleans."""
     if x.dtype.kind == "O":
         first = next((i for i, entry in enumerate(x.flat) if isinstance(entry, str) or entry is None), 0)
         position = [int(i) for i in np.unravel_index(first, x.shape)] if x.size else []
@@ -64,7 +64,7 @@ def as_float32(where: str, x: NDArray[Any], rows: Indices | None = None) -> NDAr
     """
     require_numbers(where, x)
     length = len(x) if rows is None else len(rows)
-    is_done = rows is None and x.dtype == np.float32 and x.dtype.isnative and x.flags.carray
+    is_done = rows is None and _is_float32(x)
     out = x if is_done else np.empty((length, *x.shape[1:]), np.float32)
     per_chunk = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
     has_value = survives = False
@@ -74,14 +74,31 @@ def as_float32(where: str, x: NDArray[Any], rows: Indices | None = None) -> NDAr
         if not is_done:
             with np.errstate(over="ignore"):
                 out[part] = chunk
-        if fault := _fault(chunk, out[part]):
-            position, words = fault
-            row = start + position[0] if rows is None else int(rows[start + position[0]])
-            raise SuiteError(f"{where}: {chunk[tuple(position)]!s:.40} at {[row, *position[1:]]} {words}")
+        _require_values(where, chunk, out[part], np.arange(length)[part] if rows is None else rows[part])
         has_value, survives = has_value or bool(chunk.any()), survives or bool(out[part].any())
     if has_value and not survives:
         raise SuiteError(f"{where}: all values are too small for float32, which makes them 0; scale them up")
     return out
+
+
+def rows_as_float32(where: str, examples: NDArray[Any], rows: Indices) -> NDArray[np.float32]:
+    """Examples that were taken from these rows, in single precision; they may all be too small for it."""
+    with np.errstate(over="ignore"):
+        out = examples if _is_float32(examples) else examples.astype(np.float32)
+    _require_values(where, examples, out, rows)
+    return out
+
+
+def _is_float32(x: NDArray[Any]) -> bool:
+    return x.dtype == np.float32 and x.dtype.isnative and x.flags.carray
+
+
+def _require_values(where: str, examples: NDArray[Any], out: NDArray[np.float32], rows: Indices) -> None:
+    """SuiteError where float32 does not hold the examples of these rows."""
+    if fault := _fault(examples, out):
+        (first, *rest), words = fault
+        value = examples[(first, *rest)]
+        raise SuiteError(f"{where}: {value!s:.40} at {[int(rows[first]), *rest]} {words}")
 
 
 def _fault(chunk: NDArray[Any], out: NDArray[np.float32]) -> tuple[list[int], str] | None:

@@ -10,6 +10,7 @@ Labels are whole numbers or text, whatever they are; models learn classes 0, 1, 
 back as labels. In a file they are whole numbers from 0 up: -1 there often marks examples that have no label.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,19 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.array_files import read_npz
-from harness.data.arrays import as_array, as_float32, require_numbers
+from harness.data.arrays import as_float32, require_numbers
 from harness.data.downloads import OPENML, from_openml, home
+from harness.data.encodings import Encoding, table_encoding, text_encoding
 from harness.data.labels import Label, are_plain, class_indices, classes_of
 from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.image_folders import image_arrays
 from harness.data.sources.returned import arrays_of
 from harness.data.sources.tables import SUFFIXES as TABLE_SUFFIXES
-from harness.data.sources.tables import read_table, standardised, table_arrays
+from harness.data.sources.tables import Columns, read_table, scales, table_arrays
 from harness.data.sources.texts import SUFFIX as TEXT_SUFFIX
 from harness.data.sources.texts import TEXTS, read_text, text_arrays
 from harness.data.splits import Indices, shuffled_indices, train_test_indices
-from harness.data.targets import TARGETS, check_shapes
+from harness.data.streamed import Examples, StreamedExamples, array_or_streamed
+from harness.data.targets import IGNORED, TARGETS, as_next_tokens, check_shapes, is_ignored
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.io import write_atomically
@@ -55,13 +58,14 @@ class Dataset:
     """
 
     name: str
-    x: Mapping[str, NDArray[Any]]  # split -> examples
+    x: Mapping[str, Examples]  # split -> examples
     y: Mapping[str, NDArray[Any]]
     classes: int  # 0 where the task has none
     labels: tuple[Label, ...] = ()  # what the data have for class 0, 1, ...; empty where that is 0, 1, ...
     vocabulary: int | None = None  # how many tokens there are, where examples are tokens 0, 1, ...
     next_token: bool = False  # whether the targets at each position are the tokens that follow it
     task: str = "classification"  # that the targets are of
+    encoding: Encoding | None = None  # how examples are made of a table or a text: see encodings.py
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -86,17 +90,18 @@ def load_dataset(
     if settings.context != DEFAULT.context and not is_text:
         raise SuiteError(f"context={settings.context} is of texts, and dataset {name!r} is none; leave it out")
     if name in factories:
-        arrays, is_number = arrays_of(f"dataset {name!r}", factories[name](), settings.target_column)
-        return _from_tables_or_arrays(name, arrays, is_number, settings)
+        arrays, columns = arrays_of(f"dataset {name!r}", factories[name](), settings.target_column)
+        return _from_tables_or_arrays(name, arrays, columns, settings)
     if name.endswith(TABLE_SUFFIXES):
         table = {"": read_table(folder / name)}
-        arrays, is_number = table_arrays(f"dataset {name!r}", table, settings.target_column)
-        return _from_tables_or_arrays(name, arrays, is_number, settings)
+        arrays, columns = table_arrays(f"dataset {name!r}", table, settings.target_column)
+        return _from_tables_or_arrays(name, arrays, columns, settings)
     if settings.target_column:
         raise SuiteError(f"target_column={settings.target_column!r} is of tables, and dataset {name!r} is none")
     if is_text:
         text = TEXTS[name]() if name in TEXTS else read_text(folder / name)
-        return _make_dataset(name, text_arrays(text, settings.context), settings)
+        dataset = _make_dataset(name, text_arrays(text, settings.context), settings)
+        return replace(dataset, encoding=text_encoding(text))
     if name.endswith(FOLDER):
         return _make_dataset(name, image_arrays(f"dataset {name!r}", folder / name), settings)
     if name.endswith(".npz"):
@@ -105,11 +110,19 @@ def load_dataset(
 
 
 def _from_tables_or_arrays(
-    name: str, arrays: Mapping[str, Any], is_number: NDArray[np.bool_] | None, settings: DataSettings
+    name: str, arrays: Mapping[str, Any], columns: Columns | None, settings: DataSettings
 ) -> Dataset:
     """The dataset of these arrays, the numbers of a table standardised: its columns come in any unit."""
     dataset = _make_dataset(name, arrays, settings)
-    return dataset if is_number is None else replace(dataset, x=standardised(dataset.x, is_number))
+    return dataset if columns is None else _standardised(dataset, columns.is_number, columns)
+
+
+def _standardised(dataset: Dataset, is_number: NDArray[np.bool_], columns: Columns | None) -> Dataset:
+    """The dataset with numbers in deviations from their mean over the training examples."""
+    mean, std = scales(np.asarray(dataset.x["train"]), is_number)
+    x = {split: (np.asarray(values) - mean) / std for split, values in dataset.x.items()}
+    encoding = None if columns is None else table_encoding(columns, mean, std)
+    return replace(dataset, x=x, encoding=encoding)
 
 
 @lru_cache(maxsize=4)
@@ -119,14 +132,15 @@ def _load_by_name(
     home: Path,  # noqa: ARG001 (in the cache's key: its files may differ)
 ) -> Dataset:
     if name.startswith(OPENML):
-        return _from_tables_or_arrays(name, from_openml(name), np.array(True), settings)
+        return _standardised(_make_dataset(name, from_openml(name), settings), np.array(True), None)
     lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
     return _make_dataset(name, DATASETS[name](), settings)
 
 
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
-    """Write two-dimensional data into a folder, where one is given, so that a report can draw them."""
-    is_drawn = dataset.input_shape == (2,) and dataset.task == "classification"
+    """Write two-dimensional data in memory into a folder, where one is given, so that a report can draw them."""
+    is_in_memory = isinstance(dataset.x["train"], np.ndarray)
+    is_drawn = is_in_memory and dataset.input_shape == (2,) and dataset.task == "classification"
     if folder is None or not is_drawn or dataset.vocabulary is not None:
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
@@ -141,14 +155,15 @@ def _make_dataset(
 ) -> Dataset:
     """The dataset, its splits those given, the others split off these, each class by its share.
 
-    Examples are read once, split by split: of a memory map no more gets into memory than what training takes.
+    Examples are read once, split by split: of a memory map no more gets into memory than what training takes. Those
+    that stay on disk are read as they are needed.
     """
     where, task = f"dataset {name!r}", settings.task
     arrays = dict(arrays)
     vocabulary = as_vocabulary(where, arrays.pop(VOCABULARY)) if VOCABULARY in arrays else None
     next_token = bool(arrays.pop(NEXT_TOKEN, False))
     given = _given_splits(where, arrays)
-    x = {split: as_array(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
+    x = {split: array_or_streamed(f"{where}, x{suffix}", arrays[f"x{suffix}"]) for split, suffix in given.items()}
     if next_token:
         return _next_tokens(name, where, arrays, given, vocabulary)
     y = {split: TARGETS[task](f"{where}, y{suffix}", arrays[f"y{suffix}"]) for split, suffix in given.items()}
@@ -156,11 +171,14 @@ def _make_dataset(
     for split, suffix in given.items():
         _check_split(f"{where}, x{suffix}", x[split], y[split], x["train"].shape[1:])
         if is_file and task in WITH_CLASSES:
-            _check_file(f"{where}, y{suffix}", y[split])
+            _check_file(f"{where}, y{suffix}", y[split][~is_ignored(y[split])])
     labels: tuple[Label, ...] = ()
     if task in WITH_CLASSES:
-        labels = classes_of(where, {split: targets.ravel() for split, targets in y.items()})
-        y = {split: class_indices(targets, labels) for split, targets in y.items()}
+        labels = classes_of(where, {split: targets[~is_ignored(targets)] for split, targets in y.items()})
+        y = {
+            split: np.where(is_ignored(targets), IGNORED, class_indices(targets, labels))
+            for split, targets in y.items()
+        }
     rows = _rows_of_splits(where, y, labels)
     return Dataset(
         name=name,
@@ -187,10 +205,10 @@ def _next_tokens(
         )
     x, y = (
         {
-            split: as_tokens(f"{where}, {axis}{suffix}", arrays[f"{axis}{suffix}"], vocabulary)
+            split: read(f"{where}, {axis}{suffix}", arrays[f"{axis}{suffix}"], vocabulary)
             for split, suffix in given.items()
         }
-        for axis in "xy"
+        for axis, read in (("x", as_tokens), ("y", as_next_tokens))
     )
     for split, suffix in given.items():
         if x[split].shape != y[split].shape or x[split].shape[1] != x["train"].shape[1] or len(x[split]) < 2:
@@ -201,7 +219,9 @@ def _next_tokens(
     return Dataset(name=name, x=x, y=y, classes=vocabulary, vocabulary=vocabulary, next_token=True, task="sequence")
 
 
-def _examples(where: str, x: NDArray[Any], rows: Indices | None, vocabulary: int | None) -> NDArray[Any]:
+def _examples(where: str, x: Examples, rows: Indices | None, vocabulary: int | None) -> Examples:
+    if isinstance(x, StreamedExamples):
+        return replace(x, rows=x.rows if rows is None else rows, vocabulary=vocabulary)
     return as_float32(where, x, rows) if vocabulary is None else as_tokens(where, x, vocabulary, rows)
 
 
@@ -253,11 +273,11 @@ def _split_off(where: str, y: NDArray[Any], labels: Sequence[Label], share: floa
         raise SuiteError(f"{where} can't be split: {error}") from error
 
 
-def _check_split(where: str, x: NDArray[Any], y: NDArray[Any], shape: tuple[int, ...]) -> None:
-    require_numbers(where, x)
+def _check_split(where: str, x: Examples, y: NDArray[Any], shape: tuple[int, ...]) -> None:
+    require_numbers(where, x.source if isinstance(x, StreamedExamples) else x)
     if len(x) != len(y) or len(y) < 2:
         raise SuiteError(f"{where}: needs a target for each of two examples or more, got {x.shape} and {y.shape}")
-    if x.ndim < 2 or not x.size:
+    if len(x.shape) < 2 or not math.prod(x.shape):
         raise SuiteError(f"{where}: each example must be an array of a number or more, got x of shape {x.shape}")
     if x.shape[1:] != shape:
         raise SuiteError(f"{where}: examples must have one shape in all splits, got {x.shape[1:]} and {shape}")

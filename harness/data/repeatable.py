@@ -12,6 +12,7 @@ from harness.data.labels import shown_labels
 from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
+from harness.data.streamed import StreamedExamples
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line, name_is_taken
 
 
@@ -46,10 +47,14 @@ def label_notes(datasets: Iterable[Dataset]) -> Iterator[str]:
 
 
 def _digest(dataset: Dataset) -> str:
-    """A hash of all examples and labels: two datasets at once would be too much for memory."""
+    """A hash of all examples and labels: two datasets at once would be too much for memory.
+
+    Some stand for all of those that stay on disk.
+    """
     digest = hashlib.sha256(repr(dataset.labels).encode())
     for arrays in (dataset.x, dataset.y):
         for split in sorted(arrays):
             digest.update(repr(arrays[split].shape).encode())
-            digest.update(np.ascontiguousarray(arrays[split]).data)
+            part = arrays[split]
+            digest.update(np.ascontiguousarray(part.sample() if isinstance(part, StreamedExamples) else part).data)
     return digest.hexdigest()

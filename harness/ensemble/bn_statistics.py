@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.data.streamed_tensors import AnyExamples
 from harness.ensemble.backends.stacked_module import StackedLayer
 from harness.ensemble.ensemble import Ensemble
 from harness.ensemble.module_copy import copy_module
@@ -75,7 +76,7 @@ STATISTICS: dict[str, Callable[[nn.Module, Sequence[Tensor]], nn.Module]] = {  #
 
 
 @torch.no_grad()
-def precise_bn(ensemble: Ensemble, train: Tensor, batch_size: int) -> Ensemble:
+def precise_bn(ensemble: Ensemble, train: AnyExamples, batch_size: int) -> Ensemble:
     """The models, on the same weights, with the average statistics of batches of training examples "N ...".
 
     The examples come in an order that is always the same, and all models share them.
@@ -92,14 +93,14 @@ def precise_bn(ensemble: Ensemble, train: Tensor, batch_size: int) -> Ensemble:
             if f"{name}.{statistic}" in buffers:
                 buffers[f"{name}.{statistic}"].fill_(value)
     recalibrated_ensemble = ensemble.with_template(template, buffers)
-    order = torch.randperm(len(train), generator=generator(0, "recalibrate")).to(train.device)
+    order = torch.randperm(len(train), generator=generator(0, "recalibrate"))
     with recalibrated_ensemble.eval_mode():
         for module in recalibrated_ensemble.module.modules():
             if isinstance(module.plain if isinstance(module, StackedLayer) else module, _BatchNorm):
                 module.train()
-        for i, batch in enumerate(batches(train[order], batch_size)[:MAX_BATCHES]):
+        for i, rows in enumerate(batches(order, batch_size)[:MAX_BATCHES]):
             recalibrated_ensemble.count_batches(i)
-            recalibrated_ensemble(batch, shared=True)
+            recalibrated_ensemble(train[rows.to(train.device)], shared=True)
     return recalibrated_ensemble
 
 
@@ -115,7 +116,7 @@ def without_running(ensemble: Ensemble) -> Ensemble:
 
 
 # The same of a cohort: models, training examples, batch size -> models.
-EVAL_STATISTICS: dict[str, Callable[[Ensemble, Tensor, int], Ensemble]] = {
+EVAL_STATISTICS: dict[str, Callable[[Ensemble, AnyExamples, int], Ensemble]] = {
     "running": lambda ensemble, train, batch_size: ensemble,
     "batch": lambda ensemble, train, batch_size: without_running(ensemble),
     "recalibrated": precise_bn,

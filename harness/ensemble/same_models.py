@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.data.settings import DatasetKey, dataset_key
+from harness.data.streamed import Examples
+from harness.data.targets import ignores_positions
 from harness.ensemble.backends.base import to_outputs
 from harness.errors import HarnessError, SuiteError
 from harness.nn.models import build
@@ -43,7 +45,7 @@ class Data(Protocol):
     """What is needed of a dataset: arrays of examples and labels by split, the shape of an example."""
 
     @property
-    def x(self) -> Mapping[str, NDArray[Any]]: ...
+    def x(self) -> Mapping[str, Examples]: ...
     @property
     def y(self) -> Mapping[str, NDArray[Any]]: ...
     @property
@@ -194,14 +196,14 @@ def _outputs(trial: Trial, data: Data, factories: Factories) -> list[Tensor]:
     x, y = (torch.from_numpy(arrays["train"][: trial.batch_size]) for arrays in (data.x, data.y))
     x = x.to(torch.get_default_dtype()) if x.is_floating_point() else x
     y = laid_out(y.to(torch.get_default_dtype()) if y.is_floating_point() else y)
-    objective = objective_of(trial, factories)
+    objective = objective_of(trial, factories, ignores_positions=ignores_positions(data.y))
     outputs: list[Tensor] = []
     with preserved_generators():
         seed_default_generators(trial.seed)
         for _ in range(STEPS):
             model.train()
             outputs.append(out := model(x))
-            loss = objective.example_losses(to_outputs(out.unsqueeze(0)), y).mean()
+            loss = objective.mean_losses(to_outputs(out.unsqueeze(0)), y).mean()
             gradients = torch.autograd.grad(loss, weights, allow_unused=True) if weights else ()
             with torch.no_grad():
                 for weight, gradient in zip(weights, gradients, strict=True):

@@ -22,6 +22,7 @@ from harness.training.state import TrainState
 
 DEFAULT_CACHE_BYTES = 2**25
 CACHE_SHARE = 4  # a cohort has this part of the cache: what it keeps is written and read again, with as much besides
+MIN_TOGETHER = 8  # models that one call runs: with fewer, what each call costs outweighs what a cache would save
 MAX_ON_GPU = 4096  # models
 FIRST_SIZE, GROWTH = 64, 4  # sizes that are tried on a GPU
 MEMORY_SHARE = 0.6  # of what is free; the rest is for libraries, fragmentation and evaluations
@@ -34,9 +35,10 @@ def max_size_on_device(ensemble: Ensemble, dataset: Dataset, kept: int, device: 
     """How many models of this shape may train together on a device that so many workers use."""
     if ensemble.backend.name == "compiled":  # it has the activations of one model at a time
         return MAX_COHORT
+    in_turn = ensemble.backend.runs_in_turn
     if device != "cuda":
-        return max_cohort_on_cpu(kept)
-    if ensemble.backend.name == "loop":
+        return max_cohort_on_cpu(kept) if in_turn else max(MIN_TOGETHER, max_cohort_on_cpu(kept))
+    if in_turn:
         return 1
     weights = sum(weight[0].nbytes for weight in ensemble.weights.values())
     return max_cohort_on_gpu(kept, weights, dataset.size("train"), -(-workers // torch.cuda.device_count()))

@@ -121,7 +121,7 @@ def fingerprint(device: torch.device) -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # its own class would have torch loaded wherever this is read
         "numpy": np.__version__,
         "scikit-learn": version("scikit-learn"),
         "threads": torch.get_num_threads(),

@@ -21,6 +21,7 @@ class PreflightRequest:
     measure: bool = False  # also guess how long cohorts take
     tune_sizes: bool = True  # on a GPU, find the cohort size by trying; not needed where all cohorts are made already
     workers: int = 1  # that will share the GPUs
+    is_own: bool = False  # whether a function of the suite's own trains
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class PreflightResult:
     machine: Mapping[str, Any]  # what else is worth knowing
     estimates: Mapping[Shape, CohortEstimate]
     notes: tuple[str, ...] = ()  # what the user should know of the suite and its data
+    is_own: bool = False  # whether a function of the suite's own trains, in a new process for each trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

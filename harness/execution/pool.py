@@ -18,12 +18,12 @@ from harness.execution.containment.fork_server import SUPERVISOR
 from harness.execution.containment.keeper import END_GRACE, end, keep
 from harness.execution.containment.machine_limits import machine_limit, process_start_errors
 from harness.execution.containment.oom_kills import count_oom_kills
+from harness.execution.containment.safe_path import SAFE_PATH, safe_path
 from harness.execution.gpus import VISIBLE, least_used
 from harness.execution.messages import Answer, End, Failed, Job, Progress, Stop, TrainRequest, UserErrorReply
 from harness.execution.torchrun import Launched, launch, torchrun_process
 from harness.fault_injection import arm
 
-SAFE_PATH = "PYTHONSAFEPATH"  # the variable that keeps the current folder out of the path
 FORK_SERVER = "harness.execution.containment.fork_server"
 HEARTBEAT_TIMEOUT = 1800.0  # seconds without a message after which a worker counts as hung
 RANKS_HEARTBEAT_TIMEOUT = 300.0  # the same for ranks: one that hangs holds up the others
@@ -67,6 +67,7 @@ class Pool:
     """A number of workers; use it through `pool_of`."""
 
     def __init__(self, size: int, start: Callable[[], Worker], heartbeat_timeout: float = HEARTBEAT_TIMEOUT) -> None:
+        self.is_renewed = False  # whether a worker does one job and is gone
         self._start = start
         self.heartbeat_timeout = heartbeat_timeout
         self.size = size
@@ -140,7 +141,8 @@ class Pool:
         worker.silence, worker.has_begun = 0.0, True
         if not isinstance(message, Progress):
             worker.job = None
-        if isinstance(message, Failed) and message.is_worker_broken:
+        is_broken = isinstance(message, Failed) and message.is_worker_broken
+        if is_broken or (self.is_renewed and worker.job is None):
             self._terminate(worker)
         return message
 
@@ -177,14 +179,16 @@ class Pool:
 
 
 @contextmanager
-def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
+def pool_of(size: int, gpus: Sequence[str] = (), *, is_own: bool = False) -> Iterator[Pool]:
     """A pool of up to `size` workers, forked by a server that has torch loaded; where there are GPUs, each sees one.
 
-    It sees no other, so that "cuda" means that one. Such a worker is spawned, not forked.
+    It sees no other, so that "cuda" means that one. Such a worker is spawned, not forked; so is one of own training,
+    which is given one trial, no torch, and may start processes.
     """
     os.environ.update(WORKER_ENV)
-    context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
-    if not gpus:
+    is_spawned = bool(gpus) or is_own
+    context: Any = multiprocessing.get_context("spawn" if is_spawned else "forkserver")
+    if not is_spawned:
         os.environ[SUPERVISOR] = str(os.getpid())
         context.set_forkserver_preload([FORK_SERVER])
         with process_start_errors(), safe_path(), blocked_signals():
@@ -193,13 +197,14 @@ def pool_of(size: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
     def start() -> Worker:
         ours, theirs = context.Pipe()
         gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
-        process = context.Process(target=_serve, args=(theirs, gpu, SAFE_PATH in os.environ), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, gpu, SAFE_PATH in os.environ, is_own), daemon=not is_own)
         with safe_path(), blocked_signals():
             process.start()
         theirs.close()
         return Worker(process, ours, gpu=gpu)
 
     pool = Pool(size, start)
+    pool.is_renewed = is_own
     try:
         yield pool
     finally:
@@ -240,38 +245,32 @@ def blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def safe_path() -> Iterator[None]:
-    """Keep the current folder from coming first in the path of processes that are started here by `python -c`.
-
-    A file called random.py in it would stand in for Python's own. They get this process's path a little later.
-    """
-    if SAFE_PATH in os.environ:
-        yield
-        return
-    os.environ[SAFE_PATH] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[SAFE_PATH]
-
-
-def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool) -> None:
+def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool, is_own: bool = False) -> None:
     """Run a worker, kept by this process. It is imported there, so that the supervisor never loads torch."""
     keep()
+    _allow_children()
     arm()
     if not has_safe_path:
         os.environ.pop(SAFE_PATH, None)
     if gpu is not None:
         os.environ[VISIBLE] = gpu
     try:
-        from harness.execution.worker import serve
+        if is_own:
+            from harness.execution.own_training.worker import serve
+        else:
+            from harness.execution.worker import serve
     except Exception as error:  # noqa: BLE001 (libraries that can't be loaded show in many ways)
         line = error_line(error)
         limit = machine_limit(error, line) or f"a worker can't load what it needs: {line}"
         pipe.send(UserErrorReply(error_type="MachineError", error=limit))
         return
     serve(pipe)
+
+
+def _allow_children() -> None:
+    """Let this worker start processes, such as one that loads data: its keeper ends whatever it starts."""
+    process: Any = multiprocessing.current_process()
+    process._config["daemon"] = False  # there is no public way: Dask does the same for the workers of its own
 
 
 def _with_oom(cause: Failed | UserErrorReply, worker: Worker) -> Failed | UserErrorReply:

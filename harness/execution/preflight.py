@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset, save_for_report
 from harness.data.repeatable import label_notes, load_twice
 from harness.data.settings import dataset_key
-from harness.ensemble.backend_choice import REFERENCE, activation_bytes, find_mismatch, select_backend
+from harness.ensemble.backend_choice import (
+    LARGE_MODEL_BYTES,
+    REFERENCE,
+    activation_bytes,
+    find_mismatch,
+    select_backend,
+)
 from harness.ensemble.backends import BACKENDS
 from harness.ensemble.backends.compiled import missing_library
 from harness.ensemble.device import check_compute_options, configure
@@ -31,6 +37,7 @@ from harness.execution.cohort_size import (
 from harness.execution.containment.process_state import preserved, switches
 from harness.execution.environment import fingerprint, machine
 from harness.execution.messages import CohortEstimate, PreflightRequest, PreflightResult
+from harness.execution.own_training.preflight import preflight_own
 from harness.export.model_card import check_saving
 from harness.nn.init import INITS
 from harness.nn.models import MODELS, build, uses_own_modules
@@ -57,7 +64,7 @@ from harness.training.state import (
 )
 
 PROBE_STEPS = 4
-MEMORY_MARGIN = 4  # a model that keeps more than this many cohorts should trains alone, whatever its backend
+MEMORY_MARGIN = 4  # on a GPU a model that keeps more than this many cohorts should trains alone
 
 
 def preflight(request: PreflightRequest) -> PreflightResult:
@@ -65,9 +72,12 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     device = resolve_device(request.device)
     if device == "cuda":
         torch.cuda.set_device(int(request.device.partition(":")[2] or 0))
+    if request.is_own:
+        return preflight_own(request, device)
     suite = load_suite(request.suite)
     shapes: dict[Shape, list[Trial]] = {}
     for trial in suite.trials(device=device):
+        assert isinstance(trial, Trial), "own training has a preflight of its own"
         shapes.setdefault(shape(trial), []).append(trial)
     for init in {trial.init for trials in shapes.values() for trial in trials}:
         lookup(INITS, init, "init")
@@ -236,7 +246,7 @@ def tuned_size(trials: Sequence[Trial], estimate: CohortEstimate, suite: SuiteFi
 
 
 def _backend_for(model: nn.Module, trial: Trial, dataset: Dataset, traits: ForwardTraits) -> tuple[str, str]:
-    """How models of this shape train together, and why so where it is slow; one that fills the cache trains alone.
+    """How models of this shape train together, and why so where it is slow; a large one trains alone.
 
     Whether such a model could be stacked is not looked for: that takes half a minute for a resnet-110.
     """
@@ -244,7 +254,7 @@ def _backend_for(model: nn.Module, trial: Trial, dataset: Dataset, traits: Forwa
         return REFERENCE, "its forward draws random numbers, and each model draws its own"
     inputs = dataset.input_shape
     lone = fuse([model], inputs, torch.device("cpu"), REFERENCE)
-    limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE
+    limit = MEMORY_MARGIN * cache_bytes() // CACHE_SHARE if trial.device == "cuda" else LARGE_MODEL_BYTES
     is_large = not trial.max_cohort_size and activation_bytes(lone, inputs, trial.batch_size) > limit
     in_turn = is_large or trains_in_turn(trial)
     device, examples = torch.device(trial.device), probe_examples(trial, dataset)

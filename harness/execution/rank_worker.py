@@ -24,6 +24,7 @@ import torch.distributed as dist
 
 from harness.ensemble.distributed import DistContext
 from harness.execution.containment.keeper import end_with_parent
+from harness.execution.containment.listening import listen
 from harness.execution.messages import (
     Answer,
     DistributedBatch,
@@ -38,7 +39,7 @@ from harness.execution.messages import (
 )
 from harness.execution.pool import TERM_SIGNALS, WORKER_ENV
 from harness.execution.torchrun import EXIT_MARKER, is_secondary_failure, torchrun_process
-from harness.execution.worker import do_job, listen
+from harness.execution.worker import do_job
 from harness.fault_injection import arm, inject
 from harness.text import LINES, printable
 

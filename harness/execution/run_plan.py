@@ -10,8 +10,8 @@ from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
 from harness.spec.measured import measured_by
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.selection import Selection, Shard, roundings, select
-from harness.spec.trial import Trial
 from harness.storage.models import find_damaged_models
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT, TRAINED, ResultsDir
 from harness.storage.tables import read_outcomes
@@ -42,8 +42,8 @@ class RunOptions:
 class RunPlan:
     """Which trials of a suite must train, and in which cohorts."""
 
-    trials: list[Trial]  # of the whole suite
-    selected: list[Trial]
+    trials: list[AnyTrial]  # of the whole suite
+    selected: list[AnyTrial]
     cohorts: list[Cohort]  # of the whole suite
     pending: list[Cohort]  # those that must train
     missing: frozenset[str]  # keys of selected trials without a result: on a CPU these are what trains
@@ -111,7 +111,7 @@ def find_ended(
 
 
 def max_cohort_sizes(
-    trials: Sequence[Trial], estimates: Mapping[Shape, CohortEstimate], workers: int
+    trials: Sequence[AnyTrial], estimates: Mapping[Shape, CohortEstimate], workers: int
 ) -> dict[Shape, int]:
     """The largest cohort of each shape: where its models train in turn, a fair share of the work for every worker."""
     work = sum(estimates[shape(trial)].work for trial in trials if shape(trial) in estimates)
@@ -175,6 +175,7 @@ def preflight_request(
         data_dir=results_dir.root.resolve() / "data",
         tune_sizes=plan is None or has_unassigned(plan, earlier),
         workers=options.workers or 1,
+        is_own=suite.suite.is_own,
     )
 
 

@@ -137,7 +137,8 @@ def _run(run: Run) -> Generator[RunEvent]:
     earlier, preflight = read_manifest(results_dir), None
     plan = _plan_without_preflight(run, earlier)
     if plan is None or plan.pending:
-        start_building()
+        if not suite.suite.is_own:
+            start_building()
         request = preflight_request(suite, results_dir, run.options, earlier, plan)
         preflight = run.executor.preflight(request)
         if preflight is None:

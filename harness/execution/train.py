@@ -26,6 +26,7 @@ from harness.fault_injection import inject
 from harness.io import write_atomically
 from harness.spec.loader import SuiteFile, check_late_imports, check_unchanged, load_suite
 from harness.spec.trial import Trial
+from harness.storage.containers import discard
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, write_record
 from harness.training import checkpoint
 from harness.training.best_checkpoint import keep_best
@@ -74,7 +75,7 @@ def train_cohort(
 
     Where several ranks train, all of them iterate over this, and the first one writes.
     """
-    suite, trials, results_dir = _cached_suite(request.suite), request.cohort.trials, ResultsDir(request.root)
+    suite, trials, results_dir = _cached_suite(request.suite), request.cohort.models, ResultsDir(request.root)
     check_unchanged(suite, trials)
     dataset = _cached_dataset(request.suite, *dataset_key(trials[0]))
     device = device_of(trials[0], ranks)
@@ -133,7 +134,7 @@ def write_records(state: TrainState, request: TrainRequest, clock: Clock) -> Fin
     _write_decision_boundaries(results_dir, state, suite)
     for record in records:
         write_record(results_dir, record)
-    checkpoint.discard(results_dir.checkpoints, request.cohort.id)
+    discard(results_dir.checkpoints, request.cohort.id)
     return Finished(failed=tuple(record.key for record in records if failure(record)))
 
 

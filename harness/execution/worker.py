@@ -1,7 +1,6 @@
 """A worker: a process that does jobs, on one thread, until its supervisor is gone. Only workers load torch."""
 
 import gc
-import os
 import queue
 import threading
 import traceback
@@ -15,6 +14,7 @@ import torch.fx.experimental.symbolic_shapes  # sympy and all: the first gradien
 
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
 from harness.errors import HarnessError, error_line
+from harness.execution.containment.listening import listen
 from harness.execution.containment.machine_limits import is_blameless, machine_limit
 from harness.execution.containment.memory import limited_memory
 from harness.execution.containment.process_state import preserved
@@ -26,15 +26,15 @@ from harness.execution.messages import (
     Job,
     PreflightRequest,
     Progress,
-    Stop,
     TrainRequest,
     UserErrorReply,
 )
+from harness.execution.own_training.trial_run import run_trial
+from harness.execution.own_training.worker import OUT_OF_MEMORY
 from harness.execution.preflight import preflight
 from harness.execution.train import TimeLimitError, train_cohort
 from harness.fault_injection import inject
-
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")  # what torch's RuntimeErrors say
+from harness.spec.own_training.own_trial import OwnTrial
 
 
 def serve(connection: Connection) -> None:
@@ -48,19 +48,6 @@ def serve(connection: Connection) -> None:
             inject("message")
             connection.send(message)
         free_memory()
-
-
-def listen(connection: Connection, jobs: "queue.SimpleQueue[Job]", stop: threading.Event) -> None:
-    """Queue jobs as they come, and set `stop` when told to; end this process when the supervisor is gone."""
-    while True:
-        try:
-            message = connection.recv()
-        except (EOFError, OSError):
-            os._exit(0)  # the supervisor is gone: nothing may run on without it
-        if isinstance(message, Stop):
-            stop.set()
-        else:
-            jobs.put(message)
 
 
 def do_job(
@@ -96,6 +83,8 @@ def _messages(job: Job, stop: Callable[[], bool], ranks: DistContext) -> Iterato
             yield preflight(job)
         case InspectRequest():
             yield inspect()
+        case TrainRequest() if isinstance(job.cohort.trials[0], OwnTrial):
+            yield from run_trial(job, stop=stop, rank=ranks.rank)
         case TrainRequest():
             trial = job.cohort.trials[0]
             max_mb = job.limits.max_memory_mb

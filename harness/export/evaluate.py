@@ -1,7 +1,7 @@
 """Applying a trained model to examples: its predictions, and how many are correct."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from harness.data.array_files import read_npz
 from harness.data.arrays import as_float32, require_numbers
 from harness.data.datasets import Dataset, load_dataset
+from harness.data.encodings import Encoding, read_raw
 from harness.data.labels import Label, as_labels, shown_labels
 from harness.data.number_tables import read_csv
 from harness.data.settings import DataSettings
-from harness.data.targets import TARGETS
+from harness.data.targets import IGNORED, TARGETS, is_ignored
 from harness.data.tokens import as_tokens
 from harness.ensemble.backends.base import to_outputs
 from harness.ensemble.bn_statistics import batches
@@ -49,10 +50,16 @@ def read_examples(
     factories: Functions,
     vocabulary: int | None = None,
     task: str = "classification",
+    encoding: Encoding | None = None,
 ) -> Examples:
-    """The examples in a .csv or .npz file, or the test examples of the dataset of that name, shaped for the model."""
+    """The examples in a file or a folder, or the test examples of the dataset of that name, shaped for the model.
+
+    Tables and texts are read as those of training were, by the model's `encoding` where it has one.
+    """
     path, y = Path(data), None
-    if path.suffix.lower() in TABLES:
+    if data not in factories and (raw := read_raw(path, encoding, input_shape)) is not None:
+        x, y = raw
+    elif path.suffix.lower() in TABLES:
         x, y = read_csv(path)
     elif path.suffix.lower() == ".npz":
         arrays = read_npz(path)
@@ -66,7 +73,7 @@ def read_examples(
         raise UsageError(f"{data}: examples are read from .csv and .npz files; numpy.savez('x.npz', x=x) writes one")
     else:
         dataset = load_dataset(data, Path(), factories, DataSettings(task=task))
-        x, y = dataset.x["test"], own_labels(dataset, "test")
+        x, y = np.asarray(dataset.x["test"]), own_labels(dataset, "test")
     targets = None if y is None else targets_for(data, y, len(x), labels, task)
     return Examples(shaped(data, x, input_shape, vocabulary), targets)
 
@@ -80,12 +87,18 @@ def targets_for(data: str, y: NDArray[Any], examples: int, labels: Sequence[Labe
         raise UsageError(f"{data}: needs targets for each of {examples} examples, got an array of shape {y.shape}")
     if task != "sequence":
         return torch.from_numpy(targets)
-    return labelled(data, targets.ravel(), targets.size, labels).view(targets.shape)
+    counts = ~is_ignored(targets)
+    classes = torch.full(targets.shape, IGNORED)
+    classes[torch.from_numpy(counts)] = labelled(data, targets[counts], int(counts.sum()), labels)
+    return classes
 
 
 def own_labels(dataset: Dataset, split: str) -> NDArray[Any]:
     """The labels of a split as the data have them."""
-    return np.array(dataset.labels)[dataset.y[split]] if dataset.labels else dataset.y[split]
+    y, labels = dataset.y[split], np.array(dataset.labels)
+    if not dataset.labels or not is_ignored(y).any():
+        return labels[y] if dataset.labels else y
+    return np.where(is_ignored(y), IGNORED, labels[y * ~is_ignored(y)])  # whole numbers, for text has no IGNORED
 
 
 def shaped(data: str, x: NDArray[Any], input_shape: tuple[int, ...], vocabulary: int | None = None) -> Tensor:
@@ -153,12 +166,14 @@ def scores(
     return out
 
 
-def measured(task: str, out: Float[Tensor, "N *L K"], y: Tensor) -> dict[str, float]:
-    """The mean loss and the metrics of a task."""
-    if task == "classification":
+def measured(objective: Objective, out: Float[Tensor, "N *L K"], y: Tensor) -> dict[str, float]:
+    """The metrics of a model's outputs, and its mean loss, in double precision."""
+    if objective == Objective("classification"):
         loss, accuracy = loss_and_accuracy(out, y)
         return {"accuracy": accuracy, "loss": loss}
-    objective, outputs = Objective(task), to_outputs(out.double().unsqueeze(0))
+    if objective.name == "sequence" and (y == IGNORED).any():
+        objective = replace(objective, ignores_positions=True)
+    outputs = to_outputs(out.double().unsqueeze(0))
     targets = laid_out(y.double() if y.is_floating_point() else y)
     totals = add_up(objective, [(outputs, targets)], outputs[:, :, :0], targets)
     found = {name: value.item() for name, value in task_scores(objective, totals, targets).items()}
@@ -173,5 +188,5 @@ def loss_and_accuracy(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> tuple[f
 
 def confusion(out: Float[Tensor, "N K"], y: Int[Tensor, "N"]) -> Int[Tensor, "K K"]:
     """The confusion matrix: how many examples of each class (row) are predicted as each class (column)."""
-    classes = out.shape[1]
-    return torch.bincount(y * classes + out.argmax(1), minlength=classes**2).view(classes, classes)
+    classes, pairs = out.shape[1], (y * out.shape[1] + out.argmax(1))[y != IGNORED]
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)

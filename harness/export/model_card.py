@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from harness._version import __version__
+from harness.data.encodings import is_encoding
 from harness.data.labels import Label
 from harness.ensemble.precision import PRECISIONS
 from harness.errors import NO_ERRORS, HarnessError, ModelError, SuiteError, error_line, lookup
@@ -42,8 +43,9 @@ from harness.nn.norms import NORMS
 from harness.nn.surgery import convert_from_sync_bn
 from harness.spec.measured import SPLITS
 from harness.spec.suite import Functions
-from harness.spec.trial import Trial
+from harness.spec.trial import Trial, split_names
 from harness.storage.records import CHECKPOINT_KINDS
+from harness.tasks.objective import Objective
 from harness.training.checkpoint import Snapshot
 from harness.training.state import TrainState
 from harness.typed import fits, shown
@@ -135,11 +137,13 @@ def _card(state: TrainState, i: int, step: int) -> dict[str, Any]:
     is_parted = state.optimizer.rest is not None
     hidden = {"hidden_matrices": sorted(state.hidden_matrices)} if is_parted else {}
     labels = {"labels": list(state.dataset.labels)} if state.dataset.labels else {}
+    encoding = {} if state.dataset.encoding is None else {"encoding": state.dataset.encoding}
     return {
         "format": FORMAT,
         "key": trial.key,
         "trial": trial.content,
         **labels,
+        **encoding,
         **spared,
         **frozen,
         **hidden,
@@ -175,6 +179,8 @@ def check(card: Mapping[str, Any]) -> None:
     for name in ("spared", "parameters", "hidden_matrices"):
         if not fits(card.get(name, []), Sequence[str]):
             raise ModelError(f"{fault}: its {name} is {shown(card[name])}")
+    if not is_encoding(card.get("encoding", {"characters": ""})):
+        raise ModelError(f"{fault}: its encoding is {shown(card['encoding'])}")
     inputs, classes = card["init_params"].get("inputs"), card["init_params"].get("classes")
     if not fits(labels := card.get("labels", []), Sequence[Label]) or len(labels) not in {0, classes}:
         raise ModelError(f"{fault}: its labels are {shown(labels)}")
@@ -201,6 +207,12 @@ def trial_of(card: Mapping[str, Any]) -> Trial:
         raise ModelError(
             f"it was written by harness {version} with settings unknown to {__version__}: {error}"
         ) from error
+
+
+def known_objective(trial: Trial, functions: Functions) -> Objective:
+    """What a trial minimised and was measured by, of its own functions those that are known; the rest of its task."""
+    own_metrics = {name: functions[name] for name in split_names(trial.metrics) if name in functions}
+    return Objective(trial.task, functions.get(trial.loss), own_metrics)
 
 
 def card_of(model: Snapshot) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pandas as pd
 from torch import Tensor
 
 from harness.data.labels import Label
+from harness.data.targets import IGNORED
 from harness.spec.metric import WITH_CLASSES
 
 
@@ -23,7 +24,10 @@ def _of_classes(out: Tensor, y: Tensor | None, labels: Sequence[Label]) -> pd.Da
     names = np.array(labels)
     table = pd.DataFrame({**place, "prediction": names[prediction], "probability": probability.numpy()})
     if y is not None:
-        table["label"] = names[y.flatten()]
+        counts = (y != IGNORED).flatten().numpy()
+        table["label"] = pd.Series(names[y.flatten().numpy() * counts], dtype=None if counts.all() else object).where(
+            counts
+        )
     return table
 
 

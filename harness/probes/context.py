@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harness.data.streamed_tensors import AnyExamples
 from harness.ensemble.ensemble import Ensemble
 from harness.probes.layers import Layer
 from harness.rng import sub_seed
@@ -42,7 +43,7 @@ class ProbeContext:
     layers: tuple[Layer, ...]
     batch: Batch  # training examples, the same at every step and for all models of a seed
     next_batch: Batch  # the batch of the next update
-    train: Tensor  # all training examples, "N ..."
+    train: AnyExamples  # all training examples, "N ..."
     batch_size: int
     lr: Float[Tensor, "M"]  # of the next update
     seeds: tuple[int, ...]

@@ -21,6 +21,7 @@ from harness.nn.norm_layers.dynamic_tanh import DynamicTanh
 from harness.nn.norm_layers.evonorm import EvoNormS0
 from harness.nn.norm_layers.scaled_weights import SCALED
 from harness.nn.norms import NORM_LAYERS
+from harness.probes.scale_free import weights_before_norms
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Layer:
     """A linear layer or convolution, and what runs between it and the next."""
 
     name: str  # of the module
-    is_scale_free: bool  # whether twice its weights give the same loss, up to eps: a norm follows, or is in it
+    is_scale_free: bool  # whether twice its weights give the same loss, up to eps: see scale_free.py, or a norm in it
     norm: str | None = None  # the name of the first norm after it
     has_running_stats: bool = False  # whether that is a batch norm with running statistics
     nonlinearity: Nonlinearity | None = None  # the first after it
@@ -89,15 +90,21 @@ def layers_of(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[Layer, ..
         for module in names
         if isinstance(module, (*WEIGHTED, *NORM_LAYERS)) or type(module) in NONLINEARITIES
     ]
+    x = example_zeros(model, 2, input_shape)
     with torch.no_grad():
-        model(example_zeros(model, 2, input_shape))
+        model(x)
     for hook in hooks:
         hook.remove()
     trained = {name for name, parameter in parameters_of(model).items() if parameter.requires_grad}
-    return _group_layers(ran, names, trained)
+    norms = [
+        module for module in names if isinstance(module, NORM_LAYERS) and not isinstance(module, SCALE_BOUND_NORMS)
+    ]
+    return _group_layers(ran, names, trained, weights_before_norms(model, x, WEIGHTED, norms))
 
 
-def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str], trained: set[str]) -> tuple[Layer, ...]:
+def _group_layers(
+    ran: list[nn.Module], names: dict[nn.Module, str], trained: set[str], before_norms: frozenset[int]
+) -> tuple[Layer, ...]:
     layers: dict[str, Layer] = {}
     last, calls = "", 0
     for module in ran:
@@ -105,14 +112,12 @@ def _group_layers(ran: list[nn.Module], names: dict[nn.Module, str], trained: se
         if isinstance(module, WEIGHTED):
             last = "" if name in layers or f"{name}.weight" not in trained else name
             if last:
-                layers[last] = Layer(name=name, is_scale_free=isinstance(module, SCALE_FREE_LAYERS))
+                is_scale_free = isinstance(module, SCALE_FREE_LAYERS) or id(module.weight) in before_norms
+                layers[last] = Layer(name=name, is_scale_free=is_scale_free)
         elif isinstance(module, NORM_LAYERS):
             if last and layers[last].norm is None and layers[last].nonlinearity is None:
                 tracks_stats = isinstance(module, _BatchNorm) and module.running_mean is not None
-                is_scale_free = layers[last].is_scale_free or not isinstance(module, SCALE_BOUND_NORMS)
-                layers[last] = replace(
-                    layers[last], norm=name, has_running_stats=tracks_stats, is_scale_free=is_scale_free
-                )
+                layers[last] = replace(layers[last], norm=name, has_running_stats=tracks_stats)
         else:
             if last and layers[last].nonlinearity is None:
                 layers[last] = replace(layers[last], nonlinearity=NONLINEARITIES[type(module)], call=calls)

@@ -22,9 +22,7 @@ def sharpness(context: ProbeContext) -> Values:
     models = context.copy()
     weights = list(models.weights.values())
     output = models(context.batch.x, shared=context.batch.shared)
-    loss = (
-        context.objective.example_losses(output, context.batch.y).mean(1).sum()
-    )  # no model's weights are in another's loss
+    loss = context.objective.mean_losses(output, context.batch.y).sum()  # no model's weights are in another's loss
     grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
 
     def product(v: Float[Tensor, "M P"]) -> Float[Tensor, "M P"]:

@@ -20,9 +20,14 @@ from harness.reporting.figures.verdict import estimates
 from harness.reporting.printing import draw_and_print
 from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
-from harness.spec.manifest import Manifest, differing_members, kinds_of_machines
+from harness.spec.manifest import Manifest, differing_members, is_own, kinds_of_machines
 from harness.storage.csv_files import csv_bytes
+from harness.storage.rechecking import read_findings
 from harness.storage.tables import Results
+
+# Of own training: what holds whatever the function does, and what rests on it.
+VOUCHED = "the pairing by seed, the statistics, and that no trial is lost or counted twice"
+NOT_VOUCHED = "equal bits when a trial is run again, nor for what arms of one seed share, such as initial weights"
 
 
 def write_report(results: Results) -> Path:
@@ -69,7 +74,8 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
     return {
         "manifest": manifest,
         "max_points": MAX_POINTS,
-        "judged_by": judged_by(manifest).words.removeprefix("test "),
+        "is_own": is_own(manifest),
+        "replication": replication(manifest, read_findings(results.folder)),
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
         "total": manifest.trials,
@@ -92,6 +98,32 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
         "commits": sorted(set(telemetry["commit"].dropna().astype(str))),
         "commands": _commands(manifest, telemetry),
     }
+
+
+def replication(manifest: Manifest, rechecked: Mapping[str, bool]) -> str:
+    """What arms of one seed share, and what a trial that failed to train counts as."""
+    scored = judged_by(manifest)
+    if is_own(manifest):
+        return (
+            "The seed is the unit of replication: arms that share a seed are compared in pairs. Trials are trained by "
+            f"code of the suite's own. The harness vouches for {VOUCHED}. It can't vouch for {NOT_VOUCHED}. "
+            f"{_trained_again(rechecked)} A trial of which an outcome is not finite is never dropped: in means its "
+            f"{scored.words} counts as {scored.policy.words}."
+        )
+    return (
+        "The seed is the unit of replication: arms that share a seed share initial weights and the order of batches, "
+        "and are compared in pairs. A trial that fails to train is never dropped: in means its "
+        f"{scored.words.removeprefix('test ')} counts as guessing, its loss as the loss at initialisation, its time to "
+        "the target as the whole budget."
+    )
+
+
+def _trained_again(rechecked: Mapping[str, bool]) -> str:
+    """What training a sample again has shown of that."""
+    if not rechecked:
+        return "No trial was trained twice to see (run --recheck)."
+    count = formatting.count(len(rechecked), "trial")
+    return f"Of {count} trained twice, {sum(rechecked.values())} came to the same bits."
 
 
 def _machine(manifest: Manifest) -> dict[str, Any]:

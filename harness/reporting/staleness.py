@@ -11,6 +11,7 @@ from harness.io import read_bytes
 from harness.spec.manifest import Manifest, to_json
 from harness.storage.csv_files import MAX_TABLE_BYTES
 from harness.storage.folders import PLAIN_NAME
+from harness.storage.rechecking import FINDINGS
 from harness.storage.tables import TABLES
 
 # The formats of figures, with the metadata that must not be written into them.
@@ -39,7 +40,8 @@ def digest_of(folder: Path, manifest: Manifest) -> str:
     sums = hashlib.sha256(json.dumps(to_json(manifest), sort_keys=True, default=str).encode())
     folders = [Path(__file__).parents[1] / name for name in ("analysis", "reporting")]
     code = sorted(p for directory in folders for p in directory.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    for path in [*(folder / name for name in TABLES), *data_files(folder, manifest), *plane_files(folder), *code]:
+    results = [folder / name for name in (*TABLES, FINDINGS)]
+    for path in [*results, *data_files(folder, manifest), *plane_files(folder), *code]:
         sums.update(hashlib.sha256(_content(path)).digest())
     return sums.hexdigest()
 

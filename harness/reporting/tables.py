@@ -1,6 +1,6 @@
 """The tables of the page: texts as a reader wants them, with numbers beside them by which they sort."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,11 @@ class Table:
 
 def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest) -> Table:
     """Trials with what varies between them and what came of them."""
-    scores = [f"{split}_{metric}" for metric in dict.fromkeys(_judged_by(manifest)) for split in ("test", "val")]
-    columns = ["key", *manifest.axes, "status", *scores, "train_loss", "steps_to_target", "fail_step"]
+    of_suite = measured_of(manifest)
+    judged_by = dict.fromkeys(map(of_suite.judged_by, of_suite.tasks))
+    scores = [f"{split}_{metric}" for metric in judged_by for split in ("test", "val")]
+    found = of_suite.columns if of_suite.is_own else [*scores, "train_loss", "steps_to_target"]
+    columns = ["key", *manifest.axes, "status", *found, "fail_step"]
     shown = trials[columns].head(MAX_TABLE_ROWS)
     return Table(
         name=name,
@@ -60,12 +63,6 @@ def trials_table(name: str, label: str, trials: pd.DataFrame, manifest: Manifest
         rows=[[_table_cell(value) for value in row] for row in shown.itertuples(index=False)],
         left_out=len(trials) - len(shown),
     )
-
-
-def _judged_by(manifest: Manifest) -> Iterator[str]:
-    """What each task of a suite is judged by."""
-    of_suite = measured_of(manifest)
-    return map(of_suite.judged_by, of_suite.tasks)
 
 
 def failures_table(failed: pd.DataFrame, manifest: Manifest) -> Table:

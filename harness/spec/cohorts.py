@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.spec.optimizer_args import shape_of_args
+from harness.spec.own_training.own_trial import AnyTrial, OwnTrial
 from harness.spec.trial import Trial, Value
 
 # What may differ between the models of one program: numbers that an update or an initialisation reads, no shapes.
@@ -26,12 +27,17 @@ Shape = tuple[Value, ...]  # what a trial shares with all that can train in its 
 class Cohort:
     """Trials that train together as one program. It is kept: snapshots are of a cohort, and so are bits on a GPU."""
 
-    trials: tuple[Trial, ...]
+    trials: tuple[AnyTrial, ...]
 
     @property
     def id(self) -> str:
         """Name this cohort by its trials and their order."""
         return cohort_id(trial.key for trial in self.trials)
+
+    @property
+    def models(self) -> tuple[Trial, ...]:
+        """Those of its trials that the harness trains itself: all or none."""
+        return tuple(trial for trial in self.trials if isinstance(trial, Trial))
 
     def halves(self) -> tuple["Cohort", "Cohort"]:
         """Cut in two, to find the trial that brings the others down."""
@@ -45,7 +51,7 @@ def cohort_id(keys: Iterable[str]) -> str:
 
 
 def make_cohorts(
-    trials: Iterable[Trial], previous: Sequence[Sequence[str]] = (), max_size: Mapping[Shape, int] | None = None
+    trials: Iterable[AnyTrial], previous: Sequence[Sequence[str]] = (), max_size: Mapping[Shape, int] | None = None
 ) -> list[Cohort]:
     """Cut trials into cohorts: first those of a `previous` plan as they were, then the others among themselves.
 
@@ -58,7 +64,7 @@ def make_cohorts(
     for keys in previous:
         if _is_complete(keys, remaining):
             cohorts.append(Cohort(tuple(remaining.pop(key) for key in keys)))
-    by_shape: dict[Shape, list[Trial]] = {}
+    by_shape: dict[Shape, list[AnyTrial]] = {}
     for trial in remaining.values():
         by_shape.setdefault(shape(trial), []).append(trial)
     max_sizes = max_size or {}
@@ -84,18 +90,20 @@ def longest_first(cohorts: Iterable[Cohort], work: Mapping[Shape, float]) -> lis
     return [cohort for *_, cohort in sorted(order, key=lambda entry: entry[:2])]
 
 
-def shape(trial: Trial) -> Shape:
-    """What a trial shares with all that can train in its cohort."""
+def shape(trial: AnyTrial) -> Shape:
+    """What a trial shares with all that can train in its cohort; one of own training shares nothing, and is alone."""
+    if isinstance(trial, OwnTrial):
+        return (trial.key,)
     shared = (getattr(trial, axis) for axis in Trial.__slots__ if axis not in PER_MODEL)
     return (*shared, shape_of_args(trial.optimizer_args))
 
 
-def _is_complete(keys: Sequence[str], remaining: Mapping[str, Trial]) -> bool:
+def _is_complete(keys: Sequence[str], remaining: Mapping[str, AnyTrial]) -> bool:
     """Whether a kept cohort can train as it was: each of its trials is to do, once, and they are alike."""
     return len({*keys} & remaining.keys()) == len(keys) and len({shape(remaining[key]) for key in keys}) == 1
 
 
-def _even_parts(trials: list[Trial], max_size: int) -> list[list[Trial]]:
+def _even_parts(trials: list[AnyTrial], max_size: int) -> list[list[AnyTrial]]:
     count = -(-len(trials) // max_size)
     edges = [len(trials) * i // count for i in range(count + 1)]
     return [trials[low:high] for low, high in pairwise(edges)]

@@ -16,10 +16,11 @@ from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
 from harness.spec.own_code.sources import Parts, digest_of, digest_of_module, digests_of_modules, function_parts
+from harness.spec.own_training.command import Command
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.suite import Suite, own_names, source_of
 from harness.spec.suite_files.declared import SUFFIX, Declared, read_declared
 from harness.spec.suite_files.shipped import shipped_suites
-from harness.spec.trial import Trial
 from harness.text import lost_in_tables
 
 
@@ -35,7 +36,7 @@ class SuiteFile:
     sources: Mapping[str, str]  # likewise -> one digest of these
     modules: Mapping[str, str]  # local module that the suite reaches -> digest of its file
 
-    def trials(self, *, device: str) -> Iterator[Trial]:
+    def trials(self, *, device: str) -> Iterator[AnyTrial]:
         """Every trial of the suite once, "auto" resolved to `device`."""
         return self.suite.trials(device=device, sources=self.sources)
 
@@ -88,9 +89,11 @@ def load_suite(path: str | Path) -> SuiteFile:
     try:
         for name, function in suite.functions.items():
             parts[name] = function_parts(name, function, text, tree, module, graph)
+            if isinstance(function, Command):
+                parts[name] = {**parts[name], **function.file_parts()}
     except SuiteError as error:
         raise SuiteError(one_line(f"{file}: {error}")) from error
-    for dataset in (value for grid in suite.grids for value in grid["dataset"]):
+    for dataset in (value for grid in suite.grids if not suite.is_own for value in grid["dataset"]):
         if is_data_file(name := str(dataset)) and name not in parts:
             parts[name] = {name: _data_digest(file.parent, name)}
     return SuiteFile(
@@ -117,7 +120,7 @@ def _from_declared(file: Path, declared: Declared) -> SuiteFile:
     )
 
 
-def check_unchanged(suite: SuiteFile, trials: Iterable[Trial]) -> None:
+def check_unchanged(suite: SuiteFile, trials: Iterable[AnyTrial]) -> None:
     """SuiteError where a trial was planned with another text of what the suite brings than the one that was loaded."""
     for trial in trials:
         if source_of(suite.sources, trial.content) != trial.source:

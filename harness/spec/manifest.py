@@ -10,9 +10,10 @@ from harness._version import __version__
 from harness.errors import DamageError, SuiteError, UsageError
 from harness.spec.claim import Claim, DefaultMetric
 from harness.spec.loader import SuiteFile
-from harness.spec.measured import CLASSIFICATION, Aim, Measured, measured, measured_by
+from harness.spec.measured import CLASSIFICATION, Aim, Measured, measured, measured_by, measured_own
 from harness.spec.metric import MetricSpec
-from harness.spec.trial import Trial, Value, canonical
+from harness.spec.own_training.own_trial import TRAIN, AnyTrial, check_setting, names_of, trial_of
+from harness.spec.trial import Value, canonical
 from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
@@ -57,10 +58,10 @@ class Manifest:
     machine: Mapping[str, Value] = field(default_factory=dict)
 
 
-def describe(suite: SuiteFile, trials: Sequence[Trial]) -> Manifest:
+def describe(suite: SuiteFile, trials: Sequence[AnyTrial]) -> Manifest:
     """The manifest of a suite before anything has run: its question, its axes, its constants and its claims."""
     axes = [axis for grid in suite.suite.grids for axis in grid]
-    names = [*dict.fromkeys([*axes, *(f.name for f in fields(Trial))])]
+    names = [*dict.fromkeys([*axes, *(name for trial in trials[:1] for name in names_of(trial))])]
     values = {name: list(dict.fromkeys(getattr(t, name) for t in trials)) for name in names}
     varying = {name: levels for name, levels in values.items() if len(levels) > 1 and name not in NOT_AXES}
     following = _following(trials, [name for name in varying if name not in (suite.suite.compare, "seed")])
@@ -95,18 +96,26 @@ def with_metrics(claims: Iterable[Claim], of_suite: Measured) -> Iterator[Claim]
                 raise SuiteError(
                     f"claim {number} ({claim.kind}): tasks are judged by {' and '.join(judged_by)}; give it a metric"
                 )
-            yield replace(claim, metric=f"test_{judged_by[0]}")
+            yield replace(claim, metric=of_suite.column(judged_by[0]))
         else:
             yield claim
 
 
 def measured_of(manifest: Manifest) -> Measured:
     """What the trials of a suite are measured by."""
+    aim = Aim(own=manifest.metrics, target_accuracy=manifest.target_accuracy, target=manifest.target)
+    if is_own(manifest):
+        settings = [*manifest.settings, *manifest.axes, *manifest.following]
+        return measured_own({name: _values_of(manifest, name, None) for name in settings}, aim)
     tasks, names = (
         _values_of(manifest, axis, default) for axis, default in (("task", CLASSIFICATION), ("metrics", ""))
     )
-    aim = Aim(own=manifest.metrics, target_accuracy=manifest.target_accuracy, target=manifest.target)
     return measured(map(str, tasks), map(str, names), aim)
+
+
+def is_own(manifest: Manifest) -> bool:
+    """Whether a function of the suite's own trains, and not the harness."""
+    return TRAIN in manifest.settings or TRAIN in manifest.points
 
 
 def _values_of(manifest: Manifest, axis: str, default: Value) -> Sequence[Value]:
@@ -114,12 +123,12 @@ def _values_of(manifest: Manifest, axis: str, default: Value) -> Sequence[Value]
     return manifest.points.get(axis) or manifest.axes.get(axis) or [manifest.settings.get(axis, default)]
 
 
-def points_of(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, list[Value]]:
+def points_of(trials: Sequence[AnyTrial], varying: Sequence[str]) -> dict[str, list[Value]]:
     """For each of these fields its value in every trial; with the settings, these are the trials."""
     return {name: [getattr(trial, name) for trial in trials] for name in varying}
 
 
-def trials_of(manifest: Manifest, path: Path) -> list[Trial]:
+def trials_of(manifest: Manifest, path: Path) -> list[AnyTrial]:
     """Every trial of the suite that the manifest at `path` describes, in their order."""
     if not manifest.points and manifest.trials > 1:
         raise UsageError(f"{path} is of an earlier version, which did not list the trials; `report` writes it again")
@@ -130,7 +139,7 @@ def trials_of(manifest: Manifest, path: Path) -> list[Trial]:
         for i in range(manifest.trials)
     ]
     try:
-        trials = [Trial(**content) for content in contents]
+        trials = [trial_of(content) for content in contents]
     except (SuiteError, TypeError) as error:
         raise DamageError(f"{path} is no manifest: it has a trial that can't be: {error}") from error
     if len(set(trials)) < len(trials):
@@ -151,7 +160,7 @@ def differing_members(kinds: Sequence[Mapping[str, Value]]) -> dict[str, list[st
     return {name: texts for name, texts in values.items() if len(texts) > 1}
 
 
-def _following(trials: Sequence[Trial], varying: Sequence[str]) -> dict[str, str]:
+def _following(trials: Sequence[AnyTrial], varying: Sequence[str]) -> dict[str, str]:
     """Axes that a rule of the suite ties to an axis before them, such as an lr that grows with the batch size."""
     following: dict[str, str] = {}
     for later in range(len(varying)):
@@ -248,7 +257,7 @@ def check_settings(manifest: Manifest, path: Path) -> None:
             raise SuiteError(f"it compares {shown(manifest.compare)}, which is none of its axes or settings")
         for name, values in levels.items():
             for value in values:
-                canonical(name, value)
+                check_setting(name, value) if is_own(manifest) else canonical(name, value)
         measured_of(manifest)
     except SuiteError as error:
         raise DamageError(f"{path} is no manifest of this version: {error}") from error

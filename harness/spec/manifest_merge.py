@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from harness._version import __version__
@@ -16,14 +16,14 @@ from harness.spec.manifest import (
     to_json,
     trials_of,
 )
-from harness.spec.trial import Trial, Value
+from harness.spec.own_training.own_trial import AnyTrial, names_of
+from harness.spec.trial import Value
 
 SAME = ("name", "question", "compare", "target_accuracy", "target", "metrics")  # members that say which suite it is
-BESIDES_SEED = [field.name for field in fields(Trial) if field.name != "seed"]
 MOST_VALUES = 6  # of an axis in a message
 
 
-def merge_manifests(manifests: Mapping[Path, Manifest]) -> tuple[Manifest, list[Trial]]:
+def merge_manifests(manifests: Mapping[Path, Manifest]) -> tuple[Manifest, list[AnyTrial]]:
     """The manifest of the results in all these folders, and its trials; the order of the folders has no part in it.
 
     UsageError where they are not of one suite. Seeds may differ where each seed has the same trials: then the grid was
@@ -72,12 +72,12 @@ def _difference(one: Manifest, other: Manifest) -> str:
     return f"claim {changed[0]} is not the same in both" if changed else ""
 
 
-def _grid_difference(one: Sequence[Trial], other: Sequence[Trial]) -> str:
+def _grid_difference(one: Sequence[AnyTrial], other: Sequence[AnyTrial]) -> str:
     """What the trials of two suites differ in; empty where in nothing, or in their seeds alone."""
     if set(one) == set(other) or len({*_points_by_seed(one).values(), *_points_by_seed(other).values()}) == 1:
         return ""
-    for name in BESIDES_SEED:
-        values = [dict.fromkeys(getattr(trial, name) for trial in trials) for trials in (one, other)]
+    for name in _besides_seed(one):
+        values = [dict.fromkeys(getattr(trial, name, None) for trial in trials) for trials in (one, other)]
         if values[0].keys() != values[1].keys():
             return f"{name} is {_listing(values[0])} in the one, {_listing(values[1])} in the other"
     return "they combine the same values into other trials"
@@ -88,15 +88,21 @@ def _listing(values: Mapping[Value, None]) -> str:
     return ", ".join(shown) + (f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else "")
 
 
-def _points_by_seed(trials: Sequence[Trial]) -> dict[int, frozenset[tuple[Value, ...]]]:
+def _besides_seed(trials: Sequence[AnyTrial]) -> list[str]:
+    """What a trial of these is, but for its seed."""
+    return [name for trial in trials[:1] for name in names_of(trial) if name != "seed"]
+
+
+def _points_by_seed(trials: Sequence[AnyTrial]) -> dict[int, frozenset[tuple[Value, ...]]]:
     """Seed -> the grid points that it has trials at."""
     points: dict[int, set[tuple[Value, ...]]] = {}
+    names = _besides_seed(trials)
     for trial in trials:
-        points.setdefault(trial.seed, set()).add(tuple(getattr(trial, name) for name in BESIDES_SEED))
+        points.setdefault(trial.seed, set()).add(tuple(getattr(trial, name) for name in names))
     return {seed: frozenset(of_seed) for seed, of_seed in points.items()}
 
 
-def _with_seeds(manifest: Manifest, trials: list[Trial], seeds: Sequence[int]) -> tuple[Manifest, list[Trial]]:
+def _with_seeds(manifest: Manifest, trials: list[AnyTrial], seeds: Sequence[int]) -> tuple[Manifest, list[AnyTrial]]:
     """A manifest and its trials, with these seeds in the place of its own where they are others."""
     if {trial.seed for trial in trials} == set(seeds):
         return manifest, trials
@@ -124,7 +130,7 @@ def _withdrawn(manifests: Sequence[Manifest]) -> list[DeclaredClaim]:
     return [declared for _, declared in sorted(withdrawn.items())]
 
 
-def _agreed_cohorts(manifests: Sequence[Manifest], trials: Sequence[Trial]) -> list[list[str]]:
+def _agreed_cohorts(manifests: Sequence[Manifest], trials: Sequence[AnyTrial]) -> list[list[str]]:
     """The cohorts that no manifest cuts in another way, by their first trials."""
     position = {trial.key: i for i, trial in enumerate(trials)}
     cuts = [{key: cohort for cohort in manifest.cohorts for key in cohort} for manifest in manifests]

@@ -7,11 +7,14 @@ from typing import Any
 
 from harness.errors import SuiteError, lookup
 from harness.spec.metric import TASK_METRICS, MetricSpec
-from harness.spec.trial import Trial, split_names
+from harness.spec.own_training.own_trial import AnyTrial, OwnTrial, in_order
+from harness.spec.trial import Trial, axis_types, split_names
 
 SPLITS = ("train", "val", "test")
 CLASSIFICATION = "classification"  # the task of a trial that names none
 ACCURACY = "accuracy"
+OWN = "own training"  # stands for the task of trials that a function of the suite's own trains
+LOGGED = "log"  # the split of its curves
 LOSS = "loss"  # what all trials have besides metrics
 GUESS = "guess_"  # how facts begin of what the best constant prediction comes to: the loss, and each metric
 
@@ -33,6 +36,7 @@ class Target:
     metric: str  # such as "accuracy"
     value: float
     spec: MetricSpec
+    column: str  # of trials.csv, that has its value at the end
 
     def is_reached(self, value: float | None) -> bool:
         """Whether a value of the metric is as good; one that is missing is not."""
@@ -47,6 +51,20 @@ class Measured:
 
     tasks: Mapping[str, Mapping[str, MetricSpec]]  # task -> name of a metric -> what is known of it
     target: Target | None = None
+    axes: Mapping[str, tuple[type, ...]] = field(default_factory=axis_types)  # fields of the trials -> their types
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the metrics are outcomes of own training, which have no splits and of which nobody knows a guess."""
+        return OWN in self.tasks
+
+    def of(self, trial: AnyTrial) -> Mapping[str, MetricSpec]:
+        """The metrics of a trial by name, first the one that it is judged by."""
+        return self.tasks[OWN if isinstance(trial, OwnTrial) else trial.task]
+
+    def column(self, metric: str, split: str = "test") -> str:
+        """The column of trials.csv that has a metric on a split; an outcome of own training is called as it is."""
+        return metric if self.is_own else f"{split}_{metric}"
 
     @property
     def metrics(self) -> dict[str, MetricSpec]:
@@ -56,12 +74,16 @@ class Measured:
     @property
     def guessed(self) -> list[str]:
         """The metrics of which trials know what guessing comes to."""
+        if self.is_own:
+            return []
         pairs = ((task, name) for task, metrics in self.tasks.items() for name in metrics)
         return list(dict.fromkeys(name for task, name in pairs if is_guessed(task, name)))
 
     @property
     def columns(self) -> list[str]:
         """The columns of trials.csv that hold values of metrics."""
+        if self.is_own:
+            return [*self.metrics]
         values = [f"{split}_{metric}" for metric in (LOSS, *self.metrics) for split in SPLITS]
         return [*values, *map(guess_column, self.guessed)]
 
@@ -79,9 +101,12 @@ class Aim:
     target: Mapping[str, float] = field(default_factory=dict)  # the value to reach of a metric other than accuracy
 
 
-def measured_by(trials: Iterable[Trial], aim: Aim) -> Measured:
+def measured_by(trials: Iterable[AnyTrial], aim: Aim) -> Measured:
     """What these trials are measured by; SuiteError where the target is of no metric of theirs."""
-    pairs = dict.fromkeys((trial.task, trial.metrics) for trial in trials)
+    trials = list(trials)
+    if own := [trial for trial in trials if isinstance(trial, OwnTrial)]:
+        return measured_own({name: [getattr(trial, name) for trial in own] for name in own[0].names}, aim)
+    pairs = dict.fromkeys((trial.task, trial.metrics) for trial in trials if isinstance(trial, Trial))
     return measured([task for task, _ in pairs], [names for _, names in pairs], aim)
 
 
@@ -93,7 +118,15 @@ def measured(tasks: Iterable[str], names: Iterable[str], aim: Aim) -> Measured:
         task: {**lookup(TASK_METRICS, task, "task"), **besides} for task in dict.fromkeys(tasks) or [CLASSIFICATION]
     }
     without_target = Measured(tasks=of_tasks)
-    return Measured(tasks=of_tasks, target=_target(without_target.metrics, aim))
+    return Measured(tasks=of_tasks, target=_target(without_target, aim))
+
+
+def measured_own(values: Mapping[str, Iterable[Any]], aim: Aim) -> Measured:
+    """What own training is measured by; `values` are those that its fields and settings have."""
+    kinds = {name: {type(value) for value in values.get(name, ())} for name in in_order(values)}
+    axes = {name: tuple(sorted(types, key=lambda kind: kind.__name__)) for name, types in kinds.items()}
+    without_target = Measured(tasks={OWN: aim.own}, axes=axes)
+    return Measured(tasks={OWN: aim.own}, axes=axes, target=_target(without_target, aim))
 
 
 def _spec(name: str, own: Mapping[str, MetricSpec]) -> MetricSpec:
@@ -102,7 +135,8 @@ def _spec(name: str, own: Mapping[str, MetricSpec]) -> MetricSpec:
     return lookup({**of_tasks, **own}, name, "metric")
 
 
-def _target(metrics: Mapping[str, MetricSpec], aim: Aim) -> Target | None:
+def _target(of_suite: Measured, aim: Aim) -> Target | None:
+    metrics = of_suite.metrics
     accuracy = {} if aim.target_accuracy is None else {ACCURACY: aim.target_accuracy}
     for name, value in {**accuracy, **aim.target}.items():
         if accuracy and name not in metrics:
@@ -110,7 +144,7 @@ def _target(metrics: Mapping[str, MetricSpec], aim: Aim) -> Target | None:
         spec = lookup(metrics, name, "metric of the target")
         if not spec.low <= value <= spec.high:
             raise SuiteError(f"target: {name} lies in {spec.low:g}..{spec.high:g}, got {value!r}")
-        return Target(metric=name, value=float(value), spec=spec)
+        return Target(metric=name, value=float(value), spec=spec, column=of_suite.column(name))
     return None
 
 

@@ -58,16 +58,17 @@ class Metric:
 
     Outputs and targets are tensors as one plain model and its loss have them. Functions of sklearn.metrics are called
     as that package calls them, with what the model predicts. `low` and `high` are the least and the most it can be.
+    An outcome of own training is declared without a function.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., Any] | None = None
     unit: str = field(default="", kw_only=True)
     higher_is_better: bool = field(kw_only=True)
     low: float = field(default=-math.inf, kw_only=True)
     high: float = field(default=math.inf, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
+        if self.function is not None and not callable(self.function):
             raise SuiteError(f"Metric needs a function of outputs and targets, got {self.function!r:.80}")
         for name, kinds in (("higher_is_better", bool), ("unit", str), ("low", int | float), ("high", int | float)):
             if not isinstance(value := getattr(self, name), kinds):

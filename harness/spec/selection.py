@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from fractions import Fraction
 
 from harness.errors import EmptySelection, SuiteError, UnknownValue, UsageError, nearest
-from harness.spec.trial import Trial, Value, axis_types
+from harness.spec.own_training.own_trial import AnyTrial, names_of
+from harness.spec.trial import Value, axis_types
 from harness.text import printable
 
 Selection = Mapping[str, frozenset[str]]  # axis -> lists of values as they were typed: {"norm": {"batch,none"}}
@@ -25,19 +26,12 @@ MAX_SHOWN = 12  # values in a message
 
 
 def parse_only(rules: Sequence[str]) -> dict[str, frozenset[str]]:
-    """The lists of values that were typed for each axis, each value checked to be of a type that the axis takes."""
+    """The lists of values that were typed for each axis; the trials of a suite tell which axes and values there are."""
     typed: dict[str, frozenset[str]] = {}
     for rule in rules:
         axis, equals, values = rule.partition("=")
-        if not equals or not all(values.split(",")):
+        if not axis or not equals or not all(values.split(",")):
             raise UsageError(f"--only needs AXIS=VALUE[,VALUE], got {rule!r}")
-        if axis != KEY and axis not in axis_types():
-            raise UsageError(f"--only: unknown axis {axis!r}; {nearest(axis, [KEY, *axis_types()])}")
-        types = _types(axis)
-        for text in values.split(","):
-            if not any(True for _ in _readings(text, types)):
-                names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types)
-                raise UsageError(f"--only: {axis} can't be {text!r}; it takes {names}")
         typed[axis] = typed.get(axis, frozenset()) | {values}
     return typed
 
@@ -51,7 +45,7 @@ def parse_shard(text: str) -> Shard:
     return number, count
 
 
-def select(trials: Iterable[Trial], only: Selection, shard: Shard | None = None) -> list[Trial]:
+def select(trials: Iterable[AnyTrial], only: Selection, shard: Shard | None = None) -> list[AnyTrial]:
     """The trials that match every rule; of these, those of one part.
 
     UnknownValue where a rule has a value that no trial has, EmptySelection where no trial matches all rules. The parts
@@ -62,7 +56,9 @@ def select(trials: Iterable[Trial], only: Selection, shard: Shard | None = None)
     if not trials:
         raise SuiteError("the suite has no trial: its only_if keeps none")
     chosen = require_known(trials, only)
-    selected = [trial for trial in trials if all(getattr(trial, axis) in values for axis, values in chosen.items())]
+    selected = [
+        trial for trial in trials if all(getattr(trial, axis, None) in values for axis, values in chosen.items())
+    ]
     if not selected:
         raise EmptySelection(
             f"no trial matches {_rules(only)}; the suite has {len(trials)} trials, `plan` shows their axes"
@@ -76,17 +72,21 @@ def select(trials: Iterable[Trial], only: Selection, shard: Shard | None = None)
     return [trial for trial in selected if trial.key in kept]
 
 
-def require_known(trials: Iterable[Trial], only: Selection) -> dict[str, frozenset[Value]]:
+def require_known(trials: Iterable[AnyTrial], only: Selection) -> dict[str, frozenset[Value]]:
     """The values that the rules name, by axis, whether or not a trial has all; UnknownValue where no trial has one."""
     trials, chosen = list(trials), {}
     for axis, lists in only.items():
         having = _values_of(trials, axis)
+        if trials and not having:
+            known = dict.fromkeys(name for trial in trials for name in names_of(trial))
+            raise UsageError(f"--only: unknown axis {axis!r}; {nearest(axis, [KEY, *known])}")
+        _check_types(axis, lists, _types(axis, having))
         pieces = [piece for text in lists for piece in _pieces(axis, text, having)]
         chosen[axis] = frozenset(value for piece in pieces for value in _known(axis, piece, having))
     return chosen
 
 
-def narrowed(trials: Iterable[Trial], only: Selection) -> dict[str, frozenset[str]]:
+def narrowed(trials: Iterable[AnyTrial], only: Selection) -> dict[str, frozenset[str]]:
     """The rules without the values that none of these trials has; EmptySelection where a rule has no other.
 
     For one suite of several that are run by one command, where another suite has the rest.
@@ -101,13 +101,21 @@ def narrowed(trials: Iterable[Trial], only: Selection) -> dict[str, frozenset[st
     return rules
 
 
-def roundings(trials: Sequence[Trial], only: Selection) -> Iterator[str]:
+def _check_types(axis: str, lists: Iterable[str], types: Collection[type]) -> None:
+    """Raise UsageError where a value is of no type that the axis takes."""
+    for text in (text for several in lists for text in several.split(",")):
+        if not any(True for _ in _readings(text, types)):
+            names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types)
+            raise UsageError(f"--only: {axis} can't be {text!r}; it takes {names}")
+
+
+def roundings(trials: Sequence[AnyTrial], only: Selection) -> Iterator[str]:
     """Which numbers of the trials were meant by others that were typed: "lr=0.333 stands for 0.3333333333333333"."""
     for axis, lists in only.items():
         having = _values_of(trials, axis)
         for piece in (piece for text in lists for piece in _pieces(axis, text, having)):
             for value in _matches(axis, piece, having):
-                if isinstance(value, float) and value not in _readings(piece, _types(axis)):
+                if isinstance(value, float) and value not in _readings(piece, _types(axis, having)):
                     yield f"{axis}={piece} stands for {value}"
 
 
@@ -115,13 +123,18 @@ def _rules(only: Selection) -> str:
     return " ".join(f"--only {axis}={printable(text)}" for axis, lists in only.items() for text in sorted(lists))
 
 
-def _types(axis: str) -> tuple[type, ...]:
-    return (str,) if axis == KEY else axis_types()[axis]
+def _types(axis: str, having: Collection[Value]) -> tuple[type, ...]:
+    """The types that an axis takes: of a setting of the suite's own, those of the values that it has."""
+    if axis == KEY or not having:
+        return (str,)
+    kinds = tuple({type(value) for value in having})
+    known = axis_types().get(axis, kinds)
+    return known if {*kinds} <= {*known} else kinds
 
 
-def _values_of(trials: Sequence[Trial], axis: str) -> dict[Value, None]:
+def _values_of(trials: Sequence[AnyTrial], axis: str) -> dict[Value, None]:
     """The values that the trials have on an axis, each once, in their order."""
-    return dict.fromkeys(getattr(trial, axis) for trial in trials)
+    return dict.fromkeys(getattr(trial, axis) for trial in trials if axis == KEY or axis in names_of(trial))
 
 
 def _pieces(axis: str, text: str, having: Collection[Value]) -> Iterator[str]:
@@ -149,7 +162,7 @@ def _matches(axis: str, text: str, having: Collection[Value]) -> list[Value]:
     """The values of the trials that a text stands for: the one that it is, else those that may be printed so."""
     if axis == KEY:
         return [key for key in having if str(key).startswith(text)]
-    readings = list(_readings(text, _types(axis)))
+    readings = list(_readings(text, _types(axis, having)))
     if exact := [value for value in readings if value in having]:
         return exact[:1]
     numbers = [value for value in readings if isinstance(value, float)]

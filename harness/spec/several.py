@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from harness.spec.loader import SuiteFile
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.selection import Selection, narrowed, require_known
-from harness.spec.trial import Trial
 
 DEVICES = ("cpu", "cuda", "mps")  # that "auto" may come to
 
@@ -19,7 +19,7 @@ def narrowed_to(suite: SuiteFile, only: Selection, device: str) -> Mapping[str, 
     return narrowed(_trials(suite, device), only)
 
 
-def _trials(suite: SuiteFile, device: str) -> list[Trial]:
+def _trials(suite: SuiteFile, device: str) -> list[AnyTrial]:
     """All that the trials may be, their device and so their keys, as far as a selection can name it."""
     devices = [name for name in dict.fromkeys((device, *DEVICES)) if name != "auto"]
     return [trial for name in devices for trial in suite.trials(device=name)]

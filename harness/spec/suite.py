@@ -12,9 +12,12 @@ from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
 from harness.spec.limits import Limits
 from harness.spec.measured import ACCURACY, Aim, check_target
-from harness.spec.metric import MetricSpec
+from harness.spec.metric import Metric, MetricSpec
 from harness.spec.own_code.factories import REMEDY, factory_name
 from harness.spec.own_code.own_metrics import own_metrics
+from harness.spec.own_training.grid import own_compare, own_grids, refuse
+from harness.spec.own_training.outcomes import declared_outcomes
+from harness.spec.own_training.own_trial import TRAIN, AnyTrial, trial_of
 from harness.spec.trial import Trial, Value, axis_types, canonical, join_names, split_names
 from harness.text import lost_in_tables
 
@@ -40,6 +43,9 @@ class Suite:
     function of the suite's own. A list of `probes` is no axis: all are taken of each trial; so are all `metrics`,
     functions by name, which are taken besides those of the task. `max_seconds` and `max_memory_mb` are limits of each
     trial; after `heartbeat_timeout` silent seconds it has hung.
+
+    With `train`, a function of (trial, log, checkpoint), that function trains: any other keyword is an axis, an
+    attribute of the trial, and `outcomes` maps the names of what the function returns to a `Metric` each.
     """
 
     grids: tuple[Grid, ...]
@@ -48,7 +54,7 @@ class Suite:
     compare: str
     target_accuracy: float | None
     target: Mapping[str, float]
-    only_if: Callable[[Trial], bool]
+    only_if: Callable[[Any], bool]
     save_models: bool
     limits: Limits
     metrics: Mapping[str, MetricSpec]  # of its own
@@ -61,16 +67,18 @@ class Suite:
         target_accuracy: float | None = None,
         target: Mapping[str, float] | None = None,
         also: Iterable[Mapping[str, Any]] = (),
-        only_if: Callable[[Trial], bool] = lambda trial: True,
+        only_if: Callable[[Any], bool] = lambda trial: True,
         save_models: bool = False,
         max_seconds: float | None = None,
         max_memory_mb: float | None = None,
         heartbeat_timeout: float | None = None,
         metrics: Mapping[str, Any] | Iterable[Any] = (),
+        outcomes: Mapping[str, Metric] | None = None,
         **axes: Any,
     ) -> None:
         if target_accuracy is not None and not (is_number(target_accuracy) and 0 < target_accuracy <= 1):
             raise SuiteError(f"target_accuracy must be a fraction above 0 and at most 1, got {target_accuracy!r}")
+        has_target_accuracy = target_accuracy is not None
         target = check_target(target)
         if target and target_accuracy is not None:
             raise SuiteError(f"give either target_accuracy or target, got {target_accuracy!r} and {target!r}")
@@ -84,37 +92,42 @@ class Suite:
         also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
         if any("metrics" in changes for changes in also):
             raise SuiteError("metrics are of the whole suite; give them beside `also`, not in it")
-        own: OwnFunctions = {}
         variables = sys._getframe(1).f_globals  # of the suite: what has no name of its own goes by that of its variable
         axes = {axis: _as_list(axis, given) for axis, given in axes.items()}
-        tasks = [task for grid in (axes, *also) for task in _as_list("task", grid.get("task", "classification"))]
-        of_suite = own_metrics(metrics, tasks, variables)
-        for name, metric in of_suite.items():
-            _keep_function("metric", name, metric.function, own)
-        if of_suite:
-            axes["metrics"] = [join_names(of_suite)]
-        grids = tuple(_make_grid({**axes, **changes}, own, variables) for changes in ({}, *also))
-        _check_names(grids, own)
-        functions = {name: function for of_axis in own.values() for name, function in of_axis.items()}
-        compare = compare if compare is not None else _default_compare(grids)
-        if compare not in axis_types():
-            canonical(str(compare), None)
-        specs = {name: metric.spec(name) for name, metric in of_suite.items()}
+        also = tuple({axis: _as_list(axis, given) for axis, given in changes.items()} for changes in also)
+        if TRAIN in axes:
+            elsewhere = {"metrics": metrics, "save_models": save_models, "target_accuracy": has_target_accuracy}
+            refuse([name for name, given in elsewhere.items() if given])
+            specs = declared_outcomes(outcomes, {name for grid in (axes, *also) for name in grid})
+            grids, functions = own_grids(axes, also, variables)
+            compare = own_compare(grids, compare)
+        elif outcomes is not None or any(TRAIN in changes for changes in also):
+            raise SuiteError("outcomes are of own training: give the suite train=..., a function that trains")
+        else:
+            grids, functions, specs = _grids_of_models(axes, also, metrics, variables)
+            compare = compare if compare is not None else _default_compare(grids)
+            if compare not in axis_types():
+                canonical(str(compare), None)
         values = (grids, functions, claims, compare, target_accuracy, target, only_if, save_models, limits, specs)
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a function of the suite's own trains, and not the harness."""
+        return any(TRAIN in grid for grid in self.grids)
 
     @property
     def aim(self) -> Aim:
         """What its trials are to be measured by."""
         return Aim(own=self.metrics, target_accuracy=self.target_accuracy, target=self.target)
 
-    def trials(self, *, device: str = "cpu", sources: Mapping[str, str] | None = None) -> Iterator[Trial]:
+    def trials(self, *, device: str = "cpu", sources: Mapping[str, str] | None = None) -> Iterator[AnyTrial]:
         """Every trial once: seeds outermost and arms innermost, so that half a run is a fair sample of the grid.
 
         `device` stands in for "auto"; `sources` maps a model or dataset that the suite brings to a digest of it.
         """
-        seen: set[Trial] = set()
+        seen: set[AnyTrial] = set()
         for grid in self.grids:
             order = sorted(grid, key=lambda axis: (axis != "seed", axis == self.compare))
             for values in product(*(grid[axis] for axis in order)):
@@ -122,12 +135,12 @@ class Suite:
                 if content.get("device", "auto") == "auto":
                     content["device"] = device
                 source = source_of(sources or {}, content)
-                trial = Trial(**content, source=source)  # type: ignore[arg-type]
+                trial = trial_of({**content, "source": source})
                 if trial not in seen and self._keeps(trial):
                     seen.add(trial)
                     yield trial
 
-    def _keeps(self, trial: Trial) -> bool:
+    def _keeps(self, trial: AnyTrial) -> bool:
         try:
             return bool(self.only_if(trial))
         except NO_ERRORS:
@@ -144,6 +157,8 @@ def source_of(sources: Mapping[str, str], content: Mapping[str, Value]) -> str:
 
 def own_names(content: Mapping[str, Value]) -> set[Value]:
     """The names in a trial with these fields that may be those of functions of the suite's own."""
+    if TRAIN in content:
+        return {content[TRAIN]}
     metrics = split_names(str(content.get("metrics", "")))
     return {*(content[axis] for axis in FUNCTION_AXES if axis in content), *metrics}
 
@@ -157,6 +172,24 @@ def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
         raise SuiteError(f"log_grid needs 0 < low < high and per_decade >= 1, got {low!r}, {high!r}, {per_decade!r}")
     intervals = math.ceil(math.log10(high / low) * per_decade - 1e-9)
     return [float(f"{low * (high / low) ** (i / intervals):.3g}") for i in range(intervals + 1)]
+
+
+def _grids_of_models(
+    axes: dict[str, list[Any]], also: Iterable[Mapping[str, Any]], metrics: Any, variables: Mapping[str, Any]
+) -> tuple[tuple[Grid, ...], Functions, dict[str, MetricSpec]]:
+    """The grids of a suite whose models the harness trains, its functions by name, and its metrics."""
+    own: OwnFunctions = {}
+    tasks = [task for grid in (axes, *also) for task in _as_list("task", grid.get("task", "classification"))]
+    of_suite = own_metrics(metrics, tasks, variables)
+    for name, metric in of_suite.items():
+        assert metric.function is not None, "own_metrics refuses a metric without one"
+        _keep_function("metric", name, metric.function, own)
+    if of_suite:
+        axes["metrics"] = [join_names(of_suite)]
+    grids = tuple(_make_grid({**axes, **changes}, own, variables) for changes in ({}, *also))
+    _check_names(grids, own)
+    functions = {name: function for of_axis in own.values() for name, function in of_axis.items()}
+    return grids, functions, {name: metric.spec(name) for name, metric in of_suite.items()}
 
 
 def _make_grid(axes: Mapping[str, Any], own: OwnFunctions, variables: Mapping[str, Any]) -> Grid:

@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from fractions import Fraction
@@ -177,7 +177,12 @@ class Trial:
 
 @cache
 def _key(trial: Trial) -> str:
-    text = json.dumps(trial.content, sort_keys=True)
+    return key_of(trial.content)
+
+
+def key_of(content: Mapping[str, Value]) -> str:
+    """The name of a trial with this content."""
+    text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.errors import DamageError
-from harness.io import read_bytes
+from harness.io import read_bytes, write_atomically
 from harness.text import printable
 
 MAX_TABLE_BYTES = 2**30
@@ -66,3 +66,13 @@ def read_table(path: Path, dtypes: Mapping[str, str | None], optional: Sequence[
     if list(frame.columns) not in (required, list(dtypes)):
         raise DamageError(f"{path} is not the table that this version writes: its columns differ")
     return _map_texts(frame, _unescape)
+
+
+def write_if_changed(path: Path, data: bytes) -> None:
+    """Leave a table alone that says the same already, so that what is made from it need not be made again."""
+    try:
+        if read_bytes(path, max_bytes=MAX_TABLE_BYTES) == data:
+            return
+    except (FileNotFoundError, DamageError):
+        pass
+    write_atomically(path, data)

@@ -17,6 +17,7 @@ from typing import Any
 from harness.errors import DamageError, NewerSchemaError
 from harness.io import read_bytes, write_atomically
 from harness.spec.manifest import Manifest, measured_of
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.trial import Trial
 from harness.storage.containers import read_sealed
 from harness.storage.folders import PLAIN_NAME
@@ -100,7 +101,7 @@ class Version:
 
 
 def merge_results(
-    folders: Sequence[Path], target: ResultsDir, manifest: Manifest, trials: Sequence[Trial]
+    folders: Sequence[Path], target: ResultsDir, manifest: Manifest, trials: Sequence[AnyTrial]
 ) -> MergedSuite:
     """Bring what these folders know of the suite into the target, and write its tables.
 
@@ -118,7 +119,7 @@ def merge_results(
     return MergedSuite(trials=merged, faults=faults, foreign=foreign)
 
 
-def _merge_trial(trial: Trial, here: Source, sources: Sequence[Source]) -> MergedTrial:
+def _merge_trial(trial: AnyTrial, here: Source, sources: Sequence[Source]) -> MergedTrial:
     faults: list[str] = []
     standing = _read_record(here.results_dir.record(trial.key), trial, faults)
     versions = [version for source in (here, *sources) for version in _versions(source, trial, faults)]
@@ -150,7 +151,7 @@ def _merge_trial(trial: Trial, here: Source, sources: Sequence[Source]) -> Merge
     )
 
 
-def _versions(source: Source, trial: Trial, faults: list[str]) -> list[Version]:
+def _versions(source: Source, trial: AnyTrial, faults: list[str]) -> list[Version]:
     """What a source says of a trial: its result; without one, those that it keeps apart; without these, its failure."""
     record = _read_record(source.results_dir.record(trial.key), trial, faults)
     if record is not None and record.outcome == TRAINED:
@@ -159,7 +160,7 @@ def _versions(source: Source, trial: Trial, faults: list[str]) -> list[Version]:
     return [Version(found, source) for found in (apart if any(apart) else [record]) if found is not None]
 
 
-def _read_record(path: Path, trial: Trial, faults: list[str]) -> Record | None:
+def _read_record(path: Path, trial: AnyTrial, faults: list[str]) -> Record | None:
     """The record of a trial, or None where there is none; a fault where it is not what training wrote."""
     try:
         return read_record(path, trial.key)
@@ -226,10 +227,11 @@ def _bring_files(source: Source, target: ResultsDir, key: str, faults: list[str]
             faults.append(str(error))
 
 
-def _merge_data(folders: Sequence[Path], target: ResultsDir, trials: Sequence[Trial]) -> list[str]:
+def _merge_data(folders: Sequence[Path], target: ResultsDir, trials: Sequence[AnyTrial]) -> list[str]:
     """Bring the data that a report draws; what is damaged."""
     faults = []
-    for name in filter(PLAIN_NAME.fullmatch, sorted({Path(trial.dataset).stem for trial in trials})):
+    names = {Path(trial.dataset).stem for trial in trials if isinstance(trial, Trial)}  # own training leaves none
+    for name in filter(PLAIN_NAME.fullmatch, sorted(names)):
         goal, found = target.root / "data" / f"{name}.npz", []
         for path in (folder / "data" / goal.name for folder in folders):
             try:
@@ -243,7 +245,7 @@ def _merge_data(folders: Sequence[Path], target: ResultsDir, trials: Sequence[Tr
     return faults
 
 
-def _count_foreign_records(folder: Path, trials: Sequence[Trial]) -> int:
+def _count_foreign_records(folder: Path, trials: Sequence[AnyTrial]) -> int:
     """How many records a folder has of trials that the suite has not."""
     keys = {trial.key for trial in trials}
     return sum(path.suffix == ".json" and path.stem not in keys for path in _entries(folder / "records"))

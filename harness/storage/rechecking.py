@@ -6,17 +6,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.errors import DamageError
+from harness.io import dump_checked_json, load_checked_json, write_atomically
 from harness.spec.manifest import Manifest, kinds_of_machines, measured_of
 from harness.spec.metric import FRACTION, MetricSpec
-from harness.spec.trial import Trial, Value
+from harness.spec.own_training.own_trial import AnyTrial, OwnTrial
+from harness.spec.trial import Value
 from harness.storage.merging import made_with
 from harness.storage.records import TRAINED, Record, ResultsDir, read_manifest, read_record, read_records
+from harness.typed import fits
 
 # What rounding can move on another kind of machine: docs/clusters.md says what was measured.
 MAX_INITIAL_LOSS = 1e-3  # relative: before the first step nothing makes more of a difference
 MAX_INITIAL_LOSS_LOW_PRECISION = 0.05  # of a trial in bfloat16 or TensorFloat32
 # After the last step, relative where the metric is no fraction; or, where training is unstable, what seeds differ in:
 MAX_SCORE = 0.05
+FINDINGS = "recheck.json"  # in a results folder
 SEED_RANGES = 2  # times the range of their scores
 
 
@@ -48,14 +53,14 @@ def is_foreign_suite(path: Path, folders: Iterable[Path]) -> bool:
     )
 
 
-def sample(trials: Iterable[Trial], amount: float) -> list[Trial]:
+def sample(trials: Iterable[AnyTrial], amount: float) -> list[AnyTrial]:
     """As many of these trials as asked for, a share or a number: the same whenever and wherever it is asked."""
     ordered = sorted(trials, key=lambda trial: hashlib.sha256(f"recheck {trial.key}".encode()).digest())
     return ordered[: math.ceil(amount * len(ordered)) if isinstance(amount, float) else int(amount)]
 
 
 def compare_again(
-    results_dir: ResultsDir, again: ResultsDir, manifest: Manifest, trial: Trial, trials: Iterable[Trial]
+    results_dir: ResultsDir, again: ResultsDir, manifest: Manifest, trial: AnyTrial, trials: Iterable[AnyTrial]
 ) -> Rechecked:
     """Compare the record of a trial, one of all these, with that of the same trial trained again."""
     before = read_record(results_dir.record(trial.key))
@@ -68,8 +73,10 @@ def compare_again(
         return Rechecked(key=trial.key, is_equal=False, fault=fault)
     if (before.facts, before.curves) == (after.facts, after.curves):
         return Rechecked(key=trial.key, is_equal=True)
+    if isinstance(trial, OwnTrial):
+        return Rechecked(key=trial.key, is_equal=False, fault=_own_difference(before, after))
     accuracy, loss = (_difference(before, after, metric) for metric in ("accuracy", "loss"))
-    judged_by, spec = next(iter(measured_of(manifest).tasks[trial.task].items()))
+    judged_by, spec = next(iter(measured_of(manifest).of(trial).items()))
     moved = _difference(before, after, judged_by)
     here = read_manifest(again)
     if here is not None and _must_be_equal(before, after, kinds_of_machines(manifest), here.fingerprint):
@@ -83,6 +90,30 @@ def compare_again(
     return Rechecked(key=trial.key, is_equal=False, accuracy=accuracy, loss=loss, fault=fault)
 
 
+def _own_difference(before: Record, after: Record) -> str:
+    """What differs of own training: whoever wrote the function alone can tell why."""
+    old, new = before.facts["outcomes"], after.facts.get("outcomes", {})
+    changed = [f"{name} was {old[name]}, is {new.get(name)}" for name in old if old[name] != new.get(name)]
+    return "; ".join(changed) or "its outcomes are equal, and its curves differ"
+
+
+def write_findings(results_dir: ResultsDir, rechecked: Iterable[Rechecked]) -> None:
+    """Write down for the report which trials came to the same when they were trained again."""
+    equal = {trial.key: trial.is_equal for trial in rechecked}
+    write_atomically(results_dir.root / FINDINGS, dump_checked_json({"equal": equal}))
+
+
+def read_findings(folder: Path) -> dict[str, bool]:
+    """The trials that were trained again last, and whether they came to the same; empty where none was."""
+    try:
+        equal: dict[str, bool] = load_checked_json(folder / FINDINGS).get("equal", {})
+    except FileNotFoundError:
+        return {}
+    if not fits(equal, Mapping[str, bool]):
+        raise DamageError(f"{folder / FINDINGS} is not what was written; remove it")
+    return equal
+
+
 def _scale(before: Record, metric: str, spec: MetricSpec) -> float:
     """What a difference in this metric is large beside: 1 of a fraction, else the largest value after the last step."""
     return (
@@ -93,7 +124,7 @@ def _scale(before: Record, metric: str, spec: MetricSpec) -> float:
 
 
 def _range_of_seeds(
-    results_dir: ResultsDir, after: Record, trial: Trial, trials: Iterable[Trial], metric: str
+    results_dir: ResultsDir, after: Record, trial: AnyTrial, trials: Iterable[AnyTrial], metric: str
 ) -> float:
     """The range of a metric on test data over seeds: the other ones of the trial, and the trial as trained here."""
     others = [other for other in trials if other.seed != trial.seed and replace(other, seed=trial.seed) == trial]

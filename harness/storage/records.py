@@ -10,7 +10,8 @@ from harness.errors import MAX_ERROR_LINE, DamageError, NewerSchemaError, SuiteE
 from harness.io import create_atomically, dump_checked_json, load_checked_json, write_atomically
 from harness.spec.manifest import Manifest, from_json, to_json
 from harness.spec.measured import GUESS, Target
-from harness.spec.trial import Trial, Value
+from harness.spec.own_training.own_trial import TRAIN, trial_of
+from harness.spec.trial import Value
 from harness.typed import fits, shown, type_hints
 
 SCHEMA = 1
@@ -22,6 +23,7 @@ FACTS: dict[str, Any] = {  # what tables and verdicts are made from -> its type
     **dict.fromkeys(("train_examples", "test_examples"), int | None),
     "guess_loss": float,
     "sync_bn_impl": str,
+    "outcomes": Mapping[str, float | None],  # of own training; one that is not finite is missing
     "labels": Sequence[int | str | bool],  # what the data have for class 0, 1, ..., where it is not that
 }
 TELEMETRY: dict[str, Any] = {  # columns of telemetry.csv -> their types
@@ -70,6 +72,8 @@ def failure(record: Record) -> str | None:
     """
     if record.facts["fail_step"] is not None:
         return "nonfinite"
+    if TRAIN in record.trial:  # what it comes to, its own function alone can tell
+        return None
     loss = record.curves["train.loss"]["value"]
     untrained = min(loss[0], record.facts.get("guess_loss", math.inf))
     tolerance = LOSS_ROUNDINGS * EPSILONS.get(str(record.trial.get("precision")), 2.0**-23)
@@ -87,7 +91,7 @@ def status_of(record: Record, outcomes: Mapping[str, Any], target: Target | None
     if failed := failure(record):
         return failed
     # The value is missing where the test loss alone is not finite.
-    if target is not None and not target.is_reached(outcomes[f"test_{target.metric}"]):
+    if target is not None and not target.is_reached(outcomes[target.column]):
         return "below_target"
     return "ok"
 
@@ -193,7 +197,7 @@ def find_fault(record: Record) -> str | None:
 
 def _fault_of_trial(record: Record) -> str | None:
     try:
-        trial = Trial(**record.trial)  # type: ignore[arg-type]
+        trial = trial_of(record.trial)
     except (SuiteError, TypeError) as error:
         return f"its trial can't be: {error}"
     is_named_so = trial.key == record.key and trial.content == record.trial
@@ -214,6 +218,8 @@ def _fault_of_curves(record: Record) -> str | None:
     for name, curve in record.curves.items():
         if not (name.isprintable() and _is_curve(curve)):
             return f"its curve {shown(name)} is none"
+    if record.outcome == TRAINED and TRAIN in record.trial:
+        return None if {"fail_step", "outcomes"} <= record.facts.keys() else "it says nothing of its outcomes"
     if record.outcome == TRAINED:
         if "fail_step" not in record.facts or "train.loss" not in record.curves:
             return "it says nothing of its loss"

@@ -6,8 +6,8 @@ from itertools import product
 
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.suite import own_names
-from harness.spec.trial import Trial
 from harness.storage.records import ResultsDir
 
 DIGEST = 16  # letters; a version is hardly as long
@@ -15,7 +15,7 @@ Sources = Mapping[str, Mapping[str, str]]  # source -> the parts that it was mad
 
 
 def stale_notes(
-    suite: SuiteFile, trials: Iterable[Trial], results_dir: ResultsDir, earlier: Manifest | None
+    suite: SuiteFile, trials: Iterable[AnyTrial], results_dir: ResultsDir, earlier: Manifest | None
 ) -> list[str]:
     """How many of these trials, which have no result, had one, and what has changed since; a line for each change.
 
@@ -38,7 +38,7 @@ def _history(suite: SuiteFile, name: str, earlier: Manifest | None) -> Sources:
     return {code: {file: code}, **(earlier.sources.get(name, {}) if earlier else {})}
 
 
-def _changes(suite: SuiteFile, trial: Trial, results_dir: ResultsDir, history: Mapping[str, Sources]) -> str:
+def _changes(suite: SuiteFile, trial: AnyTrial, results_dir: ResultsDir, history: Mapping[str, Sources]) -> str:
     """What has changed since a trial of the same settings had a result; empty where none had."""
     own = own_names(trial.content)
     names = [name for name in suite.sources if name in own]

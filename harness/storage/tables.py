@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import DamageError, UsageError
-from harness.io import read_bytes, write_atomically
+from harness.io import read_bytes
 from harness.spec.manifest import Manifest, check_settings, measured_of
 from harness.spec.measured import CLASSIFICATION, GUESS, LOSS, SPLITS, Aim, Measured, Target, measured
 from harness.spec.metric import MetricSpec
-from harness.spec.trial import Trial, axis_types
+from harness.spec.own_training.own_trial import TRAIN, AnyTrial, names_of
+from harness.spec.trial import axis_types
 from harness.storage import merge_cache
-from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
+from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table, write_if_changed
 from harness.storage.records import (
     FACTS,
     FOREIGN,
@@ -31,13 +32,13 @@ from harness.storage.records import (
     status_of,
 )
 
+STATUS = {"status": "str", "fail_step": "Int64"}  # the first columns after the settings in tables of own training
 KNOWN_BEFORE = {  # column of trials.csv after the axes -> its type; then come those of metrics
     "train_examples": "Int64",
     "test_examples": "Int64",
     "classes": "Int64",
     "parameters": "Int64",
-    "status": "str",
-    "fail_step": "Int64",
+    **STATUS,
     "initial_loss": "float64",
 }
 FOUND_IN_CURVES = {"best_step": "Int64", "steps_to_target": "Int64"}
@@ -45,6 +46,8 @@ FOUND_IN_CURVES = {"best_step": "Int64", "steps_to_target": "Int64"}
 
 def outcome_columns(of_suite: Measured) -> dict[str, str]:
     """The columns of trials.csv after the axes, in a suite that measures these metrics -> their types."""
+    if of_suite.is_own:
+        return {**STATUS, **dict.fromkeys(of_suite.columns, "float64")}
     return {**KNOWN_BEFORE, **dict.fromkeys(of_suite.columns, "float64"), **FOUND_IN_CURVES}
 
 
@@ -76,7 +79,7 @@ class Results:
     telemetry: pd.DataFrame
 
 
-def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], of_suite: Measured) -> list[DamageError]:
+def write_tables(results_dir: ResultsDir, trials: Sequence[AnyTrial], of_suite: Measured) -> list[DamageError]:
     """Write trials.csv, curves.parquet and telemetry.csv from the records; return what could not be read of these.
 
     Rows stand in the order of the suite. A trial without a record is `interrupted`: the run stopped before its end.
@@ -95,14 +98,14 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[Trial], of_suite: Mea
         "telemetry.csv": csv_bytes(telemetry),
     }
     for name, data in tables.items():
-        _write_if_changed(results_dir.root / name, data)
+        write_if_changed(results_dir.root / name, data)
     if not damaged:
         merge_cache.save_cache(results_dir, state, records, tables)
     return damaged
 
 
 def current_trials(
-    results_dir: ResultsDir, trials: Sequence[Trial], of_suite: Measured
+    results_dir: ResultsDir, trials: Sequence[AnyTrial], of_suite: Measured
 ) -> tuple[pd.DataFrame, list[DamageError]]:
     """The table of trials as the records are now, which is written nowhere, and what could not be read of these."""
     records, damaged = read_records(results_dir, [trial.key for trial in trials])
@@ -110,7 +113,7 @@ def current_trials(
 
 
 def _trials_table(
-    results_dir: ResultsDir, trials: Sequence[Trial], records: Mapping[str, Record], of_suite: Measured
+    results_dir: ResultsDir, trials: Sequence[AnyTrial], records: Mapping[str, Record], of_suite: Measured
 ) -> pd.DataFrame:
     suite = results_dir.root.name
     columns = tuple(outcome_columns(of_suite))
@@ -133,7 +136,10 @@ def read_outcomes(
 
 def outcomes_of(trials: pd.DataFrame) -> list[str]:
     """The columns of a table of trials that say what came of them, and not what they are."""
-    return [str(column) for column in trials if column not in ("suite", "key", *axis_types())]
+    columns = [str(column) for column in trials]
+    if TRAIN in columns:
+        return columns[columns.index("status") :]
+    return [column for column in columns if column not in ("suite", "key", *axis_types())]
 
 
 def read_results(folder: str | Path) -> Results:
@@ -155,15 +161,18 @@ def read_results(folder: str | Path) -> Results:
         raise DamageError(f"{error.filename} is missing; `python -m harness report SUITE` writes it again") from error
 
 
-def _row(suite: str, trial: Trial, record: Record | None, columns: Sequence[str], of_suite: Measured) -> dict[str, Any]:
-    row = {"suite": suite, "key": trial.key, **{f.name: getattr(trial, f.name) for f in fields(trial)}}
+def _row(
+    suite: str, trial: AnyTrial, record: Record | None, columns: Sequence[str], of_suite: Measured
+) -> dict[str, Any]:
+    row = {"suite": suite, "key": trial.key, **{name: getattr(trial, name) for name in names_of(trial)}}
     if record is None:
         return {**row, **dict.fromkeys(columns), "status": "interrupted"}
     facts = {name: record.facts[name] for name in (*AXES_IN_FACTS, *columns) if name in record.facts and _is_fact(name)}
-    metrics = of_suite.tasks[trial.task]
+    metrics = of_suite.of(trial)
     # In a suite of several tasks a target may be of a metric that this one doesn't have.
     target = of_suite.target if of_suite.target and of_suite.target.metric in metrics else None
-    outcomes = {**dict.fromkeys(columns), **facts, **_final(record, metrics, target)}
+    found = record.facts.get("outcomes", {}) if of_suite.is_own else _final(record, metrics, target)
+    outcomes = {**dict.fromkeys(columns), **facts, **{name: found[name] for name in columns if name in found}}
     return {**row, **outcomes, "status": status_of(record, outcomes, target)}
 
 
@@ -206,7 +215,7 @@ def _typed(frame: pd.DataFrame, of_suite: Measured) -> pd.DataFrame:
 
 def _kinds(of_suite: Measured) -> dict[str, str]:
     """The columns of trials.csv in their order -> their types."""
-    axes = {axis: _dtype(kinds) for axis, kinds in axis_types().items()}
+    axes = {axis: _dtype(kinds) for axis, kinds in of_suite.axes.items()}
     return {"suite": "str", "key": "str", **axes, **outcome_columns(of_suite)}
 
 
@@ -286,13 +295,3 @@ def _read_curves(path: Path) -> pd.DataFrame:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamageError(f"{path} is not a Parquet file: {error}") from error
-
-
-def _write_if_changed(path: Path, data: bytes) -> None:
-    """Leave a table alone that says the same already, so that what is made from it need not be made again."""
-    try:
-        if read_bytes(path, max_bytes=MAX_TABLE_BYTES) == data:
-            return
-    except (FileNotFoundError, DamageError):
-        pass
-    write_atomically(path, data)

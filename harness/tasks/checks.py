@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.data.datasets import Dataset
+from harness.data.targets import ignores_positions
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
 from harness.rng import generator, preserved_generators
 from harness.spec.metric import WITH_CLASSES
@@ -44,7 +45,7 @@ def check_objective(trial: Trial, dataset: Dataset, functions: Functions) -> Non
     """SuiteError where a loss or metric of the suite's own can't be computed of such targets and random outputs."""
     if dataset.task != trial.task:
         raise SuiteError(f"dataset {trial.dataset!r} is of task {dataset.task!r}, got {trial.task!r}")
-    objective = objective_of(trial, functions)
+    objective = objective_of(trial, functions, ignores_positions=ignores_positions(dataset.y))
     if objective.own_loss is None and not objective.own_metrics:
         return
     y = laid_out(torch.from_numpy(_some(dataset)))

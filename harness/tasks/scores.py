@@ -51,7 +51,7 @@ def add_up(objective: Objective, batches: Iterable[tuple[Tensor, Tensor]], empty
 
 def scores(objective: Objective, totals: Totals, y: Tensor) -> dict[str, Float[Tensor, "M"]]:
     """The mean loss and all metrics of a split with these targets, once it was gone through."""
-    loss = totals.loss / examples_of(y)
+    loss = totals.loss / objective.task.worth(y)
     found = {"loss": loss, **objective.task.metrics(totals.sums, loss, y)}
     if objective.own_metrics:
         outputs, is_finite = torch.cat(totals.outputs, 2), loss.isfinite().tolist()

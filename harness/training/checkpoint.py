@@ -1,12 +1,8 @@
 """Snapshots to go on from: tensors and a step, in a container without pickle that knows when it is damaged.
 
-The body of a container (storage/containers.py) is the length of a JSON header (8 bytes, little endian), the header, and
-the tensors' bytes. Two generations are kept, so that a fault during a save costs one interval and not the run. A
-counter in the header says which is older: the times of files say nothing where a clock was set back.
+The body of a container (storage/containers.py) is a JSON header and the tensors' bytes. Two generations are kept.
 """
 
-import json
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -17,13 +13,8 @@ from torch import Tensor
 
 from harness.ensemble.tensor_bytes import DTYPES, from_bytes, to_bytes
 from harness.errors import DamageError
-from harness.io import open_regular, parse_object, remove_file, write_atomically
-from harness.storage.containers import MAGIC, MAX_CONTAINER_BYTES, read_container, seal
+from harness.storage.containers import generations, read_headed, seal_headed, write_generation
 from harness.typed import fits
-
-LENGTH_BYTES = 8  # of the header's length
-GENERATION = "generation"  # in the metadata of a snapshot: how many its cohort has written up to it
-MAX_HEADER_BYTES = 2**26  # that are read to learn a snapshot's generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +33,19 @@ def dump(snapshot: Snapshot) -> bytes:
         layout.append({"name": name, "dtype": str(tensor.dtype), "shape": list(tensor.shape), "offset": offset})
         chunks.append(data)
         offset += len(data)
-    header = json.dumps({"about": dict(snapshot.metadata), "tensors": layout}).encode()
-    return seal([struct.pack("<Q", len(header)), header, *chunks])
+    return seal_headed({"about": dict(snapshot.metadata), "tensors": layout}, chunks)
 
 
 def load(path: Path) -> Snapshot:
     """The snapshot at `path`; DamageError where a bit of it is not what was written."""
-    body = read_container(path)
+    header, content = read_headed(path)
     try:
-        (length,) = struct.unpack("<Q", body[:LENGTH_BYTES])
-        start = LENGTH_BYTES
-        header = parse_object(bytes(body[start : start + length]))
-        content = body[start + length :]
         if not (fits(header["about"], Mapping[str, Any]) and fits(header["tensors"], Sequence[Mapping[str, Any]])):
             raise ValueError("its header is none")
         if sum(_bytes(entry) for entry in header["tensors"]) > len(content):
             raise ValueError("its tensors overlap")
         return Snapshot(header["about"], {entry["name"]: _tensor(entry, content) for entry in header["tensors"]})
-    except (ValueError, KeyError, TypeError, OverflowError, struct.error, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         # The checksum holds, so somebody wrote this on purpose.
         raise DamageError(f"{path} is no snapshot as this project writes it: {error}") from error
 
@@ -79,7 +65,7 @@ def _tensor(entry: Mapping[str, Any], content: memoryview) -> Tensor:
 def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snapshot | None, list[str]]:
     """The newest whole snapshot of a cohort from the same environment, and why others are not used."""
     snapshots, refused = [], []
-    for path in _generations(folder, cohort):
+    for path in generations(folder, cohort):
         try:
             snapshot = load(path)
         except FileNotFoundError:
@@ -100,33 +86,6 @@ def newest(folder: Path, cohort: str, metadata: Mapping[str, Any]) -> tuple[Snap
 
 def save(folder: Path, cohort: str, snapshot: Snapshot) -> None:
     """Write a snapshot over the older of the two generations."""
-    generations = {path: _generation(path) for path in _generations(folder, cohort)}
-    older = min(generations, key=generations.__getitem__)
-    metadata = {**snapshot.metadata, GENERATION: max(generations.values()) + 1}
-    write_atomically(older, dump(Snapshot(metadata, snapshot.tensors)))
-
-
-def discard(folder: Path, cohort: str) -> None:
-    """Remove a cohort's snapshots: all its trials have their records."""
-    for path in _generations(folder, cohort):
-        remove_file(path)
-
-
-def _generations(folder: Path, cohort: str) -> list[Path]:
-    return [folder / f"{cohort}.{generation}.snapshot" for generation in "ab"]
-
-
-def _generation(path: Path) -> int:
-    """The number of a snapshot by its header alone, without the checksum: all it decides is which file is replaced.
-
-    0 where there is none, so that a file that can't be read is the first to go.
-    """
-    try:
-        with open_regular(path, max_bytes=MAX_CONTAINER_BYTES) as file:
-            file.seek(len(MAGIC))
-            (length,) = struct.unpack("<Q", file.read(LENGTH_BYTES))
-            header = json.loads(file.read(min(length, MAX_HEADER_BYTES)))
-        generation = header["about"][GENERATION]
-    except (FileNotFoundError, DamageError, ValueError, KeyError, TypeError, struct.error, RecursionError):
-        return 0
-    return generation if type(generation) is int and generation > 0 else 0
+    write_generation(
+        folder, cohort, lambda generation: dump(Snapshot({**snapshot.metadata, **generation}, snapshot.tensors))
+    )

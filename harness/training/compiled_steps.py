@@ -6,7 +6,11 @@ enough for a run to stop when it is asked to.
 
 import ctypes
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+
+from torch import Tensor
 
 from harness.ensemble.backends.compiled import CompiledBackend
 from harness.ensemble.native.structs import ModelsStruct, OptimizerStruct, pointers
@@ -16,8 +20,10 @@ from harness.ensemble.optim.settings import Corrections, numbers_of
 from harness.training.epochs import shuffle
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches
+from harness.training.streaming.batches import StreamedBatch, concatenated, streamed_batches
 
 CALL_SECONDS = 0.2  # that a call takes at most, about
+STREAMED_BYTES = 2**25  # of examples on disk that a call is given at most
 
 
 @dataclass(slots=True)
@@ -41,13 +47,14 @@ class CompiledSteps:
     models: ModelsStruct
     optimizer: OptimizerStruct
     corrections: Corrections
+    streamed: Iterator[StreamedBatch] | None  # where examples stay on disk, the batches that are to come
     pace: Pace = field(default_factory=Pace)
     epoch: int = -1  # of the last step
     epoch_batches: EpochBatches | None = None  # as shuffled for it
 
     @classmethod
-    def of(cls, state: TrainState) -> "CompiledSteps | None":
-        """None where something of these trials has no compiled form."""
+    def of(cls, state: TrainState, first: int) -> "CompiledSteps | None":
+        """The updates after `first` steps; None where something of these trials has no compiled form."""
         backend, trial = state.ensemble.backend, state.trials[0]
         if (
             not isinstance(backend, CompiledBackend)
@@ -61,21 +68,14 @@ class CompiledSteps:
             return None
         optimizer = _optimizer_struct(state, state.optimizer, backend)
         corrections = Corrections.of(state.optimizer, state.trials)
-        return cls(state, backend, backend.models(state.fail_step), optimizer, corrections)
+        streamed = None if isinstance(state.data["train"][0], Tensor) else streamed_batches(state, first)
+        return cls(state, backend, backend.models(state.fail_step), optimizer, corrections, streamed)
 
     def advance(self, step: int, stop: int) -> tuple[int, str]:
         """Take steps from `step` on, not beyond `stop` nor the end of an epoch; how many are done then, and no note."""
         state, slot = self.state, step % LOSS_BUFFER_STEPS
-        epoch, batch = divmod(step, state.steps_per_epoch)
-        if epoch != self.epoch:
-            self.epoch, self.epoch_batches = epoch, shuffle(state, epoch)
-        count = min(self.pace.steps, stop - step, LOSS_BUFFER_STEPS - slot)
-        indices = None
-        if self.epoch_batches is not None:
-            count = min(count, state.steps_per_epoch - batch)
-            indices = self.epoch_batches.indices[:, batch * state.trials[0].batch_size :]
         started = time.perf_counter()
-        x, y = state.data["train"]
+        x, y, indices, count = self._examples(step, min(self.pace.steps, stop - step, LOSS_BUFFER_STEPS - slot))
         factors = [state.lr_factor(at) for at in range(step, step + count)]
         corrections = [
             number
@@ -97,6 +97,23 @@ class CompiledSteps:
         )
         self.pace.follow(count, time.perf_counter() - started)
         return step + count, ""
+
+    def _examples(self, step: int, most: int) -> tuple[Tensor, Tensor, Tensor | None, int]:
+        """Training examples, targets, and the indices of so many steps as can be taken at once, at `most`."""
+        state, (x, y), batch_size = self.state, self.state.data["train"], self.state.trials[0].batch_size
+        if self.streamed is not None:
+            batches = [next(self.streamed)]
+            room = STREAMED_BYTES // batches[0].x.nbytes
+            batches += islice(self.streamed, min(most, room) - 1 if room else 0)
+            return *concatenated(batches, y, x.dtype), len(batches)
+        assert isinstance(x, Tensor)
+        epoch, batch = divmod(step, state.steps_per_epoch)
+        if epoch != self.epoch:
+            self.epoch, self.epoch_batches = epoch, shuffle(state, epoch)
+        if self.epoch_batches is None:
+            return x, y, None, most
+        count = min(most, state.steps_per_epoch - batch)
+        return x, y, self.epoch_batches.indices[:, batch * batch_size :], count
 
 
 def _optimizer_struct(state: TrainState, optimizer: Optimizer, backend: CompiledBackend) -> OptimizerStruct:

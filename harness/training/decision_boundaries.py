@@ -6,6 +6,7 @@ from io import BytesIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from harness.data.datasets import Dataset
 from harness.rng import sub_seed
@@ -23,16 +24,18 @@ def decision_boundaries(state: TrainState, seeds: Set[Value]) -> Iterator[tuple[
 
     It holds `x` and `y` along the sides, and `classes`, the predicted class at each [y, x].
 
-    Nothing where the data have not two dimensions, or more classes than a byte can tell apart, or where a prediction
-    depends on the other points in the batch.
+    Nothing where the data have not two dimensions or stay on disk, or more classes than a byte can tell apart, or where
+    a prediction depends on the other points in the batch.
     """
-    dataset = state.dataset
+    dataset, training_examples = state.dataset, state.data["train"][0]
+    if not isinstance(training_examples, Tensor):
+        return
     is_plane = dataset.input_shape == (2,) and dataset.vocabulary is None and dataset.task == "classification"
     if not is_plane or dataset.classes > NOT_FINITE or not state.trials[0].norm_track_running_stats:
         return
     x, y = _sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    examples = torch.from_numpy(points).to(state.data["train"][0])
+    examples = torch.from_numpy(points).to(training_examples)
     if state.ensemble.stack.draws:
         state.ensemble.seed_draws([sub_seed(trial.seed, "boundary") for trial in state.trials])
     sections = 1 if state.ensemble.backend.takes_any_batch else -(-len(points) // state.eval_batch_size)
@@ -53,7 +56,8 @@ def decision_boundaries(state: TrainState, seeds: Set[Value]) -> Iterator[tuple[
 
 def _sides(dataset: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Evenly spaced values of both features, as far as the training examples reach and a little beyond."""
-    low, high = dataset.x["train"].min(axis=0), dataset.x["train"].max(axis=0)
+    train = np.asarray(dataset.x["train"])
+    low, high = train.min(axis=0), train.max(axis=0)
     margin = MARGIN * (high - low)
     x, y = (np.linspace(a, b, POINTS, dtype=np.float32) for a, b in zip(low - margin, high + margin, strict=True))
     return x, y

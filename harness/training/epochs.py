@@ -1,6 +1,9 @@
 """The order in which models see their training examples, and the batches that it is cut into."""
 
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 from harness.ensemble.device import to_device
 from harness.probes.context import Batch
@@ -11,9 +14,33 @@ from harness.training.state import TrainState
 from harness.training.step_inputs import EpochBatches
 
 
-def shuffle(state: TrainState, epoch: int) -> EpochBatches | None:
-    """The training examples as drawn for this epoch; None where a batch is all of them as they are."""
-    trial, examples, device = state.trials[0], state.dataset.size("train"), state.fail_step.device
+def micro_batches(
+    state: TrainState, first: int, device: torch.device | None = None
+) -> Iterator[tuple[EpochBatches, ...]]:
+    """This rank's parts of the batches of all updates after `first` steps; none of one that is all examples."""
+    epoch_batches = None
+    for step in range(first, state.steps):
+        epoch, batch = divmod(step, state.steps_per_epoch)
+        if step == first or batch == 0:
+            epoch_batches = shuffle(state, epoch, device)
+        yield () if epoch_batches is None else _parts(state, select_batch(state, step, epoch_batches))
+
+
+def _parts(state: TrainState, batch: EpochBatches) -> tuple[EpochBatches, ...]:
+    """This rank's chunk of each of the micro-batches that a batch is split into."""
+    count = state.trials[0].accumulation_steps
+    return tuple(
+        batch.map(lambda tensor: state.dist.local_chunk(tensor.tensor_split(count, -1)[part], -1))  # noqa: B023
+        for part in range(count)
+    )
+
+
+def shuffle(state: TrainState, epoch: int, device: torch.device | None = None) -> EpochBatches | None:
+    """The training examples as drawn for this epoch; None where a batch is all of them as they are.
+
+    They are on the device of the state unless told otherwise.
+    """
+    trial, examples, device = state.trials[0], state.dataset.size("train"), device or state.fail_step.device
     if trial.batch_size == examples and trial.augment == "none":
         return None
     seeds = [trial.seed for trial in state.trials]
@@ -38,6 +65,7 @@ def load_batch(state: TrainState, batch: EpochBatches | None) -> Batch:
     """The examples of a batch, augmented, and their labels; None stands for all training examples as they are."""
     x, y = state.data["train"]
     if batch is None:
+        assert isinstance(x, Tensor)
         return Batch(x, y, shared=True)
     # "N ..." -> "B M ..."
     augmented = apply_augmentation(state.trials[0].augment, x[batch.indices.T], batch.augmentation)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from harness.data.streamed_tensors import AnyExamples
 from harness.ensemble.bn_statistics import EVAL_STATISTICS, edges
 from harness.ensemble.distributed import sync_buffers
 from harness.ensemble.ensemble import Ensemble
@@ -13,6 +14,7 @@ from harness.rng import sub_seed
 from harness.tasks.scores import Totals, add_up, scores
 from harness.training.probing import as_single_process
 from harness.training.state import TrainState
+from harness.training.streaming.pieces import in_pieces
 
 
 def evaluate_cohort(state: TrainState, step: int) -> None:
@@ -51,7 +53,8 @@ def _scores(state: TrainState, evaluated: Ensemble, split: str) -> dict[str, Flo
     """
     (x, y), objective = state.data[split], state.objective
     sections = _sections(state, evaluated, y.shape[-1])
-    batches = list(zip(x.tensor_split(sections), y.tensor_split(sections, -1), strict=True))
+    parts: Sequence[AnyExamples] = x.tensor_split(sections)
+    batches = list(zip(parts, y.tensor_split(sections, -1), strict=True))
     is_shared = not objective.own_metrics
     with evaluated.eval_mode():
         totals = _totals(state, evaluated, state.dist.shard(batches) if is_shared else batches, y)
@@ -61,18 +64,20 @@ def _scores(state: TrainState, evaluated: Ensemble, split: str) -> dict[str, Flo
     return scores(objective, totals, y)
 
 
-def _totals(state: TrainState, evaluated: Ensemble, batches: Sequence[tuple[Tensor, Tensor]], y: Tensor) -> Totals:
+def _totals(state: TrainState, evaluated: Ensemble, batches: Sequence[tuple[AnyExamples, Tensor]], y: Tensor) -> Totals:
     """What loss and metrics are made from; of plain classification by what the backend has for it."""
     objective, empty = state.objective, state.loss_buffer.new_zeros(evaluated.size, state.dataset.outputs, 0)
+    backend = evaluated.backend
+    pieces_of_batches = in_pieces(batches, whole=not backend.takes_any_batch)
     if objective.own_metrics or not objective.has_compiled_form:
-        outputs = ((evaluated(batch_x, shared=True), batch_y) for batch_x, batch_y in batches)
+        outputs = ((backend.outputs_of_pieces(pieces), batch_y) for pieces, batch_y in pieces_of_batches)
         return add_up(objective, outputs, empty, y)
     totals = add_up(objective, (), empty, y)
-    for batch_x, batch_y in batches:
-        batch_loss, batch_correct = evaluated.backend.score(batch_x, batch_y)
+    for pieces, batch_y in pieces_of_batches:
+        batch_loss, batch_correct = backend.score(pieces, batch_y)
         totals.loss.add_(batch_loss)
         totals.sums["accuracy"].add_(batch_correct)
-        totals.examples.add_(len(batch_x))
+        totals.examples.add_(batch_y.shape[-1])
     return totals
 
 

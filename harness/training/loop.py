@@ -63,7 +63,7 @@ def train(state: TrainState, done: int = 0) -> Iterator[TrainEvent]:
         if step == state.steps:
             return
         if updates is None:
-            updates = CompiledSteps.of(active.state) or SingleSteps.of(active.state)
+            updates = CompiledSteps.of(active.state, step) or SingleSteps.of(active.state, step)
         stop = stops[bisect_left(stops, step + 1)]
         while step < stop:
             step, note = updates.advance(step, stop)

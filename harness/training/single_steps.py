@@ -1,9 +1,10 @@
 """One update after the other, by whatever backend: what every model can be trained by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,10 +17,12 @@ from harness.ensemble.optim.own_steps import OwnSteps
 from harness.ensemble.optim.settings import Corrections, param_group_key
 from harness.probes.context import Batch
 from harness.rng import sub_seed
+from harness.tasks.task import gather_targets
 from harness.training.cuda_graphs import CAPTURES, StepFn, fallback_note, maybe_capture
-from harness.training.epochs import load_batch, select_batch, shuffle
+from harness.training.epochs import load_batch
 from harness.training.state import LOSS_BUFFER_STEPS, TrainState
 from harness.training.step_inputs import EpochBatches, StepInputs
+from harness.training.streaming.batches import with_window
 
 
 @dataclass(slots=True)
@@ -28,45 +31,24 @@ class SingleSteps:
 
     state: TrainState
     corrections: Corrections
+    batches: Iterator[tuple[EpochBatches, ...]]  # of the updates that are to come
     step_fn: StepFn | None = None
-    epoch_batches: EpochBatches | None = None  # as shuffled for the epoch of the last step
 
     @classmethod
-    def of(cls, state: TrainState) -> "SingleSteps":
-        """The updates of a state, whatever its trials are."""
-        return cls(state, Corrections.of(state.optimizer, state.trials))
+    def of(cls, state: TrainState, first: int) -> "SingleSteps":
+        """The updates of a state after `first` steps, whatever its trials are."""
+        state, batches = with_window(state, first)
+        return cls(state, Corrections.of(state.optimizer, state.trials), batches)
 
     def advance(self, step: int, stop: int) -> tuple[int, str]:  # noqa: ARG002
-        """Take a step, keep its losses, and return how many are done and a note for the user."""
-        epoch, batch = divmod(step, self.state.steps_per_epoch)
-        if self.step_fn is None or batch == 0:
-            self.epoch_batches = shuffle(self.state, epoch)
-        inputs = _step_inputs(self.state, self.corrections, step, self.epoch_batches)
+        """Take the next step, keep its losses, and return how many are done and a note for the user."""
+        of_step = self.corrections.tensors(step, self.state.fail_step.device)
+        inputs = StepInputs(step, next(self.batches), self.state.lr_factor(step), of_step)
         note = ""
         if self.step_fn is None:
             self.step_fn, note = _step_fn(self.state, step, inputs)
         self.state.loss_buffer[step % LOSS_BUFFER_STEPS] = self.step_fn(inputs)
         return step + 1, note
-
-
-def _step_inputs(
-    state: TrainState, corrections: Corrections, step: int, epoch_batches: EpochBatches | None
-) -> StepInputs:
-    """The inputs of the update after `step`."""
-    trial = state.trials[0]
-    micro_batches: list[EpochBatches] = []
-    if epoch_batches is not None:
-        batch = select_batch(state, step, epoch_batches)
-        micro_batches = [_local_part(state, batch, part) for part in range(trial.accumulation_steps)]
-    of_step = corrections.tensors(step, state.fail_step.device)
-    return StepInputs(step, tuple(micro_batches), state.lr_factor(step), of_step)
-
-
-def _local_part(state: TrainState, batch: EpochBatches, part: int) -> EpochBatches:
-    """This rank's chunk of one of the micro-batches that a batch is split into."""
-    accumulation_steps = state.trials[0].accumulation_steps
-    micro_batch = batch.map(lambda tensor: tensor.tensor_split(accumulation_steps, -1)[part])
-    return micro_batch.map(lambda tensor: state.dist.local_chunk(tensor, -1))
 
 
 def _step_fn(state: TrainState, done: int, inputs: StepInputs) -> tuple[StepFn, str]:
@@ -116,11 +98,11 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
     """
     trial, ensemble = state.trials[0], state.ensemble
     _seed_dropout(state, inputs.step)
+    batch_size = _size_of_batch(state, inputs)
     losses, grads = None, None
     for part in range(trial.accumulation_steps):
         batch = _micro_batch(state, inputs, part)
         ensemble.count_batches(inputs.step * trial.accumulation_steps + part)
-        batch_size = trial.batch_size / state.dist.world_size
         loss_fn = partial(state.objective.loss_and_gradient, y=batch.y, batch_size=batch_size)
         is_final = part + 1 == trial.accumulation_steps
         part_losses, grads = ensemble.gradients(
@@ -132,11 +114,24 @@ def _gradients(state: TrainState, inputs: StepInputs) -> tuple[Float[Tensor, "M"
     return losses, grads
 
 
+def _size_of_batch(state: TrainState, inputs: StepInputs) -> float | Tensor:
+    """A rank's share of the examples of a batch, or of what these are worth where some positions don't count."""
+    ranks = state.dist.world_size
+    if not state.objective.ignores_positions:
+        return state.trials[0].batch_size / ranks
+    y = state.data["train"][1]
+    parts = [gather_targets(y, part.indices) for part in inputs.micro_batches] or [state.dist.local_chunk(y, -1)]
+    worth = torch.stack([torch.as_tensor(state.objective.task.worth(part)) for part in parts]).sum(0)
+    state.dist.all_reduce_sum(worth)
+    return worth / ranks
+
+
 def _micro_batch(state: TrainState, inputs: StepInputs, part: int) -> Batch:
     """This rank's examples and targets of one of the batch's micro-batches."""
     if inputs.micro_batches:
         return load_batch(state, inputs.micro_batches[part])
     accumulation_steps, (x, y) = state.trials[0].accumulation_steps, state.data["train"]
+    assert isinstance(x, Tensor)
     x, y = x.tensor_split(accumulation_steps)[part], y.tensor_split(accumulation_steps, -1)[part]
     return Batch(state.dist.local_chunk(x), state.dist.local_chunk(y, -1), shared=True)
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.data.streamed_tensors import AnyExamples
+from harness.data.targets import ignores_positions
 from harness.ensemble.backend_choice import REFERENCE, fastest_backend, select_backend
 from harness.ensemble.compute_options import ComputeOptions
 from harness.ensemble.distributed import SINGLE_PROCESS, DistContext
@@ -38,8 +40,8 @@ from harness.spec.cohorts import BEGINNING
 from harness.spec.measured import SPLITS
 from harness.spec.trial import Trial
 from harness.tasks.objective import Objective, objective_of
-from harness.tasks.task import laid_out
-from harness.training.augmentation import check_augment, noisy_labels
+from harness.training.augmentation import check_augment
+from harness.training.streaming.split_tensors import split_tensors
 
 LOSS_BUFFER_STEPS = 64  # losses are added up so many steps at a time: for each by itself it costs more than the step
 MIN_EVAL_BATCH = 64  # examples that are evaluated at once, or more:
@@ -60,7 +62,7 @@ class TrainState:
     trials: tuple[Trial, ...]  # one for each model
     dataset: Dataset
     objective: Objective
-    data: Mapping[str, tuple[Tensor, Tensor]]  # split -> examples, targets: see tasks/task.py
+    data: Mapping[str, tuple[AnyExamples, Tensor]]  # split -> examples, targets: see tasks/task.py
     ensemble: Ensemble
     optimizer: AnyOptimizer
     param_groups: Mapping[ParamGroupKey, Settings]
@@ -131,7 +133,7 @@ def init_state(
     Where several ranks train, there is one trial, and each rank has a state of it.
     """
     first, steps = trials[0], total_steps(trials[0], dataset)
-    objective = objective_of(first, factories)
+    objective = objective_of(first, factories, ignores_positions=ignores_positions(dataset.y))
     check_augment(first, dataset.input_shape)
     models = _models(trials, dataset, factories)
     options = ComputeOptions.from_trial(first)
@@ -153,7 +155,7 @@ def init_state(
         trials=tuple(trials),
         dataset=dataset,
         objective=objective,
-        data=_data(device, dataset, trials),
+        data=split_tensors(device, _example_dtype(first, dataset), dataset, trials),
         ensemble=ensemble,
         optimizer=optimizer,
         param_groups=settings_of(optimizer, trials, ensemble.weights, norm_params, hidden),
@@ -235,8 +237,7 @@ def probe_examples(trial: Trial, dataset: Dataset) -> Tensor:
 
 def _example_dtype(trial: Trial, dataset: Dataset) -> torch.dtype | None:
     """The type of examples on the device: tokens stay whole numbers, whatever the precision."""
-    precision = lookup(PRECISIONS, trial.precision, "precision")
-    return precision.dtype if dataset.vocabulary is None else torch.int64
+    return lookup(PRECISIONS, trial.precision, "precision").dtype if dataset.vocabulary is None else torch.int64
 
 
 def _on_one_process(model: nn.Module, dataset: Dataset) -> nn.Module:
@@ -266,8 +267,7 @@ def total_steps(trial: Trial, dataset: Dataset) -> int:
 
 def eval_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
     """When to evaluate: before the first step, every so often, after the last."""
-    every = trial.eval_every or max(1, steps // DEFAULT_EVALUATIONS)
-    return tuple(sorted({*range(0, steps, every), steps}))
+    return tuple(sorted({*range(0, steps, trial.eval_every or max(1, steps // DEFAULT_EVALUATIONS)), steps}))
 
 
 def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
@@ -275,16 +275,6 @@ def probe_steps_of(trial: Trial, steps: int) -> tuple[int, ...]:
     if not trial.probes:
         return ()
     return eval_steps_of(replace(trial, eval_every=trial.probe_every or trial.eval_every), steps)
-
-
-def _data(device: torch.device, dataset: Dataset, trials: Sequence[Trial]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The examples of each split in the trials' precision, and their targets; in training, with each model's noise."""
-    dtype, precision = _example_dtype(trials[0], dataset), PRECISIONS[trials[0].precision].dtype
-    x = {split: torch.from_numpy(dataset.x[split]).to(device, dtype) for split in SPLITS}
-    y = {split: laid_out(torch.from_numpy(dataset.y[split])) for split in SPLITS}
-    y = {split: targets.to(device, precision if targets.is_floating_point() else None) for split, targets in y.items()}
-    y["train"] = noisy_labels(y["train"], dataset.classes, trials)
-    return {split: (x[split], y[split]) for split in SPLITS}
 
 
 def _curve_rows(trial: Trial, objective: Objective, steps: int, layers: Sequence[Layer]) -> dict[str, int]:

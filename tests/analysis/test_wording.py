@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis import formatting
+from harness.analysis.claim_words import claim_words
 from harness.analysis.verdicts import verdicts
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.tables import comparisons_table
 from harness.spec.claim import Claim
+from tests.support.manifests import a_manifest
 from tests.support.simulated import simulate
 from tests.support.verdicts import NORMS, SEEDS, judged, verdict_on
 
@@ -188,3 +190,8 @@ def test_where_guessing_stands_in_for_scores_both_means_are_told(tmp_path, lost,
     (table,) = [comparisons_table("t", "t", verdict.comparisons[:1])]
     cell = dict(zip(table.columns, table.rows[0], strict=True))["means as measured (scores replaced)"][0]
     assert cell == ("" if words is None else "unknown, 60.0 (10, 0)" if len(lost) == 10 else "80.0, 60.0 (2, 0)")
+
+
+def test_a_claim_where_the_loss_is_that_of_the_task_says_that_none_is_set():
+    words = claim_words(Claim.better("batch", than="none", loss=["", "huber"]), a_manifest())
+    assert words.where == ", at loss not set and huber"

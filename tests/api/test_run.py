@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ import pytest
 from torch import nn
 
 import harness
+from harness.api import results
 from harness.errors import EmptySelection, HarnessError, MachineError, UsageError
+from harness.storage.tables import FOUND_IN_CURVES, KNOWN_BEFORE
 from tests.support.processes import marked, wait_for
 
 AXES = {"norm": ["batch", "none"], "lr": [0.03, 0.3], "batch_size": 100, "seed": range(3), "steps": 12}
@@ -127,20 +130,52 @@ def test_a_script_without_a_main_guard_runs_and_what_it_started_ends_when_it_is_
 
 
 def test_the_public_names_stay():
-    """What users import: a name may be added, and one that is taken away breaks their programs."""
-    assert set(harness.__all__) >= {
-        *("Claim", "Results", "Suite", "load", "load_checkpoint", "load_model", "log_grid", "results", "run"),
-        "batch_norm_gradient_growth",
+    """What users import: a name may be added here and in the docs, and one that is taken away breaks their programs."""
+    assert set(harness.__all__) == {
+        *(
+            "Claim",
+            "Metric",
+            "Results",
+            "Streamed",
+            "Suite",
+            "batch_norm_gradient_growth",
+            "command",
+            "figures",
+            "load",
+        ),
+        *("load_checkpoint", "load_model", "log_grid", "results", "run"),
     }
-    public = {name for name in dir(harness.Results) if not name.startswith("_")}
-    assert public >= {
-        "comparisons",
-        "curves",
-        "figures",
-        "folder",
-        "question",
-        "report",
-        "telemetry",
-        "trials",
-        "verdicts",
+    assert {name for name in dir(harness.Results) if not name.startswith("_")} == {
+        *("comparisons", "curves", "figures", "folder", "question", "report", "telemetry", "trials", "verdicts"),
     }
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text("utf-8")
+    assert [name for name in harness.__all__ if f"::: harness.{name}\n" not in page] == []
+
+
+def test_every_column_is_documented(from_a_file):
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text("utf-8")
+    frames = (from_a_file.curves, from_a_file.telemetry, from_a_file.verdicts, from_a_file.comparisons)
+    columns = [*FOUND_IN_CURVES, *KNOWN_BEFORE, *(column for frame in frames for column in frame)]
+    assert [column for column in columns if f"`{column}`" not in page] == []
+
+
+def test_showing_results_draws_their_figures_once(from_a_file, monkeypatch):
+    drawn = []
+    draw = results.report_figures
+    monkeypatch.setattr(results, "report_figures", lambda tables: drawn.append(1) or draw(tables))
+    shown = harness.load(from_a_file.folder)
+    assert shown._repr_html_() == shown._repr_html_()
+    assert len(shown.comparisons) == len(shown.comparisons) > 0
+    assert drawn == [1]
+
+
+def test_figures_are_on_axes_to_restyle_and_fresh_each_time(from_a_file):
+    ours, again = harness.figures(from_a_file), harness.figures(str(from_a_file.folder))
+    assert ours.keys() == again.keys() != set()
+    for name, figure in ours.items():
+        assert figure.axes
+        assert figure is not again[name]
+    with pytest.raises(UsageError, match="figures needs Results or the folder of results, got int"):
+        harness.figures(3)
+    with pytest.raises(UsageError, match="no results in"):
+        harness.figures(from_a_file.folder.parent)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, make_multilabel_classification
 from sklearn.model_selection import train_test_split
 
 from harness.data.datasets import load_dataset
@@ -73,6 +73,14 @@ def test_splits_must_have_as_many_targets_each_and_too_few_examples_are_not_spli
         load("regression", arrays)
     with pytest.raises(SuiteError, match="it has 5 examples, and needs 6"):
         load("regression", np.zeros(5), X[:5])
+
+
+def test_topics_are_scikit_learns_with_several_labels():
+    data = load_dataset("topics", Path(), {}, DataSettings(task="multilabel"))
+    x, y = make_multilabel_classification(2000, n_features=20, n_classes=5, n_labels=2, random_state=42)
+    expected = np.concatenate([((x - x.mean(0)) / x.std(0)).astype(np.float32), y], 1)
+    rows = np.concatenate([np.concatenate([data.x[split], data.y[split]], 1) for split in data.x])
+    assert np.array_equal(np.sort(rows, 0), np.sort(expected, 0))
 
 
 def test_diabetes_is_scikit_learns():

@@ -238,7 +238,7 @@ def test_exp_and_log_of_the_loss_are_torchs(dtype):
     for number in [*floats()[::97, 0].tolist(), *floats()[-13:, 0].tolist()]:
         x = torch.tensor([[0.0, number]], dtype=dtype)
         with fused.eval_mode():
-            (loss,), _ = fused.backend.score(x, labels)
+            (loss,), _ = fused.backend.score([x], labels)
             expected = per_example_loss(fused(x, shared=True), labels)[0, 0].double()
         rounding = 4 * torch.finfo(dtype).eps
         torch.testing.assert_close(loss, expected, rtol=rounding, atol=rounding, equal_nan=True, msg=f"of {number}")
@@ -254,7 +254,7 @@ def test_scores_are_the_sums_of_losses_and_of_right_answers(examples):
     for shape in ((examples,), (3, examples)):
         y = torch.randint(5, shape, generator=rng)
         with fused.eval_mode():
-            losses, correct = fused.backend.score(x, y)
+            losses, correct = fused.backend.score([x], y)
         with torch.no_grad():
             out = torch.stack([model.eval()(x).T for model in models])
         torch.testing.assert_close(losses, per_example_loss(out, y).sum(1), rtol=1e-12, atol=1e-12)
@@ -267,12 +267,12 @@ def test_of_equal_outputs_the_first_is_the_answer():
     model.bias.data = torch.tensor([1.0, 2.0, 0.0, 2.0])
     fused, y = compiled([model], (1,)), torch.arange(40) % 4
     with fused.eval_mode():
-        _, correct = fused.backend.score(torch.zeros(40, 1), y)
+        _, correct = fused.backend.score([torch.zeros(40, 1)], y)
     assert correct.tolist() == [10]
     model.bias.data = torch.tensor([2.0, 2.0, 2.0, 2.0])
     fused = compiled([model], (1,))
     with fused.eval_mode():
-        _, correct = fused.backend.score(torch.zeros(40, 1), torch.zeros(40, dtype=torch.int64))
+        _, correct = fused.backend.score([torch.zeros(40, 1)], torch.zeros(40, dtype=torch.int64))
     assert correct.tolist() == [40]
 
 
@@ -339,7 +339,7 @@ def test_examples_in_another_precision_are_not_read_as_if_they_were_in_that_of_t
     with pytest.raises(AssertionError), fused.eval_mode():
         fused(x, shared=True)
     with pytest.raises(AssertionError), fused.eval_mode():
-        fused.backend.score(x, torch.zeros(4, dtype=torch.int64))
+        fused.backend.score([x], torch.zeros(4, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("options", [{"channels_last": True}, {"autocast": torch.bfloat16}], ids=str)

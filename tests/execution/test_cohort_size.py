@@ -75,7 +75,16 @@ def test_on_a_gpu_cohorts_follow_the_memory_that_is_free(monkeypatch, backend, w
     each = cohort_size.ACTIVATION_COPIES * 10**6 + cohort_size.WEIGHT_COPIES * 4000 + 8 * 987
     expected = models_that_fit(3 * 10**9 // share, each) if share else 1
     assert cohort_size.max_size_on_device(stack, DIGITS, 10**6, "cuda", workers) == expected
-    assert cohort_size.max_size_on_device(stack, DIGITS, 10**6, "cpu", workers) == cohort_size.max_cohort_on_cpu(10**6)
+
+
+@pytest.mark.parametrize(("backend", "fewest"), [("stacked", 8), ("vmap", 8), ("loop", 1)])
+def test_on_a_cpu_cohorts_follow_the_cache_but_what_one_call_runs_is_never_less_than_eight(
+    monkeypatch, backend, fewest
+):
+    monkeypatch.setattr(cohort_size, "cache_bytes", lambda: 4 * 10**7)
+    stack = SimpleNamespace(backend=BACKENDS[backend])
+    sizes = [cohort_size.max_size_on_device(stack, DIGITS, kept, "cpu", 2) for kept in (10**4, 10**6, 10**8)]
+    assert sizes == [64, 10, fewest]
 
 
 def test_the_preflight_tries_sizes_with_the_trials_that_there_are(monkeypatch):

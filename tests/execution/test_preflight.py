@@ -25,9 +25,9 @@ def test_for_a_model_that_trains_alone_no_faster_mode_is_looked_for(tmp_path, mo
         return "loop", ""
 
     monkeypatch.setattr(preflight, "select_backend", select)
-    for cache, in_turn in ((2**20, True), (2**34, False)):
-        for module in (preflight, cohort_size):
-            monkeypatch.setattr(module, "cache_bytes", lambda cache=cache: cache)
+    for limit, in_turn in ((2**20, True), (2**34, False)):
+        monkeypatch.setattr(preflight, "LARGE_MODEL_BYTES", limit)
+        monkeypatch.setattr(cohort_size, "cache_bytes", lambda limit=limit: limit)
         (kind,) = preflight.preflight(
             PreflightRequest(suite=tmp_path / "large.py", device="cpu", measure=False)
         ).estimates.values()

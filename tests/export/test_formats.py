@@ -23,6 +23,7 @@ from harness.spec.trial import Trial
 from harness.training.best_checkpoint import keep_best
 from harness.training.loop import train
 from harness.training.state import init_state
+from tests.support.own_norms import OWN_NORMS
 from tests.support.pairs import SMALL, fits
 
 CPU = torch.device("cpu")
@@ -83,6 +84,24 @@ def test_every_form_gives_back_the_same_outputs(tmp_path, model, norm):
         else:
             assert torch.equal(out, expected), form
             assert lone.shape == (1, 10), form
+
+
+@pytest.mark.parametrize("norm", OWN_NORMS)
+def test_a_norm_of_the_suites_own_leaves_in_every_form_and_predicts_the_same(tmp_path, norm):
+    model = trained(OWN_NORMS, norm=norm)
+    expected = outputs(model, OWN_NORMS)
+    for form in FORMATS:
+        path = written(tmp_path, model, form, OWN_NORMS)
+        if form in ("onnx", "torch-export"):
+            back = read_back(path, form)
+        else:
+            back = harness.load_model(path, allow_pickle=form == "module", factories=OWN_NORMS)
+        with torch.no_grad():
+            out = back(X)
+        torch.testing.assert_close(out, expected, rtol=1e-4 * (form == "onnx"), atol=1e-5 * (form == "onnx"))
+    if norm == "SoftSign":
+        with pytest.raises(ModelError, match="its norm 'SoftSign' is a function of its suite"):
+            harness.load_model(tmp_path / "checkpoint")
 
 
 @pytest.mark.parametrize("form", FORMATS)

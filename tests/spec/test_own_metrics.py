@@ -1,6 +1,8 @@
 """Metrics and losses that a suite brings itself: their names in trials, and what is known of them."""
 
 import functools
+import sys
+from types import ModuleType
 
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -48,12 +50,30 @@ def test_metrics_of_the_task_may_be_named_and_add_nothing():
 def test_functions_of_scikit_learn_know_their_direction():
     fbeta = functools.partial(sklearn_metrics.fbeta_score, beta=2, average="macro")
     given = [sklearn_metrics.median_absolute_error, sklearn_metrics.r2_score]
+    assert a_suite(metrics=[sklearn_metrics.matthews_corrcoef]).metrics["matthews_corrcoef"].higher_is_better
     assert {n: s.higher_is_better for n, s in a_suite(metrics=given).metrics.items()} == {
         "median_absolute_error": False,
         "r2_score": True,
     }
     assert a_suite(metrics={"F2": fbeta}).metrics["F2"].higher_is_better
     assert next(a_suite(metrics=given).trials()).metrics == "median_absolute_error+r2_score"
+
+
+def test_functions_of_torchmetrics_have_the_direction_of_their_classes(monkeypatch):
+    """The package is no dependency: modules of its form stand in for it."""
+    functions, classes = (
+        ModuleType("torchmetrics.functional.regression.mape"),
+        ModuleType("torchmetrics.regression.mape"),
+    )
+    exec("def absolute_percentage(preds, target): ...\ndef unknown(preds, target): ...", vars(functions))
+    classes.AbsolutePercentage = type("AbsolutePercentage", (), {"higher_is_better": False})
+    classes.Unknown = type("Unknown", (), {"higher_is_better": None})
+    monkeypatch.setitem(sys.modules, "torchmetrics.regression.mape", classes)
+    given = [functions.absolute_percentage, functools.partial(functions.absolute_percentage)]
+    for function in given:
+        assert not a_suite(metrics={"MAPE": function}).metrics["MAPE"].higher_is_better
+    with pytest.raises(SuiteError, match="nobody can tell whether more of metric 'unknown' is better"):
+        a_suite(metrics=[functions.unknown])
 
 
 @pytest.mark.parametrize(

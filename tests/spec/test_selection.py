@@ -79,7 +79,7 @@ def test_a_rule_without_axis_or_values_is_refused(rule):
 def test_a_value_of_another_type_is_refused_with_the_types_that_it_may_have(rule):
     axis, _, value = rule.partition("=")
     with pytest.raises(UsageError) as caught:
-        parse_only([rule])
+        select(GRID, parse_only([rule]))
     assert str(caught.value).startswith(f"--only: {axis} can't be {value!r}; it takes ")
     assert caught.value.exit_code == 2
 
@@ -87,7 +87,7 @@ def test_a_value_of_another_type_is_refused_with_the_types_that_it_may_have(rule
 @pytest.mark.parametrize(("wrong", "right"), [("bacth_size", "batch_size"), ("keys", "key"), ("sed", "seed")])
 def test_an_unknown_axis_is_named_with_the_nearest_one(wrong, right):
     with pytest.raises(UsageError, match=rf"unknown axis {wrong!r}; did you mean {right!r}\?"):
-        parse_only([f"{wrong}=1"])
+        select(GRID, parse_only([f"{wrong}=1"]))
 
 
 def test_no_rule_selects_everything_in_its_order():
@@ -217,7 +217,7 @@ def test_a_suite_without_trials_is_wrong_and_not_the_selection():
 
 def test_text_that_would_move_the_cursor_is_quoted():
     with pytest.raises(UsageError) as caught:
-        parse_only(["norm\x1b[2J\n=a"])
+        select(GRID, parse_only(["norm\x1b[2J\n=a"]))
     assert str(caught.value).isprintable()
     with pytest.raises(UnknownValue) as caught:
         select(GRID, parse_only(["norm=a\x1b[2J\nb"]))

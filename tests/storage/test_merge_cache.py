@@ -7,7 +7,7 @@ import pytest
 from harness.errors import DamageError
 from harness.fault_injection import flip_bit
 from harness.io import dump_checked_json, load_checked_json
-from harness.storage import tables
+from harness.storage import csv_files, tables
 from harness.storage.merge_cache import FILE_NAME
 from harness.storage.records import write_record
 from harness.storage.tables import TABLES, read_outcomes, write_tables
@@ -63,8 +63,8 @@ def test_a_bit_that_flips_while_a_table_is_written_is_seen_by_the_next_merge(pla
     (place.root / name).unlink()
     (place.root / FILE_NAME).unlink()
     with monkeypatch.context() as patch:
-        write = tables.write_atomically
-        patch.setattr(tables, "write_atomically", lambda path, data: write(path, flip_bit(data)))
+        write = csv_files.write_atomically
+        patch.setattr(csv_files, "write_atomically", lambda path, data: write(path, flip_bit(data)))
         assert write_tables(place, TRIALS, of_classification(0.5)) == []
     assert (place.root / name).read_bytes() != whole
     assert reads(place, monkeypatch)

@@ -31,6 +31,7 @@ from harness.training.results import outcomes
 from harness.training.state import TrainState, init_state
 from tests.support.images import small_images
 from tests.support.odd_modules import FACTORIES
+from tests.support.own_norms import OWN_NORMS
 from tests.support.tasks import PerRow, spread, with_task
 
 C = 3
@@ -79,6 +80,7 @@ def make_state(trial: Trial, ranks: DistContext, dtype: str = "float64") -> Trai
         {
             **{"spare": Spare, "drawing": Drawing, "per_row": PerRow, "spread": spread, "NAdam": torch.optim.NAdam},
             **FACTORIES,
+            **OWN_NORMS,
         },
         ranks,
     )

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from harness.errors import DamageError
 from harness.io import write_atomically
 from harness.nn.module_checks import KEPT_DTYPES
-from harness.storage.containers import MAGIC
-from harness.training.checkpoint import Snapshot, discard, dump, load, newest, save
+from harness.storage.containers import MAGIC, discard
+from harness.training.checkpoint import Snapshot, dump, load, newest, save
 
 TENSORS = {
     "weight": torch.arange(6, dtype=torch.float32).view(2, 3) / 7,

@@ -60,7 +60,7 @@ RULES = {
 
 def start(trials, data=DATA):
     state = init_state(trials, data, CPU, {})
-    assert CompiledSteps.of(state) is not None
+    assert CompiledSteps.of(state, 0) is not None
     return state
 
 
@@ -139,7 +139,7 @@ def cut_calls(patched, lengths):
 
 
 def by_single_steps(patched, trials):
-    patched.setattr(CompiledSteps, "of", lambda state: None)
+    patched.setattr(CompiledSteps, "of", lambda state, first: None)
     return finish(init_state(trials, DATA, CPU, {}))
 
 
@@ -171,7 +171,7 @@ def test_no_bit_depends_on_how_steps_are_cut_into_calls_or_on_threads(monkeypatc
 def test_a_model_that_diverges_within_a_call_fails_where_single_steps_say(monkeypatch, norm):
     trials = [replace(LONG, norm=norm, seed=seed, lr=lr) for seed, lr in enumerate(DIVERGING)]
     state = start(trials)
-    steps = CompiledSteps.of(state)
+    steps = CompiledSteps.of(state, 0)
     steps.pace.steps = 1
     steps.advance(0, 1)
     steps.pace.steps = 64
@@ -242,7 +242,7 @@ def test_the_pace_stays_within_the_ring_of_losses(seconds):
 )
 def test_what_has_no_compiled_form_trains_by_single_steps(options):
     state = init_state([replace(BASE, **options, steps=3)], DATA, CPU, {})
-    assert CompiledSteps.of(state) is None
+    assert CompiledSteps.of(state, 0) is None
     finish(state)
     assert state.fail_step.item() == -1
     assert state.batch_loss.isfinite().all()

@@ -22,12 +22,13 @@ class Policy:
 
 
 UNKNOWN_WORDS = "unknown, which leaves the claim undecided"
+WORST = "the worst that it can be"  # how the words begin where an end of the metric stands for failures
 CHANCE = Policy("guessing (1 / classes)", lambda trials: 1 / trials["classes"])
 INITIAL_LOSS = Policy("the loss at initialisation", lambda trials: trials["initial_loss"])
 AS_MEASURED = Policy("any other: its steps take time too", lambda trials: trials["score"])
 BUDGET = Policy("the whole budget of steps", lambda trials: trials["steps"])
 # A gap of nothing learnt is 0, the best there is, and the largest gap would speak for the other arm.
-UNSCORED = Policy(UNKNOWN_WORDS, lambda trials: trials["initial_loss"] * np.nan)
+UNSCORED = Policy(UNKNOWN_WORDS, lambda trials: pd.Series(np.nan, index=trials.index))
 
 
 # How a mean difference between arms is worded. Means are of each arm; an amount has its unit, and its direction.

@@ -14,6 +14,7 @@ from harness.analysis.measures.measure import (
     Policy,
     unit_of,
 )
+from harness.analysis.measures.own_outcomes import own_outcomes, worst
 from harness.spec.measured import ACCURACY, LOSS, Measured, guess_column
 from harness.spec.metric import MetricSpec
 
@@ -52,6 +53,9 @@ LOSS_SPEC = MetricSpec(words=LOSS, higher_is_better=False)
 
 def outcomes_of(of_suite: Measured) -> Iterator[Measure]:
     """What trials come to: columns of trials.csv, and what is computed from them."""
+    if of_suite.is_own:
+        yield from own_outcomes(of_suite)
+        return
     for split in SPLIT_WORDS:
         yield _outcome(split, LOSS, LOSS_SPEC, INITIAL_LOSS)
         for name, spec in of_suite.metrics.items():
@@ -94,6 +98,20 @@ def _generalisation_gap(of_suite: Measured) -> Measure:
 
 def measures_of_several_trials(of_suite: Measured) -> Iterator[Measure]:
     """What several trials make up, or telemetry knows."""
+    target = of_suite.target.metric if of_suite.target else of_suite.judged_by(next(iter(of_suite.tasks)))
+    yield Measure(
+        name="lr_decades",
+        words="usable range of lr",
+        template="the usable range of lr is {difference}",
+        unit=DECADES,
+        better="wider",
+        worse="narrower",
+        policy=worst(of_suite.metrics[target]) if of_suite.is_own else _guess(target, of_suite),
+        sign=1,
+        lead="{arm} has a wider usable range of lr than {than}{by}",
+    )
+    if of_suite.is_own:
+        return
     yield Measure(
         name="step_time",
         words="time of a step",
@@ -117,16 +135,4 @@ def measures_of_several_trials(of_suite: Measured) -> Iterator[Measure]:
         policy=INITIAL_LOSS,
         sign=-1,
         lead="picking a learning rate at random costs less with {arm} than with {than}{by}",
-    )
-    target = of_suite.target.metric if of_suite.target else of_suite.judged_by(next(iter(of_suite.tasks)))
-    yield Measure(
-        name="lr_decades",
-        words="usable range of lr",
-        template="the usable range of lr is {difference}",
-        unit=DECADES,
-        better="wider",
-        worse="narrower",
-        policy=_guess(target, of_suite),
-        sign=1,
-        lead="{arm} has a wider usable range of lr than {than}{by}",
     )

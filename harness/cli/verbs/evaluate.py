@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 from torch import Tensor
 
@@ -13,14 +14,13 @@ from harness.data.downloads import OPENML
 from harness.data.settings import dataset_key
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
-from harness.ensemble.bn_statistics import STATISTICS, batch_norms, batches
+from harness.ensemble.bn_statistics import MAX_BATCHES, STATISTICS, batch_norms, batches
 from harness.errors import UsageError
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import as_taken, measured, own_labels, scores, shaped, targets_for
 from harness.export.load import load_with_facts
-from harness.export.model_card import labels_of, trial_of
+from harness.export.model_card import known_objective, labels_of, trial_of
 from harness.spec.suite import Functions
-from harness.tasks.objective import Objective
 from harness.text import printable
 
 
@@ -33,9 +33,14 @@ def evaluate(options: argparse.Namespace) -> int:
     dataset_name = options.dataset or _training_dataset(trial.dataset, functions)
     dataset = load_dataset(dataset_name, Path(), functions, dataset_key(trial)[1])
     vocabulary = card["init_params"].get("vocabulary")
-    x, train = (shaped(dataset.name, dataset.x[split], inputs, vocabulary) for split in ("test", "train"))
+    # Of examples on disk no more than what statistics are gathered from
+    most = len(dataset.x["train"]) if isinstance(dataset.x["train"], np.ndarray) else MAX_BATCHES * trial.batch_size
+    x, train = (
+        shaped(dataset.name, np.asarray(examples), inputs, vocabulary)
+        for examples in (dataset.x["test"], dataset.x["train"][:most])
+    )
     y = targets_for(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card), trial.task)
-    objective = Objective(trial.task)
+    objective = known_objective(trial, functions)
     print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")
     names = list(STATISTICS) if batch_norms(model) else ["running"]
     measures = (*objective.metrics, "loss")
@@ -50,7 +55,7 @@ def evaluate(options: argparse.Namespace) -> int:
             table.add_row(name, *[""] * (len(measures) + 1))
             impossible.append(f"{name}: {error}")
             continue
-        found, predicted = measured(trial.task, out, y), objective.task.predict(out.flatten(0, -2))
+        found, predicted = measured(objective, out, y), objective.task.predict(out.flatten(0, -2))
         predictions = predicted if name == "running" else predictions
         n_changed = "" if predictions is None else str((predicted != predictions).sum().item())
         table.add_row(name, *(f"{found[measure]:.4f}" for measure in measures), n_changed)

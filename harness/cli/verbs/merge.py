@@ -1,30 +1,24 @@
 """`merge`: results made on several machines joined into one folder."""
 
 import argparse
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from harness.analysis import formatting
 from harness.analysis.validation import check_claims
-from harness.cli.merge_text import recheck_lines, summary_lines
-from harness.cli.progress import show_progress
+from harness.cli.hints import command
+from harness.cli.options import Given
+from harness.cli.recheck import recheck
 from harness.errors import MachineError, UsageError
-from harness.execution.executors import open_executor
-from harness.execution.run_plan import RunOptions
-from harness.execution.runner import run_suite
-from harness.execution.stop_flag import stopping
 from harness.reporting.update import update_report
 from harness.spec.loader import SuiteFile, load_suite
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, differing_members, kinds_of_machines
 from harness.spec.manifest_merge import merge_manifests
-from harness.spec.trial import Trial
 from harness.storage.folders import by_suite
 from harness.storage.lock import lock_results
-from harness.storage.merging import merge_results
-from harness.storage.rechecking import compare_again, is_foreign_suite, sample
-from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.storage.merging import MergedSuite, merge_results
+from harness.storage.rechecking import is_foreign_suite
+from harness.storage.records import ResultsDir, read_manifest
 from harness.text import printable
 
 
@@ -45,12 +39,12 @@ def merge(options: argparse.Namespace) -> int:
                 raise MachineError(f"{results_dir.root} has changed just now; merge again")
             merged = merge_results(list(suites[name]), results_dir, manifest, trials)
             page = update_report(results_dir, manifest)
-        for line in [*summary_lines(merged, results_dir, manifest, options.given), f"  the report is {page}"]:
+        for line in [*_summary_lines(merged, results_dir, manifest, options.given), f"  the report is {page}"]:
             print(printable(line))
         exit_code = max(exit_code, int(merged.is_incomplete))
         trained = [trial for trial, made in zip(trials, merged.trials, strict=True) if made.is_trained]
         if name in programs and trained:
-            exit_code = max(exit_code, _recheck(programs[name], results_dir, manifest, trained, options.recheck))
+            exit_code = max(exit_code, recheck(programs[name], results_dir, manifest, trained, options.recheck))
     return exit_code
 
 
@@ -61,27 +55,24 @@ def _program(options: argparse.Namespace, manifest: Manifest) -> SuiteFile:
     return load_suite(manifest.path if options.suite is None else options.suite)
 
 
-def _recheck(
-    suite: SuiteFile, results_dir: ResultsDir, manifest: Manifest, trained: Sequence[Trial], amount: float
-) -> int:
-    """Train a sample of these trials again, in the cohorts that they were in, and compare; the exit code."""
-    trials = sample(trained, amount)
-    if missing := {*trials} - {*suite.trials(device=manifest.device or "cpu")}:
-        key = min(trial.key for trial in missing)
-        raise UsageError(f"{suite.path} has no trial {key}; name the suite that made the results with --suite")
-    print(printable(f"training {len(trials)} of {len(trained)} results again, by {suite.path}"), flush=True)
-    with TemporaryDirectory(prefix="harness-recheck-") as folder, stopping(None) as stop:
-        again = ResultsDir(Path(folder) / suite.name)
-        write_manifest(again, replace(manifest, fingerprint={}, fingerprints=[], machine={}))
-        options = RunOptions(
-            results=Path(folder), only={"key": frozenset(trial.key for trial in trials)}, with_report=False
-        )
-        with open_executor(options, stop) as executor, closing(run_suite(suite, options, executor, stop)) as events:
-            show_progress(events, "auto")
-        if stop():
-            print(f"{stop.reason}: the results are merged, and not trained again")
-            return stop.exit_code
-        rechecked = [compare_again(results_dir, again, manifest, trial, trained) for trial in trials]
-    for line in recheck_lines(rechecked, len(trained)):
-        print(printable(line))
-    return int(any(trial.fault for trial in rechecked))
+def _summary_lines(merged: MergedSuite, results_dir: ResultsDir, manifest: Manifest, given: Given) -> Iterator[str]:
+    """What was left out and why, how much there is now, where it was made, and what to do next."""
+    yield from (f"left out: {fault}" for fault in merged.faults)
+    yield from (trial.conflict for trial in merged.trials if trial.conflict)
+    for folder, count in merged.foreign.items():
+        yield f"left out: {formatting.count(count, 'record')} in {folder} of trials that its suite.json does not list"
+    trials, name = merged.trials, results_dir.root.name
+    n_trained, n_new = sum(trial.is_trained for trial in trials), sum(trial.is_new for trial in trials)
+    n_repeated = sum(trial.n_equal > 1 for trial in trials)
+    yield f"{name}: {n_trained} of {formatting.count(len(trials), 'trial')} have a result, {n_new} of them new here"
+    if n_repeated:
+        yield f"  in several folders, with equal results: {formatting.count(n_repeated, 'trial')}"
+    kinds = kinds_of_machines(manifest)
+    if differing := differing_members(kinds):
+        values = "; ".join(f"{name} {', '.join(texts)}" for name, texts in differing.items())
+        yield f"  made on {len(kinds)} kinds of machines, which differ: {values}"
+    if any(trial.conflict for trial in trials):
+        yield f"  results that contradict are kept in {results_dir.root / 'conflicts'}. A trial of which none counts"
+        yield f"  is trained again by `run`, unless you move the right one to {results_dir.record('KEY')}"
+    if n_trained < len(trials):
+        yield f"  go on with: {command('run', manifest.path, given=given)}"

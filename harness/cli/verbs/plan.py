@@ -65,8 +65,11 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run
     notes = (*preflight.notes, *(estimate.note for estimate in preflight.estimates.values() if estimate.note))
     for note in dict.fromkeys(notes):
         print(printable(note))
-    time = duration(_estimated_seconds(run_plan, preflight, workers))
     hands = formatting.count(min(workers, len(sizes)), "worker")
+    if preflight.is_own:
+        print(f"on {preflight.device} with {hands}; own training is not tried out; start with: {run_command}")
+        return
+    time = duration(_estimated_seconds(run_plan, preflight, workers))
     print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {run_command}")
 
 

@@ -12,7 +12,7 @@ from harness.data.labels import Label
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import confusion, measured, read_examples, scores
 from harness.export.load import load_with_facts
-from harness.export.model_card import labels_of, trial_of
+from harness.export.model_card import known_objective, labels_of, trial_of
 from harness.export.predictions import predictions
 from harness.io import write_atomically
 from harness.spec.metric import WITH_CLASSES
@@ -28,12 +28,14 @@ def predict(options: argparse.Namespace) -> int:
     model, card = load_with_facts(options.model, resolve_device(options.device), options.allow_pickle, functions)
     params = card["init_params"]
     labels, task = labels_of(card), trial_of(card).task
-    examples = read_examples(options.data, tuple(params["inputs"]), labels, functions, params.get("vocabulary"), task)
+    vocabulary, encoding = params.get("vocabulary"), card.get("encoding")
+    examples = read_examples(options.data, tuple(params["inputs"]), labels, functions, vocabulary, task, encoding)
     out = scores(model, examples.x, params["classes"], per_position=task == "sequence")
     write_atomically(options.output, csv_bytes(predictions(task, out, examples.y, labels)))
     print(f"{options.output}: {len(out)} predictions")
     if examples.y is not None:
-        print(", ".join(f"{name} {value:.4f}" for name, value in measured(task, out, examples.y).items()))
+        values = measured(known_objective(trial_of(card), functions), out, examples.y)
+        print(", ".join(f"{name} {value:.4f}" for name, value in values.items()))
         if task in WITH_CLASSES:
             _print_confusion(confusion(out.flatten(0, -2), examples.y.flatten()), labels)
     return 0

@@ -9,6 +9,7 @@ from harness.cli.find_record import find_record
 from harness.cli.hints import command
 from harness.cli.trial_tables import curves_table, pairs_table, probes_table
 from harness.spec.manifest import Manifest
+from harness.spec.own_training.own_trial import TRAIN, OwnTrial
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_record
 from harness.text import printable
@@ -27,7 +28,7 @@ def show(options: argparse.Namespace) -> int:
     manifest = read_manifest(results_dir)
     console = Console()
     console.print(pairs_table("setting", _settings(record, manifest)))
-    console.print(pairs_table("outcome", record.facts))
+    console.print(pairs_table("outcome", _outcomes(record)))
     probes = {name: curve for name, curve in record.curves.items() if name.startswith("probe.")}
     scores = {name: curve for name, curve in record.curves.items() if name not in probes}
     if scores:
@@ -44,8 +45,15 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _outcomes(record: Record) -> dict[str, Any]:
+    """What came of the trial; of own training, each outcome by its name."""
+    facts = dict(record.facts)
+    return {**facts.pop("outcomes", {}), **facts}
+
+
 def _settings(record: Record, manifest: Manifest | None) -> dict[str, Any]:
     """The trial's value on every axis of its suite, and every other setting that is not the default."""
     axes = manifest.axes if manifest else {}
-    defaults = {field.name: field.default for field in fields(Trial) if field.name in axes}
+    own = TRAIN in record.trial
+    defaults = {field.name: field.default for field in fields(OwnTrial if own else Trial) if field.name in axes}
     return {**{name: value for name, value in defaults.items() if value is not MISSING}, **record.trial}

@@ -32,6 +32,17 @@ def _diabetes() -> Arrays:
     return {name: (array - array.mean(0)) / array.std(0) for name, array in (("x", x), ("y", y))}
 
 
+def _topics() -> Arrays:
+    """2000 drawn documents: how often each of 20 words is in them, and which of 5 topics they are about, 2 on average.
+
+    Counts are in deviations from their mean.
+    """
+    from sklearn.datasets import make_multilabel_classification
+
+    x, y = make_multilabel_classification(2000, n_features=20, n_classes=5, n_labels=2, random_state=42)
+    return {"x": (x - x.mean(0)) / x.std(0), "y": y}
+
+
 def package_folder(name: str) -> Path:
     """Where a package lies. It is not loaded: scikit-learn takes a second."""
     spec = find_spec(name)
@@ -67,5 +78,6 @@ DATASETS: dict[str, Callable[[], Arrays]] = {
     "digits": _digits,
     "circles": _circles,
     "diabetes": _diabetes,
+    "topics": _topics,
     **{name: source.load for name, source in SOURCES.items()},
 }

@@ -40,6 +40,19 @@ def image_arrays(where: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def images_in(where: str, folder: Path, channels: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The images in a folder as a model of so many channels takes them; labels where they lie in folders of classes."""
+    labelled = list(_images(where, folder))
+    paths = [path for path, _ in labelled] or [
+        path for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not paths:
+        raise SuiteError(f"{where}: no images in it, and none in folders of classes")
+    _common_mode(where, folder, paths)
+    x = np.stack([_pixels(path, "L" if channels == 1 else "RGB") for path in paths])
+    return x, np.array([label for _, label in labelled]) if labelled else None
+
+
 def _entries(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 

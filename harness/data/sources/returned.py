@@ -1,24 +1,23 @@
 """What a function of a suite's own may return for data, brought into arrays.
 
-That is (x, y), a torch Dataset or a table of pandas; a dictionary of these by split, {"train": ..., "test": ...}, with
-"val" where there is one; a tuple (train, test) or (train, val, test) of Datasets or tables; or a dictionary of arrays.
+That is (x, y), a torch Dataset or a table of pandas, the first two Streamed or not; a dictionary of these by split,
+{"train": ..., "test": ...}, with "val" where there is one; a tuple (train, test) or (train, val, test) of Datasets or
+tables; or a dictionary of arrays.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.data.sources.tables import table_arrays
+from harness.data.sources.tables import Columns, table_arrays
 from harness.data.sources.torch_datasets import dataset_arrays, is_torch_dataset
+from harness.data.streamed import Streamed
 from harness.errors import SuiteError
 
 SPLITS_OF_TUPLES = {2: ("train", "test"), 3: ("train", "val", "test")}
 
 
-def arrays_of(where: str, result: Any, target_column: str) -> tuple[Mapping[str, Any], NDArray[np.bool_] | None]:
-    """The arrays, and of tables which columns hold numbers."""
+def arrays_of(where: str, result: Any, target_column: str) -> tuple[Mapping[str, Any], Columns | None]:
+    """The arrays, and of tables what the columns are."""
     parts = _parts(result)
     if parts and all(map(_is_table, parts.values())):
         return table_arrays(where, parts, target_column)
@@ -36,9 +35,9 @@ def arrays_of(where: str, result: Any, target_column: str) -> tuple[Mapping[str,
 
 def _parts(result: Any) -> dict[str, Any]:
     """What is given of each split, by what the names of its arrays end with; empty for a dictionary of arrays."""
-    if is_torch_dataset(result) or _is_table(result):
+    if _is_dataset(result) or _is_table(result):
         return {"": result}
-    if isinstance(result, tuple) and result and all(is_torch_dataset(part) or _is_table(part) for part in result):
+    if isinstance(result, tuple) and result and all(_is_dataset(part) or _is_table(part) for part in result):
         return {f"_{split}": part for split, part in zip(SPLITS_OF_TUPLES.get(len(result), ()), result, strict=False)}
     if isinstance(result, tuple) and len(result) == 2:
         return {"": result}
@@ -48,7 +47,7 @@ def _parts(result: Any) -> dict[str, Any]:
 
 
 def _arrays(where: str, suffix: str, part: Any) -> list[tuple[str, Any]]:
-    if is_torch_dataset(part):
+    if _is_dataset(part):
         x, y = dataset_arrays(f"{where}{suffix.replace('_', ', ')}", part)
     elif isinstance(part, tuple | list) and len(part) == 2:
         x, y = part
@@ -58,6 +57,10 @@ def _arrays(where: str, suffix: str, part: Any) -> list[tuple[str, Any]]:
             f"{type(part).__name__}"
         )
     return [(f"x{suffix}", x), (f"y{suffix}", y)]
+
+
+def _is_dataset(value: Any) -> bool:
+    return is_torch_dataset(value.source if isinstance(value, Streamed) else value)
 
 
 def _is_table(value: Any) -> bool:

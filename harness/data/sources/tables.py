@@ -4,7 +4,8 @@ What a text column may hold is taken from all rows, so that validation and test 
 training ones. What has to be known of numbers, their mean and deviation, is that of the training examples alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,19 @@ def read_table(path: Path) -> "pd.DataFrame":
     return table
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What the columns of a table are in the arrays that are made of it."""
+
+    target: str
+    categories: Mapping[str, tuple[str, ...] | None]  # of each feature that is text; None for all others
+    is_number: NDArray[np.bool_]  # of each column of x
+
+
 def table_arrays(
     where: str, tables: "Mapping[str, pd.DataFrame]", target: str
-) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
-    """The arrays of tables, x and y with the name of each table behind it, and which columns of x hold numbers."""
+) -> tuple[dict[str, NDArray[Any]], Columns]:
+    """The arrays of tables, x and y with the name of each table behind it, and what the columns are in x."""
     import pandas as pd
 
     first = next(iter(tables.values()))
@@ -59,27 +69,44 @@ def table_arrays(
     features = [name for name in names if name != target]
     if not features:
         raise SuiteError(f"{where}: has no column besides {target!r} to predict it from")
-    columns = {name: _encoded(where, name, whole[name]) for name in features}
-    x = np.concatenate([values for values, _ in columns.values()], axis=1)
-    is_number = np.concatenate([np.full(values.shape[1], number) for values, number in columns.values()])
-    y = whole[target]
-    labels = y.to_numpy(str) if _is_text(y) else y.to_numpy()
+    categories = {name: _categories(where, name, whole[name]) for name in features}
+    x = _features(where, whole, categories)
+    is_number = [
+        np.full(1 if texts is None else len(texts), whole[name].dtype.kind in "iuf")
+        for name, texts in categories.items()
+    ]
+    labels = _labels(whole[target])
     ends = np.cumsum([0, *map(len, tables.values())])
     arrays: dict[str, NDArray[Any]] = {}
     for suffix, start, stop in zip(tables, ends[:-1], ends[1:], strict=True):
         arrays |= {f"x{suffix}": x[start:stop], f"y{suffix}": labels[start:stop]}
-    return arrays, is_number
+    return arrays, Columns(target=target, categories=categories, is_number=np.concatenate(is_number))
 
 
-def standardised(x: Mapping[str, NDArray[Any]], is_number: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """The examples of each split, their number columns with mean 0 and deviation 1 over the training examples.
+def scales(train: NDArray[Any], is_number: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of each number column of training examples: less the one, over the other, they are learnt.
 
-    A column that has one value there becomes 0.
+    A column that has one value becomes 0. What is no number stays as it is.
     """
     # In single precision the sum of a long column stops growing.
-    mean, std = (function(x["train"], 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
-    mean, std = np.where(is_number, mean, np.float32(0)), np.where(is_number & (std > 0), std, np.float32(1))
-    return {split: (values - mean) / std for split, values in x.items()}
+    mean, std = (function(train, 0, np.float64).astype(np.float32) for function in (np.mean, np.std))
+    return np.where(is_number, mean, np.float32(0)), np.where(is_number & (std > 0), std, np.float32(1))
+
+
+def encoded_table(
+    where: str, table: "pd.DataFrame", target: str, categories: Mapping[str, Sequence[str] | None]
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The examples of another table as those of training were made, not yet standardised; targets if it has them."""
+    table = table.set_axis([str(name) for name in table.columns], axis=1)
+    if missing := [name for name in categories if name not in table.columns]:
+        raise SuiteError(f"{where}: has no column {missing[0]!r}, which the model was trained on")
+    _require_values(where, table[[*categories]])
+    x = _features(where, table, categories)
+    return x, _labels(table[target]) if target in table.columns else None
+
+
+def _labels(column: "pd.Series[Any]") -> NDArray[Any]:
+    return column.to_numpy(str) if _is_text(column) else column.to_numpy()
 
 
 def _require_values(where: str, table: "pd.DataFrame") -> None:
@@ -96,23 +123,42 @@ def _is_text(column: "pd.Series[Any]") -> bool:
     return column.dtype.kind not in "biufcMm"
 
 
-def _encoded(where: str, name: str, column: "pd.Series[Any]") -> tuple[NDArray[np.float64], bool]:
-    """A column as one of numbers, or as one for each of its categories; and whether it holds numbers."""
-    if column.dtype.kind == "b":
-        return column.to_numpy(np.float64)[:, None], False
+def _categories(where: str, name: str, column: "pd.Series[Any]") -> tuple[str, ...] | None:
+    """The texts that a column holds; None where it holds numbers or truth values."""
     if column.dtype.kind in "cMm":
         raise SuiteError(f"{where}: column {name!r} holds {REMEDIES[column.dtype.kind]}; got {column.dtype}")
-    if column.dtype.kind in "iuf":
-        return column.to_numpy(np.float64)[:, None], True
+    if not _is_text(column):
+        return None
     if strangers := [value for value in column if not isinstance(value, str)]:
         kind = type(strangers[0]).__name__
         raise SuiteError(
             f"{where}: column {name!r} holds a {kind} ({strangers[0]!r:.40}); make all of it text or numbers"
         )
-    categories, codes = np.unique(column.to_numpy(str), return_inverse=True)
-    if len(categories) > MAX_CATEGORIES:
+    texts: tuple[str, ...] = tuple(np.unique(column.to_numpy(str)).tolist())
+    if len(texts) > MAX_CATEGORIES:
         raise SuiteError(
-            f"{where}: column {name!r} holds {len(categories)} different texts, which can't be classes (at most "
+            f"{where}: column {name!r} holds {len(texts)} different texts, which can't be classes (at most "
             f"{MAX_CATEGORIES}); leave it out, or make numbers of it"
         )
-    return np.eye(len(categories))[codes], False
+    return texts
+
+
+def _features(where: str, table: "pd.DataFrame", categories: Mapping[str, Sequence[str] | None]) -> NDArray[np.float64]:
+    """The columns as numbers: each as one, or as one for each of its categories."""
+    return np.concatenate([_encoded(where, name, table[name], texts) for name, texts in categories.items()], axis=1)
+
+
+def _encoded(where: str, name: str, column: "pd.Series[Any]", texts: Sequence[str] | None) -> NDArray[np.float64]:
+    if texts is None:
+        if _is_text(column):
+            raise SuiteError(
+                f"{where}: column {name!r} holds text, such as {column.iloc[0]!r:.40}, and must hold numbers"
+            )
+        return column.to_numpy(np.float64)[:, None]
+    place = {text: i for i, text in enumerate(texts)}
+    values = column.to_numpy(str)
+    if strangers := [value for value in values.tolist() if value not in place]:
+        raise SuiteError(
+            f"{where}: column {name!r} holds {strangers[0]!r:.40}, which no example has that the model was trained on"
+        )
+    return np.eye(len(texts))[[place[value] for value in values.tolist()]]

@@ -44,9 +44,7 @@ TEXTS: dict[str, Callable[[], str]] = {"descriptions": _descriptions}
 
 def text_arrays(text: str, context: int) -> dict[str, Any]:
     """The arrays of a dataset: windows of characters, and at each position the character that follows."""
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-    characters = np.unique(codes)
-    tokens = np.searchsorted(characters, codes)
+    tokens = _tokens(text, characters := characters_of(text))
     ends = np.floor(np.cumsum([0, *SHARES.values()]) * len(tokens) + 1e-6).astype(int)
     arrays: dict[str, Any] = {"vocabulary": len(characters), "next_token": True}
     for split, start, stop in zip(SHARES, ends[:-1], ends[1:], strict=True):
@@ -57,6 +55,26 @@ def text_arrays(text: str, context: int) -> dict[str, Any]:
                 f"{stop - start} has no {MIN_WINDOWS} windows; give a longer text or a smaller context"
             )
     return arrays
+
+
+def characters_of(text: str) -> str:
+    """The characters of a text, each once, in the order of their tokens."""
+    return "".join(sorted(set(text)))
+
+
+def windows_of(where: str, text: str, characters: str, context: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All windows of another text, and the characters that follow; SuiteError where it is short or has new ones."""
+    if strangers := sorted(set(text) - set(characters)):
+        raise SuiteError(f"{where}: holds {strangers[0]!r}, a character that the model was not trained on")
+    x, y = _windows(_tokens(text, characters), context)
+    if not len(x):
+        raise SuiteError(f"{where}: a text must be longer than the {context} characters of a window, got {len(text)}")
+    return x, y
+
+
+def _tokens(text: str, characters: str) -> NDArray[np.int64]:
+    codes, known = (np.frombuffer(string.encode("utf-32-le"), dtype="<u4") for string in (text, characters))
+    return np.searchsorted(known, codes)
 
 
 def _windows(tokens: NDArray[np.int64], context: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,6 +1,7 @@
 """A torch Dataset as arrays: its items are read once, in their order."""
 
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.arrays import as_array
+from harness.data.streamed import ItemReader, Streamed
 from harness.errors import SuiteError
 
 ITEMS_READ_TWICE = 8
+SEND_SECONDS = 5e-9  # that a byte takes from one process to another, as in docs/measurements.md
 DRAWS = "items are read once, so leave out what draws; augment='flip+crop' moves and mirrors images anew in each epoch"
 
 
@@ -20,8 +23,12 @@ def is_torch_dataset(value: Any) -> bool:
     return utils is not None and isinstance(value, utils.Dataset)
 
 
-def dataset_arrays(where: str, dataset: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The examples and targets of a map-style Dataset; SuiteError where it has none, or draws them anew each time."""
+def dataset_arrays(where: str, given: Any) -> tuple[Any, NDArray[Any]]:
+    """The examples and targets of a map-style Dataset; SuiteError where it has none, or draws them anew each time.
+
+    All items are gone through, but of those that are Streamed the targets alone are kept.
+    """
+    dataset = given.source if isinstance(given, Streamed) else given
     if isinstance(dataset, sys.modules["torch.utils.data"].IterableDataset) or not hasattr(dataset, "__len__"):
         raise SuiteError(
             f"{where}: {type(dataset).__name__} has no length or no order; give a Dataset with __len__ and "
@@ -31,8 +38,10 @@ def dataset_arrays(where: str, dataset: Any) -> tuple[NDArray[Any], NDArray[Any]
     if not count:
         raise SuiteError(f"{where}: {type(dataset).__name__} is empty")
     first = _item(where, dataset, 0)[0]
-    x = np.empty((count, *first.shape), first.dtype)
+    x = None if isinstance(given, Streamed) else np.empty((count, *first.shape), first.dtype)
+    read_again = dict.fromkeys(np.linspace(0, count - 1, min(count, ITEMS_READ_TWICE)).astype(int).tolist(), first)
     targets: list[NDArray[Any]] = []
+    started = time.perf_counter()
     for i in range(count):
         example, target = _item(where, dataset, i)
         if example.shape != first.shape:
@@ -44,13 +53,24 @@ def dataset_arrays(where: str, dataset: Any) -> tuple[NDArray[Any], NDArray[Any]
                 f"{where}: the target of item {i} has the shape {target.shape} and that of item 0 {targets[0].shape}; "
                 "give all targets one shape"
             )
-        x[i] = example
+        if x is not None:
+            x[i] = example
+        if i in read_again:
+            read_again[i] = example.astype(first.dtype)
         targets.append(target)
-    for i in np.linspace(0, count - 1, min(count, ITEMS_READ_TWICE)).astype(int).tolist():
+    seconds = (time.perf_counter() - started) / count
+    for i, before in read_again.items():
         example, target = _item(where, dataset, i)
-        if not (_are_same(example, x[i]) and _are_same(target, targets[i])):
+        if not (_are_same(example, before) and _are_same(target, targets[i])):
             raise SuiteError(f"{where}: item {i} is not the same when it is read again; {DRAWS}")
-    return x, np.stack(targets)
+    if x is not None:
+        return x, np.stack(targets)
+    num_workers = given.num_workers if given.num_workers is not None else int(seconds > SEND_SECONDS * first.nbytes)
+
+    def read(i: int) -> NDArray[Any]:
+        return as_array(f"{where}, item {i}", dataset[i][0])
+
+    return Streamed(ItemReader(read, (count, *first.shape), first.dtype, num_workers)), np.stack(targets)
 
 
 def _item(where: str, dataset: Any, i: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,7 +1,7 @@
 """What every backend is: M models of one kind that are run together, with the gradients of all their weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -123,16 +123,22 @@ class Backend(ABC):
         grads = torch.autograd.grad(out, weights, grad, allow_unused=True, materialize_grads=True)
         return losses, dict(zip(self.stack.weights, grads, strict=True))
 
-    def score(self, x: Tensor, y: Tensor) -> tuple[Float[Tensor, "M"], Int[Tensor, "M"]]:
+    def score(self, pieces: Iterable[Tensor], y: Tensor) -> tuple[Float[Tensor, "M"], Int[Tensor, "M"]]:
         """In evaluation of classes, the sums of losses and of right answers over examples "N ..." that models share.
 
-        Labels are "N", or "M N" where they are each model's own.
+        Examples come in one piece, or in several where the backend takes any batch. Labels are "N", or "M N" where they
+        are each model's own.
         """
         # "M K N"
-        output = self(x, shared=True)
+        output = self.outputs_of_pieces(pieces)
         losses = per_example_loss(output, y)
         # max is ten times as fast as argmax, with the same result
         return losses.sum(1, dtype=precise_dtype(losses.device)), (output.max(1).indices == y).sum(1)
+
+    def outputs_of_pieces(self, pieces: Iterable[Tensor]) -> Float[Tensor, "M K N"]:
+        """The outputs of examples in several pieces, that all models share."""
+        first, *others = [self(x, shared=True) for x in pieces]
+        return torch.cat([first, *others], 2) if others else first
 
     def seed_draws(self, seeds: Sequence[int]) -> None:
         """Let what forward passes draw from now on be a function of these seeds, one for each model."""

@@ -5,6 +5,7 @@ statistics in evaluation, goes through stacked layers on the same tensors.
 """
 
 import ctypes
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -94,22 +95,23 @@ class CompiledBackend(StackedBackend):
             )
             return losses, grads
 
-    def score(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def score(self, pieces: Iterable[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
         """The sums of losses and of right answers over examples that all models share."""
         if not self.is_evaluating:
-            return super().score(x, y)
-        losses, correct = (
-            torch.empty(self.stack.size, dtype=torch.float64),
-            torch.empty(self.stack.size, dtype=torch.int64),
-        )
-        self.call(
-            self.library.harness_evaluate,
-            self.models(),
-            self.examples(x, shared=True, y=y),
-            ctypes.c_int64(len(x)),
-            ctypes.c_void_p(losses.data_ptr()),
-            ctypes.c_void_p(correct.data_ptr()),
-        )
+            return super().score(pieces, y)
+        losses = torch.zeros(self.stack.size, dtype=torch.float64)
+        correct = torch.zeros(self.stack.size, dtype=torch.int64)
+        start = 0
+        for x in pieces:
+            self.call(
+                self.library.harness_evaluate,
+                self.models(),
+                self.examples(x, shared=True, y=y[..., start : start + len(x)]),
+                ctypes.c_int64(len(x)),
+                ctypes.c_void_p(losses.data_ptr()),
+                ctypes.c_void_p(correct.data_ptr()),
+            )
+            start += len(x)
         return losses, correct
 
     def _outputs(self, x: Tensor, *, shared: bool, training: bool) -> Tensor:

@@ -1161,14 +1161,13 @@ int harness_train(const Network* network, const Models* models, const Examples* 
   });
 }
 
-// The sums of losses and right answers of `count` examples, for every model, in evaluation.
+// Adds the losses and right answers of `count` examples to sums, for every model, in evaluation. Examples that come in
+// several calls add up to the bits of one call, where each but the last has a multiple of TILE.
 int harness_evaluate(const Network* network, const Models* models, const Examples* examples, int64_t count,
                      double* losses, int64_t* correct, int64_t threads) {
   const int64_t at_once = std::min<int64_t>(count, TILE);
   return in_threads(*network, at_once, models->count, threads, [&](Trainer& trainer, int64_t model) {
     trainer.load_model(*models, model);
-    losses[model] = 0;
-    correct[model] = 0;
     for (int64_t first = 0; first < count; first += at_once) {
       trainer.load_examples(*examples, model, first, std::min(at_once, count - first), true);
       trainer.forward(false);

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 
 @contextmanager
 def limited_memory(max_mb: float | None, device: str) -> Iterator[None]:
@@ -18,6 +16,8 @@ def limited_memory(max_mb: float | None, device: str) -> Iterator[None]:
     if max_mb is None:
         yield
     elif device.startswith("cuda"):
+        import torch  # which own training on a CPU need not load
+
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, max_mb * 2**20 / total))
         try:

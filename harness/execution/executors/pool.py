@@ -33,7 +33,7 @@ class PoolExecutor:
             with torchrun_executor(world_size, self.stop) as ranks:
                 yield from ranks.execute(requests, world_size, preflight)
             return
-        with pool_of(self.worker_count(preflight), self.gpus(preflight)) as pool:
+        with pool_of(self.worker_count(preflight), self.gpus(preflight), is_own=preflight.is_own) as pool:
             for event in execute(pool, requests, self.stop):
                 if event.done >= 1.0:  # before the first result, no core is to spare
                     start_loading()

@@ -15,8 +15,8 @@ from harness.execution.stop_flag import stopping
 from harness.execution.submission.base import Submission, Submitted, Submitter
 from harness.execution.torchrun import torchrun_process
 from harness.spec.loader import SuiteFile
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.selection import select
-from harness.spec.trial import Trial
 from harness.storage.lock import lock_results
 from harness.storage.records import ResultsDir, read_manifest
 
@@ -70,7 +70,7 @@ def _submission(suite: SuiteFile, options: RunOptions, only: Sequence[str], argu
     )
 
 
-def _pending(suite: SuiteFile, results_dir: ResultsDir, options: RunOptions) -> list[Trial]:
+def _pending(suite: SuiteFile, results_dir: ResultsDir, options: RunOptions) -> list[AnyTrial]:
     """The trials that must train, or all that are selected where the device will be known on the cluster alone."""
     earlier = None if options.fresh else read_manifest(results_dir)
     device = known_device(options.device, earlier)

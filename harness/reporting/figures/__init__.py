@@ -10,11 +10,13 @@ from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
 from harness.reporting.figures.frame import MAX_POINTS, ReportFigure, points_left_out
 from harness.reporting.figures.maps import lr_and_batch_size
+from harness.reporting.figures.own_curves import logged_curves
 from harness.reporting.figures.probes import activation_percentiles, landscape_bands, probes_by_layer
 from harness.reporting.figures.ranges import failure_map, usable_ranges
 from harness.reporting.figures.recovered import recovered
 from harness.reporting.figures.tasks import task_profile
 from harness.reporting.figures.tuning import best_of_k_curve
+from harness.spec.manifest import is_own
 from harness.storage.tables import Results
 
 __all__ = ["FIGURES", "MAX_POINTS", "ReportFigure", "figures", "points_left_out"]
@@ -39,7 +41,16 @@ FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields no
 ]
 
 
+OF_OWN_TRAINING: list[Callable[[Results], Iterator[ReportFigure]]] = [
+    effect_at_each_point,
+    usable_ranges,
+    recovered,
+    logged_curves,
+    failure_map,
+]
+
+
 def figures(results: Results) -> Iterator[ReportFigure]:
     """All figures that these results allow, in the order of the page; each is drawn when it is asked for."""
-    for draw in FIGURES:
+    for draw in OF_OWN_TRAINING if is_own(results.manifest) else FIGURES:
         yield from draw(results)

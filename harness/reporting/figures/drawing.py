@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from harness.analysis import formatting
-from harness.analysis.measures.measure import CHANCE, Measure
+from harness.analysis.measures.measure import CHANCE, WORST, Measure
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
 
@@ -124,7 +124,9 @@ def is_near_guess(scores: "pd.Series[float]", guess: float, metric: Measure) -> 
 
 def guess_words(metric: Measure) -> str:
     """What the line of guessing is called."""
-    return "chance" if metric.policy is CHANCE else "guessing"
+    if metric.policy is CHANCE:
+        return "chance"
+    return "the worst value" if metric.policy.words.startswith(WORST) else "guessing"
 
 
 def spans_decades(scores: Any, metric: Measure) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.measures.measure import Measure
+from harness.analysis.measures.measure import UNSCORED, Measure
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.drawing import (
@@ -226,8 +226,13 @@ def _effect_caption(data: ResultSlice, comparisons: Sequence[Comparison], margin
     mean = "line" if _is_ordered(data) else "diamond"
     beyond = "below" if data.metric.sign > 0 else "above"
     band = f" The grey band is the margin of {_points_in_words(margin)}." if margin else ""
+    failed = (
+        "a failed one is not drawn"
+        if data.metric.policy is UNSCORED
+        else f"a failed one a tick {beyond} the dotted line of {guess_words(data.metric)}"
+    )
     return (
-        f"Above, every seed is a dot, a failed one a tick {beyond} the dotted line of {guess_words(data.metric)}, and "
+        f"Above, every seed is a dot, {failed}, and "
         f"the {mean} is their mean; below, the paired difference from {formatting.value(data.baseline)}"
         f"{up_is_better(data.metric)} ({_pair_counts(comparisons)}{scale}).{band}"
     )

@@ -22,7 +22,7 @@ from harness.analysis.metrics import FAILED, FINISHED, judged_by, score_words
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim
-from harness.spec.manifest import Manifest, measured_of
+from harness.spec.manifest import Manifest, is_own, measured_of
 from harness.spec.trial import Trial
 from harness.storage.records import TELEMETRY
 from harness.storage.tables import OUTCOMES, Results
@@ -77,7 +77,7 @@ class ResultSlice:
 
     def judged_by(self, split: str) -> Measure:
         """What the trials are judged by on a split: that of their task, where they are of one in a suite of several."""
-        tasks = {*self.trials["task"].dropna()} & {*measured_of(self.manifest).tasks}
+        tasks = {*self.trials.get("task", pd.Series(dtype="str")).dropna()} & {*measured_of(self.manifest).tasks}
         return judged_by(self.manifest, split, tasks.pop() if len(tasks) == 1 else None)
 
     @property
@@ -118,6 +118,11 @@ class ReportFigure:
         with mpl.rc_context(STYLE):
             self.figure.draw_without_rendering()
             self.figure.set_layout_engine(None)
+
+    def png(self) -> bytes:
+        """The figure as an image, for a notebook."""
+        self.lay_out()
+        return _image_bytes(self.figure, "png", IMAGE_FORMATS["png"])
 
     def files(self) -> dict[str, bytes]:
         """The figure as files, by their names."""
@@ -217,6 +222,8 @@ def failures(data: ResultSlice) -> str:
 
 def setting(manifest: Manifest) -> str:
     """What is the same for all, as sentences: model, data, init; and what intervals over seeds cover."""
+    if is_own(manifest):
+        return "Intervals are over seeds, with whatever else the function that trains keeps fixed."
     constants = [
         f"{name} {formatting.value(manifest.settings[name])}"
         for name in ("model", "dataset", "init", "optimizer")

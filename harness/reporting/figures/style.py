@@ -27,6 +27,10 @@ NORM_COLORS = {
     "batch_renorm": "#56B4E9",
     "frn": "#E69F00",
     "evonorm_s0": "#CC79A7",
+    # With layer norm.
+    "rms": "#56B4E9",
+    "dyt": "#009E73",
+    "skipinit": "#CC79A7",
 }
 DASHES = ("-", (0, (5, 1.2)), (0, (1.5, 1)), (0, (6, 1, 1.5, 1)))  # a line that lies on another leaves it visible
 STYLE: Any = {

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,9 @@ OF_TASKS = frozenset(name for metrics in TASK_METRICS.values() for name in metri
 TAKEN = {*OF_TASKS, "loss", "examples"}  # what columns are called already
 NAME = re.compile(r"[^\W\d](?:[\w -]{0,48}\w)?")
 SKLEARN = "sklearn.metrics"
-ENDS = {"_score": True, "_error": False, "_loss": False, "_deviance": False}  # of names there -> higher is better
+# Ends of names there -> whether higher is better
+ENDS = {"_score": True, "_corrcoef": True, "_error": False, "_loss": False, "_deviance": False}
+OF_TORCHMETRICS = "torchmetrics.functional."
 
 
 def own_metrics(given: Any, tasks: Iterable[str], variables: Mapping[str, Any]) -> dict[str, Metric]:
@@ -36,10 +39,12 @@ def own_metrics(given: Any, tasks: Iterable[str], variables: Mapping[str, Any]) 
         if not isinstance(name, str) or not NAME.fullmatch(name) or name in TAKEN:
             raise SuiteError(
                 f"a metric of the suite's own is named by letters, digits, spaces and '_', and not as another is, "
-                f"got {name!r:.60}"
+                f"got {name!r:.60}; metrics={{name: function}} gives it another"
             )
         if name in metrics:
             raise SuiteError(f"two metrics are called {name!r}; give them as a mapping from names to functions")
+        if isinstance(value, Metric) and value.function is None:
+            raise SuiteError(f"metric {name!r} needs a function of outputs and targets, got a Metric without one")
         metrics[name] = value if isinstance(value, Metric) else _of_function(name, value)
     return metrics
 
@@ -48,7 +53,8 @@ def _named(value: Any, variables: Mapping[str, Any]) -> tuple[Any, Any]:
     """A member of a list, and the name that it goes by; a name alone has no function."""
     if isinstance(value, str):
         return value, None
-    return factory_name("metric", value.function if isinstance(value, Metric) else value, variables), value
+    function = value.function if isinstance(value, Metric) else value
+    return ("a metric" if function is None else factory_name("metric", function, variables)), value
 
 
 def _of_function(name: str, function: Any) -> Metric:
@@ -61,12 +67,26 @@ def _of_function(name: str, function: Any) -> Metric:
     ending = next((end for end in ENDS if called.endswith(end)), "")
     if is_of_sklearn(function) and ending:
         return Metric(function, higher_is_better=ENDS[ending])
-    if isinstance(better := getattr(function, "higher_is_better", None), bool):  # as torchmetrics has it
+    if (better := _torchmetrics_direction(unwrapped(function))) is not None:
         return Metric(function, higher_is_better=better)
     raise SuiteError(
         f"nobody can tell whether more of metric {name!r} is better; "
         f"write harness.Metric({called or name}, higher_is_better=...)"
     )
+
+
+def _torchmetrics_direction(function: Any) -> bool | None:
+    """What torchmetrics says of a metric, or of the one that a function computes; None where it says nothing.
+
+    There `functional.classification.hinge.binary_hinge_loss` computes `classification.hinge.BinaryHingeLoss`.
+    """
+    module, called = getattr(function, "__module__", None) or "", getattr(function, "__name__", "")
+    if module.startswith(OF_TORCHMETRICS):
+        home = sys.modules.get(module.replace(".functional", "", 1))
+        kinds = {name.lower(): kind for name, kind in vars(home).items()} if home else {}
+        function = kinds.get(called.replace("_", ""))
+    better = getattr(function, "higher_is_better", None)
+    return better if isinstance(better, bool) else None
 
 
 def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:

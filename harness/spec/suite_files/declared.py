@@ -33,8 +33,9 @@ class Declared:
 def write_declared(suite: Suite, question: str, path: Path) -> None:
     """Write a suite to a file that `load_suite` reads; SuiteError where something in it can't be written down."""
     sources = {name: live_sources(name, function) for name, function in suite.functions.items()}
-    for dataset in (value for grid in suite.grids for value in grid["dataset"] if value not in suite.functions):
-        if is_data_file(str(dataset)):
+    datasets = [value for grid in suite.grids for value in grid["dataset"]] if not suite.is_own else []
+    for dataset in datasets:
+        if dataset not in suite.functions and is_data_file(str(dataset)):
             raise SuiteError(
                 f"dataset {dataset!r} would be a file beside the suite, which has none: give a function that loads it"
             )

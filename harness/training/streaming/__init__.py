@@ -1,0 +1,1 @@
+"""Training and evaluating on examples that stay on disk."""
