@@ -197,7 +197,7 @@ def pool_of(size: int, gpus: Sequence[str] = (), *, is_own: bool = False) -> Ite
     def start() -> Worker:
         ours, theirs = context.Pipe()
         gpu = least_used(gpus, [worker.gpu for worker in pool.workers])
-        process = context.Process(target=_serve, args=(theirs, gpu, SAFE_PATH in os.environ, is_own), daemon=not is_own)
+        process = context.Process(target=_serve, args=(theirs, gpu, SAFE_PATH in os.environ, is_own), daemon=True)
         with safe_path(), blocked_signals():
             process.start()
         theirs.close()
@@ -256,6 +256,8 @@ def _serve(pipe: Connection, gpu: str | None, has_safe_path: bool, is_own: bool 
         os.environ[VISIBLE] = gpu
     try:
         if is_own:
+            # As in a program of its own: a function may start processes that find what the suite's file defines.
+            multiprocessing.set_start_method(None, force=True)
             from harness.execution.own_training.worker import serve
         else:
             from harness.execution.worker import serve

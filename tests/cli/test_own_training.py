@@ -100,3 +100,12 @@ def test_what_is_wrong_is_one_line(harness, text, words, says):
     assert ran.code == 2
     assert says in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_the_function_may_start_processes_that_find_what_its_file_defines(harness):
+    text = returning("with multiprocessing.Pool(1) as pool: return {'acc': pool.map(half, [1])[0]}")
+    text = text.replace("from harness", "import multiprocessing\nfrom harness", 1)
+    harness.suite(text.replace("def fit", "def half(x):\n    return x / 2\n\ndef fit"), "walk")
+    ran = harness("run", "walk", "--progress", "none")
+    assert ran.code == 0, ran.err
+    assert list(pd.read_csv(harness.results / "walk/trials.csv")["acc"]) == [0.5]
