@@ -37,7 +37,7 @@ def test_the_suite_on_the_first_page_is_that_of_the_readme():
     assert suite(DOCS / "index.md") == suite(REPOSITORY / "README.md") != ""
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md", "docs/architecture.md", "docs/suites.md"])
 def test_files_that_a_page_names_are_there(page):
     text = (REPOSITORY / page).read_text("utf-8")
     named = re.findall(r"`((?:harness|tests|suites|docs|benchmarks)/[\w./]*)`", text)

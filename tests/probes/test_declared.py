@@ -41,7 +41,7 @@ def test_no_two_probes_have_a_curve_of_one_name():
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_a_probe_has_its_row_in_the_readme(probe):
-    assert f"\n| `{probe}` |" in (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert f"\n| `{probe}` |" in (Path(__file__).parents[2] / "docs/probes.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", PROBE_CURVES)
