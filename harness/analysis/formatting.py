@@ -20,6 +20,7 @@ class Unit:
 
 
 MINUS = "\N{MINUS SIGN}"
+RESIDUE = 1e-9  # what rounding may leave of a mean that is 0
 PLAIN = Unit()
 POINTS = Unit("points", 100.0, 1)  # percentage points of a fraction, such as accuracy
 STEPS = Unit("steps", 1.0, 0)
@@ -54,7 +55,9 @@ def format_value(value: float, unit: Unit) -> str:
         return number(shown)
     rounded = round(shown, unit.decimals) + 0.0  # no minus before a zero
     # What would print as 0.0 though it is not 0 gets the digits that it needs.
-    return number(shown) if rounded == 0 and shown != 0 else f"{rounded:.{unit.decimals}f}".replace("-", MINUS)
+    if rounded == 0 and abs(value) > RESIDUE:
+        return number(shown)
+    return f"{rounded:.{unit.decimals}f}".replace("-", MINUS)
 
 
 def amount(value: float, unit: Unit) -> str:

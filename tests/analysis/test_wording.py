@@ -99,6 +99,11 @@ def test_a_lead_is_told_as_a_count_of_seeds_with_its_test_before_any_mean(tmp_pa
     assert "one." in verdict.sentence[-5:]
 
 
+@pytest.mark.parametrize(("value", "text"), [(-5.55e-18, "0.0 points"), (4e-5, "0.004 points"), (0.004, "0.4 points")])
+def test_what_rounding_leaves_of_zero_is_zero_and_what_is_small_keeps_its_digits(value, text):
+    assert formatting.amount(value, formatting.POINTS) == text
+
+
 UNITS = [formatting.POINTS, formatting.STEPS, formatting.DECADES, formatting.PLAIN, formatting.Unit("kWh")]
 SIGNED = re.compile(r"(?:(at least|at most) )?(\S+)(?: (points|steps|decades|kWh))? (higher|lower)")
 
