@@ -1,6 +1,6 @@
 """Results trained again and compared: what `run` and `merge` do behind --recheck."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,37 @@ from harness.execution.runner import run_suite
 from harness.execution.stop_flag import stopping
 from harness.reporting.update import update_report
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, measured_of, trials_of
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.storage.lock import lock_results
 from harness.storage.rechecking import Rechecked, compare_again, sample, write_findings
-from harness.storage.records import ResultsDir, write_manifest
+from harness.storage.records import TRAINED, ResultsDir, read_manifest, write_manifest
+from harness.storage.tables import read_outcomes
 from harness.text import printable
+
+
+def with_recheck(
+    codes: Mapping[str, int], suites: Sequence[SuiteFile], results: Path, amount: float | None
+) -> dict[str, int]:
+    """The exit codes of runs by suite, once a sample of what each has come to was trained again, where that is asked.
+
+    An exit code of 1 stays: not all trials have a result, and those that have can be trained again.
+    """
+    if amount is None:
+        return dict(codes)
+    rechecked = {suite.name: recheck_run(suite, results, amount) for suite in suites if codes[suite.name] in (0, 1)}
+    return {name: max(code, rechecked.get(name, code)) for name, code in codes.items()}
+
+
+def recheck_run(suite: SuiteFile, results: Path, amount: float) -> int:
+    """Train a sample of what a run of the suite has come to again, and compare; the exit code."""
+    results_dir = ResultsDir(results / suite.name)
+    manifest = read_manifest(results_dir)
+    assert manifest is not None, "a run that has ended has written it"
+    keys = [key for cohort in manifest.cohorts for key in cohort]
+    outcomes, _ = read_outcomes(results_dir, keys, measured_of(manifest))
+    trained = [trial for trial in trials_of(manifest, results_dir.manifest) if outcomes.get(trial.key) == TRAINED]
+    return recheck(suite, results_dir, manifest, trained, amount) if trained else 0
 
 
 def recheck(

@@ -5,15 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import error_rates
-from benchmarks.error_rates import KINDS, POWER, SEEDS, TUNED_SUITES, WORLDS, lead_and_equality, rates
 from harness.analysis import stats
 from harness.analysis.judging import REFUTED, SUPPORTED
 from harness.analysis.verdicts import verdicts
 from harness.spec.claim import Claim
 from tests.support import neutral_worlds
+from tests.support.benchmark_modules import benchmark_module
 from tests.support.simulated import simulate
 
+error_rates = benchmark_module("error_rates")
+KINDS, POWER, SEEDS, TUNED_SUITES, WORLDS = (
+    getattr(error_rates, name) for name in ("KINDS", "POWER", "SEEDS", "TUNED_SUITES", "WORLDS")
+)
+lead_and_equality, rates = error_rates.lead_and_equality, error_rates.rates
 ALLOWED = 0.05
 QUICK = pytest.param(400, (10, 20), id="quick")
 LONG = pytest.param(error_rates.SUITES, SEEDS, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(3600)])

@@ -7,6 +7,7 @@ import torch
 
 from harness.errors import DamageError
 from harness.spec.trial import Trial
+from harness.storage.containers import discard
 from harness.storage.records import ResultsDir, read_manifest, read_record, write_manifest, write_record
 from harness.storage.tables import write_tables
 from harness.training import checkpoint
@@ -44,7 +45,7 @@ def play(root: Path, acknowledge: Callable[[str], None] = lambda name: None) -> 
     for trial in missing:
         write_record(results_dir, a_record(trial))
         acknowledge(f"record {trial.key}")
-    checkpoint.discard(results_dir.checkpoints, COHORT)
+    discard(results_dir.checkpoints, COHORT)
     assert write_tables(results_dir, TRIALS, of_classification(0.5)) == []
     acknowledge("tables")
 

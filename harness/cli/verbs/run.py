@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.cli.hints import command
 from harness.cli.option_values import SUBMITTER_NAMES
 from harness.cli.progress import show_progress
-from harness.cli.recheck import recheck
+from harness.cli.recheck import with_recheck
 from harness.cli.summary import print_queued, print_summary, saying_what_to_type
 from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
@@ -21,11 +21,8 @@ from harness.execution.submission.queueing import queue_workers
 from harness.execution.torchrun import torchrun_process
 from harness.reporting.update import update_overview
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import measured_of, trials_of
 from harness.spec.selection import parse_only
 from harness.spec.several import narrowed_to, require_known_by_some
-from harness.storage.records import TRAINED, ResultsDir, read_manifest
-from harness.storage.tables import read_outcomes
 from harness.text import printable
 
 PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
@@ -58,26 +55,11 @@ def run(options: argparse.Namespace) -> int:
             codes[suite.name] = run_one(suite, run_options, executor, stop, options)
             if codes[suite.name] in STOPPED:
                 return codes[suite.name]
-    if options.recheck is not None:
-        for suite in suites:
-            if codes[suite.name] in (0, 1):
-                codes[suite.name] = max(codes[suite.name], _recheck(suite, options))
+    codes = with_recheck(codes, suites, options.results, options.recheck)
     reported = [name for name, code in codes.items() if code in (0, 1)]
     if len(suites) > 1 and len(reported) > 1:
         print(f"the overview is {update_overview(options.results, reported)}")
     return min(codes.values(), key=WORST_FIRST.index)
-
-
-def _recheck(suite: SuiteFile, options: argparse.Namespace) -> int:
-    """Train a sample of the results again; the exit code."""
-    results_dir = ResultsDir(options.results / suite.name)
-    manifest = read_manifest(results_dir)
-    assert manifest is not None, "a run that has ended has written it"
-    outcomes, _ = read_outcomes(
-        results_dir, [key for cohort in manifest.cohorts for key in cohort], measured_of(manifest)
-    )
-    trained = [trial for trial in trials_of(manifest, results_dir.manifest) if outcomes.get(trial.key) == TRAINED]
-    return recheck(suite, results_dir, manifest, trained, options.recheck) if trained else 0
 
 
 def _run_options(options: argparse.Namespace) -> RunOptions:
