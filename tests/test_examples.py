@@ -87,7 +87,7 @@ def test_a_net_exported_whole_predicts_where_its_suite_brings_the_class(trained)
     table = pd.read_csv(trained[0] / "results/fully_connected/trials.csv").set_index("key")
     assert f"accuracy {table['test_accuracy'][trained[1]]:.4f}" in said
     without = subprocess.run(
-        [sys.executable, "-m", "harness", "predict", path, "clouds", "--allow-pickle", "--overwrite"],
+        [sys.executable, "-m", "harness", "predict", path, "clouds", "--allow-pickle"],
         cwd=trained[0], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert without.returncode == 2

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from pathlib import Path
 
 from harness.errors import UsageError
 from harness.spec.selection import parse_shard
@@ -21,8 +22,8 @@ def convert(options: argparse.Namespace) -> None:
             given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
     if given.get("output") is not None and options.output.is_dir():
         raise UsageError(f"--output must be a file, got the folder {options.output}")
-    if given.get("output") is not None and options.output.exists() and not options.overwrite:
-        raise UsageError(f"{options.output} is there already; name another --output, or replace it with --overwrite")
+    if given.get("output") is not None and not options.overwrite:
+        _check_output(options.verb, options.output)
     if given.get("recheck") is not None:
         options.recheck = _amount(options.recheck)
         if given.get("join") or given.get("executor", "local") not in EXECUTOR_NAMES:
@@ -54,6 +55,25 @@ def _check_executor(options: argparse.Namespace) -> None:
         raise UsageError(f"--scheduler is for --executor dask, got {options.executor}")
     if options.time_budget is not None and is_submitter and not is_dask:
         raise UsageError("--time-budget: with --executor slurm say `time` in the file of --executor-options")
+
+
+def _check_output(verb: str, output: Path) -> None:
+    """UsageError where the file is there already, and is none that this verb has written: that can be had again."""
+    if output.exists() and not (output.is_file() and _has_written(verb, output)):
+        raise UsageError(
+            f"{output} is there already, and {verb} has not written it; name another --output, or replace it with "
+            "--overwrite"
+        )
+
+
+def _has_written(verb: str, output: Path) -> bool:
+    if verb == "predict":
+        from harness.export.predictions import is_table_of_predictions
+
+        return is_table_of_predictions(output)
+    from harness.export.embedded_checksum import is_exported
+
+    return is_exported(output)
 
 
 def _workers(text: str) -> int | None:

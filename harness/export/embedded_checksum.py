@@ -19,6 +19,7 @@ MARK, ZEROS = b"harness-sha256:", b"0" * 64
 NO_CHECKSUM = MARK + ZEROS  # what a writer puts where the format has room for it
 MAX_MODEL_BYTES = 16 * 2**30
 MAX_HEADER = 2**26  # bytes, of a safetensors file
+MAX_ONNX_FACTS = 2**20  # bytes at the end of an ONNX file, where its metadata stand
 ZIP = b"PK\x03\x04"
 FOREIGN = (
     "holds no model that `export` wrote in a form that can be loaded (checkpoint, state_dict, module, safetensors)"
@@ -71,6 +72,15 @@ def has_valid_checksum(data: bytes) -> bool:
     for part in (mark, ZEROS, memoryview(rest)[len(ZEROS) :]):
         digest.update(part)
     return rest[: len(ZEROS)] == digest.hexdigest().encode()
+
+
+def is_exported(path: Path) -> bool:
+    """Whether `export` has written the file, in any format: the mark is there, whether the checksum holds or not."""
+    with path.open("rb") as file:
+        if _has_mark(file):
+            return True
+        file.seek(max(0, file.seek(0, io.SEEK_END) - MAX_ONNX_FACTS))
+        return MARK in file.read()
 
 
 def _has_mark(file: BinaryIO) -> bool:

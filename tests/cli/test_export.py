@@ -13,6 +13,7 @@ import torch
 import harness as package
 from harness.cli import main
 from harness.cli.options import FORMAT_NAMES
+from harness.export.embedded_checksum import is_exported
 from harness.export.formats import FORMATS as WRITERS
 from harness.storage.records import ResultsDir, read_record
 from harness.training.checkpoint import Snapshot, dump, load
@@ -85,8 +86,8 @@ def test_every_trial_leaves_two_models_whether_it_trained_or_not(kept):
 def test_predictions_are_as_right_as_the_record_says(kept, command):
     for row in trials(kept, lr=0.1).itertuples():
         model = command.out / "m.pth"
-        assert command("export", row.key, "--overwrite", "-o", model)[0] == 0
-        code, out, _ = command("predict", model, "digits", "--overwrite", "-o", command.out / "p.csv")
+        assert command("export", row.key, "-o", model)[0] == 0
+        code, out, _ = command("predict", model, "digits", "-o", command.out / "p.csv")
         assert code == 0
         assert f"accuracy {row.test_accuracy:.4f}, loss {row.test_loss:.4f}" in out
         table = pd.read_csv(command.out / "p.csv")
@@ -97,7 +98,7 @@ def test_predictions_are_as_right_as_the_record_says(kept, command):
 
 def test_the_best_model_is_the_one_that_the_table_names(kept, command):
     for row in trials(kept).itertuples():
-        command("export", row.key, "--overwrite", "-o", command.out / "m.pth", "--which", "best")
+        command("export", row.key, "-o", command.out / "m.pth", "--which", "best")
         found = package.load_checkpoint(command.out / "m.pth")
         record = read_record(ResultsDir(kept / "results/keeping").record(row.key))
         curve = record.curves["val.accuracy"]
@@ -112,18 +113,14 @@ def test_a_model_leaves_in_every_format(kept, command, form):
     code, out, err = command("export", key[:12], "--format", form, "-o", command.out / "m")
     assert (code, err) == (0, "")
     assert str(command.out / "m") in out
+    assert is_exported(command.out / "m")
     if form in ("onnx", "torch-export"):
         assert one_line(command("predict", command.out / "m", "digits"), 2)
         return
     refused = command("evaluate", command.out / "m")
     if form == "module":
         assert "--allow-pickle" in one_line(refused, 2)
-        assert (
-            command(
-                "predict", command.out / "m", "digits", "--overwrite", "-o", command.out / "p.csv", "--allow-pickle"
-            )[0]
-            == 0
-        )
+        assert command("predict", command.out / "m", "digits", "-o", command.out / "p.csv", "--allow-pickle")[0] == 0
     else:
         assert refused[0] == 0
 
@@ -155,9 +152,7 @@ def test_files_of_examples_are_read_with_and_without_labels(kept, command):
     pd.DataFrame(x).assign(label=3).to_csv(command.out / "x.csv", index=False)
     found = []
     for name in ("x.npz", "x.csv"):
-        code, out, _ = command(
-            "predict", command.out / "m.pth", command.out / name, "--overwrite", "-o", command.out / "p.csv"
-        )
+        code, out, _ = command("predict", command.out / "m.pth", command.out / name, "-o", command.out / "p.csv")
         assert code == 0
         found.append(pd.read_csv(command.out / "p.csv"))
         assert ("accuracy" in out) == (name == "x.csv")
@@ -189,9 +184,7 @@ def test_a_pickle_writes_no_file_on_any_way_through_the_command_line(kept, comma
         for said in [command(*line) for line in words]:
             one_line(said, 2)
         for form in ("checkpoint", "module"):
-            said = command(
-                "export", key, "--results", stolen.parent, "--format", form, "--overwrite", "-o", command.out / "o"
-            )
+            said = command("export", key, "--results", stolen.parent, "--format", form, "-o", command.out / "o")
             assert "run` trains it again" in one_line(said, 4)
         assert not marker.exists(), name
     assert not (command.out / "o").exists()
@@ -221,6 +214,18 @@ def test_hostile_files_are_refused_in_one_line_without_characters_that_move_the_
     for name, path in hostile.write_all(command.out, found).items():
         said = one_line(command("evaluate", path), 2)
         assert said.rstrip("\n").isprintable(), name
+
+
+def test_what_a_verb_has_written_is_replaced_and_what_is_not_its_own_when_that_is_asked_for(kept, command):
+    key, model, taken = trials(kept)["key"].iloc[0], command.out / "m", command.out / "taken"
+    for form in ("state_dict", "safetensors", "checkpoint"):
+        assert command("export", key, "--format", form, "-o", model)[0] == 0, form
+    assert "predict has not written it" in one_line(command("predict", model, "digits", "-o", model), 2)
+    for words in (("export", key, "-o", taken), ("predict", model, "digits", "-o", taken)):
+        taken.write_text("mine", "utf-8")
+        assert f"{words[0]} has not written it" in one_line(command(*words), 2)
+        assert command(*words, "--overwrite")[0] == 0
+        assert command(*words)[0] == 0
 
 
 def test_arrays_that_are_pickled_are_refused(kept, command):
@@ -265,7 +270,7 @@ def test_a_package_that_is_missing_is_named_in_one_line(kept, command, monkeypat
     for package_name, form in (("onnx", "onnx"), ("onnxscript", "onnx"), ("safetensors", "safetensors")):
         monkeypatch.setitem(sys.modules, package_name, None)
         monkeypatch.setitem(sys.modules, f"{package_name}.torch", None)
-        said = command("export", trials(kept)["key"].iloc[0], "--format", form, "--overwrite", "-o", command.out / "m")
+        said = command("export", trials(kept)["key"].iloc[0], "--format", form, "-o", command.out / "m")
         assert "pip install 'harness[export]'" in one_line(said, 4)
 
 

@@ -62,7 +62,7 @@ def test_a_saved_model_comes_back_with_the_accuracy_that_it_had(command):
     for form in ("state_dict", "checkpoint", "safetensors"):
         row = table[-1]
         assert command("export", row["key"], "--format", form, "-o", f"m.{form}").code == 0
-        predicted = command("predict", f"m.{form}", "circles", "--overwrite", "--suite", "tiny")
+        predicted = command("predict", f"m.{form}", "circles", "--suite", "tiny")
         assert predicted.code == 0, predicted.err
         (accuracy,) = re.findall(r"accuracy ([0-9.]+),", predicted.out)
         assert float(accuracy) == pytest.approx(float(row["test_accuracy"]), abs=5e-5)

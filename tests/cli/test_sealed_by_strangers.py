@@ -74,8 +74,8 @@ def whole(tmp_path_factory):
     shutil.copytree(line.results, line.folder / "whole")
     keys = [path.stem for path in sorted((line.results / "s" / "records").iterdir())]
     for words in (
-        ("export", keys[0], "--overwrite", "-o", "model.pth"),
-        ("export", keys[0], "--overwrite", "-o", "net.pt", "--format", "state_dict"),
+        ("export", keys[0], "-o", "model.pth"),
+        ("export", keys[0], "-o", "net.pt", "--format", "state_dict"),
     ):
         code, _, err = said_by(line.folder, words)
         assert code == 0, err
@@ -118,9 +118,7 @@ def test_a_record(whole, copy, data):
     path.write_bytes(dump_checked_json(data.draw(mutated(content, donor))))
     check(folder, STATUS, ("show", path.stem), VERIFY)
     assert rows_of_others(whole, path.stem) == before
-    check(
-        folder, data.draw(st.sampled_from([REPORT, COMPARE, RUN, ("export", path.stem, "--overwrite", "-o", "x.pth")]))
-    )
+    check(folder, data.draw(st.sampled_from([REPORT, COMPARE, RUN, ("export", path.stem, "-o", "x.pth")])))
 
 
 @EXAMPLES
@@ -131,7 +129,7 @@ def test_suite_json(whole, copy, data):
     key = contents(whole, "records/*.json")[0][0].stem
     path.write_bytes(dump_checked_json(data.draw(mutated(content, content["claims"][0]))))
     check(folder, STATUS, ("show", key), VERIFY, COMPARE)
-    check(folder, data.draw(st.sampled_from([REPORT, RUN, ("export", key, "--overwrite", "-o", "x.pth")])))
+    check(folder, data.draw(st.sampled_from([REPORT, RUN, ("export", key, "-o", "x.pth")])))
 
 
 EDGES = range(0, len(STRANGE), 7)
@@ -202,7 +200,7 @@ def test_a_trained_model(whole, copy, data):
     path.write_bytes(seal([struct.pack("<Q", len(header)), header, body[8 + length :]]))
     key = path.name.partition(".")[0]
     form = data.draw(st.sampled_from(["checkpoint", "state_dict", "safetensors"]))
-    check(folder, ("export", key, "--overwrite", "-o", "x", "--format", form), VERIFY, ("show", key), RUN)
+    check(folder, ("export", key, "-o", "x", "--format", form), VERIFY, ("show", key), RUN)
 
 
 def resealed(data, change):
