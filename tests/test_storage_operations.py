@@ -15,7 +15,7 @@ CHANGING = {  # methods and functions that change a disk, whatever they are call
     *("write_table", "ParquetWriter", "save_file", "tofile"),
 }
 EXEMPT = {  # (module, what is called) -> why it need not go through io.py
-    ("harness.data.datasets", "np.savez"): "into memory",
+    ("harness.training.decision_boundaries", "np.savez"): "into memory",
     ("harness.training.decision_boundaries", "np.savez_compressed"): "into memory",
     ("harness.storage.tables", "pq.write_table"): "into memory",
     ("harness.reporting.figures.frame", "figure.savefig"): "into memory",

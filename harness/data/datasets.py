@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from harness.data.array_files import read_npz
 from harness.data.arrays import as_float32, require_numbers
 from harness.data.downloads import OPENML, from_openml, home
-from harness.data.encodings import Encoding, table_encoding, text_encoding
+from harness.data.encodings import Encoding, scales_encoding, table_encoding, text_encoding
 from harness.data.labels import Label, are_plain, class_indices, classes_of
 from harness.data.settings import DEFAULT, DataSettings
 from harness.data.sources.bundled import DATASETS
@@ -39,7 +38,6 @@ from harness.data.streamed import Examples, StreamedExamples, array_or_streamed
 from harness.data.targets import IGNORED, TARGETS, as_next_tokens, check_shapes, is_ignored
 from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
-from harness.io import write_atomically
 from harness.spec.measured import SPLITS
 from harness.spec.metric import WITH_CLASSES
 from harness.spec.own_code.data_files import FOLDER
@@ -86,6 +84,18 @@ def load_dataset(
     name: str, folder: Path, factories: Mapping[str, Callable[[], Any]], settings: DataSettings = DEFAULT
 ) -> Dataset:
     """The dataset of that name: a function of the suite's own, a file in its folder, one of DATASETS or of OpenML."""
+    dataset = _load(name, folder, factories, replace(settings, standardize=False))
+    if not settings.standardize:
+        return dataset
+    if dataset.vocabulary is not None or any(isinstance(x, StreamedExamples) for x in dataset.x.values()):
+        kind = "streamed" if dataset.vocabulary is None else "tokens"
+        raise SuiteError(f"standardize=True needs numbers in memory, and dataset {name!r} is {kind}; leave it out")
+    if dataset.encoding is not None:
+        raise SuiteError(f"standardize=True: dataset {name!r} is standardised without it; leave it out")
+    return _standardised(dataset, np.array(True), None)
+
+
+def _load(name: str, folder: Path, factories: Mapping[str, Callable[[], Any]], settings: DataSettings) -> Dataset:
     is_text = name not in factories and (name in TEXTS or name.endswith(TEXT_SUFFIX))
     if settings.context != DEFAULT.context and not is_text:
         raise SuiteError(f"context={settings.context} is of texts, and dataset {name!r} is none; leave it out")
@@ -121,7 +131,7 @@ def _standardised(dataset: Dataset, is_number: NDArray[np.bool_], columns: Colum
     """The dataset with numbers in deviations from their mean over the training examples."""
     mean, std = scales(np.asarray(dataset.x["train"]), is_number)
     x = {split: (np.asarray(values) - mean) / std for split, values in dataset.x.items()}
-    encoding = None if columns is None else table_encoding(columns, mean, std)
+    encoding = scales_encoding(mean, std) if columns is None else table_encoding(columns, mean, std)
     return replace(dataset, x=x, encoding=encoding)
 
 
@@ -135,19 +145,6 @@ def _load_by_name(
         return _standardised(_make_dataset(name, from_openml(name), settings), np.array(True), None)
     lookup(dict.fromkeys([*DATASETS, *TEXTS]), name, "dataset")
     return _make_dataset(name, DATASETS[name](), settings)
-
-
-def save_for_report(dataset: Dataset, folder: Path | None) -> None:
-    """Write two-dimensional data in memory into a folder, where one is given, so that a report can draw them."""
-    is_in_memory = isinstance(dataset.x["train"], np.ndarray)
-    is_drawn = is_in_memory and dataset.input_shape == (2,) and dataset.task == "classification"
-    if folder is None or not is_drawn or dataset.vocabulary is not None:
-        return
-    path = folder / f"{Path(dataset.name).stem}.npz"
-    if not path.exists():
-        file = BytesIO()
-        np.savez(file, **{f"{axis}_{s}": getattr(dataset, axis)[s] for axis in "xy" for s in ("train", "test")})
-        write_atomically(path, file.getvalue())
 
 
 def _make_dataset(

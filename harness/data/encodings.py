@@ -1,7 +1,8 @@
 """How examples are made of raw data, kept with a trained model: other data then become what those of training were.
 
-Of a table that is which texts a column may hold, and mean and deviation of its numbers; of a text, which character is
-which token. It is plain data, since it lies in the file of the model.
+Of a table that is which texts a column may hold, and mean and deviation of its numbers; of other numbers that were
+standardised, mean and deviation of each feature; of a text, which character is which token. It is plain data, since it
+lies in the file of the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,10 @@ from harness.data.sources.texts import characters_of, read_text, windows_of
 from harness.typed import fits
 
 Encoding = Mapping[str, Any]
+SCALES_FIELDS: dict[str, Any] = dict.fromkeys(("mean", "std"), Sequence[float])  # of numbers' -> type
 TABLE_FIELDS: dict[str, Any] = {  # of a table's -> type
     **{"target": str, "columns": Sequence[str], "texts": Sequence[Sequence[str] | None]},
-    **dict.fromkeys(("mean", "std"), Sequence[float]),
+    **SCALES_FIELDS,
 }
 Arrays = tuple[NDArray[Any], NDArray[Any] | None]  # examples, and targets where they are known
 
@@ -30,13 +32,13 @@ Arrays = tuple[NDArray[Any], NDArray[Any] | None]  # examples, and targets where
 def table_encoding(columns: Columns, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Encoding:
     """How examples are made of a table like this one."""
     texts = [None if texts is None else list(texts) for texts in columns.categories.values()]
-    return {
-        "target": columns.target,
-        "columns": list(columns.categories),
-        "texts": texts,
-        "mean": mean.tolist(),
-        "std": std.tolist(),
-    }
+    described = {"target": columns.target, "columns": list(columns.categories), "texts": texts}
+    return described | scales_encoding(mean, std)
+
+
+def scales_encoding(mean: NDArray[np.float32], std: NDArray[np.float32]) -> dict[str, Any]:
+    """How examples are made of numbers with this mean and deviation of each feature."""
+    return {"mean": mean.ravel().tolist(), "std": std.ravel().tolist()}
 
 
 def text_encoding(text: str) -> Encoding:
@@ -50,8 +52,11 @@ def is_encoding(value: Any) -> bool:
         return False
     if value.keys() == {"characters"}:
         return isinstance(value["characters"], str)
-    if value.keys() != TABLE_FIELDS.keys() or not all(fits(value[name], hint) for name, hint in TABLE_FIELDS.items()):
+    known = SCALES_FIELDS if value.keys() == SCALES_FIELDS.keys() else TABLE_FIELDS
+    if value.keys() != known.keys() or not all(fits(value[name], hint) for name, hint in known.items()):
         return False
+    if known is SCALES_FIELDS:
+        return len(value["mean"]) == len(value["std"])
     widths = [1 if texts is None else len(texts) for texts in value["texts"]]
     return len(widths) == len(value["columns"]) and len(value["mean"]) == len(value["std"]) == sum(widths)
 
@@ -67,6 +72,17 @@ def read_raw(path: Path, encoding: Encoding | None, input_shape: tuple[int, ...]
     if "columns" in encoding and path.suffix in TABLE_SUFFIXES:
         categories = dict(zip(encoding["columns"], encoding["texts"], strict=True))
         x, y = encoded_table(str(path), read_table(path), encoding["target"], categories)
-        mean, std = (np.array(encoding[name], np.float32) for name in ("mean", "std"))
-        return (as_float32(str(path), x) - mean) / std, y
+        return _less_mean_over_std(as_float32(str(path), x), encoding), y
     return None
+
+
+def as_standardised(x: NDArray[Any], encoding: Encoding | None) -> NDArray[Any]:
+    """Raw examples "N ..." as those of training were made where these were standardised; else as they are."""
+    if encoding is None or encoding.keys() != SCALES_FIELDS.keys():
+        return x
+    return _less_mean_over_std(x, encoding)
+
+
+def _less_mean_over_std(x: NDArray[np.float32], encoding: Encoding) -> NDArray[np.float32]:
+    mean, std = (np.array(encoding[name], np.float32).reshape(-1, *x.shape[1:]) for name in ("mean", "std"))
+    return (x - mean) / std

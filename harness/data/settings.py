@@ -12,6 +12,7 @@ class DataSettings:
     task: str = "classification"
     context: int = 64
     target_column: str = ""
+    standardize: bool = False
 
 
 DEFAULT = DataSettings()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from harness.data.datasets import Dataset, save_for_report
+from harness.data.datasets import Dataset
 from harness.data.repeatable import label_notes, load_twice
 from harness.data.settings import dataset_key
 from harness.ensemble.backend_choice import (
@@ -52,6 +52,7 @@ from harness.spec.suite import Functions
 from harness.spec.trial import Trial
 from harness.tasks.checks import WANTED, check_objective, check_outputs, positions_and_outputs
 from harness.training.augmentation import check_augment
+from harness.training.decision_boundaries import save_for_report
 from harness.training.state import (
     TrainState,
     eval_steps_of,

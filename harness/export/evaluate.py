@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from harness.data.array_files import read_npz
 from harness.data.arrays import as_float32, require_numbers
 from harness.data.datasets import Dataset, load_dataset
-from harness.data.encodings import Encoding, read_raw
+from harness.data.encodings import Encoding, as_standardised, read_raw
 from harness.data.labels import Label, as_labels, shown_labels
 from harness.data.number_tables import read_csv
 from harness.data.settings import DataSettings
@@ -74,8 +74,10 @@ def read_examples(
     else:
         dataset = load_dataset(data, Path(), factories, DataSettings(task=task))
         x, y = np.asarray(dataset.x["test"]), own_labels(dataset, "test")
+        encoding = encoding if dataset.encoding is None else None  # else it was standardised as it was loaded
     targets = None if y is None else targets_for(data, y, len(x), labels, task)
-    return Examples(shaped(data, x, input_shape, vocabulary), targets)
+    examples = shaped(data, x, input_shape, vocabulary)
+    return Examples(torch.from_numpy(as_standardised(examples.numpy(), encoding)), targets)
 
 
 def targets_for(data: str, y: NDArray[Any], examples: int, labels: Sequence[Label], task: str) -> Tensor:

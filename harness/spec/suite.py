@@ -27,6 +27,8 @@ OwnFunctions = dict[str, dict[str, Callable[..., Any]]]  # axis -> name -> funct
 
 MAX_VALUES = 100_000  # of an axis: more are a slip of the keyboard, or never end
 
+STANDARDIZED = ("digits",)  # datasets that are, unless a suite says otherwise: raw pixels favour batch norm
+
 # Axes whose values may be functions of the suite file.
 FUNCTION_AXES = ("model", "dataset", "norm", "optimizer", "schedule", "loss")
 
@@ -134,6 +136,8 @@ class Suite:
                 content = dict(zip(order, values, strict=True))
                 if content.get("device", "auto") == "auto":
                     content["device"] = device
+                if content.get("dataset") in STANDARDIZED and content["dataset"] not in self.functions:
+                    content.setdefault("standardize", True)
                 source = source_of(sources or {}, content)
                 trial = trial_of({**content, "source": source})
                 if trial not in seen and self._keeps(trial):

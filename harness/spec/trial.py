@@ -35,6 +35,7 @@ class Trial:
     dataset: str
     context: int = 64  # characters of a text that make an example
     target_column: str = ""  # of a table, what is to be predicted
+    standardize: bool = False  # whether each feature is less its mean over its deviation, of the training examples
     model: str
     task: str = "classification"  # or "regression", "multilabel", "sequence": what the targets are
     loss: str = ""  # a function of the suite's own; "" for that of the task

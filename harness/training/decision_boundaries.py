@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Set
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.data.datasets import Dataset
+from harness.io import write_atomically
 from harness.rng import sub_seed
 from harness.spec.trial import Trial, Value
 from harness.training.state import TrainState
@@ -61,3 +63,16 @@ def _sides(dataset: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     margin = MARGIN * (high - low)
     x, y = (np.linspace(a, b, POINTS, dtype=np.float32) for a, b in zip(low - margin, high + margin, strict=True))
     return x, y
+
+
+def save_for_report(dataset: Dataset, folder: Path | None) -> None:
+    """Write two-dimensional data in memory into a folder, where one is given, so that a report can draw them."""
+    is_in_memory = isinstance(dataset.x["train"], np.ndarray)
+    is_drawn = is_in_memory and dataset.input_shape == (2,) and dataset.task == "classification"
+    if folder is None or not is_drawn or dataset.vocabulary is not None:
+        return
+    path = folder / f"{Path(dataset.name).stem}.npz"
+    if not path.exists():
+        file = BytesIO()
+        np.savez(file, **{f"{axis}_{s}": getattr(dataset, axis)[s] for axis in "xy" for s in ("train", "test")})
+        write_atomically(path, file.getvalue())

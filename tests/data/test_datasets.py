@@ -15,10 +15,11 @@ from hypothesis.extra import numpy as arrays
 from sklearn.datasets import make_circles
 from sklearn.model_selection import train_test_split
 
-from harness.data.datasets import load_dataset, save_for_report
+from harness.data.datasets import load_dataset
 from harness.data.downloads import SOURCES
 from harness.data.sources.bundled import DATASETS
 from harness.errors import SuiteError
+from harness.training.decision_boundaries import save_for_report
 
 N = 53
 X = np.random.default_rng(1).standard_normal((N, 4))

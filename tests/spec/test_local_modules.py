@@ -13,7 +13,7 @@ SUITE = '''"""Which is better?"""
 
 from harness import Suite
 {code}
-suite = Suite(dataset="digits", model=[{models}, "mlp-8"], lr=0.1, batch_size=7, steps=5)
+suite = Suite(dataset="digits", standardize=False, model=[{models}, "mlp-8"], lr=0.1, batch_size=7, steps=5)
 '''
 NET = "WIDTH = 8\n\n\ndef net(inputs, classes):\n    return WIDTH\n"
 
