@@ -16,7 +16,7 @@ suite = Suite(
     init_scale=0.1,
     lr=log_grid(0.01, 10.0, per_decade=2),
     batch_size=60,
-    seed=range(10),
+    seed=range(20),
     steps=1500,
     eval_every=50,
     probes=["activations"],

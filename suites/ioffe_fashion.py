@@ -15,7 +15,7 @@ suite = Suite(
     init_scale=0.1,
     lr=log_grid(0.03, 3.0, per_decade=2),
     batch_size=60,
-    seed=range(10),
+    seed=range(20),
     steps=3000,
     eval_every=250,
     probes=["activations"],

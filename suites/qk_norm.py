@@ -18,7 +18,7 @@ suite = Suite(
     optimizer="adamw",
     lr=log_grid(0.001, 0.1, per_decade=4),
     batch_size=16,
-    seed=range(10),
+    seed=range(20),
     steps=300,
     eval_every=100,
     target_accuracy=0.7,

@@ -8,6 +8,7 @@ from harness.probes.context import ProbeContext, Values
 from harness.probes.gradients import gradient_norms
 from harness.probes.landscape import landscape
 from harness.probes.layers import Layer
+from harness.probes.rank import rank
 from harness.probes.running_statistics import running_errors
 from harness.probes.sharpness import sharpness
 from harness.probes.weights import weights
@@ -18,6 +19,7 @@ MEASURES: dict[str, Callable[[ProbeContext], Values]] = {  # probe -> its values
     "activations": activations,
     "gradients": gradient_norms,
     "landscape": landscape,
+    "rank": rank,
     "running": running_errors,
     "sharpness": sharpness,
     "weights": weights,

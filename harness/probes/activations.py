@@ -1,5 +1,7 @@
 """The inputs of nonlinearities: how they are distributed, and which units are saturated or dead."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,12 +22,21 @@ def activations(context: ProbeContext) -> Values:
     of these inputs at which a sigmoid or tanh has less than FLAT of its largest slope; `dead` is the share of units
     (channels) of a ReLU that are zero for the whole batch.
     """
-    rows = [_measure_model(context, model) for model in range(context.models.size)]
+    return measured_by_layer(context, _summary)
+
+
+def measured_by_layer(
+    context: ProbeContext, measure: Callable[[Float[Tensor, "N C ..."], Nonlinearity], dict[str, Tensor]]
+) -> Values:
+    """What `measure` makes of the inputs of each layer's nonlinearity, one value per model for each of its names."""
+    rows = [_measure_model(context, model, measure) for model in range(context.models.size)]
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 @torch.no_grad()
-def _measure_model(context: ProbeContext, model: int) -> dict[str, Tensor]:
+def _measure_model(
+    context: ProbeContext, model: int, measure: Callable[[Tensor, Nonlinearity], dict[str, Tensor]]
+) -> dict[str, Tensor]:
     """The measurements of one model, which is run as the plain module that it is."""
     ensemble = context.models
     tensors = {name: tensor[model].clone() for name, tensor in (*ensemble.weights.items(), *ensemble.buffers.items())}
@@ -40,8 +51,8 @@ def _measure_model(context: ProbeContext, model: int) -> dict[str, Tensor]:
     values: dict[str, Tensor] = {}
     for i, layer in enumerate(context.layers, 1):
         if layer.nonlinearity is not None:
-            summary = _summary(inputs[layer.call].double(), layer.nonlinearity)
-            values |= {f"{name}/{i}": value for name, value in summary.items()}
+            measured = measure(inputs[layer.call].double(), layer.nonlinearity)
+            values |= {f"{name}/{i}": value for name, value in measured.items()}
     return values
 
 

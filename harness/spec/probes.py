@@ -69,6 +69,11 @@ PROBES: Mapping[str, Mapping[str, ProbeCurve]] = {  # probe -> curve -> what it 
             words="share of dead units", layers=lambda layer: layer.can_die, question="How many units are dead?"
         ),
     },
+    "rank": {
+        "activation_rank": _activation(
+            "effective rank of activations", "In how many dimensions do examples differ?", "log"
+        )
+    },
     "gradients": {
         "gradient_growth": ProbeCurve(words="gradient growth"),
         "gradient_norm": ProbeCurve(

@@ -11,6 +11,8 @@ from torch import nn
 from harness.ensemble.optim.schedules import lr_factors
 from harness.nn.layers import RMSNorm
 from harness.probes import PROBES
+from harness.probes.layers import NONLINEARITIES
+from harness.probes.rank import _effective_rank
 from harness.rng import generator
 from harness.training.loop import train
 from harness.training.state import init_state
@@ -59,6 +61,34 @@ def test_activations_are_described_as_numpy_does(model, norm, activation, togeth
                 lost.append(expected[f"saturated/{n}"])
         assert values == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert max(lost) > 0 or norm == "batch"
+
+
+@pytest.mark.parametrize(("model", "norm"), [("mlp-6x4", "none"), ("mlp-6x4", "batch"), ("cnn-4-6", "batch")])
+@together
+def test_the_effective_rank_is_that_of_the_singular_values(model, norm, together):
+    state, found = probed("rank", together, model=model, norm=norm, init_scale=3.0)
+    for i, values in enumerate(found):
+        x, _ = fixed_batch(state, i)
+        for n, seen in enumerate(inputs_of(plain(state, i), nn.ReLU, x), 1):
+            rows = seen.double().numpy().swapaxes(0, 1).reshape(seen.shape[1], -1)
+            energies = np.linalg.svd(rows, compute_uv=False) ** 2
+            assert values[f"activation_rank/{n}"] == pytest.approx(energies.sum() ** 2 / (energies**2).sum(), rel=1e-4)
+            assert 1 - 1e-9 <= values[f"activation_rank/{n}"] <= seen.shape[1] + 1e-9
+
+
+def test_the_effective_rank_of_known_representations():
+    def rank_of(x):
+        return _effective_rank(torch.as_tensor(x, dtype=torch.float64), NONLINEARITIES[nn.ReLU])[
+            "activation_rank"
+        ].item()
+
+    one, many = torch.outer(torch.arange(1.0, 9), torch.arange(1.0, 6)).double(), torch.eye(5).double().repeat(4, 1)
+    assert rank_of(one) == pytest.approx(1)
+    assert rank_of(1e-200 * one) == pytest.approx(1)
+    assert rank_of(many) == pytest.approx(5)
+    assert rank_of(1e100 * many) == pytest.approx(5)
+    assert rank_of(many.T.reshape(1, 5, 20)) == pytest.approx(5)  # pixels count as examples
+    assert rank_of(torch.zeros(8, 5)) == 1
 
 
 @nets
