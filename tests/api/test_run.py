@@ -75,6 +75,31 @@ def test_functions_that_a_program_declares_train_in_workers(tmp_path):
     assert "by more than 1.0 points" in repr(found)
 
 
+def test_own_training_is_declared_in_python_and_a_program_that_has_changed_is_run_again(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "__file__", str(tmp_path / "script.py"))
+    monkeypatch.chdir(tmp_path)
+    factor = 2
+
+    def fit(trial, log, checkpoint):
+        del checkpoint
+        log(1, loss=factor)
+        return {"points": factor * trial.seed}
+
+    def points():
+        program = harness.command("python train.py --seed {seed}")
+        outcomes = {"points": harness.Metric(higher_is_better=True)}
+        suite = harness.Suite(train=[fit, program], seed=range(2), outcomes=outcomes)
+        trials = harness.run(suite, name="own", progress=False).trials
+        return dict(zip(zip(trials["train"], trials["seed"], strict=True), trials["points"], strict=True))
+
+    text = "import json, lib\nprint(json.dumps({'points': lib.points}))"
+    Path("train.py").write_text(text, "utf-8")
+    Path("lib.py").write_text("points = 5", "utf-8")
+    assert points() == {("fit", 0): 0, ("fit", 1): 2, ("train", 0): 5, ("train", 1): 5}
+    Path("lib.py").write_text("points = 6", "utf-8")
+    assert points() == {("fit", 0): 0, ("fit", 1): 2, ("train", 0): 6, ("train", 1): 6}
+
+
 def test_a_sample_is_trained_again_and_what_came_of_it_can_be_asked(from_a_file, tmp_path, capfd):
     shutil.copytree(from_a_file.folder, tmp_path / "same")
     assert from_a_file.rechecked.empty

@@ -93,7 +93,7 @@ def test_own_training_run_from_python_comes_out_the_same_when_its_dask_workers_a
     assert harness("run", "walk", "--progress", "none", "--results", "whole").code == 0
     monkeypatch.setattr("harness.api.run.LOOK_EVERY", 2)
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(api.run, path, results=harness.results, executor="dask", scheduler=scheduler, workers=2)
+        run = pool.submit(api.run, path, results=harness.results, executor="dask", scheduler=scheduler, workers=1)
         wait_for(lambda: any((harness.results / "walk").glob("checkpoints/*.snapshot")))
         time.sleep(random.uniform(0, 0.5))
         for pid in dask_workers(harness, "walk"):
