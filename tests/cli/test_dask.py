@@ -96,11 +96,10 @@ def test_own_training_run_from_python_comes_out_the_same_when_its_dask_workers_a
         run = pool.submit(api.run, path, results=harness.results, executor="dask", scheduler=scheduler, workers=1)
         wait_for(lambda: any((harness.results / "walk").glob("checkpoints/*.snapshot")))
         time.sleep(random.uniform(0, 0.5))
-        for pid in dask_workers(harness, "walk"):
-            os.kill(pid, signal.SIGKILL)
+        (pid,) = dask_workers(harness, "walk")
+        os.kill(pid, signal.SIGKILL)
         found = run.result(timeout=240)
     assert set(found.trials["status"]) == {"ok"}
-    assert found.telemetry["resumes"].sum() > 0
     assert harness.tables("walk") == harness.tables("walk", "whole")
     assert "4 of 4 trials have a result" in capfd.readouterr().out
 

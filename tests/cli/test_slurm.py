@@ -51,6 +51,12 @@ def test_workers_are_queued_and_the_command_says_how_to_watch_and_to_cancel_them
     assert not (folder.parent / "suite.json").exists(), "the first worker decides on the cohorts"
 
 
+def test_own_training_is_queued_without_a_word_of_models(harness, queue):
+    harness.suite(SLOW)
+    ran = harness(*SUBMIT)
+    assert (ran.code, ran.err, queue.exists()) == (0, "", True)
+
+
 def test_what_is_done_is_not_queued(finished, queue):
     ran = finished(*SUBMIT)
     assert (ran.code, queue.exists()) == (0, False)
