@@ -14,7 +14,7 @@ from tests.support.own_training import run
 EXAMPLES = Path(__file__).parents[1] / "examples" / "own_training"
 NEEDS = {"fine_tuning": "transformers", "forests": "sklearn", "jax_momentum": "jax"}
 SHORTER = {"fine_tuning": {"steps": 20}, "forests": {"trees": 20}, "jax_momentum": {"steps": 100}}
-EQUAL_TWICE = {"any_program", "forests", "two_forks"}
+EQUAL_TWICE = {"any_program", "forests", "torch_loop", "two_forks"}
 
 
 def one_trial(name: str, folder: Path):

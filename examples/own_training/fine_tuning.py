@@ -7,7 +7,14 @@ import tempfile
 
 import torch
 from torch.utils.data import Dataset
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from harness import Claim, Metric, Suite
 
@@ -58,6 +65,7 @@ def fit(trial, log, checkpoint):
         )
         model = BertForSequenceClassification(config)
         trainer = Trainer(model=model, args=arguments, train_dataset=Parity(512, trial.seed), callbacks=[LogLoss(log)])
+        trainer.remove_callback(PrinterCallback)  # what is logged goes to the harness
         trainer.train()
         predicted = trainer.predict(Parity(256, trial.seed + 1000))
     return {"accuracy": (predicted.predictions.argmax(-1) == predicted.label_ids).mean()}

@@ -43,7 +43,7 @@ suite = Suite(
     variant=["first", "second"],
     lr=0.02,
     steps=1000,
-    seed=range(10),
+    seed=range(20),
     outcomes={"distance": Metric(higher_is_better=False, low=0)},
     claims=[Claim.better("second", than="first")],
 )

@@ -18,6 +18,7 @@ from harness.reporting.figures.frame import ReportFigure
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.update import update_report
 from harness.storage import tables
+from harness.storage.rechecking import read_findings
 from harness.storage.records import ResultsDir
 
 VERDICT_COLUMNS = ("verdict", "claim", "why")
@@ -69,6 +70,12 @@ class Results:
         judged = [comparison for verdict in self._judged for comparison in verdict.comparisons]
         drawn = [comparison for figure in self._drawn for comparison in figure.comparisons]
         return comparisons_frame([*judged, *drawn])
+
+    @property
+    def rechecked(self) -> pd.DataFrame:
+        """A row for each trial that `recheck` trained again last: its key, and whether it was equal to the bit."""
+        findings = read_findings(self.folder)
+        return pd.DataFrame({"key": list(findings), "equal": list(findings.values())}).astype({"equal": bool})
 
     def figures(self) -> dict[str, Figure]:
         """Every figure of the report by its name, drawn anew: its axes can be restyled and saved."""

@@ -5,31 +5,27 @@ here, starts its workers from a notebook, a thread or a script without a main gu
 and the backend of matplotlib of this process as they are.
 """
 
-import os
 import re
-import signal
-import subprocess
-import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from harness.api.command_line import read_verb, run_verb
 from harness.api.results import Results, load
 from harness.errors import EmptySelection, HarnessError, MachineError, UsageError
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY
+from harness.execution.submission import SUBMITTERS
 from harness.io import make_folder
 from harness.spec.loader import find_suite
 from harness.spec.suite import Suite
 from harness.spec.suite_files.declared import SUFFIX, write_declared
+from harness.storage.records import ResultsDir
+from harness.storage.running import UNFINISHED
 
-PREFIX = "harness: "  # of the line that says what went wrong
 ERRORS: Mapping[int, type[HarnessError]] = {2: UsageError, 3: EmptySelection, 4: MachineError}  # by exit code
 ENDED = (0, 1, TEMPORARY)  # exit codes of a run that has results; 1 and 75 where some trials have none yet
-PACKAGE = Path(__file__).parents[1]
-PROGRAM = (
-    "import sys; from harness.execution.containment.keeper import end_with_parent; "
-    "end_with_parent(int(sys.argv.pop(1))); from harness.__main__ import run_and_exit; run_and_exit()"
-)
+LOOK_EVERY = 5  # seconds, at what workers on a cluster have done
 Values = Any  # of an axis: one, or several
 
 
@@ -42,9 +38,13 @@ def run(
     only: Mapping[str, Values] | None = None,
     workers: int | None = None,
     device: str = "auto",
-    retry: Iterable[str] = (),
+    executor: Literal["local", "in-process", "slurm", "dask"] = "local",
+    executor_options: str | Path | None = None,
+    scheduler: str | None = None,
+    retry: str | Iterable[str] = (),
     fresh: bool = False,
     time_budget: str | None = None,
+    recheck: int | str | None = None,
     progress: bool = True,
 ) -> Results:
     """Train what has no result yet, write the report, and return what was found.
@@ -52,7 +52,12 @@ def run(
     `suite` is the path of a suite file, the name of one that ships, or a `Suite` that was declared in this program; the
     latter is called `name`, asks `question`, and its results lie in that folder. `only` maps an axis to a value or a
     list of values; `workers` is the number of processes that train, one for each core unless given; `device`,
-    `retry` (statuses), `fresh` and `time_budget` ("2h") are as on the command line; `progress=False` prints less.
+    `executor`, `executor_options` (a TOML file), `scheduler`, `retry` (statuses), `fresh` and `time_budget` ("2h") are
+    as on the command line; `progress=False` prints less. `recheck` is how many of the results to train again, a number
+    or a share such as "2%"; whether they came out the same stands in `Results.rechecked` and in the report.
+
+    With the executors "slurm" and "dask" it queues workers and returns when all trials have ended; an interrupt ends
+    the waiting, and the workers go on.
 
     Raises UsageError or SuiteError for a wrong call or suite, EmptySelection where `only` selects nothing, MachineError
     for what this machine can't do, and KeyboardInterrupt where it is interrupted. All state is saved then, and where
@@ -60,14 +65,25 @@ def run(
     """
     folder = Path(results)
     path, name = (_written(suite, name, question, folder), name) if isinstance(suite, Suite) else _named(suite)
-    words = ["run", str(path), "--results", str(folder), "--device", device]
-    words += [f"--only={axis}={_listed(axis, values)}" for axis, values in (only or {}).items()]
-    words += [] if workers is None else ["--workers", str(workers)]
-    words += ["--retry", ",".join(retry)] if retry else []
-    words += ["--fresh"] if fresh else []
-    words += [] if time_budget is None else ["--time-budget", time_budget]
-    words += ["--progress", "plain" if progress else "none"]
-    code, error = _run(words)
+    selected = [str(path), "--results", str(folder)]
+    selected += [f"--only={axis}={_listed(axis, values)}" for axis, values in (only or {}).items()]
+    values = {
+        "--device": device,
+        "--executor": None if executor == "local" else executor,
+        "--executor-options": executor_options,
+        "--scheduler": scheduler,
+        "--workers": workers,
+        "--retry": (retry if isinstance(retry, str) else ",".join(retry)) or None,
+        "--time-budget": time_budget,
+        "--recheck": recheck,
+        "--progress": "plain" if progress else "none",
+    }
+    given = [f"{option}={value}" for option, value in values.items() if value is not None]
+    if executor in SUBMITTERS and time_budget is not None:
+        raise UsageError(f"time_budget is for what trains here, got executor {executor!r}")
+    code, error = run_verb(["run", *selected, *given, *(["--fresh"] if fresh else [])])
+    if code == 0 and executor in SUBMITTERS:
+        _wait(folder / name, selected, progress)
     if code in ENDED:
         return load(folder / name)
     if code == INTERRUPTED:
@@ -101,26 +117,15 @@ def _listed(axis: str, values: Values) -> str:
     return ",".join(texts)
 
 
-def _run(arguments: list[str]) -> tuple[int, str]:
-    """Run the command line; its exit code, and what it says went wrong. What else it says is printed here.
-
-    An interrupt is passed on: the run saves, and ends. It ends with this process, however that ends.
-    """
-    words = [sys.executable, "-P", "-c", PROGRAM, str(os.getpid()), *arguments]
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(PACKAGE.parent)]))
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-    # In a session of its own, so that a terminal's Ctrl-C reaches it through this process alone.
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
-    ) as process:
-        error = ""
-        while True:
-            try:
-                for line in process.stdout or ():
-                    if line.startswith(PREFIX):
-                        error = line.removeprefix(PREFIX).strip()
-                    else:
-                        print(line, end="", flush=True)
-                return process.wait(), error
-            except KeyboardInterrupt:
-                process.send_signal(signal.SIGINT)
+def _wait(folder: Path, words: list[str], progress: bool) -> None:
+    """Return once every trial that these words select has ended, in workers on a cluster; say how far they are."""
+    shown = -1
+    while True:
+        # The first worker writes suite.json.
+        status = read_verb(["status", *words, "--json"]) if ResultsDir(folder).manifest.exists() else None
+        if status is not None and progress and status["with_result"] != shown:
+            shown = status["with_result"]
+            print(f"{shown} of {status['trials']} trials have a result", flush=True)
+        if status is not None and not status["by_status"].keys() & {*UNFINISHED} and not status["runs"]:
+            return
+        time.sleep(LOOK_EVERY)

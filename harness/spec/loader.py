@@ -16,7 +16,7 @@ from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
 from harness.spec.own_code.sources import Parts, digest_of, digest_of_module, digests_of_modules, function_parts
-from harness.spec.own_training.command import Command
+from harness.spec.own_training.command import file_parts
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.suite import Suite, own_names, source_of
 from harness.spec.suite_files.declared import SUFFIX, Declared, read_declared
@@ -88,9 +88,7 @@ def load_suite(path: str | Path) -> SuiteFile:
     parts: dict[str, Parts] = {}
     try:
         for name, function in suite.functions.items():
-            parts[name] = function_parts(name, function, text, tree, module, graph)
-            if isinstance(function, Command):
-                parts[name] = {**parts[name], **function.file_parts()}
+            parts[name] = function_parts(name, function, text, tree, module, graph) | file_parts(function)
     except SuiteError as error:
         raise SuiteError(one_line(f"{file}: {error}")) from error
     for dataset in (value for grid in suite.grids if not suite.is_own for value in grid["dataset"]):

@@ -269,7 +269,7 @@ def as_python(value: Any) -> Any:
     """A number of numpy, torch or the standard library as a plain one: what it prints as, so float32 0.1 is 0.1."""
     module = type(value).__module__
     if module == "torch" and getattr(value, "ndim", None) == 0:
-        value = value.numpy() if value.dtype.itemsize >= FLOAT32_BYTES else value.item()
+        value = value.detach().cpu().numpy() if value.dtype.itemsize >= FLOAT32_BYTES else value.item()
         module = type(value).__module__
     if module == "numpy" and getattr(value, "size", 0) == 1:
         return float(str(value.reshape(())[()])) if value.dtype.kind == "f" else value.item()

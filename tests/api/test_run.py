@@ -1,6 +1,8 @@
 """A suite run from Python: the same results as from the command line, from scripts, threads and notebooks."""
 
+import inspect
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +75,40 @@ def test_functions_that_a_program_declares_train_in_workers(tmp_path):
     assert "by more than 1.0 points" in repr(found)
 
 
+def test_own_training_is_declared_in_python_and_a_program_that_has_changed_is_run_again(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "__file__", str(tmp_path / "script.py"))
+    monkeypatch.chdir(tmp_path)
+    factor = 2
+
+    def fit(trial, log, checkpoint):
+        del checkpoint
+        log(1, loss=factor)
+        return {"points": factor * trial.seed}
+
+    def points():
+        program = harness.command("python train.py --seed {seed}")
+        outcomes = {"points": harness.Metric(higher_is_better=True)}
+        suite = harness.Suite(train=[fit, program], seed=range(2), outcomes=outcomes)
+        trials = harness.run(suite, name="own", progress=False).trials
+        return dict(zip(zip(trials["train"], trials["seed"], strict=True), trials["points"], strict=True))
+
+    text = "import json, lib\nprint(json.dumps({'points': lib.points}))"
+    Path("train.py").write_text(text, "utf-8")
+    Path("lib.py").write_text("points = 5", "utf-8")
+    assert points() == {("fit", 0): 0, ("fit", 1): 2, ("train", 0): 5, ("train", 1): 5}
+    Path("lib.py").write_text("points = 6", "utf-8")
+    assert points() == {("fit", 0): 0, ("fit", 1): 2, ("train", 0): 6, ("train", 1): 6}
+
+
+def test_a_sample_is_trained_again_and_what_came_of_it_can_be_asked(from_a_file, tmp_path, capfd):
+    shutil.copytree(from_a_file.folder, tmp_path / "same")
+    assert from_a_file.rechecked.empty
+    found = harness.run(from_a_file.folder.parents[1] / "same.py", results=tmp_path, recheck=5, executor="in-process")
+    assert "trained again: 5 of 12 results; 5 equal to the bit" in capfd.readouterr().out
+    assert found.rechecked["equal"].tolist() == [True] * 5
+    assert {*found.rechecked["key"]} < {*found.trials["key"]}
+
+
 @pytest.mark.parametrize(
     ("words", "error", "says"),
     [
@@ -83,10 +119,30 @@ def test_functions_that_a_program_declares_train_in_workers(tmp_path):
         ({"only": {"lr": []}}, UsageError, "lr needs a value"),
         ({"device": "cuda:77"}, MachineError, "not on this machine"),
         ({"workers": 0}, UsageError, "--workers must be"),
+        ({"retry": "cashed"}, UsageError, "--retry takes statuses without a result, got 'cashed'"),
+        ({"recheck": 0}, UsageError, "--recheck must be a share such as 2% or a number of trials from 1 up, got '0'"),
+        ({"executor": "cloud"}, UsageError, "cloud"),
+        ({"executor": "dask", "workers": 2}, UsageError, "needs --scheduler"),
+        ({"executor": "dask", "time_budget": "2h"}, UsageError, "time_budget is for what trains here"),
         ({"suite": declared(model="mlp-0")}, UsageError, "a layer of size 0"),
         ({"suite": declared(dataset="mine.npz")}, UsageError, "give a function that loads it"),
     ],
-    ids=["file", "type", "name", "only", "empty", "device", "workers", "model", "data"],
+    ids=[
+        "file",
+        "type",
+        "name",
+        "only",
+        "empty",
+        "device",
+        "workers",
+        "retry",
+        "recheck",
+        "executor",
+        "scheduler",
+        "budget",
+        "model",
+        "data",
+    ],
 )
 def test_what_is_wrong_is_an_error_of_ours(words, error, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -146,7 +202,12 @@ def test_the_public_names_stay():
         *("load_checkpoint", "load_model", "log_grid", "results", "run"),
     }
     assert {name for name in dir(harness.Results) if not name.startswith("_")} == {
-        *("comparisons", "curves", "figures", "folder", "question", "report", "telemetry", "trials", "verdicts"),
+        *("comparisons", "curves", "figures", "folder", "question", "rechecked", "report", "telemetry", "trials"),
+        "verdicts",
+    }
+    assert set(inspect.signature(harness.run).parameters) == {
+        *("suite", "name", "question", "results", "only", "workers", "device", "executor", "executor_options"),
+        *("scheduler", "retry", "fresh", "time_budget", "recheck", "progress"),
     }
     page = (Path(__file__).parents[2] / "docs/api.md").read_text("utf-8")
     assert [name for name in harness.__all__ if f"::: harness.{name}\n" not in page] == []
@@ -154,7 +215,8 @@ def test_the_public_names_stay():
 
 def test_every_column_is_documented(from_a_file):
     page = (Path(__file__).parents[2] / "docs/api.md").read_text("utf-8")
-    frames = (from_a_file.curves, from_a_file.telemetry, from_a_file.verdicts, from_a_file.comparisons)
+    names = ("curves", "telemetry", "verdicts", "comparisons", "rechecked")
+    frames = [getattr(from_a_file, name) for name in names]
     columns = [*FOUND_IN_CURVES, *KNOWN_BEFORE, *(column for frame in frames for column in frame)]
     assert [column for column in columns if f"`{column}`" not in page] == []
 

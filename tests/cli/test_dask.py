@@ -1,18 +1,23 @@
 """`run --executor dask`: workers as tasks of a real scheduler, with worker processes that die."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+import harness as api
 from harness.cli import main
 from harness.execution.submission.dask_task import find_obstacle, run_worker
 from tests.cli.conftest import TINY, CommandLine
 from tests.cli.test_run import SLOW_ENOUGH
+from tests.support.own_training import SLOW
 from tests.support.processes import marked, wait_for
 from tests.support.slurm import free_ports
 
@@ -46,13 +51,13 @@ def scheduler(tmp_path) -> Iterator[str]:
             process.wait(30)
 
 
-def dask_workers(line: CommandLine) -> list[int]:
+def dask_workers(line: CommandLine, name: str = "tiny") -> list[int]:
     """The processes that wait for our workers: the parents of the keepers."""
-    return sorted({parent_of(pid) for pid in keepers(line)})
+    return sorted({parent_of(pid) for pid in keepers(line, name)} - {os.getpid()})
 
 
-def keepers(line: CommandLine) -> list[int]:
-    found = marked(str(line.folder / "tiny.py"))
+def keepers(line: CommandLine, name: str = "tiny") -> list[int]:
+    found = marked(str(line.folder / f"{name}.py"))
     return [pid for pid in found if b"containment.keeper" in command_of(pid)]
 
 
@@ -79,6 +84,24 @@ def test_workers_are_tasks_that_outlive_the_command_and_the_death_of_a_dask_work
     wait_for(lambda: not marked(str(harness.folder / "tiny.py")))
     logs = "".join(path.read_text() for path in (harness.results / "tiny/dask").glob("*.log"))
     assert harness.tables() == harness.tables(results="whole"), logs
+
+
+def test_own_training_run_from_python_comes_out_the_same_when_its_dask_workers_are_killed(
+    harness, scheduler, monkeypatch, capfd
+):
+    path = harness.suite(SLOW, "walk")
+    assert harness("run", "walk", "--progress", "none", "--results", "whole").code == 0
+    monkeypatch.setattr("harness.api.run.LOOK_EVERY", 2)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(api.run, path, results=harness.results, executor="dask", scheduler=scheduler, workers=1)
+        wait_for(lambda: any((harness.results / "walk").glob("checkpoints/*.snapshot")))
+        time.sleep(random.uniform(0, 0.5))
+        (pid,) = dask_workers(harness, "walk")
+        os.kill(pid, signal.SIGKILL)
+        found = run.result(timeout=240)
+    assert set(found.trials["status"]) == {"ok"}
+    assert harness.tables("walk") == harness.tables("walk", "whole")
+    assert "4 of 4 trials have a result" in capfd.readouterr().out
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch, capsys):

@@ -8,14 +8,10 @@ import pandas as pd
 import pytest
 
 from tests.cli.conftest import CommandLine
-from tests.support.own_training import WALK, returning
+from tests.support.own_training import SLOW, WALK, returning
 from tests.support.processes import marked, wait_for
 
 TABLES = ("trials.csv", "curves.parquet", "comparisons.csv")
-# So slow that it can be killed on its way, and so short that all of it is over soon.
-SLOW = WALK.replace("import random, sys", "import random, sys, time").replace(
-    "        step += 1\n", "        step += 1\n        time.sleep(0.03)\n"
-)
 
 
 def tables(line: CommandLine) -> dict[str, bytes]:
@@ -25,7 +21,7 @@ def tables(line: CommandLine) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     line = CommandLine(tmp_path_factory.mktemp("whole"))
-    line.suite(SLOW.replace("steps=7", "steps=20"), "walk")
+    line.suite(SLOW, "walk")
     ran = line("run", "walk", "--progress", "none")
     assert ran.code == 0, ran.err
     return line

@@ -1,9 +1,11 @@
 """`run --executor slurm`: what reaches the queue and what does not; and workers in the jobs of a real SLURM."""
 
 import os
+import random
 import re
 import signal
 import subprocess
+import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
@@ -16,6 +18,7 @@ from harness.execution.submission.slurm_options import SlurmOptions, slurm_optio
 from tests.cli.conftest import TINY, CommandLine
 from tests.cli.test_ranks import TWO_RANKS
 from tests.cli.test_run import SLOW_ENOUGH
+from tests.support.own_training import SLOW
 from tests.support.processes import marked, wait_for
 from tests.support.slurm import ask, slurm_cluster, stand_in
 
@@ -46,6 +49,12 @@ def test_workers_are_queued_and_the_command_says_how_to_watch_and_to_cancel_them
     words = f"run {harness.folder}/tiny.py --results '{harness.folder}/my results' --join --workers 1"
     assert f"{words} --progress plain --device cpu --only norm=batch)" in text
     assert not (folder.parent / "suite.json").exists(), "the first worker decides on the cohorts"
+
+
+def test_own_training_is_queued_without_a_word_of_models(harness, queue):
+    harness.suite(SLOW)
+    ran = harness(*SUBMIT)
+    assert (ran.code, ran.err, queue.exists()) == (0, "", True)
 
 
 def test_what_is_done_is_not_queued(finished, queue):
@@ -206,8 +215,8 @@ def queued() -> list[str]:
     return ask("squeue", "--noheader", "--array", "--format=%i").split()
 
 
-def logs(line: CommandLine) -> str:
-    return "".join(path.read_text() for path in sorted((line.results / "tiny/slurm").glob("*.log")))
+def logs(line: CommandLine, name: str = "tiny") -> str:
+    return "".join(path.read_text() for path in sorted((line.results / name / "slurm").glob("*.log")))
 
 
 @pytest.mark.slow
@@ -259,3 +268,18 @@ def test_on_slurm_trials_of_several_ranks_train_under_torchrun_and_go_on_in_anot
     assert on_cluster.tables() == on_cluster.tables(results="whole"), logs(on_cluster)
     assert "the time limit is near" in logs(on_cluster)
     assert "a rank ended" not in logs(on_cluster), "a rank has ended without saving"
+
+
+@pytest.mark.slurm
+def test_on_slurm_own_training_that_is_killed_goes_on_and_comes_out_as_a_local_run(on_cluster):
+    on_cluster.suite(SLOW, "walk")
+    assert on_cluster("run", "walk", "--progress", "none", "--results", "whole").code == 0
+    assert on_cluster("run", "walk", *SUBMIT[2:]).code == 0
+    wait_for(lambda: any((on_cluster.results / "walk").glob("checkpoints/*.snapshot")))
+    time.sleep(random.uniform(0, 0.5))
+    for job in queued():
+        subprocess.run(["scancel", "--signal=KILL", "--full", job], check=True)
+    wait_for(lambda: not queued())
+    assert on_cluster("run", "walk", *SUBMIT[2:]).code == 0
+    wait_for(lambda: not queued())
+    assert on_cluster.tables("walk") == on_cluster.tables("walk", "whole"), logs(on_cluster, "walk")

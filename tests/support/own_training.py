@@ -31,6 +31,13 @@ suite = Suite(train=walk, stride=[1, 0.5], steps=7, fails="", seed=range(2), out
     claims=[Claim.more(1.0, than=0.5, metric="log.place")])
 '''
 
+# So slow that it can be killed on its way, and so short that all of it is over soon.
+SLOW = (
+    WALK.replace("import random, sys", "import random, sys, time")
+    .replace("        step += 1\n", "        step += 1\n        time.sleep(0.03)\n")
+    .replace("steps=7", "steps=20")
+)
+
 
 def failing_once(folder: Path) -> str:
     """The walk, which raises half-way when it is run for the first time."""

@@ -85,7 +85,9 @@ def _try_suites(suites: Sequence[SuiteFile]) -> Iterator[Event]:
     """Try a model of each kind here; SuiteError where one is wrong."""
     with stopping(None) as stop:
         for suite in suites:
-            request = PreflightRequest(suite=suite.path.resolve(), device="cpu", tune_sizes=False)
+            request = PreflightRequest(
+                suite=suite.path.resolve(), device="cpu", tune_sizes=False, is_own=suite.suite.is_own
+            )
             try:
                 preflight = request_preflight(request, stop)
             except MachineError as error:  # a login node need not have what a job has

@@ -17,6 +17,7 @@ from typing import Any
 from harness.errors import SuiteError
 from harness.spec.own_code.import_graph import import_graph, imported_names
 from harness.spec.own_code.sources import Parts, digest, digests_of_modules, package_parts
+from harness.spec.own_training.command import Command
 from harness.spec.trial import PLAIN_TYPES
 
 CODE = "code"  # the part that holds what was written in the notebook
@@ -78,6 +79,8 @@ def _visit(what: str, value: Any, walk: _Walk) -> None:
             for key, item in value.items():
                 _visit(f"{what}[{key!r}]", item, walk)
             walk.texts[what] = f"dict of {len(value)}"
+        case Command():  # its files are parts of their own
+            walk.texts[what] = repr(value.words)
         case functools.partial():
             for part in ("func", "args", "keywords"):
                 _visit(f"{what}.{part}", getattr(value, part), walk)

@@ -1,6 +1,8 @@
 """A command as a trial: a program in whatever language trains, and says in JSON what came of it."""
 
+import itertools
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import IO, Any
 from harness.errors import SuiteError, nearest
 from harness.spec.own_code.data_files import data_digest
 from harness.spec.own_training.own_trial import SEED_FIRST, OwnTrial
+from harness.spec.own_training.script_files import imported_files, module_file
 
 OUTCOMES = "outcomes"  # the placeholder of a file that the command writes its outcomes to
 KNOWN = (*SEED_FIRST[:-1], "key", OUTCOMES)  # placeholders besides the settings of the suite
@@ -54,8 +57,15 @@ class Command:
                 raise SuiteError(f"command: {{{unknown[0]}}} stands for nothing; {nearest(unknown[0], known)}")
 
     def file_parts(self) -> dict[str, str]:
-        """The files beside the suite that the command names -> their digests."""
-        return {word: data_digest(self.folder, word) for word in self.words if self._is_file(word)}
+        """The files beside the suite that the command names, and what Python programs import -> their digests."""
+        files = {word for word in self.words if self._is_file(word)}
+        programs = [self.folder / word for word in files if word.endswith(".py")]
+        imported = [file for program in programs for file in imported_files(program, program.parent)]
+        for flag, name in itertools.pairwise(self.words):
+            if flag == "-m" and (module := module_file(name, self.folder)) is not None:
+                imported += [module, *imported_files(module, self.folder)]
+        files |= {Path(os.path.relpath(file, self.folder)).as_posix() for file in imported}
+        return {name: data_digest(self.folder, name) for name in sorted(files)}
 
     def __call__(self, trial: OwnTrial, log: Any, checkpoint: Any) -> Mapping[str, Any]:
         """Run the command in the folder of the suite; what it says its outcomes are."""
@@ -104,15 +114,29 @@ def command(text: str) -> Command:
 
     What stands in braces is a setting of the trial; `{outcomes}` is a file for its outcomes, a JSON object, which may
     also be the last line that it prints. Lines before that are logged where they are such objects with a "step". It
-    runs in the folder of the suite and goes through no shell; files there that it names are part of the trial.
+    runs in the folder of the suite and goes through no shell; files there that it names are part of the trial, and so
+    is what a Python program among them imports from its folder. `python` is the one that runs the harness.
     """
     file = sys._getframe(1).f_globals.get("__file__")
     return Command(text, Path(file).resolve().parent if file else Path.cwd())
 
 
+def file_parts(function: Any) -> dict[str, str]:
+    """The files that a function that trains runs, where it is a command -> their digests."""
+    return function.file_parts() if isinstance(function, Command) else {}
+
+
 def _started(words: list[str], folder: Path, errors: IO[bytes]) -> "subprocess.Popen[str]":
+    # As in an active environment: `.venv/bin/harness run` is to find the python, and torchrun, of the same packages.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return subprocess.Popen(
-        words, cwd=folder, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", errors="replace"
+        words,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env={**os.environ, "PATH": path},
+        encoding="utf-8",
+        errors="replace",
     )
 
 

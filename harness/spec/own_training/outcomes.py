@@ -17,11 +17,11 @@ def declared_outcomes(given: Any, settings: set[str]) -> dict[str, MetricSpec]:
         raise SuiteError(f"own training needs to say what comes of a trial: {EXAMPLE}, got {given!r:.80}")
     specs = {}
     for name, metric in given.items():
-        if not isinstance(name, str) or not NAME.fullmatch(name) or name in {TRAIN, *SEED_FIRST, *RESERVED, *settings}:
-            raise SuiteError(
-                f"an outcome is named by letters, digits, spaces and '_', and not as a setting or column is, "
-                f"got {name!r:.60}"
-            )
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise SuiteError(f"an outcome is named by letters, digits, spaces and '_', got {name!r:.60}")
+        if name in {TRAIN, *SEED_FIRST, *RESERVED, *settings}:
+            what = "a setting" if name in {TRAIN, *SEED_FIRST, *settings} else "another column of the tables"
+            raise SuiteError(f"an outcome can't be called {name!r:.60}, as {what} is; say test_{name}, for instance")
         if not isinstance(metric, Metric):
             raise SuiteError(f"outcome {name!r} must be a harness.Metric(higher_is_better=...), got {metric!r:.80}")
         if metric.function is not None:

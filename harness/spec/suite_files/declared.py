@@ -16,6 +16,7 @@ from harness.io import write_atomically
 from harness.spec.own_code.data_files import is_data_file
 from harness.spec.own_code.live_sources import live_sources
 from harness.spec.own_code.sources import Parts
+from harness.spec.own_training.command import file_parts
 from harness.spec.suite import Suite
 
 SUFFIX = ".suite"
@@ -41,7 +42,8 @@ def write_declared(suite: Suite, question: str, path: Path) -> None:
             )
     import cloudpickle  # where it is needed alone
 
-    declared = Declared(suite=suite, question=question, parts={name: of_one.parts for name, of_one in sources.items()})
+    parts = {name: {**of_one.parts, **file_parts(suite.functions[name])} for name, of_one in sources.items()}
+    declared = Declared(suite=suite, question=question, parts=parts)
     try:
         with _by_value({module for of_one in sources.values() for module in of_one.modules}):
             data = cloudpickle.dumps(declared)

@@ -101,3 +101,11 @@ def test_generators_are_seeded_beforehand_by_the_seed_alone(tmp_path):
         folder.mkdir()
         ends.append(run(request_for(folder, returning(body, seed=str(seed))))[2].facts["outcomes"]["acc"])
     assert ends[0] == ends[1] != ends[2]
+
+
+@pytest.mark.parametrize("value", ["weight.sum()", "weight.mean().bfloat16()", "weight.detach().double().mean()"])
+def test_numbers_may_be_tensors_as_a_loop_has_them(tmp_path, value):
+    body = f"import torch\n    weight = torch.tensor([0.5], requires_grad=True)\n    value = {value}"
+    _, _, record = run(request_for(tmp_path, returning(f"{body}\n    log(1, loss=value)\n    return {{'acc': value}}")))
+    assert record.facts["outcomes"] == {"acc": 0.5}
+    assert record.curves["log.loss"]["value"] == [0.5]

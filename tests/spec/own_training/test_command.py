@@ -59,3 +59,26 @@ def test_a_program_that_is_not_there_is_named(tmp_path):
 def test_what_is_no_command_is_refused(tmp_path, text):
     with pytest.raises(SuiteError, match="command needs the text of a command"):
         Command(text, tmp_path)
+
+
+def test_python_is_the_one_that_runs_the_harness_wherever_that_lies(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "train.py").write_text("import json, sys\nprint(json.dumps({'python': sys.prefix}))", "utf-8")
+    assert Command("python train.py", tmp_path)(TRIAL, print, None) == {"python": sys.prefix}
+
+
+@pytest.mark.parametrize("words", ["python fits/train.py --lr {lr}", "python -m fits.train --lr {lr}"])
+def test_what_a_python_program_imports_from_its_folder_is_part_of_it(tmp_path, words):
+    home = tmp_path / "fits" if "train.py" in words else tmp_path
+    (tmp_path / "fits").mkdir()
+    (tmp_path / "fits/train.py").write_text("import json, first\nfrom nets.small import net\n", "utf-8")
+    (home / "nets").mkdir()
+    for name in ("first.py", "second.py", "third.py", "nets/__init__.py", "nets/small.py", "nets/large.py"):
+        (home / name).write_text("import second\n" if name == "first.py" else "", "utf-8")
+    before = Command(words, tmp_path).file_parts()
+    where = home.relative_to(tmp_path)
+    names = ("first.py", "second.py", "nets/__init__.py", "nets/small.py", "nets/large.py")
+    assert before.keys() == {"fits/train.py", *((where / name).as_posix() for name in names)}
+    (home / "second.py").write_text("x = 1\n", "utf-8")
+    after = Command(words, tmp_path).file_parts()
+    assert {name for name in before if after[name] != before[name]} == {(where / "second.py").as_posix()}
