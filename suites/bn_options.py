@@ -40,7 +40,7 @@ suite = Suite(
     init="he",
     lr=0.1,
     batch_size=32,
-    seed=range(20),
+    seed=range(36),
     epochs=15,
     **DEFAULTS,
     also=[{"norm": "batch", **variant} for variant in VARIANTS],

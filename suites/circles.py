@@ -13,7 +13,7 @@ suite = Suite(
     norm=["batch", "none"],
     lr=log_grid(1e-4, 100.0, per_decade=2),
     batch_size=1400,
-    seed=range(20),
+    seed=range(30),
     steps=500,
     eval_every=5,
     target_accuracy=0.98,

@@ -17,7 +17,7 @@ suite = Suite(
     init="he",
     lr=log_grid(0.001, 10.0, per_decade=2),
     batch_size=64,
-    seed=range(25),
+    seed=range(30),
     steps=400,
     target_accuracy=0.9,
     claims=[

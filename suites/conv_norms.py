@@ -17,7 +17,7 @@ suite = Suite(
     batch_size=32,
     lr=0.1,
     also=[{"batch_size": 2, "lr": 0.1 * 2 / 32}],
-    seed=range(20),
+    seed=range(30),
     epochs=5,
     claims=[
         Claim.better("batch", than="group", batch_size=32),

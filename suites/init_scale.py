@@ -14,7 +14,7 @@ suite = Suite(
     init_scale=log_grid(0.01, 100.0, per_decade=2),
     lr=0.1,
     batch_size=64,
-    seed=range(20),
+    seed=range(30),
     steps=300,
     claims=[
         Claim.equivalent("batch", to="none", within=0.01, init_scale=1.0),

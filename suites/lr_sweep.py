@@ -12,7 +12,7 @@ suite = Suite(
     norm=["batch", "none"],
     lr=log_grid(3e-3, 3.0, per_decade=4),
     batch_size=64,
-    seed=range(20),
+    seed=range(30),
     init="he",
     steps=400,
     target_accuracy=0.9,

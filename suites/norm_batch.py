@@ -14,7 +14,7 @@ suite = Suite(
     compare="norm_batch",
     batch_size=64,
     lr=0.1,
-    seed=range(20),
+    seed=range(30),
     epochs=10,
     claims=[
         Claim.better(64, than=2, by=0.05),

@@ -19,7 +19,7 @@ suite = Suite(
     init="he",
     lr=log_grid(0.01, 10.0, per_decade=2),
     batch_size=64,
-    seed=range(20),
+    seed=range(30),
     steps=400,
     target_accuracy=0.9,
     claims=[

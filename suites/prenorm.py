@@ -19,7 +19,7 @@ suite = Suite(
     optimizer="adamw",
     lr=log_grid(0.001, 0.01, per_decade=2),
     batch_size=16,
-    seed=range(20),
+    seed=range(30),
     steps=400,
     eval_every=100,
     claims=[

@@ -39,7 +39,7 @@ suite = Suite(
     lr=0.003,
     schedule="cosine",
     batch_size=[8, 32, 128],
-    seed=range(100, 120),
+    seed=range(100, 130),
     steps=2000,
     claims=[
         Claim.better("none", than="batch", by=0.05, metric="test_rmse", batch_size=8),

@@ -17,7 +17,7 @@ suite = Suite(
     lr=0.1,
     batch_size=[16, 64, 256],
     label_noise=[0.0, 0.2],
-    seed=range(20),
+    seed=range(30),
     epochs=300,
     claims=[
         Claim.equivalent("batch", to="none", within=0.05, metric="train_loss", label_noise=0.0),

@@ -14,7 +14,7 @@ suite = Suite(
     init="he",
     lr=0.05,
     batch_size=64,
-    seed=range(25),
+    seed=range(30),
     steps=400,
     claims=[
         Claim.equivalent("rms", to="layer", within=0.01),

@@ -19,7 +19,7 @@ suite = Suite(
     init="he",
     batch_size=[2, 8, 32],
     lr=[0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
-    seed=range(20),
+    seed=range(30),
     epochs=5,
     claims=[
         Claim.best_tuned("batch_renorm", than="batch", batch_size=2),
