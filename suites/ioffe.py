@@ -1,7 +1,7 @@
 """Does batch normalisation bring a net of sigmoids to its target sooner, and keep what its last layer sees steadier?
 
 After Ioffe & Szegedy 2015, figure 1, in small: three hidden layers of 100 sigmoid units, small Gaussian weights,
-batches of 60. The paper trains at one learning rate; here each arm has the same seven to choose from. What the last
+batches of 60. The paper trains at one learning rate; here each arm has the same nine to choose from. What the last
 sigmoids see is told by its 15th, 50th and 85th percentile over the units and a batch of training examples.
 """
 
@@ -14,7 +14,7 @@ suite = Suite(
     norm=["batch", "none"],
     init="normal",
     init_scale=0.1,
-    lr=log_grid(0.01, 10.0, per_decade=2),
+    lr=log_grid(0.01, 100.0, per_decade=2),
     batch_size=60,
     seed=range(20),
     steps=1500,

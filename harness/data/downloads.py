@@ -134,7 +134,10 @@ def _fetch(dataset: str, remedy: str, **query: Any) -> tuple[NDArray[Any], NDArr
 
 
 def _mnist1d() -> Arrays:
-    """MNIST-1D (Greydanus & Kobak 2024): 4000 signals of 40 to train and 1000 to test, as the paper generates them."""
+    """MNIST-1D (Greydanus & Kobak 2024): 4000 signals of 40 to train and 1000 to test, as the paper generates them.
+
+    The 1000 that validate are the test signals of the next seed, so that training has all that the paper trains on.
+    """
     try:
         from mnist1d.data import get_dataset_args, make_dataset
     except ImportError as error:
@@ -143,12 +146,16 @@ def _mnist1d() -> Arrays:
         ) from error
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 (the package seeds the global generators)
     try:
-        arrays = make_dataset(get_dataset_args())
+        settings = get_dataset_args()
+        arrays = make_dataset(settings)
+        settings.seed += 1
+        fresh = make_dataset(settings)
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-    x = {"x_train": arrays["x"][:, None], "x_test": arrays["x_test"][:, None]}
-    return {**x, "y_train": arrays["y"], "y_test": arrays["y_test"]}
+    parts = {"train": (arrays["x"], arrays["y"]), "test": (arrays["x_test"], arrays["y_test"])}
+    parts["val"] = (fresh["x_test"], fresh["y_test"])
+    return {f"{axis}_{split}": part for split, (x, y) in parts.items() for axis, part in (("x", x[:, None]), ("y", y))}
 
 
 REMEDY_FASHION = (

@@ -1,4 +1,4 @@
-"""Sharpness: the largest eigenvalue of the loss's Hessian."""
+"""Sharpness: the largest eigenvalue of the loss's Hessian, as it is and relative to the size of the weights."""
 
 from collections.abc import Callable
 
@@ -18,6 +18,9 @@ def sharpness(context: ProbeContext) -> Values:
 
     It is estimated from below by ITERATIONS steps of Lanczos's method, which comes closer than as many power iterations
     and finds the largest value, not the largest magnitude; products with the Hessian are exact, by double backward.
+
+    `relative_sharpness` is that times the squared norm of all weights: what it would be for w/|w|, where the loss does
+    not depend on the scale of w. Weights that norms let grow look flat by the first and not by this (Li et al. 2018).
     """
     models = context.copy()
     weights = list(models.weights.values())
@@ -35,7 +38,9 @@ def sharpness(context: ProbeContext) -> Values:
 
     size = sum(weight[0].numel() for weight in weights)
     starts = [torch.randn(size, generator=generator(seed, "sharpness")) for seed in context.seeds]
-    return {"sharpness": largest_eigenvalue(product, torch.stack(starts).to(output), min(ITERATIONS, size))}
+    largest = largest_eigenvalue(product, torch.stack(starts).to(output), min(ITERATIONS, size))
+    squares = torch.stack([weight.detach().double().flatten(1).square().sum(1) for weight in weights]).sum(0)
+    return {"sharpness": largest, "relative_sharpness": largest * squares}
 
 
 def largest_eigenvalue(product: Product, start: Float[Tensor, "M P"], steps: int) -> Float[Tensor, "M"]:

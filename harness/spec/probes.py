@@ -102,7 +102,10 @@ PROBES: Mapping[str, Mapping[str, ProbeCurve]] = {  # probe -> curve -> what it 
             scale="log",
         ),
     },
-    "sharpness": {"sharpness": ProbeCurve(words="sharpness")},
+    "sharpness": {
+        "sharpness": ProbeCurve(words="sharpness"),
+        "relative_sharpness": ProbeCurve(words="sharpness times squared weights"),
+    },
     "weights": {
         "weight_norm": ProbeCurve(
             words="weight norm", layers=_every_layer, question="How large do weights grow?", scale="log"

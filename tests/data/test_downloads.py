@@ -253,7 +253,9 @@ def test_mnist1d_is_the_same_every_time_and_leaves_the_generators_of_others_alon
     dataset = load_dataset("mnist1d", Path(), {})
     np.testing.assert_array_equal(dataset.x["test"], arrays["x_test"].astype(np.float32))
     assert (dataset.input_shape, dataset.classes) == ((1, 40), 10)
-    assert [dataset.size(split) for split in ("train", "val", "test")] == [3400, 600, 1000]
+    assert [dataset.size(split) for split in ("train", "val", "test")] == [4000, 1000, 1000]
+    signals = [{signal.tobytes() for signal in x} for x in dataset.x.values()]
+    assert len(set.union(*signals)) == 6000
 
 
 def test_fashion_mnist_as_it_is_published_is_read_whole():

@@ -28,6 +28,7 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_hessian(norm, together):
         flat = nn.utils.parameters_to_vector(module.parameters()).detach()
         expected = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat)).max().item()
         assert values["sharpness"] == pytest.approx(expected, rel=1e-4)
+        assert values["relative_sharpness"] == pytest.approx(expected * flat.square().sum().item(), rel=1e-4)
 
 
 @given(st.integers(1, 9), st.integers(0, 999))
