@@ -41,7 +41,7 @@ def plan(options: argparse.Namespace) -> int:
     if preflight is None:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
-    manifest = with_history(manifest, earlier, cohorts=(), results=run_plan.results)
+    manifest = with_history(manifest, earlier, cohorts=(), results=run_plan.results, ended=run_plan.ended)
     for line in claim_lines(manifest, run_plan.cohorts, _pilot(results_dir)):
         print(printable(line))
     for note in selection_notes(run_plan, run_options):

@@ -17,6 +17,7 @@ from harness.cli.options import Given
 from harness.cli.refresh_tables import look
 from harness.cli.streams import print_json, stdout_to_stderr
 from harness.spec.loader import load_suite
+from harness.spec.manifest import grown
 from harness.spec.selection import parse_only, select
 from harness.storage.records import NO_RESULT
 from harness.storage.running import UNFINISHED, WorkingRun
@@ -31,7 +32,9 @@ def status(options: argparse.Namespace) -> int:
     with stdout_to_stderr() if options.json else nullcontext():
         suite = load_suite(options.suite)
         manifest, table, runs = look(suite, options.results, options.given)
-        selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard)
+        selected = select(
+            grown(suite, manifest).trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard
+        )
     rows = table[table["key"].isin({trial.key for trial in selected})]
     arms = rows[suite.suite.compare]
     counts = pd.crosstab(arms.astype(str).where(arms.notna(), formatting.value(None)), rows["status"])
