@@ -62,10 +62,10 @@ def _matches(trial: AnyTrial, where: Where) -> bool:
 def trials_of_claim(claim: Claim, compare: str) -> list[Where]:
     """What matches the trials that a claim compares: of its own arm and of the other, each at its points."""
     there = {**claim.where, **claim.against}
-    arms: list[Value] = [claim.arm, claim.than]  # type: ignore[list-item]
+    arms: list[Any] = [claim.arm, claim.than]
     other = [claim.against[compare]] if compare in claim.against else arms
-    points = [{**claim.where, compare: arms}, {**there, compare: other}]
-    listed = [
+    points: list[dict[str, Any]] = [{**claim.where, compare: arms}, {**there, compare: other}]
+    listed: list[Where] = [
         {axis: list(values) if isinstance(values, list | tuple) else [values] for axis, values in point.items()}
         for point in points
     ]

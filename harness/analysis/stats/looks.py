@@ -69,3 +69,17 @@ def _boundaries(usable: Sequence[int], spent: Sequence[float], alpha: float, is_
         n_before = n
         counts.append(count)
     return tuple(counts)
+
+
+def expected_seeds(share: float, looks: Sequence[int], spent: Sequence[float], claims: int = 1) -> float:
+    """How many seeds a claim takes on average where a seed agrees with this probability, if no other is decided."""
+    counts = counts_needed(looks, spent, claims)
+    going_on: FloatArray = np.ones(1)
+    expected, n_before = 0.0, 0
+    for n, count in zip(looks, counts, strict=True):
+        expected += (n - n_before) * float(going_on.sum())
+        going_on = np.convolve(going_on, scipy.stats.binom.pmf(np.arange(n - n_before + 1), n - n_before, share))
+        going_on[count:] = 0.0
+        going_on[: max(n - count + 1, 0)] = 0.0
+        n_before = n
+    return expected

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from harness.analysis import formatting
+from harness.analysis.looking.words import planned_words
 from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
@@ -47,6 +48,8 @@ def status(options: argparse.Namespace) -> int:
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
         print(f"{key} {name}: {command('show', key, given=options.given)}")
+    if manifest.looks:
+        print(planned_words(manifest.looks, manifest.max_seeds))
     for run in runs:
         print(printable(f"at work: {run}; {_progress(run)}"))
     print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.given, rows, runs)}")
