@@ -73,7 +73,7 @@ def planned(*seeds):
 signs = st.lists(st.sampled_from([-0.01, 0.01, 0.01, 0.01, 0.3]), min_size=40, max_size=40)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(signs, st.lists(st.sampled_from([0.0, 0.02, 0.2]), max_size=3, unique=True))
 def test_words_are_those_of_the_counts_by_hand(tmp_path_factory, differences, margins):
     """An oracle of its own: counts of seeds against the boundaries, claims stepping down together."""
