@@ -73,7 +73,7 @@ def planned(*seeds):
 signs = st.lists(st.sampled_from([-0.01, 0.01, 0.01, 0.01, 0.3]), min_size=40, max_size=40)
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(signs, st.lists(st.sampled_from([0.0, 0.02, 0.2]), max_size=3, unique=True))
 def test_words_are_those_of_the_counts_by_hand(tmp_path_factory, differences, margins):
     """An oracle of its own: counts of seeds against the boundaries, claims stepping down together."""
@@ -82,23 +82,23 @@ def test_words_are_those_of_the_counts_by_hand(tmp_path_factory, differences, ma
     words = {}
     for look, n in enumerate(LOOKED_AT):
         while True:
-            open_claims = [claim for claim in claims if claim not in words]
+            open_claims = [claim for claim in claims if claim.margin not in words]
             if not open_claims:
                 break
             needed = counts_needed(LOOKED_AT, (0.2, 0.5, 1.0), len(open_claims))[look]
-            heads = {claim: sum(d > claim.margin + 1e-9 for d in differences[:n]) for claim in open_claims}
-            given = {claim: ("supported", n) for claim in open_claims if heads[claim] >= needed}
-            given |= {claim: ("refuted", n) for claim in open_claims if n - heads[claim] >= needed}
+            heads = {claim.margin: sum(d > claim.margin + 1e-9 for d in differences[:n]) for claim in open_claims}
+            given = {margin: ("supported", n) for margin, ahead in heads.items() if ahead >= needed}
+            given |= {margin: ("refuted", n) for margin, ahead in heads.items() if n - ahead >= needed}
             words |= given
             if not given:
                 break
     for verdict in verdicts(results):
-        word, seeds = words.get(verdict.claim, ("undecided", 40))
+        word, seeds = words.get(verdict.claim.margin, ("undecided", 40))
         assert (verdict.word, verdict.looks[-1]) == (word, (seeds, word))
         assert (verdict.comparisons[0].p_adjusted < ALPHA) == (word != "undecided")
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(signs, st.sampled_from([LEAD, EQUAL]))
 def test_a_word_stays_whatever_comes_after_it(tmp_path_factory, differences, claim):
     before = None

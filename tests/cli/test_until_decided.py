@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from harness.fault_injection import FILE_VARIABLE, VARIABLE, count_operations
 from harness.spec.loader import load_suite
 from harness.spec.manifest import grown
 from harness.storage.records import ResultsDir, read_manifest
+from tests.cli.conftest import CommandLine
 
 SUITE = '''"""Is one arm better?"""
 
@@ -49,3 +51,25 @@ def test_parts_of_a_suite_are_refused(harness, other):
     ran = harness(*RUN, *other)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert f"leave {other[0]} out" in ran.err
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_killed_it_goes_on_where_it_was_to_the_same_looks_and_bits(tmp_path, monkeypatch, share):
+    """At these shares of its changes to the disk it is about to look, and at work on the seeds that are added."""
+    whole, killed = CommandLine(tmp_path / "whole"), CommandLine(tmp_path / "killed")
+    for line in (whole, killed):
+        line.folder.mkdir()
+        line.suite(SUITE)
+    run = (*(word for word in RUN if word not in ("--workers", "1")), "--executor", "in-process")
+    monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "counts"))
+    monkeypatch.setenv(VARIABLE, "kill@storage:999999")
+    assert whole(*run).code == 0
+    operations = count_operations((tmp_path / "counts").read_text(), "storage")
+    (tmp_path / "counts").unlink()
+    monkeypatch.setenv(VARIABLE, f"kill@storage:{round(share * operations)}")
+    assert killed(*run).code == -9
+    monkeypatch.delenv(VARIABLE)
+    assert killed(*run).code == 0
+    assert killed.tables() == whole.tables()
+    looks = [json.loads((line.results / "tiny" / "suite.json").read_text("utf-8"))["looks"] for line in (whole, killed)]
+    assert looks[0] == looks[1] == [{"seeds": 3, "max_seeds": 5}]

@@ -50,18 +50,25 @@ def decisions(results: Results, rng: np.random.Generator, undecidable: Collectio
             decision.seeds.append(stage.seeds)
             decision.words.append(UNDECIDED)
         never = {id(made[i]) for i in undecidable}
-        _look(looked_at, stages[:number], len(results.manifest.withdrawn), never)
+        withdrawn = len(results.manifest.withdrawn)
+        claims = withdrawn + sum(not one.declared.declared_after for one in made)
+        _look(looked_at, stages[:number], withdrawn, claims, never)
     return made
 
 
-def _look(looked_at: Sequence[Decision], stages: Sequence[Stage], withdrawn: int, never: Collection[int]) -> None:
-    """Give words to claims; each word that is given leaves more of the level to the claims without one."""
+def _look(
+    looked_at: Sequence[Decision], stages: Sequence[Stage], withdrawn: int, claims: int, never: Collection[int]
+) -> None:
+    """Give words to claims; each word that is given leaves more of the level to the claims without one.
+
+    The half of an equality on failures has its share of the level over all `claims` whatever words there are.
+    """
     while True:
         family = withdrawn + sum(one.is_open and not one.declared.declared_after for one in looked_at)
         decided = False
         for one in [one for one in looked_at if one.is_open]:
             is_late = one.declared.declared_after > 0
-            one.comparisons = with_levels(one.points, stages, 1 if is_late else family)
+            one.comparisons = with_levels(one.points, stages, *((1, 1) if is_late else (family, claims)))
             judge = KINDS[one.declared.claim.kind].judge
             word = overall([judge(c) for c in one.comparisons])
             if word in (SUPPORTED, REFUTED) and (is_late or id(one) in never):
@@ -72,10 +79,15 @@ def _look(looked_at: Sequence[Decision], stages: Sequence[Stage], withdrawn: int
             return
 
 
-def with_levels(looks: Sequence[Sequence[Comparison]], stages: Sequence[Stage], claims: int) -> list[Comparison]:
-    """The points of a claim at the last look, each with its level there; `looks` has them at every look so far."""
+def with_levels(
+    looks: Sequence[Sequence[Comparison]], stages: Sequence[Stage], family: int, claims: int
+) -> list[Comparison]:
+    """The points of a claim at the last look, each with its level there; `looks` has them at every look so far.
+
+    `family` counts the claims that had no word yet, `claims` all of them.
+    """
     spent = [stage.spent for stage in stages[-len(looks) :]]
-    tested = [_with_level(column, spent, claims, len(looks[-1])) for column in _by_point(looks)]
+    tested = [_with_level(column, spent, family, claims, len(looks[-1])) for column in _by_point(looks)]
     with_p = [
         replace(c, p_adjusted=again.p_adjusted) for c, again in zip(tested, _with_p_of_claim(tested), strict=True)
     ]
@@ -96,13 +108,15 @@ def _by_point(looks: Sequence[Sequence[Comparison]]) -> list[list[Comparison]]:
     return [[at_look.get(c.point, replace(c, n=0, ties=0)) for at_look in earlier] for c in looks[-1]]
 
 
-def _with_level(column: Sequence[Comparison], spent: Sequence[float], claims: int, points: int) -> Comparison:
+def _with_level(
+    column: Sequence[Comparison], spent: Sequence[float], family: int, claims: int, points: int
+) -> Comparison:
     """The last comparison of a point with its level, and its p on one scale with that."""
     c, pairs, usable = column[-1], [one.n for one in column], [one.n - one.ties for one in column]
-    level = _nominal(pairs if c.is_equivalence else usable, spent, claims, is_two_sided=not c.is_equivalence)
-    refuting = _nominal(usable, spent, claims * points)
+    level = _nominal(pairs if c.is_equivalence else usable, spent, family, is_two_sided=not c.is_equivalence)
+    refuting = _nominal(usable, spent, family * points)
     supporting = (c.p_accuracy if c.is_equivalence else c.p_supporting) if level else 1.0
-    level = level or ALPHA / claims
+    level = level or ALPHA / family
     if c.is_equivalence and c.p_failures == c.p_failures:
         share = (spent[-1] - (spent[-2] if len(spent) > 1 else 0.0)) * ALPHA / claims
         supporting = max(supporting, _rescaled(c.p_failures, share, level))
@@ -111,7 +125,7 @@ def _with_level(column: Sequence[Comparison], spent: Sequence[float], claims: in
         level=level,
         p_supporting=supporting,
         p_refuting=_rescaled(c.p_refuting, refuting, level),
-        family=claims,
+        family=family,
         points=points,
         p=c.p if c.n >= MIN_SEEDS else np.nan,
     )
