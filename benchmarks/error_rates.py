@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import stats
+from harness.analysis.stats.looks import counts_needed, level_spent
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements.md"
 BEGIN, END = "<!-- error rates: begin -->\n", "<!-- error rates: end -->\n"
@@ -234,6 +235,61 @@ POWER = {
 }
 
 
+CLAIMS = 4  # of a suite that is run until they are decided
+LOOKS = (10, 20, 40)
+SPENT = tuple(level_spent(n, LOOKS[-1]) for n in LOOKS)
+
+
+def until_decided(differences: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sign of the word on each claim, 0 for none, and the seeds that it took; of [suite, claim, seed]."""
+    words = np.zeros(differences.shape[:2], int)
+    seeds = np.full(words.shape, LOOKS[-1])
+    tests = [stats.sign_test(differences[..., :n]) for n in LOOKS]
+    for suite in range(len(differences)):
+        for look, n in enumerate(LOOKS):
+            while is_open := [claim for claim in range(words.shape[1]) if not words[suite, claim]]:
+                for claim in is_open:
+                    seen = [(t.wins[suite, claim], t.losses[suite, claim]) for t in tests[: look + 1]]
+                    usable = tuple(int(wins + losses) for wins, losses in seen)
+                    needed = counts_needed(usable, SPENT[: look + 1], len(is_open))[-1]
+                    if max(seen[-1]) >= needed:
+                        words[suite, claim], seeds[suite, claim] = np.sign(seen[-1][0] - seen[-1][1]), n
+                if len(is_open) == sum(words[suite] == 0):
+                    break
+    return words, seeds
+
+
+def errs_until_decided(world: World, suites: int) -> float:
+    """The share of suites in which any of the claims gets a word, of which none is true or false."""
+    rng = np.random.default_rng(11)
+    drawn = [world(rng, (suites, LOOKS[-1])) for _ in range(CLAIMS)]
+    words, _ = until_decided(np.stack([stats.with_failures(*pairs) for pairs in drawn], axis=1))
+    return float((words != 0).any(axis=1).mean())
+
+
+def seeds_until_decided(lead: float, suites: int) -> tuple[float, float]:
+    """The mean number of seeds that a claim takes, and the share that is supported, at a lead of so many deviations."""
+    words, seeds = until_decided(np.random.default_rng(12).normal(lead, 1, (suites, CLAIMS, LOOKS[-1])))
+    return float(seeds.mean()), float((words > 0).mean())
+
+
+LEADS = (0.0, 0.5, 1.0, 2.0)
+
+
+def table_of_looks(suites: int = SUITES) -> Iterator[str]:
+    """The lines on runs until decided: any wrong word of four claims, and what it takes to find a lead."""
+    yield f"| `run --until-decided`, {CLAIMS} claims, looks at {', '.join(map(str, LOOKS))} seeds | any wrong word, % |"
+    yield "| --- | --- |"
+    for name, world in WORLDS.items():
+        yield f"| until decided: {name} | {100 * errs_until_decided(world, suites):.1f} |"
+    yield ""
+    yield f"| all {CLAIMS} leads, in deviations | seeds of a claim on average | supported, % |"
+    yield "| --- | --- | --- |"
+    for lead in LEADS:
+        seeds, share = seeds_until_decided(lead, suites)
+        yield f"| {lead:g} | {seeds:.1f} | {100 * share:.1f} |"
+
+
 def rates(errs: Callable[[np.random.Generator, Sizes], Flags], suites: int, seeds: tuple[int, ...]) -> list[float]:
     """The share of suites with a wrong verdict, for each number of seeds."""
     return [float(errs(np.random.default_rng([7, n]), (suites, n)).mean()) for n in seeds]
@@ -277,7 +333,7 @@ def main() -> None:
     text = PAGE.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    lines = "\n".join(table())
+    lines = "\n".join([*table(), "", *table_of_looks()])
     print(lines)
     PAGE.write_text(f"{before}{BEGIN}\n{lines}\n\n{END}{after}", "utf-8")
 

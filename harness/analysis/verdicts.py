@@ -29,6 +29,9 @@ from harness.analysis.claim_pairs import other_arm, other_arm_words
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison, adjusted
 from harness.analysis.judging import EXPLORATORY, MIN_SEEDS, UNDECIDED, claim_p, overall
+from harness.analysis.looking.decisions import decisions
+from harness.analysis.looking.stages import at_look
+from harness.analysis.looking.words import looks_words
 from harness.analysis.stats import ALPHA
 from harness.analysis.validation import check_claims
 from harness.analysis.wording import sentence, statement
@@ -48,6 +51,7 @@ class Verdict:
     comparisons: tuple[Comparison, ...]  # one for each grid point
     declared_after: int  # trials that had results when the claim was first declared
     of_equal_arms: bool = False  # whether its arms are one: no verdict rests on them
+    looks: tuple[tuple[int, str], ...] = ()  # seeds and word of each look, where there was more than one
 
 
 def verdicts(results: Results, rng: np.random.Generator | None = None) -> list[Verdict]:
@@ -59,12 +63,28 @@ def verdicts(results: Results, rng: np.random.Generator | None = None) -> list[V
     results = pairing.named_arms(results)
     declared = results.manifest.claims
     check_claims([one.claim for one in declared], results.manifest)
+    if results.manifest.looks or results.manifest.max_seeds:
+        return _over_looks(results, rng)
     tested = [KINDS[one.claim.kind].compare(one.claim, results, rng) for one in declared]
     corrected = over_claims(declared, tested, withdrawn=len(results.manifest.withdrawn))
     return [
         _verdict(one, f"claim {number}", points, results, rng)
         for number, (one, points) in enumerate(zip(declared, corrected, strict=True), start=1)
     ]
+
+
+def _over_looks(results: Results, rng: np.random.Generator) -> list[Verdict]:
+    """The verdicts where they were looked at before, or will be again: each is that of the look that gave its word."""
+    declared = results.manifest.claims
+    equal = {i for i, one in enumerate(declared) if has_equal_arms(one.claim, results)}
+    judged = []
+    for number, one in enumerate(decisions(results, rng, equal), start=1):
+        part = at_look(results, one.seeds[-1])
+        verdict = _verdict(one.declared, f"claim {number}", one.comparisons, part, rng)
+        words = [EXPLORATORY if verdict.declared_after else word for word in one.words[:-1]]
+        path = tuple(zip(one.seeds, [*words, verdict.word], strict=True))
+        judged.append(replace(verdict, looks=path, sentence=f"{looks_words(path)}{verdict.sentence}"))
+    return judged
 
 
 def over_claims(

@@ -17,7 +17,7 @@ def convert(options: argparse.Namespace) -> None:
     given = vars(options)
     if "workers" in given:
         options.workers = _workers(options.workers)
-    for name in ("batch_size", "drill_seed", "drill_rounds"):
+    for name in ("batch_size", "drill_seed", "drill_rounds", "max_seeds"):
         if given.get(name) is not None:
             given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
     if given.get("output") is not None and options.output.is_dir():
@@ -28,6 +28,8 @@ def convert(options: argparse.Namespace) -> None:
         options.recheck = _amount(options.recheck)
         if given.get("join") or given.get("executor", "local") not in EXECUTOR_NAMES:
             raise UsageError("--recheck trains again what is done: leave it out here, and run once more with it alone")
+    if "until_decided" in given:
+        _check_until_decided(options)
     if given.get("time_budget") is not None:
         options.time_budget = _duration_seconds(options.time_budget)
     if given.get("shard") is not None:
@@ -43,6 +45,18 @@ def convert(options: argparse.Namespace) -> None:
                 f"--retry takes statuses without a result, got {status!r}; choose from: {', '.join(NO_RESULT)} "
                 "(what never ended is always trained; a result stands, unless --fresh archives all of them)"
             )
+
+
+def _check_until_decided(options: argparse.Namespace) -> None:
+    """UsageError where it is asked for with what selects, or shares, a part: verdicts are looked at as a whole."""
+    if options.max_seeds is not None and not options.until_decided:
+        raise UsageError("--max-seeds is for --until-decided, which is not given")
+    parts = {"--only": options.only, "--shard": options.shard, "--join": vars(options).get("join")}
+    others = [flag for flag, value in parts.items() if value]
+    if vars(options).get("executor") in SUBMITTER_NAMES:
+        others.append(f"--executor {options.executor}")
+    if options.until_decided and others:
+        raise UsageError(f"--until-decided looks at the verdicts of the whole suite; leave {others[0]} out")
 
 
 def _check_executor(options: argparse.Namespace) -> None:

@@ -29,6 +29,16 @@ ONLY = (
 SHARD = ("--shard", {"default": None, "metavar": "I/N", "help": "of the selected trials, the I-th of N equal parts"})
 WORKERS = ("--workers", {"default": "auto", "metavar": "N|auto", "help": "how many processes train"})
 DEVICE = ("--device", {"default": "auto", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where they train"})
+UNTIL_DECIDED = (
+    (
+        "--until-decided",
+        {
+            "action": "store_true",
+            "help": "add seeds where a claim has no word, and look again; its verdicts stay valid",
+        },
+    ),
+    ("--max-seeds", {"default": None, "metavar": "N", "help": "of a claim, with --until-decided; 40 unless given"}),
+)
 FORMAT_NAMES = ("checkpoint", "state_dict", "module", "safetensors", "onnx", "torch-export")
 OVERWRITE = ("--overwrite", {"action": "store_true", "help": "replace a file that this verb has not written"})
 MODEL = ("model", {"help": "a file that `export` wrote"})
@@ -60,7 +70,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     "run": (
         "train what is missing, then write the report",
         [
-            *(SUITES, RESULTS, ONLY, SHARD, WORKERS, DEVICE),
+            *(SUITES, RESULTS, ONLY, SHARD, WORKERS, DEVICE, *UNTIL_DECIDED),
             (
                 "--executor",
                 {
@@ -102,7 +112,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
     ),
     "plan": (
         "say what would run, how long it may take and how many seeds a verdict needs",
-        [SUITE, RESULTS, ONLY, SHARD, WORKERS, DEVICE],
+        [SUITE, RESULTS, ONLY, SHARD, WORKERS, DEVICE, *UNTIL_DECIDED],
     ),
     "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, SHARD, JSON]),
     "report": (

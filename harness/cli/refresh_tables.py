@@ -11,7 +11,7 @@ from harness.cli.hints import command
 from harness.cli.options import Given
 from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import Manifest, describe, measured_of, with_history
+from harness.spec.manifest import Manifest, describe, grown, measured_of, with_history
 from harness.spec.measured import measured_by
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.running import WorkingRun, find_runs, unfinished_states
@@ -23,6 +23,7 @@ from harness.text import printable
 def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
     """Write the tables of a suite anew where records have changed; its folder, its suite.json and its trials."""
     results_dir, manifest = find_results(suite, folder, given)
+    suite = grown(suite, manifest)
     trials = list(suite.trials(device=manifest.device or "cpu"))
     resolved = describe(suite, trials)
     check_claims([declared.claim for declared in resolved.claims], resolved)
@@ -34,7 +35,7 @@ def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, M
     for note in stale_notes(suite, [trial for trial in trials if trial.key not in ended], results_dir, manifest):
         print(printable(note), file=sys.stderr)
     results = int(table["status"].isin(FINISHED).sum())
-    now = with_history(resolved, manifest, cohorts=manifest.cohorts, results=results)
+    now = with_history(resolved, manifest, cohorts=manifest.cohorts, results=results, ended=len(ended))
     if now != manifest:
         write_manifest(results_dir, now)
     return results_dir, now, table
@@ -45,7 +46,7 @@ def look(suite: SuiteFile, folder: Path, given: Given) -> tuple[Manifest, pd.Dat
     results_dir, manifest = find_results(suite, folder, given)
     runs = find_runs(results_dir)
     if runs:  # they write the tables, which must not be replaced by older ones
-        trials = list(suite.trials(device=manifest.device or "cpu"))
+        trials = list(grown(suite, manifest).trials(device=manifest.device or "cpu"))
         table, damaged = current_trials(results_dir, trials, measured_by(trials, suite.suite.aim))
         for error in damaged:
             print(printable(str(error)), file=sys.stderr)

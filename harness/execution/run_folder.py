@@ -14,7 +14,7 @@ from harness.execution.run_plan import RunOptions, RunPlan
 from harness.execution.stop_flag import INTERRUPTED, StopFlag
 from harness.io import make_folder, move, remove_file, write_unsynced
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import Manifest, describe, with_history
+from harness.spec.manifest import Manifest, describe, grown, with_history
 from harness.spec.measured import measured_by
 from harness.spec.selection import select
 from harness.spec.trial import Value
@@ -46,7 +46,7 @@ def remove_records(suite: SuiteFile, results_dir: ResultsDir, options: RunOption
     earlier = read_manifest(results_dir)
     if earlier is None or earlier.device is None:
         return
-    selected = select(suite.trials(device=earlier.device), options.only, options.shard)
+    selected = select(grown(suite, earlier).trials(device=earlier.device), options.only, options.shard)
     outcomes, _ = read_outcomes(results_dir, [trial.key for trial in selected], measured_by(selected, suite.suite.aim))
     for key in [key for key, outcome in outcomes.items() if outcome in options.retry]:
         remove_file(results_dir.record(key))
@@ -104,7 +104,10 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of this run. One that joins others keeps to the machine that they were started on."""
     cohorts = [[trial.key for trial in cohort.trials] for cohort in plan.cohorts]
-    manifest = with_history(describe(suite, plan.trials), earlier, cohorts=cohorts, results=plan.results)
+    manifest = with_history(
+        describe(suite, plan.trials), earlier, cohorts=cohorts, results=plan.results, ended=plan.ended
+    )
+    manifest = replace(manifest, max_seeds=options.max_seeds or manifest.max_seeds)
     if preflight is None:
         return manifest
     if not (options.join and earlier and earlier.fingerprint):

@@ -36,6 +36,7 @@ class RunOptions:
     command: str = ""  # what was typed, to be looked up in last_run.json
     any_machine: bool = False  # join though bits may differ from those of the machine that the suite was started on
     with_report: bool = True  # write it at the end
+    max_seeds: int = 0  # that claims without a word may get; 0: no seeds are added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class RunPlan:
     pending: list[Cohort]  # those that must train
     missing: frozenset[str]  # keys of selected trials without a result: on a CPU these are what trains
     results: int  # trials of the suite that have been trained
+    ended: int  # likewise, or came to their end without a result
     damaged: list[str]  # what is wrong with records and models that can't be read
 
 
@@ -90,6 +92,7 @@ def find_work(
         pending=[part for cohort in cohorts if (part := trials_to_train(cohort, missing, results_dir)).trials],
         missing=missing,
         results=sum(outcome == TRAINED for outcome in outcomes.values()),
+        ended=len(outcomes),
         damaged=[str(error) for error in damaged],
     )
 

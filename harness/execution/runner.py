@@ -33,7 +33,7 @@ from harness.io import remove_old_drafts
 from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
-from harness.spec.manifest import Manifest, describe, measured_of
+from harness.spec.manifest import Manifest, describe, grown, measured_of
 from harness.storage.claims import Claims, hold
 from harness.storage.lock import lock_results, share_lock
 from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
@@ -94,7 +94,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
     """Train what has no result yet, then write tables and report. When `stop` turns true, save all and end."""
     stop.is_immediate = False
     results_dir = ResultsDir(options.results / suite.name)
-    require_selection(suite, options.only)
+    require_selection(grown(suite, None if options.fresh else read_manifest(results_dir)), options.only)
     # What others rely on can be changed while nobody is at work; others may join from then on.
     is_shared = options.join and not (options.fresh or options.retry)
     with lock_results(results_dir, is_shared=is_shared) as lock:
@@ -104,6 +104,7 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
         if options.join:
             share_lock(lock, results_dir)
         with at_work(results_dir, is_joined=options.join) as (sign, claims):
+            suite = grown(suite, read_manifest(results_dir))
             run = Run(suite, results_dir, options, executor, stop, sign, claims)
             with noted(results_dir, sign.owner, options.command, stop) as ending:
                 for event in _run(run):

@@ -6,12 +6,13 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
+from harness.spec.looks import AddedSeeds, added_trials
 from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
@@ -35,10 +36,13 @@ class SuiteFile:
     parts: Mapping[str, Parts]  # model or dataset that the suite brings -> what it is made from
     sources: Mapping[str, str]  # likewise -> one digest of these
     modules: Mapping[str, str]  # local module that the suite reaches -> digest of its file
+    added: Sequence[AddedSeeds] = ()  # by runs that went on until claims were decided
 
     def trials(self, *, device: str) -> Iterator[AnyTrial]:
-        """Every trial of the suite once, "auto" resolved to `device`."""
-        return self.suite.trials(device=device, sources=self.sources)
+        """Every trial of the suite once, "auto" resolved to `device`; then those with added seeds."""
+        of_suite = self.suite.trials(device=device, sources=self.sources)
+        more = added_trials(self.suite, self.added, device=device, sources=self.sources)
+        yield from dict.fromkeys([*of_suite, *more]) if self.added else of_suite
 
 
 SUITES_FOLDER = Path("suites")

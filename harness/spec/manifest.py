@@ -10,6 +10,7 @@ from harness._version import __version__
 from harness.errors import DamageError, SuiteError, UsageError
 from harness.spec.claim import Claim, DefaultMetric
 from harness.spec.loader import SuiteFile
+from harness.spec.looks import AddedSeeds, Look, read_seeds
 from harness.spec.measured import CLASSIFICATION, Aim, Measured, measured, measured_by, measured_own
 from harness.spec.metric import MetricSpec
 from harness.spec.own_training.own_trial import TRAIN, AnyTrial, check_setting, names_of, trial_of
@@ -18,7 +19,8 @@ from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
 KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
-NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", "withdrawn", *KNOWN_AFTER_A_RUN)
+OF_LOOKS = ("max_seeds", "looks", "added")
+NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", "withdrawn", *OF_LOOKS, *KNOWN_AFTER_A_RUN)
 MOST_SOURCES = 20  # that are remembered of a model or dataset
 
 
@@ -56,6 +58,9 @@ class Manifest:
     fingerprint: Mapping[str, Value] = field(default_factory=dict)
     fingerprints: Sequence[Mapping[str, Value]] = field(default_factory=list)  # of merged results, where these differ
     machine: Mapping[str, Value] = field(default_factory=dict)
+    max_seeds: int = 0  # that claims without a word may get; 0 where no looks are planned
+    looks: Sequence[Look] = field(default_factory=list)  # at verdicts, before the seeds became more
+    added: Sequence[AddedSeeds] = field(default_factory=list)  # where no claim has a word
 
 
 def describe(suite: SuiteFile, trials: Sequence[AnyTrial]) -> Manifest:
@@ -172,12 +177,13 @@ def _following(trials: Sequence[AnyTrial], varying: Sequence[str]) -> dict[str, 
 
 
 def with_history(
-    manifest: Manifest, before: Manifest | None, *, cohorts: Sequence[Sequence[str]], results: int
+    manifest: Manifest, before: Manifest | None, *, cohorts: Sequence[Sequence[str]], results: int, ended: int = 0
 ) -> Manifest:
     """The manifest with what earlier runs of the suite decided: the cut into cohorts, when claims were declared.
 
     A claim of before the first result that the suite no longer makes is kept as withdrawn: the verdicts on the others
-    are corrected for it all the same. Before there are results claims may come and go.
+    are corrected for it all the same. Before there are results claims may come and go. Where all trials had
+    `ended` before the suite got more seeds, its verdicts had been looked at.
     """
     earlier = {} if before is None else {claim_identity(d.claim): d for d in (*before.withdrawn, *before.claims)}
     now = {claim_identity(d.claim): d for d in manifest.claims}
@@ -186,12 +192,31 @@ def with_history(
         for name, d in ((claim_identity(d.claim), d) for d in manifest.claims)
     ]
     withdrawn = [d for name, d in earlier.items() if results and name not in now and not d.declared_after]
-    kept = {} if before is None else {name: getattr(before, name) for name in KNOWN_AFTER_A_RUN}
+    kept = {} if before is None else {name: getattr(before, name) for name in (*KNOWN_AFTER_A_RUN, *OF_LOOKS)}
+    if before is not None and ended >= before.trials and set(seeds_of(manifest)) > set(seeds_of(before)):
+        kept["looks"] = with_look(before)
     sources = dict(manifest.sources)
     for name, of_one in (before.sources if before else {}).items():
         known = {**of_one, **manifest.sources.get(name, {})}
         sources[name] = dict([*known.items()][-MOST_SOURCES:])
     return replace(manifest, **kept, claims=claims, withdrawn=withdrawn, cohorts=cohorts, sources=sources)
+
+
+def seeds_of(manifest: Manifest) -> Sequence[Value]:
+    """The seeds of the suite, in its order."""
+    return manifest.axes.get("seed", [manifest.settings.get("seed", 0)])
+
+
+def with_look(manifest: Manifest) -> list[Look]:
+    """The looks at verdicts, one with the seeds that there are included; it is counted once."""
+    look = Look(seeds=len(seeds_of(manifest)), max_seeds=manifest.max_seeds)
+    is_known = any(known.seeds == look.seeds for known in manifest.looks)
+    return [*manifest.looks, *([] if is_known else [look])]
+
+
+def grown(suite: SuiteFile, manifest: Manifest | None) -> SuiteFile:
+    """The suite with the seeds that earlier runs have added where claims had no word."""
+    return suite if manifest is None or not manifest.added else replace(suite, added=tuple(manifest.added))
 
 
 def claim_identity(claim: Claim) -> str:
@@ -208,7 +233,8 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
     )
     metrics = {name: _without_defaults(spec) for name, spec in manifest.metrics.items()}
     empty = [name for name in NOT_WRITTEN_EMPTY if not content[name]]
-    members = {**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics}
+    of_looks = {name: [asdict(one) for one in content[name]] for name in ("looks", "added")}
+    members = {**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics, **of_looks}
     return {name: value for name, value in members.items() if name not in empty}
 
 
@@ -228,7 +254,10 @@ def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
     claims = [_declared(member, f"{where} in claim {number},") for number, member in enumerate(content["claims"], 1)]
     withdrawn = [_declared(member, f"{where} in a withdrawn claim,") for member in content.get("withdrawn", [])]
     metrics = {name: _metric(name, member, where) for name, member in content.get("metrics", {}).items()}
-    return Manifest(**{**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics})
+    looks = [read_seeds(Look, member, f"{where} in a look,") for member in content.get("looks", [])]
+    added = [read_seeds(AddedSeeds, member, f"{where} in added seeds,") for member in content.get("added", [])]
+    of_looks = {"looks": looks, "added": added}
+    return Manifest(**{**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics, **of_looks})
 
 
 def _metric(name: str, content: Mapping[str, Any], where: str) -> MetricSpec:

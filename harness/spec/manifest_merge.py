@@ -19,7 +19,17 @@ from harness.spec.manifest import (
 from harness.spec.own_training.own_trial import AnyTrial, names_of
 from harness.spec.trial import Value
 
-SAME = ("name", "question", "compare", "target_accuracy", "target", "metrics")  # members that say which suite it is
+SAME = (
+    "name",
+    "question",
+    "compare",
+    "target_accuracy",
+    "target",
+    "metrics",
+    "max_seeds",
+    "looks",
+    "added",
+)  # members that say which suite it is
 MOST_VALUES = 6  # of an axis in a message
 
 

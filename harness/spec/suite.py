@@ -3,7 +3,7 @@
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice, product
 from typing import Any
@@ -124,13 +124,16 @@ class Suite:
         """What its trials are to be measured by."""
         return Aim(own=self.metrics, target_accuracy=self.target_accuracy, target=self.target)
 
-    def trials(self, *, device: str = "cpu", sources: Mapping[str, str] | None = None) -> Iterator[AnyTrial]:
+    def trials(
+        self, *, device: str = "cpu", sources: Mapping[str, str] | None = None, seeds: Sequence[int] = ()
+    ) -> Iterator[AnyTrial]:
         """Every trial once: seeds outermost and arms innermost, so that half a run is a fair sample of the grid.
 
-        `device` stands in for "auto"; `sources` maps a model or dataset that the suite brings to a digest of it.
+        `device` stands in for "auto"; `sources` maps a model or dataset that the suite brings to a digest of it;
+        `seeds` stand in for those of the suite.
         """
         seen: set[AnyTrial] = set()
-        for grid in self.grids:
+        for grid in ({**grid, "seed": tuple(seeds)} if seeds else grid for grid in self.grids):
             order = sorted(grid, key=lambda axis: (axis != "seed", axis == self.compare))
             for values in product(*(grid[axis] for axis in order)):
                 content = dict(zip(order, values, strict=True))

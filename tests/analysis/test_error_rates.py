@@ -43,6 +43,19 @@ def test_every_kind_of_claim_errs_in_5_percent_of_suites_at_most(kind, suites, s
     assert max(rates(KINDS[kind], suites, seeds)) <= at_most(ALLOWED, TUNED_SUITES if is_slow else suites)
 
 
+@pytest.mark.parametrize("suites", [pytest.param(300, id="quick"), pytest.param(*LONG.values[:1], marks=LONG.marks)])
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_run_until_decided_errs_in_5_percent_of_suites_at_most(world, suites):
+    assert error_rates.errs_until_decided(WORLDS[world], suites) <= at_most(ALLOWED, suites)
+
+
+def test_a_run_until_decided_takes_the_fewer_seeds_the_larger_the_lead():
+    seeds, found = zip(*(error_rates.seeds_until_decided(lead, 200) for lead in error_rates.LEADS), strict=True)
+    assert seeds == tuple(sorted(seeds, reverse=True))
+    assert seeds[-1] < 14
+    assert found[-1] > 0.98
+
+
 def test_a_true_lead_is_found():
     one, two = (rates(POWER[name], 2000, (10, 20)) for name in ("Gauss, one deviation", "Gauss, two deviations"))
     assert one == pytest.approx([0.52, 0.91], abs=0.04)

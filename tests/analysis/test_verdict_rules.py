@@ -20,7 +20,7 @@ from tests.support.simulated import simulate
 
 CASES = json.loads(Path(__file__).with_name("golden_verdicts.json").read_text("utf-8"))["cases"]
 KIND = {kind: [case for case in CASES if case["kind"] == kind] for kind in {case["kind"] for case in CASES}}
-LOOKS = "looks"  # of runs that add seeds until a claim has a word: no rule of a report
+LOOKS = "looks"  # tested in test_looks.py
 PAIRED = {"norm": ["batch", "none"], "seed": range(20)}
 
 

@@ -156,6 +156,9 @@ WRONG = {  # member -> values that it can't have
     "following": [None, ["lr"], {"lr": 1}, {"lr": None}],
     **{name: [None, ["lr"], {"lr": [0.1]}, {"lr": {}}] for name in ("settings", "fingerprint", "machine")},
     **{name: [None, {}, "claims", [None], ["better"]] for name in ("claims", "withdrawn")},
+    "max_seeds": [None, "40", 1.5],
+    "looks": [None, {}, [10]],
+    "added": [None, {}, [10]],
     "trials": [None, -1, 1.0, True, "1"],
     "points": [None, [], {"lr": 0.1}, {"lr": [[0.1]]}, {"lr": {}}],
     "sources": [None, [], {"net": []}, {"net": {"f00": "s.py"}}, {"net": {"f00": {"s.py": 1}}}],
@@ -297,3 +300,13 @@ def test_a_claim_without_a_metric_is_about_what_the_task_is_judged_by():
     with pytest.raises(SuiteError, match=r"claim 1 \(better\): tasks are judged by rmse and f1; give it a metric"):
         metric_of(unnamed, ["regression", "multilabel"])
     assert metric_of(unnamed, ["regression", "multilabel"], Aim(target={"exact_match": 0.5})) == "test_exact_match"
+
+
+def test_raising_the_seeds_after_all_trials_have_ended_counts_as_a_look():
+    few = a_manifest(axes={"seed": [0, 1]}, trials=2)
+    more = replace(few, axes={"seed": [0, 1, 2]}, trials=3)
+    raised = with_history(more, few, cohorts=[], results=2, ended=2)
+    assert [look.seeds for look in raised.looks] == [2]
+    assert with_history(more, raised, cohorts=[], results=3, ended=3).looks == raised.looks, "it is counted once"
+    assert not with_history(more, few, cohorts=[], results=1, ended=1).looks, "there was no verdict on all trials yet"
+    assert from_json(json.loads(json.dumps(to_json(raised))), Path("suite.json")).looks == raised.looks

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from harness.spec.claim import AT, Claim
+from harness.spec.looks import AddedSeeds, Look
 from harness.spec.manifest import DeclaredClaim, Manifest
 from harness.spec.metric import FRACTION, MetricSpec
 from harness.spec.trial import Trial
@@ -16,6 +17,9 @@ TEXTS = st.text(max_size=9)
 NUMBERS = st.integers(-99, 99) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.none() | st.booleans() | NUMBERS | TEXTS
 POINTS = st.dictionaries(TEXTS, VALUES | st.lists(VALUES, max_size=3), max_size=2)
+
+
+POINTS_OF_LISTS = st.dictionaries(TEXTS, st.lists(VALUES, max_size=2), max_size=2)
 
 
 def a_manifest(**changes: Any) -> Manifest:
@@ -111,4 +115,9 @@ def manifests() -> st.SearchStrategy[Manifest]:
         fingerprint=values,
         fingerprints=st.lists(values, max_size=2),
         machine=values,
+        max_seeds=st.integers(0, 99),
+        looks=st.lists(st.builds(Look, seeds=st.integers(0, 99), max_seeds=st.integers(0, 99)), max_size=2),
+        added=st.lists(
+            st.builds(AddedSeeds, seeds=st.integers(0, 99), where=st.lists(POINTS_OF_LISTS, max_size=2)), max_size=2
+        ),
     )

@@ -8,13 +8,15 @@ from harness.analysis.verdicts import Verdict, verdicts
 from harness.cli.hints import command
 from harness.cli.progress import duration
 from harness.execution.executors.pool import PoolExecutor
+from harness.execution.looking.until_decided import check_max_seeds
 from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request, selection_notes
 from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
 from harness.reporting.designs import claim_lines
+from harness.reporting.planned_looks import cost_lines
 from harness.spec.cohorts import longest_first, shape
-from harness.spec.manifest import claim_identity, describe, with_history
+from harness.spec.manifest import claim_identity, describe, grown, with_history
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
 from harness.storage.stale import stale_notes
@@ -25,15 +27,17 @@ from harness.text import printable
 def plan(options: argparse.Namespace) -> int:
     """Print the plan; the exit code."""
     (suite,) = load_and_check([options.suite])
-    manifest = describe(suite, list(suite.trials(device="cpu")))
     results_dir = ResultsDir(options.results / suite.name)
+    earlier = read_manifest(results_dir)
+    most = check_max_seeds(suite, earlier, options.max_seeds) if options.until_decided else 0
+    suite = grown(suite, earlier)
+    manifest = describe(suite, list(suite.trials(device="cpu")))
     run_options = RunOptions(
         only=parse_only(options.only), shard=options.shard, device=options.device, workers=options.workers
     )
     print(suite.question)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in manifest.axes.items()) or "no axis"
     print(f"{manifest.trials} trials: {axes}; compared: {suite.suite.compare}")
-    earlier = read_manifest(results_dir)
     request = preflight_request(suite, results_dir, run_options, earlier, plan=None)
     with stopping(None) as stop:
         executor = PoolExecutor(workers=options.workers, device=options.device, stop=stop)
@@ -41,8 +45,10 @@ def plan(options: argparse.Namespace) -> int:
     if preflight is None:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
-    manifest = with_history(manifest, earlier, cohorts=(), results=run_plan.results)
+    manifest = with_history(manifest, earlier, cohorts=(), results=run_plan.results, ended=run_plan.ended)
     for line in claim_lines(manifest, run_plan.cohorts, _pilot(results_dir)):
+        print(printable(line))
+    for line in cost_lines(manifest, most) if most else ():
         print(printable(line))
     for note in selection_notes(run_plan, run_options):
         print(printable(note))

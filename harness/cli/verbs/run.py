@@ -13,6 +13,7 @@ from harness.cli.summary import print_queued, print_summary, saying_what_to_type
 from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
+from harness.execution.looking.until_decided import run_until_decided
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import load_and_check, run_suite
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stopping
@@ -74,7 +75,10 @@ def _run(
 ) -> int:
     # Bars that are drawn again and again would cover the prompt of a debugger.
     progress = "plain" if (options.executor, options.progress) == ("in-process", "auto") else options.progress
-    with closing(run_suite(suite, run_options, executor, stop)) as events:
+    events_of_run = run_suite(suite, run_options, executor, stop)
+    if options.until_decided:
+        events_of_run = run_until_decided(suite, run_options, executor, stop, options.max_seeds)
+    with closing(events_of_run) as events:
         result = show_progress(events, progress)
     return print_summary(result, options, stop)
 

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import MISSING, fields
 from typing import Any
 
+from harness.analysis.looking.words import added_seed_words
 from harness.cli.console import Console
 from harness.cli.find_record import find_record
 from harness.cli.hints import command
@@ -36,6 +37,8 @@ def show(options: argparse.Namespace) -> int:
     if probes:
         console.print(probes_table(probes))
     console.print(pairs_table("measured", record.telemetry))
+    if note := manifest and added_seed_words(manifest, record.trial.get("seed", 0)):
+        print(note)
     suite = manifest.path if manifest else f"suites/{results_dir.root.name}.py"
     if results_dir.model(record.key, "last").exists():
         export = ("export", record.key, "--format", "checkpoint", "-o", f"{record.key}.pth")

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from harness.analysis import formatting
+from harness.analysis.looking.words import planned_words
 from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
@@ -17,6 +18,7 @@ from harness.cli.options import Given
 from harness.cli.refresh_tables import look
 from harness.cli.streams import print_json, stdout_to_stderr
 from harness.spec.loader import load_suite
+from harness.spec.manifest import grown
 from harness.spec.selection import parse_only, select
 from harness.storage.records import NO_RESULT
 from harness.storage.running import UNFINISHED, WorkingRun
@@ -31,7 +33,9 @@ def status(options: argparse.Namespace) -> int:
     with stdout_to_stderr() if options.json else nullcontext():
         suite = load_suite(options.suite)
         manifest, table, runs = look(suite, options.results, options.given)
-        selected = select(suite.trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard)
+        selected = select(
+            grown(suite, manifest).trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard
+        )
     rows = table[table["key"].isin({trial.key for trial in selected})]
     arms = rows[suite.suite.compare]
     counts = pd.crosstab(arms.astype(str).where(arms.notna(), formatting.value(None)), rows["status"])
@@ -44,6 +48,8 @@ def status(options: argparse.Namespace) -> int:
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
         print(f"{key} {name}: {command('show', key, given=options.given)}")
+    if manifest.looks:
+        print(planned_words(manifest.looks, manifest.max_seeds))
     for run in runs:
         print(printable(f"at work: {run}; {_progress(run)}"))
     print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.given, rows, runs)}")

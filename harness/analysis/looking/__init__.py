@@ -1,0 +1,1 @@
+"""Verdicts that were looked at more than once."""
