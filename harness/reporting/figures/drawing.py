@@ -18,6 +18,7 @@ from harness.analysis import formatting
 from harness.analysis.measures.measure import CHANCE, WORST, Measure
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
+from harness.reporting.svg import mark_titles
 
 LEGEND_LETTERS = 72  # in a row as wide as a figure
 XLABEL_LETTERS = 62  # on a line of the label of an axis
@@ -89,8 +90,19 @@ def plain_numbers(axis: Axis) -> None:
 def lines_per_trial(axes: Axes, curves: pd.DataFrame, x: str, data: ResultSlice) -> None:
     """A thin line for each trial, in the colour of its arm."""
     look = {"hue": data.compare, "hue_order": data.arms, "palette": data.palette, "lw": 0.6, "alpha": 0.35}
+    before = len(axes.lines)
     sns.lineplot(curves, x=x, y="value", units="key", estimator=None, legend=False, ax=axes, **look)
+    for line, (arm, seed, key) in zip(axes.lines[before:], _drawn_trials(curves, data), strict=False):
+        line.set_gid(mark_titles([f"{formatting.value(arm)}, seed {seed}, key {key}"]))
     axes.set(xlabel="", ylabel="")
+
+
+def _drawn_trials(curves: pd.DataFrame, data: ResultSlice) -> Iterator[tuple[Any, Any, str]]:
+    """Arm, seed and key of each line in the order in which seaborn draws them: by arm, then by key."""
+    for arm, rows in data.by_arm(curves):
+        for key, of_trial in rows.groupby("key", sort=True):
+            if of_trial["value"].notna().any():
+                yield arm, of_trial["seed"].iloc[0], str(key)
 
 
 def seeds_over_columns(axes: Axes, scores: pd.DataFrame, colors: Sequence[str]) -> None:
@@ -139,10 +151,24 @@ def spans_decades(scores: Any, metric: Measure) -> bool:
 
 
 def score_axis(axes: Axes, scores: Any, metric: Measure) -> None:
-    """Make the y axis logarithmic where its values span decades."""
-    if spans_decades(scores, metric):
+    """Number a y axis of fractions in per cent, and make one logarithmic where its values span decades."""
+    if metric.unit is formatting.POINTS:
+        axes.yaxis.set_major_formatter(lambda value, _: formatting.number(100 * value))
+    elif spans_decades(scores, metric):
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+
+
+def symlog_ticks(low: float, high: float, edge: float) -> list[float]:
+    """Where an axis that is linear near 0 has its numbers: 0, `edge` on either side, and beyond 1, 3, 10, 30 and so on.
+
+    Of these beyond, only powers of ten where the axis goes over more than two of them.
+    """
+    furthest = max(high, -low)
+    leading = (1, 3) if furthest < 100 * edge else (1,)
+    beyond = [digit * 10.0**power for power in range(-6, 9) for digit in leading]
+    up, down = ([x for x in beyond if 2.4 * edge < x <= limit] for limit in (high, -low))
+    return sorted([*(-x for x in down), -edge, 0.0, edge, *up])
 
 
 def up_is_better(metric: Measure) -> str:
