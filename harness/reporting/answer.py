@@ -117,7 +117,7 @@ def _range_words(claim: Claim, results: Results) -> str:
     work = f'To "work" is to reach {target} on average.'
     if math.isnan(ours.low) or math.isnan(theirs.low):
         lines = [f"{name}, {_span(usable, is_first=True)}" for name, usable in zip(names, (ours, theirs), strict=True)]
-        return f"{'; '.join(map(formatting.capitalised, lines))}. {work}"
+        return f"{formatting.capitalised('; '.join(lines))}. {work}"
     ratio = ours.high / ours.low / (theirs.high / theirs.low)
     bound = bound_of(not (ours.low_seen and ours.high_seen), not (theirs.low_seen and theirs.high_seen))
     size = "times wider" if ratio >= 1 else "times narrower"

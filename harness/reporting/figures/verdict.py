@@ -96,7 +96,8 @@ def _verdict_caption(judged: list[Comparison]) -> str:
     bars = "bars are 95 % intervals over seeds" if is_tested else "too few seeds for intervals or tests: descriptive"
     return (
         f"The mean difference at each grid point, n = {counts} {units}; {bars}. Filled: most seeds support the claim; "
-        f"cross: most refute it; hollow: neither. Dashed or grey: the margin."
+        f"cross: most refute it; hollow: neither (exact sign test, "
+        f"Holm over {formatting.count(judged[0].family, 'claim')}). Dashed or grey: the margin."
     )
 
 
