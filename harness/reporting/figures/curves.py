@@ -145,8 +145,8 @@ def _finish_axes(panels: Any, data: ResultSlice) -> None:
         guess_line(axes, guess)
     for axes in (losses[0], *scores):
         axes.set_xlabel("step")
-    for axes in panels[:, 0]:
-        if _is_early(axes):
+    if any(map(_is_early, panels[:, 0])):  # the same axis for both, so that steps compare
+        for axes in panels[:, 0]:
             axes.set_xscale("symlog", linthresh=_first_step(axes))
             axes.set_xlim(left=0)
             plain_numbers(axes.xaxis)
