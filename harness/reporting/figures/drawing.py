@@ -13,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
+from numpy.typing import NDArray
 
-from harness.analysis import formatting
+from harness.analysis import formatting, pairing
 from harness.analysis.measures.measure import CHANCE, WORST, Measure
+from harness.analysis.metrics import FAILED
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
 from harness.reporting.svg import mark_titles
@@ -181,3 +183,27 @@ def difference_label(metric: Measure, baseline: str) -> str:
     if metric.unit is formatting.POINTS:
         return f"points against {baseline}"
     return f"{metric.better} than {baseline}{f', {metric.unit.name}' if metric.unit.name else ''}"
+
+
+def seed_titles(rows: pd.DataFrame, arm: Any, point: pairing.Point, metric: Measure) -> list[str]:
+    """What the mark of each trial says: arm, grid point, seed, value, key."""
+    where = ", ".join(filter(None, [formatting.value(arm), formatting.point(point)]))
+    drawn = rows[rows["score"].notna()]
+    columns = (drawn[name] for name in ("seed", "score", "status", "key"))
+    trials = [
+        (seed, "failed to train" if status in FAILED else formatting.level(score, metric.unit), key)
+        for seed, score, status, key in zip(*columns, strict=True)
+    ]
+    return [f"{where}, seed {seed}: {outcome}, key {key}" for seed, outcome, key in trials]
+
+
+def failed_ticks(failed: int, rows: pd.DataFrame, scored: pd.DataFrame, metric: Measure) -> NDArray[np.float64]:
+    """Where the ticks of failed trials stand: beyond the line of guessing, one for each, none hidden behind another."""
+    distance = 0.03 + min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
+    guess = guess_of(rows, metric)
+    if metric.unit is formatting.POINTS:
+        return np.asarray(guess - metric.sign * distance, dtype=np.float64)
+    if spans_decades(scored["score"], metric):
+        return np.asarray(guess * 10 ** (-metric.sign * 2 * distance), dtype=np.float64)
+    spread = float(scored["score"].max() - scored["score"].min())
+    return np.asarray(guess - metric.sign * distance * spread, dtype=np.float64)

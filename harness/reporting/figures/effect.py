@@ -3,30 +3,27 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
-from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.measures.measure import UNSCORED, Measure
+from harness.analysis.measures.measure import UNSCORED
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.drawing import (
     canvas,
     difference_label,
+    failed_ticks,
     guess_line,
-    guess_of,
     guess_words,
     is_near_guess,
     log_lr,
     plain_numbers,
     score_axis,
-    spans_decades,
+    seed_titles,
     symlog_ticks,
     up_is_better,
 )
@@ -158,7 +155,7 @@ def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
                 mark_titles(seed_titles(rows_of, arm, point, metric)) for rows_of in (trained, rows.drop(trained.index))
             ]
             axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color, gid=gids[0])
-            axes.plot([x] * failed, _rug(failed, rows, scored, metric), "_", ms=5, color=color, gid=gids[1])
+            axes.plot([x] * failed, failed_ticks(failed, rows, scored, metric), "_", ms=5, color=color, gid=gids[1])
             means.append((position if is_ordered else x, rows["score"].mean()))
         look = data.line(arm) if is_ordered else {"color": color, **MEAN_MARKER}
         axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=label_text(arm), **look)
@@ -167,30 +164,6 @@ def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
             guess_line(axes, guess)
     score_axis(axes, scored["score"], metric)
     axes.set_ylabel(metric.axis_words)
-
-
-def seed_titles(rows: pd.DataFrame, arm: Any, point: pairing.Point, metric: Measure) -> list[str]:
-    """What the mark of each trial says: arm, grid point, seed, value, key."""
-    where = ", ".join(filter(None, [formatting.value(arm), formatting.point(point)]))
-    drawn = rows[rows["score"].notna()]
-    columns = (drawn[name] for name in ("seed", "score", "status", "key"))
-    trials = [
-        (seed, "failed to train" if status in FAILED else formatting.level(score, metric.unit), key)
-        for seed, score, status, key in zip(*columns, strict=True)
-    ]
-    return [f"{where}, seed {seed}: {outcome}, key {key}" for seed, outcome, key in trials]
-
-
-def _rug(failed: int, rows: pd.DataFrame, scored: pd.DataFrame, metric: Measure) -> NDArray[np.float64]:
-    """Where the ticks of failed trials stand: beyond the line of guessing, one for each, none hidden behind another."""
-    distance = 0.03 + min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
-    guess = guess_of(rows, metric)
-    if metric.unit is formatting.POINTS:
-        return np.asarray(guess - metric.sign * distance, dtype=np.float64)
-    if spans_decades(scored["score"], metric):
-        return np.asarray(guess * 10 ** (-metric.sign * 2 * distance), dtype=np.float64)
-    spread = float(scored["score"].max() - scored["score"].min())
-    return np.asarray(guess - metric.sign * distance * spread, dtype=np.float64)
 
 
 def _draw_differences(
