@@ -15,6 +15,7 @@ from harness.analysis.verdicts import Verdict, verdicts
 from harness.errors import UsageError
 from harness.reporting.figures import figures as report_figures
 from harness.reporting.figures.frame import ReportFigure
+from harness.reporting.figures.variants import variants_forest
 from harness.reporting.figures.verdict import estimates
 from harness.reporting.update import update_report
 from harness.storage import tables
@@ -81,6 +82,7 @@ class Results:
         """Every figure of the report by its name, drawn anew: its axes can be restyled and saved."""
         named = pairing.named_arms(self.tables)
         drawn = [figure for figure in estimates(named, self._judged) if figure]
+        drawn += variants_forest(named, self._judged)
         return {figure.name: figure.figure for figure in (*drawn, *report_figures(named))}
 
     def report(self) -> Path:

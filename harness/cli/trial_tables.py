@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Column, Table
 
 MAX_CURVE_STEPS = 12  # steps of a curve; the table has all of them
+LARGE = 1000  # from which on all digits before the point are shown
 MAX_PROBE_STEPS = 3  # steps of a curve that stands in a row: more don't fit beside the longest name
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]  # name -> step, value
 
@@ -14,8 +15,17 @@ def pairs_table(kind: str, values: Mapping[str, Any]) -> Table:
     """A row for each name and its value."""
     table = Table(kind, "value")
     for name, value in values.items():
-        table.add_row(name, "" if value is None else str(value))
+        table.add_row(name, _rounded(value))
     return table
+
+
+def _rounded(value: Any) -> str:
+    """A value as text, of a number that is no whole one four significant digits; empty where there is none."""
+    if value is None:
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}" if not abs(value) >= LARGE else f"{value:.0f}"
 
 
 def curves_table(curves: Curves) -> Table:

@@ -35,7 +35,7 @@ def claim_lines(manifest: Manifest, cohorts: Sequence[Cohort], pilot: Mapping[st
         if declared.declared_after:
             parts = [f"{EXPLORATORY}: it was declared after {declared.declared_after} trials had results"]
         if verdict := pilot.get(claim_identity(claim)):
-            parts += _power_words(verdict, design, claim, manifest)
+            parts += _power_words(verdict, design, manifest)
         points = comparisons_of(claim, manifest)
         over = f" at {points} grid points" if points > 1 else ""
         yield f"claim {number} ({claim.kind}{over}): {'; '.join(parts)}"
@@ -48,11 +48,16 @@ def claim_lines(manifest: Manifest, cohorts: Sequence[Cohort], pilot: Mapping[st
 
 
 def _design(declared: DeclaredClaim, manifest: Manifest, cohorts: Sequence[Cohort]) -> Design:
-    early = sum(not one.declared_after for one in manifest.claims) + len(manifest.withdrawn)
-    claims = 1 if declared.declared_after else early
+    claims = claims_corrected(declared, manifest)
     if declared.claim.kind == "costs":
         return Design(_measurements(declared.claim, manifest, cohorts), "measurement", claims)
     return Design(len(pairing.values(manifest, "seed")), "seed", claims)
+
+
+def claims_corrected(declared: DeclaredClaim, manifest: Manifest) -> int:
+    """Over how many claims the p of this one is corrected."""
+    early = sum(not one.declared_after for one in manifest.claims) + len(manifest.withdrawn)
+    return 1 if declared.declared_after else early
 
 
 def _measurements(claim: Claim, manifest: Manifest, cohorts: Sequence[Cohort]) -> int:
@@ -90,20 +95,39 @@ def _has_half_on_failures(claim: Claim, manifest: Manifest) -> bool:
     return claim.kind in EQUALITIES and metrics_of(manifest)[claim.metric].failed != 0
 
 
-def _power_words(verdict: Verdict, design: Design, claim: Claim, manifest: Manifest) -> Iterator[str]:
-    """From results that there are, how many seeds decide the claim with a power of 80 %."""
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What results that there are say of how many seeds it takes: `agree` of `n` pairs without ties, of `pairs`."""
+
+    agree: int
+    n: int
+    pairs: int
+    needed: int | None  # pairs for a power of 80 %; None where no number is worth it
+
+
+def power_of(verdict: Verdict, design: Design, manifest: Manifest) -> Power | None:
+    """How many seeds decide the claim with a power of 80 %, by its least clear grid point; None without results."""
     shares = []
     for c in (c for c in verdict.comparisons if c.verdict and c.n):
         agree, n = (min(c.below_upper, c.above_lower), c.n) if c.is_equivalence else (c.wins, c.wins + c.losses)
         shares.append((agree, n, c.n))
     if not shares:
-        return
+        return None
     agree, n, pairs = min(shares, key=lambda share: share[0] / max(share[1], 1))
     likely = max(agree + 0.5, n - agree + 0.5) / (n + 1)  # nothing is certain after a few seeds
     needed = stats.seeds_for_power(likely, design.claims)
-    if needed is not None and _has_half_on_failures(claim, manifest):
-        needed = max(needed, stats.seeds_for_failures(claim.tau, design.claims))
-    side = "agree" if 2 * agree >= n else "agree with it, and the others would refute it"
+    if needed is not None and _has_half_on_failures(verdict.claim, manifest):
+        needed = max(needed, stats.seeds_for_failures(verdict.claim.tau, design.claims))
     with_ties = None if needed is None or not n else -(-needed * pairs // n)
-    answer = f"about {with_ties} {design.noun}s" if with_ties else "no number that is worth it"
-    yield f"of {formatting.count(pairs, design.noun)} so far {agree} {side}: a power of 80 % takes {answer}"
+    return Power(agree, n, pairs, with_ties)
+
+
+def _power_words(verdict: Verdict, design: Design, manifest: Manifest) -> Iterator[str]:
+    """From results that there are, how many seeds decide the claim with a power of 80 %."""
+    power = power_of(verdict, design, manifest)
+    if power is None:
+        return
+    side = "agree" if 2 * power.agree >= power.n else "agree with it, and the others would refute it"
+    answer = f"about {power.needed} {design.noun}s" if power.needed else "no number that is worth it"
+    pairs = formatting.count(power.pairs, design.noun)
+    yield f"of {pairs} so far {power.agree} {side}: a power of 80 % takes {answer}"

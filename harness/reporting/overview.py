@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.analysis import formatting
+from harness.analysis import formatting, pairing
 from harness.analysis.judging import EXPLORATORY, REFUTED, SUPPORTED, VERDICTS
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import ALPHA
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.io import write_atomically
 from harness.reporting import pages
+from harness.reporting.answer import answer
+from harness.reporting.findings import mixed_words, short_finding
 from harness.reporting.tables import Table
+from harness.reporting.variants import claim_words
 from harness.storage.tables import Results
 
 NO_CLAIM = "no claim"
@@ -43,7 +46,11 @@ def _suite_facts(results: Results, judged: list[Verdict]) -> dict[str, Any]:
         "ended": int(status.isin(FINISHED).sum()),
         "total": manifest.trials,
         "failed": int(status.isin(FAILED).sum()),
-        "verdicts": judged,
+        "verdicts": [
+            (verdict, mixed_words(verdict), claim_words(verdict, manifest), short_finding(verdict))
+            for verdict in judged
+        ],
+        "answer": answer(pairing.named_arms(results), judged).sentence,
     }
 
 
@@ -59,12 +66,19 @@ def _error_words(suites: list[list[Verdict]]) -> str:
     )
 
 
+def _words(verdict: Verdict) -> str:
+    """The word of a verdict, with those at its grid points where they differ."""
+    return ": ".join(filter(None, [verdict.word, mixed_words(verdict)]))
+
+
 def _claims(suites: list[tuple[Results, list[Verdict]]]) -> Table:
     """A row for each claim; one for a suite without any."""
     rows, links = [], []
     for results, judged in suites:
-        name = results.manifest.name
-        lines = [(v.word, v.statement, v.sentence) for v in judged] or [(NO_CLAIM, results.manifest.question, "")]
+        manifest, name = results.manifest, results.manifest.name
+        lines = [(_words(v), claim_words(v, manifest), short_finding(v)) for v in judged] or [
+            (NO_CLAIM, manifest.question, "")
+        ]
         rows += [[(text, "") for text in (name, *line)] for line in lines]
         links += [f"{quote(name)}/report/index.html"] * len(lines)
     columns = ("suite", "verdict", "claim", "what the data say")

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from harness.analysis import formatting
+from harness.reporting.glossary import Explainer, glossary_entries
 from harness.text import LINES, printable
 
 TEMPLATES = files("harness.reporting") / "templates"
@@ -49,7 +50,13 @@ def _environment(finalize: Callable[[Any], Any]) -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=finalize,
     )
-    environment.filters |= {"words": formatting.value, "counted": formatting.count, "verbatim": Verbatim}
+    environment.filters |= {
+        "words": formatting.value,
+        "counted": formatting.count,
+        "verbatim": Verbatim,
+        "explained": Explainer(),
+    }
+    environment.globals |= {"glossary": glossary_entries()}
     return environment
 
 

@@ -1,7 +1,5 @@
 """The report: verdicts, figures and tables on one page that needs no network, and the files beside it."""
 
-import base64
-import shlex
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -11,15 +9,19 @@ import pandas as pd
 
 from harness.analysis import comparison, formatting, pairing
 from harness.analysis.comparison import Comparison
-from harness.analysis.metrics import FAILED, FINISHED, judged_by
-from harness.analysis.verdicts import Verdict, verdicts
+from harness.analysis.metrics import FAILED, FINISHED, judged_by, score_words
+from harness.analysis.verdicts import verdicts
 from harness.io import remove_file, write_atomically
 from harness.reporting import latex, pages
-from harness.reporting.figures import MAX_POINTS, ReportFigure, figures, points_left_out
+from harness.reporting.figures import MAX_POINTS, figures, points_left_out
+from harness.reporting.figures.frame import ResultSlice, claimed_metric, failures, setting
+from harness.reporting.figures.variants import variants_forest
 from harness.reporting.figures.verdict import estimates
+from harness.reporting.next_steps import run_command
+from harness.reporting.page_parts import embedded, numbers_table, page_parts
 from harness.reporting.printing import draw_and_print
 from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
-from harness.reporting.tables import Table, comparisons_table, failures_table, trials_table
+from harness.reporting.tables import comparisons_table, failures_table, trials_table
 from harness.spec.manifest import Manifest, differing_members, is_own, kinds_of_machines
 from harness.storage.csv_files import csv_bytes
 from harness.storage.rechecking import read_findings
@@ -40,7 +42,9 @@ def write_report(results: Results) -> Path:
         return page
     results, folder = pairing.named_arms(results), page.parent / "figures"
     judged = verdicts(results)
-    printed, images = draw_and_print(chain(estimates(results, judged), figures(results)))
+    printed, images = draw_and_print(
+        chain(estimates(results, judged), variants_forest(results, judged), figures(results))
+    )
     of_verdicts, drawn = printed[: len(judged)], [figure for figure in printed[len(judged) :] if figure]
     comparisons = [c for verdict in judged for c in verdict.comparisons]
     comparisons += [c for figure in drawn for c in figure.comparisons]
@@ -49,7 +53,7 @@ def write_report(results: Results) -> Path:
         write_atomically(folder / name, data)
     _remove_others(folder, set(images))
     facts = _template_facts(results, comparisons)
-    facts |= {"verdicts": list(zip(judged, of_verdicts, strict=True)), "figures": drawn}
+    facts |= page_parts(results, judged, of_verdicts, drawn)
     write_atomically(results.folder / "report.md", pages.markdown("report.md", facts))
     groups = [(v.statement, v.comparisons) for v in judged]
     groups += [(figure.title, figure.comparisons) for figure in drawn]
@@ -75,6 +79,9 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
         "manifest": manifest,
         "max_points": MAX_POINTS,
         "is_own": is_own(manifest),
+        "scored": score_words(claimed_metric(manifest) or judged_by(manifest)),
+        "failures_by_arm": failures(ResultSlice.whole(results)),
+        "setting": setting(manifest),
         "replication": replication(manifest, read_findings(results.folder)),
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),
@@ -171,29 +178,17 @@ def _commands(manifest: Manifest, telemetry: pd.DataFrame) -> list[str]:
     commits = set(telemetry["commit"].dropna().astype(str))
     is_dirty = telemetry["dirty"].astype(str).str.lower().eq("true").any()
     checkout = [f"git checkout {commits.pop()}"] if len(commits) == 1 and not is_dirty else []
-    return [*checkout, f"python -m harness run {shlex.quote(manifest.path)}"]
+    return [*checkout, run_command(manifest)]
 
 
 def _page(facts: Mapping[str, Any], images: Mapping[str, bytes], digest: str) -> bytes:
-    verdicts = [
-        (verdict, figure and _embedded(figure, images), _numbers(f"claim-{i}", verdict.statement, verdict))
-        for i, (verdict, figure) in enumerate(facts["verdicts"], start=1)
+    """The page, with the figures and the numbers that each of its parts rests on inside."""
+    lines = [
+        (line, line.figure and embedded(line.figure, images), numbers_table(f"claim-{line.number}", line.claim, line))
+        for line in facts["verdicts"]
     ]
-    drawn = [(_embedded(figure, images), _numbers(figure.name, figure.title, figure)) for figure in facts["figures"]]
-    return pages.page("page.html", {**facts, "verdicts": verdicts, "figures": drawn, "digest": digest})
-
-
-def _numbers(name: str, title: str, source: Verdict | ReportFigure) -> Table:
-    return comparisons_table(f"numbers-{name}", f"Numbers: {title}", source.comparisons)
-
-
-def _embedded(figure: ReportFigure, images: Mapping[str, bytes]) -> dict[str, Any]:
-    """A figure as the page has it: with its SVG inside."""
-    data = base64.b64encode(images[f"{figure.name}.svg"]).decode()
-    return {
-        "name": figure.name,
-        "title": figure.title,
-        "caption": figure.caption,
-        "alt": figure.alt,
-        "source": f"data:image/svg+xml;base64,{data}",
-    }
+    drawn = [
+        (embedded(figure, images), numbers_table(figure.name, figure.title, figure)) for figure in facts["figures"]
+    ]
+    hero = facts["hero"] and embedded(facts["hero"], images)
+    return pages.page("page.html", {**facts, "verdicts": lines, "figures": drawn, "hero": hero, "digest": digest})

@@ -12,25 +12,26 @@ from harness.analysis.comparison import Comparison
 from harness.spec.manifest import Manifest, measured_of
 
 MAX_TABLE_ROWS = 2000  # of a table on the page
+MAIN_COLUMNS = 5  # of comparisons, that are shown at first
 COMPARISON_COLUMNS = (
-    "shown in",
+    "verdict",
     "where",
     "arms",
+    "mean difference or ratio",
+    "seeds ahead, behind, level",
+    "shown in",
     "metric",
     "pairs",
     "mean",
     "mean of the other",
     "means as measured (scores replaced)",
-    "seeds ahead, behind, level",
     "median difference (95 %)",
-    "mean difference or ratio",
     "95 % interval of the mean",
     "p (exact sign test)",
     "p (Holm)",
     "failed (95 % Wilson)",
     "other failed (95 % Wilson)",
     "p of failures (McNemar, Holm)",
-    "verdict",
 )
 
 Cell = tuple[str, str]  # what is shown, and the number that it sorts by, empty where it sorts as text
@@ -45,6 +46,7 @@ class Table:
     columns: tuple[str, ...]
     rows: list[list[Cell]]
     left_out: int = 0
+    main_columns: int = 0  # how many are shown at first; 0: all
     links: tuple[str, ...] = ()  # where the first cell of each row leads to; empty where nowhere
 
 
@@ -89,30 +91,37 @@ def comparisons_table(name: str, label: str, comparisons: Iterable[Comparison]) 
     """Comparisons with the numbers that a verdict or a figure rests on."""
     comparisons = list(comparisons)
     rows = [_comparison_cells(comparison) for comparison in comparisons[:MAX_TABLE_ROWS]]
-    return Table(name=name, label=label, columns=COMPARISON_COLUMNS, rows=rows, left_out=len(comparisons) - len(rows))
+    return Table(
+        name=name,
+        label=label,
+        columns=COMPARISON_COLUMNS,
+        rows=rows,
+        left_out=len(comparisons) - len(rows),
+        main_columns=MAIN_COLUMNS,
+    )
 
 
 def _comparison_cells(c: Comparison) -> list[Cell]:
     unit = c.definition.unit
     return [
-        (c.shown_in, ""),
+        (c.verdict, ""),
         (c.point or "all", ""),
         (f"{c.arm} against {c.than}", ""),
+        _keyed(formatting.format_bound(c.estimate, unit, c.bound), formatting.to_unit(c.estimate, unit)),
+        (_counted(c), ""),
+        (c.shown_in, ""),
         (c.definition.words, ""),
         _table_cell(c.n),
         _keyed(formatting.format_value(c.arm_mean, unit), formatting.to_unit(c.arm_mean, unit)),
         _keyed(formatting.format_value(c.than_mean, unit), formatting.to_unit(c.than_mean, unit)),
         (_measured(c), ""),
-        (_counted(c), ""),
         _keyed(_median(c), formatting.to_unit(c.median, unit)),
-        _keyed(formatting.format_bound(c.estimate, unit, c.bound), formatting.to_unit(c.estimate, unit)),
         _keyed(formatting.span(c.low, c.high, unit), min(formatting.to_unit(end, unit) for end in (c.low, c.high))),
         _keyed(formatting.p_value(c.p), c.p),
         _keyed(formatting.p_value(c.p_adjusted), c.p_adjusted),
         _rate(c.arm_failed, c.arm_finished, c.arm_failed_low, c.arm_failed_high),
         _rate(c.than_failed, c.than_finished, c.than_failed_low, c.than_failed_high),
         _keyed(formatting.p_value(c.failures_p_adjusted), c.failures_p_adjusted),
-        (c.verdict, ""),
     ]
 
 

@@ -69,6 +69,10 @@ def test_show_tells_a_trial_from_its_record_and_how_to_replay_it(finished):
     assert (ran.code, ran.err) == (0, "")
     for word in (key, "digits", "accuracy", "cohort_size", "torch"):
         assert word in ran.out
+    accuracy = pd.read_csv(finished.results / "tiny" / "trials.csv").set_index("key").loc[key, "test_accuracy"]
+    shown = "" if pd.isna(accuracy) else f"{accuracy:.4g} "
+    assert re.search(rf"│ test_accuracy +│ {shown}", ran.out)
+    assert not re.search(r"\d\.\d{7}", ran.out)
     (replay,) = re.findall(r"replay it with: python -m harness (.*)", ran.out)
     assert finished(*replay.split(), "--progress", "none").code == 0
     original, again = (
@@ -86,7 +90,7 @@ def test_show_says_how_a_trial_failed_and_where_it_stands_on_every_axis(harness)
     ran = harness("show", failed["key"])
     assert f"trial {failed['key']} of tiny: nonfinite\n" in ran.out
     assert re.search(rf"│ seed +│ {failed['seed']} ", ran.out)
-    assert re.search(r"│ norm +│ none ", ran.out)
+    assert re.search(r"│ norm \(compared\) +│ none ", ran.out)
 
 
 def test_plan_trains_nothing_and_says_what_would_run(harness):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -69,15 +70,93 @@ def opened(browser, address):
 def test_the_page_is_whole_and_fits(opened, address, width, scheme):
     page = opened(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    shown = page.evaluate("[...document.images].map(image => [image.naturalWidth > 0, image.alt.length > 20])")
+    open_all(page)
+    shown = page.evaluate(
+        "[...document.querySelectorAll('svg[role=img]')].map(svg => [svg.getBoundingClientRect().width > 200, "
+        "svg.getBoundingClientRect().right <= innerWidth, svg.ariaLabel.length > 20])"
+    )
     drawn = list((Path(address.removeprefix("file://")).parent / "figures").glob("*.svg"))
-    assert shown == [[True, True]] * len(drawn)
+    assert shown == [[True, True, True]] * len(drawn)
     assert len(drawn) >= 5
     smallest = page.evaluate(
         "Math.min(...[...document.querySelectorAll('p, td, th, figcaption, dd')]"
         ".map(node => parseFloat(getComputedStyle(node).fontSize)))"
     )
     assert smallest >= 12
+
+
+def open_all(page):
+    page.locator("summary").evaluate_all("all => all.forEach(summary => summary.click())")
+
+
+def test_a_mark_tells_what_it_is_to_a_pointer_without_any_script(opened):
+    page = opened(1200)
+    (title,) = page.evaluate(
+        """() => {
+          const dots = [...document.querySelectorAll('#figure-effect use')].filter(dot => dot.querySelector('title'));
+          const {x, y, width, height} = (dots[0].scrollIntoView({block: 'center'}), dots[0].getBoundingClientRect());
+          const under = document.elementFromPoint(x + width / 2, y + height / 2);
+          return [under.closest('use, g').querySelector('title')?.textContent];
+        }"""
+    )
+    assert re.fullmatch(r"(batch|none), lr [\d.]+, seed \d: .*, key [0-9a-f]{16}", title)
+    assert page.locator("#figure-effect use title").count() >= 96
+
+
+def test_a_click_enlarges_a_figure_and_another_or_escape_takes_it_back(opened):
+    page = opened(1200)
+    figure = page.locator(".hero label")
+    before = figure.bounding_box()
+    figure.click()
+    large = figure.bounding_box()
+    assert (large["x"], large["y"], large["width"]) == (0, 0, 1200)
+    assert large["width"] > before["width"]
+    figure.click()
+    assert figure.bounding_box()["width"] == before["width"]
+    page.locator(".hero .zoom").focus()
+    page.keyboard.press("Space")
+    assert figure.bounding_box()["width"] == 1200
+    page.keyboard.press("Escape")
+    assert figure.bounding_box()["width"] == before["width"]
+
+
+def test_the_answer_its_picture_and_the_first_verdict_stand_at_the_top(opened):
+    page = opened(1200)
+    top = [page.locator(part).first.bounding_box()["y"] for part in ("h1", ".answer", ".hero", ".verdict")]
+    assert top == sorted(top)
+    assert page.locator(".hero").bounding_box()["y"] < 500
+    answer = page.locator(".answer").text_content()
+    assert re.fullmatch(
+        r'With batch norm, learning rates from [\d.]+ to [\d.]+ work; without norm, no .* works\. To "work" .*\.',
+        answer,
+    )
+    assert all(len(text) < 120 for text in page.locator(".finding").all_text_contents())
+    assert not page.locator("details[open]").count()
+
+
+def test_words_are_explained_where_they_first_occur(opened):
+    page = opened(1200)
+    terms = page.locator("a.term").evaluate_all("all => all.map(a => [a.hash, a.title.length > 20])")
+    assert len({anchor for anchor, _ in terms}) == len(terms) > 3
+    assert all(explained for _, explained in terms)
+    assert all(page.locator(f"dt{anchor}").count() == 1 for anchor, _ in terms)
+
+
+def test_five_columns_of_comparisons_are_shown_and_all_on_demand(opened):
+    page = opened(1200)
+    heads = page.locator("#table-comparisons th")
+    shown = [head.text_content() for head in heads.all() if head.is_visible()]
+    assert shown[0] == "verdict"
+    assert len(shown) == 5
+    page.locator("#table-comparisons input.every").check()
+    assert sum(head.is_visible() for head in heads.all()) == heads.count() > 15
+
+
+def test_the_filter_takes_a_setting_with_its_value(opened):
+    page = opened(1200)
+    page.get_by_label("Show rows with these words: Trials", exact=True).fill("lr 3 batch")
+    assert set(column(page, "lr")) == {"3"}
+    assert set(column(page, "norm")) == {"batch"}
 
 
 def column(page, name, table="trials"):
@@ -111,13 +190,13 @@ def test_the_table_sorts_by_number_both_ways_and_keeps_missing_values_last(opene
 
 def test_every_table_sorts_and_says_how(opened):
     page = opened(1200)
-    page.locator("summary").evaluate_all("all => all.forEach(summary => summary.click())")
+    open_all(page)
     for table in page.locator(".table").all():
         head = table.locator("th").first
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == "ascending"
         first = table.locator("tbody tr td:first-child").all_text_contents()
-        assert first == sorted(first)
+        assert first == sorted(first, key=lambda text: (not text, text))  # what is missing stays at the end
 
 
 def test_the_filter_keeps_the_rows_with_all_its_words(opened):
@@ -155,7 +234,7 @@ def test_copied_numbers_are_numbers_and_nothing_copied_is_a_formula(opened):
 @pytest.mark.parametrize("width", [400, 1200, 1600])
 def test_axe_finds_no_serious_fault(opened, width, scheme):
     page = opened(width, scheme)
-    page.locator("summary").evaluate_all("all => all.forEach(summary => summary.click())")
+    open_all(page)
     assert grave_faults(page) == []
 
 
@@ -201,5 +280,9 @@ def test_printed_it_fits_the_sheet_and_shows_every_row(opened):
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 680
     assert page.evaluate("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"
-    assert not page.locator(".tools, nav").first.is_visible()
+    assert not any(part.is_visible() for part in page.locator(".tools, nav, #table-trials, .zoom, .files").all())
+    broken = "all => all.filter(node => getComputedStyle(node).overflowWrap === 'anywhere').length"
+    assert page.locator("td, th, p, h2, h3").evaluate_all(broken) == 0
+    kept = "all => all.every(head => getComputedStyle(head).breakAfter === 'avoid')"
+    assert page.locator("h2, h3").evaluate_all(kept)
     assert page.pdf(format="A4").startswith(b"%PDF")

@@ -189,19 +189,16 @@ def test_drawing_leaves_matplotlib_as_it_was(written):
     assert dict(mpl.rcParams) == before
 
 
-def test_captions_say_n_failures_policy_test_correction_and_init(written):
-    (effect,) = (p for p in figures(written[0]) if p.name == "effect")
-    for word in (
-        "n = 8",
-        "Failed to train: ",
-        "of 48 without norm",
-        "counts as guessing",
-        "exact sign test",
-        "Holm over 6",
-        "init he",
-        "one fixed split",
-    ):
+def test_captions_say_n_test_and_correction_and_method_says_once_what_holds_for_all(written):
+    results, page = written
+    (effect,) = (p for p in figures(results) if p.name == "effect")
+    for word in ("n = 8", "exact sign test", "Holm over 6"):
         assert word in effect.caption
+    text = page.read_text("utf-8").partition('id="method"')[2]
+    for word in ("Failed to train: ", "of 48 without norm", "counts as guessing", "init he", "one fixed split"):
+        assert word in text
+        assert word not in effect.caption
+    assert len(effect.caption) < 500
 
 
 @pytest.mark.usefixtures("unwritten_figures")

@@ -80,8 +80,9 @@ class Measure:
 
     @property
     def axis_words(self) -> str:
-        """Its name on an axis of its values, with the unit where there is one."""
-        return f"{self.words} in {self.unit.name}" if self.unit is not POINTS and self.unit.name else self.words
+        """Its name on an axis of its values, with the unit where there is one; fractions are shown in per cent."""
+        unit = "%" if self.unit is POINTS else self.unit.name
+        return f"{self.words} in {unit}" if unit else self.words
 
 
 def unit_of(spec: MetricSpec) -> Unit:

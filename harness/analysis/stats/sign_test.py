@@ -169,6 +169,7 @@ def p_floor(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n))
 
 
+@cache
 def seeds_needed(claims: int = 1, dissenters: int = 0) -> int:
     """How many seeds without a tie decide a claim of so many though some dissent."""
     n = dissenters + 1

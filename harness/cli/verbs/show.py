@@ -10,6 +10,7 @@ from harness.cli.find_record import find_record
 from harness.cli.hints import command
 from harness.cli.trial_tables import curves_table, pairs_table, probes_table
 from harness.spec.manifest import Manifest
+from harness.spec.measured import SPLITS
 from harness.spec.own_training.own_trial import TRAIN, OwnTrial
 from harness.spec.trial import Trial
 from harness.storage.records import TRAINED, Record, ResultsDir, failure, read_manifest, read_record
@@ -49,14 +50,22 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _outcomes(record: Record) -> dict[str, Any]:
-    """What came of the trial; of own training, each outcome by its name."""
+    """What came of the trial: where its curves end, test data first; of own training, each outcome by its name."""
     facts = dict(record.facts)
-    return {**facts.pop("outcomes", {}), **facts}
+    ends = {
+        name.replace(".", "_"): curve["value"][-1]
+        for split in reversed(SPLITS)
+        for name, curve in record.curves.items()
+        if name.startswith(f"{split}.") and curve["value"]
+    }
+    return {**facts.pop("outcomes", {}), **ends, **facts}
 
 
 def _settings(record: Record, manifest: Manifest | None) -> dict[str, Any]:
-    """The trial's value on every axis of its suite, and every other setting that is not the default."""
-    axes = manifest.axes if manifest else {}
+    """The trial's value on every axis of its suite, the compared one first, and each setting that is no default."""
+    axes = {manifest.compare, *manifest.axes} if manifest else set()
     own = TRAIN in record.trial
     defaults = {field.name: field.default for field in fields(OwnTrial if own else Trial) if field.name in axes}
-    return {**{name: value for name, value in defaults.items() if value is not MISSING}, **record.trial}
+    settings = {**{name: value for name, value in defaults.items() if value is not MISSING}, **record.trial}
+    compared = {manifest.compare: settings.pop(manifest.compare)} if manifest and manifest.compare in settings else {}
+    return {**{f"{name} (compared)": value for name, value in compared.items()}, **settings}

@@ -8,7 +8,7 @@ from harness.reporting.figures.costs import step_costs
 from harness.reporting.figures.curves import learning_curves, time_to_target
 from harness.reporting.figures.data import data_scatter
 from harness.reporting.figures.effect import effect_at_each_point
-from harness.reporting.figures.frame import MAX_POINTS, ReportFigure, points_left_out
+from harness.reporting.figures.frame import MAX_POINTS, ReportFigure, points_left_out, speaks_of_scores
 from harness.reporting.figures.maps import lr_and_batch_size
 from harness.reporting.figures.own_curves import logged_curves
 from harness.reporting.figures.probes import activation_percentiles, landscape_bands, probes_by_layer
@@ -41,6 +41,8 @@ FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields no
 ]
 
 
+OF_SCORES = {effect_at_each_point, usable_ranges, best_of_k_curve, over_batch_size, lr_and_batch_size}
+
 OF_OWN_TRAINING: list[Callable[[Results], Iterator[ReportFigure]]] = [
     effect_at_each_point,
     usable_ranges,
@@ -52,5 +54,7 @@ OF_OWN_TRAINING: list[Callable[[Results], Iterator[ReportFigure]]] = [
 
 def figures(results: Results) -> Iterator[ReportFigure]:
     """All figures that these results allow, in the order of the page; each is drawn when it is asked for."""
+    has_scores = speaks_of_scores(results.manifest)
     for draw in OF_OWN_TRAINING if is_own(results.manifest) else FIGURES:
-        yield from draw(results)
+        if has_scores or draw not in OF_SCORES:
+            yield from draw(results)

@@ -65,7 +65,6 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
                 f"Two stacked panels over batch size: {_shown_words(data.metric)} by arm, and the gap to "
                 f"{formatting.value(baseline)}. {mean_slopes or 'No pairs to compare yet.'}"
             ).strip(),
-            metric=data.metric,
             comparisons=_slope_comparisons(data, f"batch_size{data.suffix}"),
         )
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claims.costs import cost_pairs
@@ -18,6 +17,12 @@ from harness.spec.claim import Claim
 from harness.storage.tables import Results
 
 ROW_HEIGHT = 0.42  # inches
+LEADING_DIGITS = (  # up to which width of the axis, as a factor -> the digits that ticks begin with
+    (1.6, (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)),
+    (4, (1, 1.2, 1.5, 2, 3, 4, 5, 7)),
+    (20, (1, 1.5, 2, 3, 5)),
+    (np.inf, (1, 3)),
+)
 
 
 def step_costs(results: Results) -> Iterator[ReportFigure]:
@@ -67,9 +72,12 @@ def _draw_ratios(axes: Axes, points: list[pairing.Pairs], claim: Claim, color: s
     axes.set_yticks(range(len(points)), [label_text(formatting.point(pairs.point)) for pairs in points])
     axes.set(xlabel="", ylabel="", ylim=(len(points) - 0.5, -0.5))
     plain_numbers(axes.xaxis)
-    axes.xaxis.set_minor_locator(LogLocator(subs=(1.2, 1.5, 2, 3, 5, 7)))
-    axes.xaxis.set_minor_formatter(axes.xaxis.get_major_formatter())
-    axes.tick_params(axis="x", which="minor", labelsize=7)
+    low, high = axes.get_xlim()
+    # Numbers as close as they have room: all of a narrow range, few of each decade of a wide one.
+    leading = next(leading for width, leading in LEADING_DIGITS if high / low <= width)
+    numbered = [digit * 10.0**power for power in range(-6, 7) for digit in leading]
+    axes.set_xticks([x for x in numbered if low <= x <= high])
+    axes.set_xticks([], minor=True)
 
 
 def _t_interval(values: "pd.Series[float]") -> tuple[float, float]:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import covered_values
 from harness.analysis.measures.measure import Measure, unit_of
-from harness.analysis.metrics import FAILED, FINISHED, metrics_of
+from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import restricted_times, survival
 from harness.reporting.figures.drawing import canvas, guess_line, guess_of, lines_per_trial, plain_numbers, score_axis
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, claims_of, points_of, report_figure
@@ -23,6 +24,8 @@ from harness.storage.tables import Results
 
 MAX_LR_COLUMNS = 4
 MAX_LOSS = 5  # times the initial loss
+EARLY = 0.1  # share of training in which a curve that has most of its change there needs a log axis
+MIN_CURVE_POINTS = 5  # that a curve needs for that
 
 
 def learning_curves(results: Results) -> Iterator[ReportFigure]:
@@ -36,19 +39,25 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
         curves = curves_with_arms(data, results.curves)
         if not lrs or curves.empty:
             continue
-        with canvas(4.7, data.compare) as figure:
-            columns = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in lrs}
-            panels = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
-            metric = data.metric
-            drawn = (("batch", "loss", "training loss"), (*metric.name.split("_", 1), metric.axis_words))
-            for row, (split, name, label) in zip(panels, drawn, strict=True):
-                rows = curves[(curves["split"] == split) & (curves["metric"] == name)]
-                for axes, column in zip(row, columns.values(), strict=True):
-                    _draw_curves(axes, rows[rows["lr"].isin(column)], data)
-                row[0].set_ylabel(label)
-            _finish_axes(panels, list(columns), data)
+        columns = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in _main_first(lrs, data)}
+        (main, main_lrs), *others = columns.items()
+        metric = data.metric
+        drawn = (("batch", "loss", "training loss"), (*metric.name.split("_", 1), metric.axis_words))
+        rows_of = [curves[(curves["split"] == split) & (curves["metric"] == name)] for split, name, _ in drawn]
+        with canvas(5.6 if others else 3.0, data.compare) as figure:
+            large, small = _panels(figure, len(others))
+            for number, (rows, (_, _, label)) in enumerate(zip(rows_of, drawn, strict=True)):
+                _draw_curves(large[number], rows[rows["lr"].isin(main_lrs)], data)
+                large[number].set_ylabel(label)
+                for axes, (_, of_column) in zip(small[number], others, strict=True):
+                    _draw_curves(axes, rows[rows["lr"].isin(of_column)], data)
+            _finish_axes(np.array([[axes, *below] for axes, below in zip(large, small, strict=True)]), data)
+            for axes in large:
+                axes.set_title(main)
+            for number, (title, _) in enumerate(others):
+                small[0][number].set_title(title)
         at = formatting.listing(formatting.value(lr) for lr in lrs)
-        choice = "" if arms_are_lrs else f"Shown: lr {at} (a claim's, each arm's best by validation, the grid's ends). "
+        choice = "" if arms_are_lrs else f"Large: {main}; shown: the claims' lr, each arm's best, the grid's ends. "
         yield report_figure(
             data,
             figure,
@@ -56,11 +65,34 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
             title="How does training go?",
             caption=(
                 f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. {choice}"
-                f"Training loss is a mean of the batches since the last point, cut off above {MAX_LOSS} times the "
-                f"initial loss."
+                f"Training loss: the mean since the last point, cut off above {MAX_LOSS} times the initial loss."
             ),
-            alt=f"Learning curves by arm at lr {at}: training loss above, {metric.words} below, a line per seed.",
+            alt=f"Learning curves by arm at lr {at}: training loss and {metric.words}, a line per seed.",
         )
+
+
+def _main_first(lrs: list[float], data: ResultSlice) -> list[float]:
+    """These learning rates, first the one that a claim is about, else the best of the first arm."""
+    claims = [declared.claim for declared in data.manifest.claims]
+    claimed = [lr for claim in claims if "lr" in claim.where for lr in covered_values(claim, "lr", data.manifest)]
+    main = next((lr for lr in [*claimed, *best_lrs(data)] if lr in lrs), lrs[0])
+    return [main, *(lr for lr in lrs if lr != main)]
+
+
+def _panels(figure: Figure, others: int) -> tuple[list[Axes], list[list[Axes]]]:
+    """Two large panels beside each other, and below them two rows of small ones on the same scales."""
+    if not others:
+        return list(figure.subplots(1, 2)), [[], []]
+    grid = figure.add_gridspec(3, 2 * others, height_ratios=[2.2, 1, 1])
+    large = [figure.add_subplot(grid[0, :others]), figure.add_subplot(grid[0, others:])]
+    small = [
+        [figure.add_subplot(grid[row, 2 * i : 2 * i + 2], sharex=axes, sharey=axes) for i in range(others)]
+        for row, axes in enumerate(large, start=1)
+    ]
+    for row in small:
+        for axes in row:
+            axes.tick_params(labelbottom=row is small[-1], labelleft=axes is row[0])
+    return large, small
 
 
 def curves_with_arms(data: ResultSlice, curves: pd.DataFrame) -> pd.DataFrame:
@@ -74,14 +106,20 @@ def telling_lrs(data: ResultSlice, at_most: int = MAX_LR_COLUMNS) -> list[float]
     ended = data.trials[data.trials["status"].isin(FINISHED)]
     if ended.empty:
         return []
-    metric = data.validated_by
-    scored = pairing.score_units(ended, metric)
-    mean = metric.sign * scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
-    best = [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
+    best = best_lrs(data)
     claims = [declared.claim for declared in data.manifest.claims]
     claimed = [lr for claim in claims if "lr" in claim.where for lr in covered_values(claim, "lr", data.manifest)]
     telling = [*claimed[:1], *best, ended["lr"].max(), ended["lr"].min(), *claimed[1:]]
     return sorted(list(dict.fromkeys(lr for lr in telling if lr in set(ended["lr"])))[:at_most])
+
+
+def best_lrs(data: ResultSlice) -> list[float]:
+    """The best learning rate of each arm by its mean validation score."""
+    metric = data.validated_by
+    ended = data.trials[data.trials["status"].isin(FINISHED)]
+    scored = pairing.score_units(ended, metric)
+    mean: Any = metric.sign * scored.groupby([data.compare, "lr"], sort=False)["score"].mean().dropna()
+    return [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
 
 
 def _draw_curves(axes: Axes, curves: pd.DataFrame, data: ResultSlice) -> None:
@@ -92,7 +130,8 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, data: ResultSlice) -> None:
         axes.plot(mean.index, mean, lw=1.8, label=label_text(arm), **data.line(arm))
 
 
-def _finish_axes(panels: Any, titles: list[str], data: ResultSlice) -> None:
+def _finish_axes(panels: Any, data: ResultSlice) -> None:
+    """Scales and marks of all panels: a row of losses and a row of scores, the large panel first in each."""
     losses, scores = panels
     if (drawn := _values(losses)).size == 0 or drawn.min() > 0:  # the loss of a suite's own may be anything
         losses[0].set_yscale("log")
@@ -102,12 +141,37 @@ def _finish_axes(panels: Any, titles: list[str], data: ResultSlice) -> None:
         losses[0].set_ylim(top=min(losses[0].get_ylim()[1], highest))
     guess = guess_of(data.trials, data.metric)
     score_axis(scores[0], _values(scores), data.metric)
-    for axes, title in zip(losses, titles, strict=True):
-        axes.set_title(title)
     for axes in scores:
         guess_line(axes, guess)
+    for axes in (losses[0], *scores):
         axes.set_xlabel("step")
+    if any(map(_is_early, panels[:, 0])):  # the same axis for both, so that steps compare
+        for axes in panels[:, 0]:
+            axes.set_xscale("symlog", linthresh=_first_step(axes))
+            axes.set_xlim(left=0)
+            plain_numbers(axes.xaxis)
     _cut_off_beyond_guess(scores[0], guess, data.metric)
+
+
+def _is_early(axes: Axes) -> bool:
+    """Whether half of the change of most means is over in the first tenth of training: a log axis shows it."""
+    means = [line for line in axes.lines if str(line.get_label())[:1] != "_"]
+    early = []
+    for line in means:
+        x, y = (np.asarray(values, dtype=np.float64) for values in line.get_data())
+        known = np.isfinite(y)
+        x, y = x[known], y[known]
+        if len(y) < MIN_CURVE_POINTS:
+            continue
+        half = np.abs(y - y[0]) >= abs(y[-1] - y[0]) / 2
+        early.append(bool(x[np.argmax(half)] <= x[0] + EARLY * (x[-1] - x[0])))
+    return sum(early) * 2 > len(early)
+
+
+def _first_step(axes: Axes) -> float:
+    """The first step after the start that any line has a value at."""
+    steps = np.concatenate([np.asarray(line.get_xdata(), dtype=np.float64) for line in axes.lines])
+    return float(steps[steps > 0].min(initial=np.inf)) if (steps > 0).any() else 1.0
 
 
 def _values(panels: Any) -> NDArray[np.float64]:
@@ -153,7 +217,6 @@ def time_to_target(results: Results) -> Iterator[ReportFigure]:
             ),
             alt=f"Step curves of the share of seeds that have reached the target{of_metric}, by arm.",
             shown=(len(shown), len(points), "grid points"),
-            metric=metrics_of(data.manifest)["steps_to_target"],
         )
 
 

@@ -13,11 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
+from numpy.typing import NDArray
 
-from harness.analysis import formatting
+from harness.analysis import formatting, pairing
 from harness.analysis.measures.measure import CHANCE, WORST, Measure
+from harness.analysis.metrics import FAILED
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.style import GREY, STYLE, WIDTH, label_text
+from harness.reporting.svg import mark_titles
 
 LEGEND_LETTERS = 72  # in a row as wide as a figure
 XLABEL_LETTERS = 62  # on a line of the label of an axis
@@ -89,8 +92,19 @@ def plain_numbers(axis: Axis) -> None:
 def lines_per_trial(axes: Axes, curves: pd.DataFrame, x: str, data: ResultSlice) -> None:
     """A thin line for each trial, in the colour of its arm."""
     look = {"hue": data.compare, "hue_order": data.arms, "palette": data.palette, "lw": 0.6, "alpha": 0.35}
+    before = len(axes.lines)
     sns.lineplot(curves, x=x, y="value", units="key", estimator=None, legend=False, ax=axes, **look)
+    for line, (arm, seed, key) in zip(axes.lines[before:], _drawn_trials(curves, data), strict=False):
+        line.set_gid(mark_titles([f"{formatting.value(arm)}, seed {seed}, key {key}"]))
     axes.set(xlabel="", ylabel="")
+
+
+def _drawn_trials(curves: pd.DataFrame, data: ResultSlice) -> Iterator[tuple[Any, Any, str]]:
+    """Arm, seed and key of each line in the order in which seaborn draws them: by arm, then by key."""
+    for arm, rows in data.by_arm(curves):
+        for key, of_trial in rows.groupby("key", sort=True):
+            if of_trial["value"].notna().any():
+                yield arm, of_trial["seed"].iloc[0], str(key)
 
 
 def seeds_over_columns(axes: Axes, scores: pd.DataFrame, colors: Sequence[str]) -> None:
@@ -139,10 +153,24 @@ def spans_decades(scores: Any, metric: Measure) -> bool:
 
 
 def score_axis(axes: Axes, scores: Any, metric: Measure) -> None:
-    """Make the y axis logarithmic where its values span decades."""
-    if spans_decades(scores, metric):
+    """Number a y axis of fractions in per cent, and make one logarithmic where its values span decades."""
+    if metric.unit is formatting.POINTS:
+        axes.yaxis.set_major_formatter(lambda value, _: formatting.number(100 * value))
+    elif spans_decades(scores, metric):
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
+
+
+def symlog_ticks(low: float, high: float, edge: float) -> list[float]:
+    """Where an axis that is linear near 0 has its numbers: 0, `edge` on either side, and beyond 1, 3, 10, 30 and so on.
+
+    Of these beyond, only powers of ten where the axis goes over more than two of them.
+    """
+    furthest = max(high, -low)
+    leading = (1, 3) if furthest < 100 * edge else (1,)
+    beyond = [digit * 10.0**power for power in range(-6, 9) for digit in leading]
+    up, down = ([x for x in beyond if 2.4 * edge < x <= limit] for limit in (high, -low))
+    return sorted([*(-x for x in down), -edge, 0.0, edge, *up])
 
 
 def up_is_better(metric: Measure) -> str:
@@ -155,3 +183,27 @@ def difference_label(metric: Measure, baseline: str) -> str:
     if metric.unit is formatting.POINTS:
         return f"points against {baseline}"
     return f"{metric.better} than {baseline}{f', {metric.unit.name}' if metric.unit.name else ''}"
+
+
+def seed_titles(rows: pd.DataFrame, arm: Any, point: pairing.Point, metric: Measure) -> list[str]:
+    """What the mark of each trial says: arm, grid point, seed, value, key."""
+    where = ", ".join(filter(None, [formatting.value(arm), formatting.point(point)]))
+    drawn = rows[rows["score"].notna()]
+    columns = (drawn[name] for name in ("seed", "score", "status", "key"))
+    trials = [
+        (seed, "failed to train" if status in FAILED else formatting.level(score, metric.unit), key)
+        for seed, score, status, key in zip(*columns, strict=True)
+    ]
+    return [f"{where}, seed {seed}: {outcome}, key {key}" for seed, outcome, key in trials]
+
+
+def failed_ticks(failed: int, rows: pd.DataFrame, scored: pd.DataFrame, metric: Measure) -> NDArray[np.float64]:
+    """Where the ticks of failed trials stand: beyond the line of guessing, one for each, none hidden behind another."""
+    distance = 0.03 + min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
+    guess = guess_of(rows, metric)
+    if metric.unit is formatting.POINTS:
+        return np.asarray(guess - metric.sign * distance, dtype=np.float64)
+    if spans_decades(scored["score"], metric):
+        return np.asarray(guess * 10 ** (-metric.sign * 2 * distance), dtype=np.float64)
+    spread = float(scored["score"].max() - scored["score"].min())
+    return np.asarray(guess - metric.sign * distance * spread, dtype=np.float64)

@@ -5,31 +5,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
-from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.measures.measure import UNSCORED, Measure
+from harness.analysis.measures.measure import UNSCORED
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.drawing import (
     canvas,
     difference_label,
+    failed_ticks,
     guess_line,
-    guess_of,
     guess_words,
     is_near_guess,
     log_lr,
     plain_numbers,
     score_axis,
-    spans_decades,
+    seed_titles,
+    symlog_ticks,
     up_is_better,
 )
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, MAX_LABEL_LENGTH, label_text
+from harness.reporting.findings import point_finding
+from harness.reporting.svg import mark_titles
+from harness.reporting.variants import variant_claims
 from harness.spec.claim import is_number
 from harness.storage.tables import Results
 
@@ -48,6 +50,8 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
     if not results.trials["status"].isin(FINISHED).any():
         return
     at_lr = over_lr(results.manifest)
+    if not at_lr and variant_claims(declared.claim for declared in results.manifest.claims):
+        return  # the figure of variants shows them, each by what it changes
     everything = ResultSlice.whole(results)
     for data in points_of(results, "lr") if at_lr else [everything]:
         pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials, data.metric)
@@ -71,7 +75,6 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
             caption=f"{_effect_caption(data, comparisons, margin)}{_naming(usual)}",
             alt=_alt(data, comparisons),
             sample=_tests(comparisons),
-            metric=data.metric,
             comparisons=tuple(comparisons),
         )
 
@@ -148,8 +151,11 @@ def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
             x = _side_by_side(position, data.arms.index(arm), len(data.arms), positions, data)
             trained = rows[~rows["status"].isin(FAILED)]
             failed = len(rows) - len(trained)
-            axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color)
-            axes.plot([x] * failed, _rug(failed, rows, scored, metric), "_", ms=5, color=color)
+            gids = [
+                mark_titles(seed_titles(rows_of, arm, point, metric)) for rows_of in (trained, rows.drop(trained.index))
+            ]
+            axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color, gid=gids[0])
+            axes.plot([x] * failed, failed_ticks(failed, rows, scored, metric), "_", ms=5, color=color, gid=gids[1])
             means.append((position if is_ordered else x, rows["score"].mean()))
         look = data.line(arm) if is_ordered else {"color": color, **MEAN_MARKER}
         axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=label_text(arm), **look)
@@ -158,18 +164,6 @@ def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
             guess_line(axes, guess)
     score_axis(axes, scored["score"], metric)
     axes.set_ylabel(metric.axis_words)
-
-
-def _rug(failed: int, rows: pd.DataFrame, scored: pd.DataFrame, metric: Measure) -> NDArray[np.float64]:
-    """Where the ticks of failed trials stand: beyond the line of guessing, one for each, none hidden behind another."""
-    distance = 0.03 + min(0.012, 0.12 / max(1, failed)) * np.arange(failed)
-    guess = guess_of(rows, metric)
-    if metric.unit is formatting.POINTS:
-        return np.asarray(guess - metric.sign * distance, dtype=np.float64)
-    if spans_decades(scored["score"], metric):
-        return np.asarray(guess * 10 ** (-metric.sign * 2 * distance), dtype=np.float64)
-    spread = float(scored["score"].max() - scored["score"].min())
-    return np.asarray(guess - metric.sign * distance * spread, dtype=np.float64)
 
 
 def _draw_differences(
@@ -195,10 +189,15 @@ def _draw_differences(
             )
         else:
             axes.plot([x] * comparison.n, unit.factor * pair.differences, ".", ms=3, color=color)
+        told = f"{comparison.arm}, {comparison.point or 'all'}: {point_finding(comparison)}"
         face = color if comparison.p_adjusted < ALPHA else "white"
-        axes.plot([x], [unit.factor * comparison.estimate], "o", ms=5.5, mec=color, mfc=face, mew=1.4)
+        axes.plot(
+            [x], [unit.factor * comparison.estimate], "o", ms=5.5, mec=color, mfc=face, mew=1.4, gid=mark_titles([told])
+        )
     if _is_far(comparisons, margin):
         axes.set_yscale("symlog", linthresh=2 * unit.factor * margin, linscale=0.7)
+        low, high = axes.dataLim.intervaly
+        axes.set_yticks(symlog_ticks(low, high, unit.factor * margin))
         axes.yaxis.set_minor_locator(NullLocator())
         plain_numbers(axes.yaxis)
     axes.set_ylabel(difference_label(data.metric, label_text(data.baseline)))
@@ -256,18 +255,13 @@ def _tests(comparisons: Sequence[Comparison]) -> str:
     sentences = []
     if tested:
         family = formatting.count(len(comparisons), "comparison")
-        sentences.append(
-            "Bars are 95 % paired t intervals, on which no word rests; a filled marker means p < .05 in the exact sign "
-            f"test after Holm over {family}."
-        )
+        sentences.append(f"Bars: 95 % t intervals; filled: p < .05 in the exact sign test after Holm over {family}.")
     if len(tested) < len(comparisons):
-        sentences.append(
-            "Where there are too few seeds for a test it is descriptive: dots for the pairs, no interval, no p."
-        )
+        sentences.append("Too few seeds for a test: dots for the pairs, no interval, no p (descriptive).")
     if any(map(_is_doubtful, tested)):
         sentences.append(
-            "A dotted bar stands where some seeds failed and others did not: with fewer than "
-            f"{ENOUGH_SEEDS} seeds such intervals are unreliable; use the failure rates."
+            f"Dotted bar: some seeds failed, others did not; with fewer than {ENOUGH_SEEDS} seeds such intervals are "
+            "unreliable."
         )
     return " ".join(sentences)
 

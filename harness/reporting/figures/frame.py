@@ -1,12 +1,14 @@
 """The frame of every figure: the trials that it shows, what all captions say, and checks on its words.
 
 A figure is a function from results to figures. It draws its panels and writes the sentences that are particular to it;
-`report_figure` adds the grid point, counts of seeds and failures, how failures are scored, and the setting.
+`report_figure` adds the grid point and the count of seeds. Failures by arm, how they are scored, and the setting are
+the same for all figures of a report: the section on method says them once.
 """
 
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -18,18 +20,21 @@ from matplotlib.figure import Figure
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
 from harness.analysis.measures.measure import Measure
-from harness.analysis.metrics import FAILED, FINISHED, judged_by, score_words
+from harness.analysis.metrics import FAILED, FINISHED, judged_by, metrics_of
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.staleness import IMAGE_FORMATS
+from harness.reporting.svg import with_titles
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest, is_own, measured_of
+from harness.spec.measured import LOSS
 from harness.spec.trial import Trial
 from harness.storage.records import TELEMETRY
 from harness.storage.tables import OUTCOMES, Results
 from harness.text import LINES, printable
 
+STEP_TIME = "step_time"
 MAX_POINTS = 6  # grid points that get a figure of their own; the tables have all of them
-UNTESTED = "not tested here; see the verdicts"
+UNTESTED = "not tested here"
 TABLE_COLUMNS = {*OUTCOMES, *TELEMETRY, *(field.name for field in fields(Trial))}
 NO_WORDS = {"None", "nan", *(column for column in TABLE_COLUMNS if "_" in column)}  # for Python and tables only
 
@@ -76,9 +81,10 @@ class ResultSlice:
         return self.judged_by("val")
 
     def judged_by(self, split: str) -> Measure:
-        """What the trials are judged by on a split: that of their task, where they are of one in a suite of several."""
+        """What the figures show of a split: what most claims speak of, else what trials are judged by."""
         tasks = {*self.trials.get("task", pd.Series(dtype="str")).dropna()} & {*measured_of(self.manifest).tasks}
-        return judged_by(self.manifest, split, tasks.pop() if len(tasks) == 1 else None)
+        task = tasks.pop() if len(tasks) == 1 else None
+        return claimed_metric(self.manifest, split, task) or judged_by(self.manifest, split, task)
 
     @property
     def palette(self) -> dict[Any, str]:
@@ -154,7 +160,7 @@ def _image_bytes(figure: Figure, suffix: str, metadata: Mapping[str, Any]) -> by
         figure.savefig(sink, format=suffix, dpi=160, metadata=dict(metadata))
     data = sink.getvalue()
     # It holds the texts of the figure as comments beside their outlines.
-    return printable(data.decode(), keep=LINES).encode() if suffix == "svg" else data
+    return with_titles(printable(data.decode(), keep=LINES)).encode() if suffix == "svg" else data
 
 
 def report_figure(
@@ -167,19 +173,13 @@ def report_figure(
     alt: str,
     shown: tuple[int, int, str] | None = None,  # how many of how many, and of what
     sample: str | None = None,  # what n is, where it is not the seeds that have a result
-    metric: Measure | None = None,  # whose failures are scored
     shows_trials: bool = True,
     comparisons: tuple[Comparison, ...] = (),
 ) -> ReportFigure:
-    """The figure, its caption completed by what all figures of trials say."""
+    """The figure, its caption completed by its sample; what is the same for all figures, Method says once."""
     sentences = [caption, _left_out(*shown) if shown else ""]
     if shows_trials:
-        sentences += [
-            seeds(data.trials) if sample is None else sample,
-            failures(data),
-            score_words(metric) if metric else "",
-            setting(data.manifest),
-        ]
+        sentences.append(seeds(data.trials) if sample is None else sample)
     return ReportFigure(
         name=f"{name}{data.suffix}",
         title=title + (f" ({data.point})" if data.point else ""),
@@ -237,6 +237,30 @@ def claims_of(results: Results, kind: str) -> Iterator[tuple[int, Claim]]:
     for number, declared in enumerate(results.manifest.claims, start=1):
         if declared.claim.kind == kind:
             yield number, declared.claim
+
+
+def claimed_metric(manifest: Manifest, split: str = "test", task: str | None = None) -> Measure | None:
+    """The metric that most claims speak of, on a split; None where a target says which, or no claim speaks of one."""
+    of_suite = measured_of(manifest)
+    if of_suite.target is not None or of_suite.is_own or not manifest.claims:
+        return None
+    names = [declared.claim.metric.removeprefix("test_") for declared in manifest.claims if _is_of_test(declared.claim)]
+    known = [name for name in names if name == LOSS or name in (of_suite.tasks[task] if task else of_suite.metrics)]
+    return metrics_of(manifest)[f"{split}_{Counter(known).most_common(1)[0][0]}"] if known else None
+
+
+def _is_of_test(claim: Claim) -> bool:
+    return claim.metric.startswith("test_")
+
+
+def speaks_of_scores(manifest: Manifest) -> bool:
+    """Whether there is a claim on what training comes to, or none at all: else no figure of scores belongs on the page.
+
+    Claims on the time of a step, and on what probes see, are asked of nets that need not learn anything.
+    """
+    outcomes = metrics_of(manifest).outcomes
+    metrics = [declared.claim.metric for declared in manifest.claims]
+    return not metrics or any(metric in outcomes and metric != STEP_TIME for metric in metrics)
 
 
 def baseline_arm(manifest: Manifest) -> Any:

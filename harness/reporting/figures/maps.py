@@ -82,7 +82,6 @@ def lr_and_batch_size(results: Results) -> Iterator[ReportFigure]:
                 f"{formatting.listing(_ranges_in_words(levels, metric))}."
             ),
             shown=(len(arms), len(data.arms), "arms"),
-            metric=metric,
         )
 
 

@@ -14,6 +14,7 @@ from harness.analysis.stats import UsableRange
 from harness.reporting.figures.drawing import canvas, log_lr, score_axis
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
+from harness.reporting.svg import mark_titles
 from harness.spec.manifest import measured_of
 from harness.spec.measured import Target
 from harness.storage.tables import Results
@@ -47,16 +48,14 @@ def usable_ranges(results: Results) -> Iterator[ReportFigure]:
             name="lr_range",
             title="How wide is the usable range of learning rates?",
             caption=(
-                f"In the middle, the mean {data.metric.words} of each arm; above it, a bracket spans where that "
-                f"reaches {formatting.level(target.value, data.metric.unit)} (dashed), by linear interpolation over "
-                f"log lr. Below, the same for every seed; open circle: the range continues past the grid and is a "
-                f"lower bound; cross: no learning rate brings the seed to the target."
+                f"The mean {data.metric.words} of each arm, and above it where that reaches "
+                f"{formatting.level(target.value, data.metric.unit)} (dashed). Below, the same for every seed; open "
+                f"circle or arrow: it continues past the grid; cross: it reaches the target nowhere."
             ),
             alt=(
                 f"{formatting.capitalised(target.spec.words)} over learning rate by arm, with the usable ranges: "
                 f"{formatting.listing(_range_in_words(arm, ranges[arm]) for arm in ranges)}."
             ),
-            metric=data.metric,
         )
 
 
@@ -67,7 +66,13 @@ def _draw_means(axes: Axes, data: ResultSlice, target: Target) -> dict[Any, Usab
     for arm, rows in data.by_arm(scored):
         mean = rows.groupby("lr")["score"].mean()
         lrs, scores = mean.index.to_numpy("float64"), mean.to_numpy("float64")
-        axes.plot(lrs, scores, marker="o", ms=3.5, lw=1.6, label=label_text(arm), **data.line(arm))
+        unit = data.metric.unit
+        told = [
+            f"{formatting.value(arm)}, lr {formatting.value(lr)}: mean {formatting.level(float(score), unit)}"
+            for lr, score in zip(lrs, scores, strict=True)
+        ]
+        gid = mark_titles(told) if len(told) > 1 else None
+        axes.plot(lrs, scores, marker="o", ms=3.5, lw=1.6, label=label_text(arm), gid=gid, **data.line(arm))
         ranges[arm] = range_at_target(lrs, scores, target)
     axes.axhline(target.value, ls="--", lw=1, color=GREY)
     score_axis(axes, scored["score"], data.metric)
@@ -105,12 +110,18 @@ def _draw_dumbbells(axes: Axes, units: pd.DataFrame, data: ResultSlice) -> None:
     for _, unit in units.dropna(subset=["score"]).iterrows():
         arm = unit[data.compare]
         y, color = names.index(unit["seed"]) + apart * (data.arms.index(arm) - middle), data.palette[arm]
+        name = f"{formatting.value(arm)}, seed {unit['seed']}"
         if np.isnan(unit["low"]):
-            axes.plot([0.012], [y], "x", ms=4, mew=1.2, color=color, transform=axes.get_yaxis_transform())
+            gid = mark_titles([f"{name}: no learning rate brings it to the target"])
+            axes.plot([0.012], [y], "x", ms=4, mew=1.2, color=color, transform=axes.get_yaxis_transform(), gid=gid)
             continue
-        axes.plot([unit["low"], unit["high"]], [y, y], lw=1.2, color=color)
+        low, high = (formatting.number(unit[edge]) for edge in ("low", "high"))
+        beyond = "" if unit["low_seen"] and unit["high_seen"] else ", and past the grid"
+        gid = mark_titles([f"{name}: works from {low} to {high}{beyond}"])
+        axes.plot([unit["low"], unit["high"]], [y, y], lw=1.2, color=color, gid=gid)
         for edge in ("low", "high"):
-            axes.plot([unit[edge]], [y], "o", ms=3.6, mec=color, mfc=color if unit[f"{edge}_seen"] else "white")
+            face = color if unit[f"{edge}_seen"] else "white"
+            axes.plot([unit[edge]], [y], "o", ms=3.6, mec=color, mfc=face, gid=gid)
     axes.set_yticks(range(len(names)), [str(seed) for seed in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting
@@ -10,7 +11,7 @@ from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.claims.recovers import Recovery, recoveries
 from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import metrics_of
-from harness.reporting.figures.drawing import canvas, seeds_over_columns
+from harness.reporting.figures.drawing import canvas, score_axis, seeds_over_columns
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
@@ -38,6 +39,7 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
                 axes.set_xticks(range(3), names, rotation=20, ha="right")
                 axes.set_title(label_text(formatting.point(recovery.local.point)))
             panels[0].set_ylabel(metric.axis_words)
+            score_axis(panels[0], np.concatenate([np.ravel(_scores_of(r)) for r in shown]), metric)
         means = [_means_in_words(recovery, metric) for recovery in shown]
         seeds_at = [str(n) for n in sorted({len(recovery.local.differences) for recovery in shown})]
         yield report_figure(
@@ -52,7 +54,6 @@ def recovered(results: Results) -> Iterator[ReportFigure]:
             alt=f"Slope lines per seed over three columns. Means: {formatting.listing(means)}.",
             shown=(len(shown), len(points), "grid points"),
             sample=f"n = {formatting.listing(seeds_at)} seeds that have all three, {UNTESTED}.",
-            metric=metric,
         )
 
 

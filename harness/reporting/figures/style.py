@@ -1,6 +1,7 @@
 """How figures look: sizes, colours, lines and labels."""
 
 from functools import cache
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -10,7 +11,8 @@ from harness.analysis import formatting
 from harness.text import printable
 
 WIDTH = 5.2  # inches: in a column of 3.35, as most papers have, the text is of 6 points
-MAX_LABEL_LENGTH = 40
+MAX_LABEL_LENGTH = 40  # of a line
+MAX_LABEL_LETTERS = 400  # of what may be anything, such as a file's text
 GREY = "#808080"  # of lines for reference
 
 # Okabe & Ito 2008: told apart by colour-blind eyes. Norms keep their colour in every report.
@@ -59,11 +61,13 @@ def color_of(arm: Any, index: int) -> str:
 
 
 def label_text(text: Any) -> str:
-    """Text of a suite for a figure: of a length that fits, in letters that the font has."""
+    """Text of a suite for a figure: in lines of a length that fits, in letters that the font has; none is cut off."""
     label = printable(formatting.value(text))
     if len(label) > MAX_LABEL_LENGTH:
-        label = f"{label[: MAX_LABEL_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
-    return "".join(letter if ord(letter) in _font_letters() else "\N{REPLACEMENT CHARACTER}" for letter in label)
+        label = fill(label[:MAX_LABEL_LETTERS], MAX_LABEL_LENGTH, break_on_hyphens=False)
+    return "".join(
+        letter if letter == "\n" or ord(letter) in _font_letters() else "\N{REPLACEMENT CHARACTER}" for letter in label
+    )
 
 
 @cache

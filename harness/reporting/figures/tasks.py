@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
 from harness.analysis.measures.measure import CHANCE, Measure
-from harness.analysis.metrics import judged_by
 from harness.analysis.stats import iqm, mean_ranks, normalised, performance_profile
 from harness.reporting.figures.drawing import canvas, guess_of
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
@@ -24,7 +23,7 @@ THRESHOLDS = np.linspace(0, 1, 101)
 def task_profile(results: Results) -> Iterator[ReportFigure]:
     """The share of data sets on which an arm's normalised score exceeds each level (Agarwal et al. 2021)."""
     manifest = results.manifest
-    metric = judged_by(manifest)
+    metric = ResultSlice.whole(results).metric
     best = metric.high if metric.sign > 0 else metric.low  # without which nothing can be normalised
     if not np.isfinite(best) or manifest.compare == "dataset" or len(pairing.values(manifest, "dataset")) < MIN_TASKS:
         return
@@ -58,7 +57,6 @@ def task_profile(results: Results) -> Iterator[ReportFigure]:
                 f"{_iqm_and_ranks(scores)}"
             ),
             sample=f"n = {formatting.count(tasks, 'task')}, {UNTESTED}.",
-            metric=metric,
         )
 
 

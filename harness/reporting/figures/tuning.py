@@ -61,7 +61,6 @@ def best_of_k_curve(results: Results) -> Iterator[ReportFigure]:
                 f"of learning rates tried, by arm. From one to all: {formatting.listing(rises)}."
             ),
             sample=f"n = {_seed_counts(scores)}, without seeds that lack a result at some lr, {UNTESTED}.",
-            metric=metric,
         )
 
 

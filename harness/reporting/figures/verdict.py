@@ -13,6 +13,9 @@ from harness.analysis.verdicts import Verdict
 from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, report_figure
 from harness.reporting.figures.style import GREY, label_text
+from harness.reporting.findings import point_finding
+from harness.reporting.svg import mark_titles
+from harness.reporting.variants import variant_verdicts
 from harness.storage.tables import Results
 
 POINT_HEIGHT = 0.26  # inches
@@ -23,11 +26,13 @@ OPEN = ("o", "white")  # of any other word
 
 
 def estimates(results: Results, verdicts: Iterable[Verdict]) -> Iterator[ReportFigure | None]:
-    """A figure for each verdict, None where no pair of seeds has results yet."""
-    data = ResultSlice.whole(results)
+    """A figure for each verdict, None where no pair of seeds has results yet, or one figure shows all variants."""
+    data, verdicts = ResultSlice.whole(results), list(verdicts)
+    in_forest = {id(verdict) for verdict in variant_verdicts(verdicts)}
     for number, verdict in enumerate(verdicts, start=1):
         judged = [c for c in verdict.comparisons if c.verdict and c.n and math.isfinite(c.estimate)]
-        yield _estimates(data, verdict, judged, f"claim_{number}") if judged else None
+        is_drawn = judged and id(verdict) not in in_forest
+        yield _estimates(data, verdict, judged, f"claim_{number}") if is_drawn else None
 
 
 def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], name: str) -> ReportFigure:
@@ -35,20 +40,21 @@ def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], na
     unit = shown[0].definition.unit
     with canvas(1.0 + POINT_HEIGHT * len(shown)) as figure:
         axes = figure.subplots()
-        _draw_margin(axes, shown[0], unit)
+        draw_margin(axes, shown[0], unit)
         for row, comparison in enumerate(shown):
             marker, face = MARKS.get(comparison.verdict, OPEN)
+            title = mark_titles([f"{comparison.point or 'all'}: {point_finding(comparison)}; {comparison.verdict}"])
             ends = [formatting.to_unit(end, unit) for end in (comparison.low, comparison.high)]
             if comparison.n >= comparison.seeds_needed and np.isfinite(ends).all():
-                axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt")
+                axes.plot(ends, [row, row], lw=1.6, color=INK, solid_capstyle="butt", gid=title)
             estimate = formatting.to_unit(comparison.estimate, unit)
-            axes.plot([estimate], [row], marker, ms=6.5, mec=INK, mfc=face, mew=1.3)
+            axes.plot([estimate], [row], marker, ms=6.5, mec=INK, mfc=face, mew=1.3, gid=title)
         axes.set_yticks(range(len(shown)), [label_text(c.point) or "all" for c in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         if unit.is_ratio:
             axes.set_xscale("log")
         plain_numbers(axes.xaxis)
-        shared_xlabel(figure, _axis_label(shown[0]))
+        shared_xlabel(figure, difference_axis_label(shown[0]))
     return report_figure(
         data,
         figure,
@@ -61,7 +67,7 @@ def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], na
     )
 
 
-def _axis_label(comparison: Comparison) -> str:
+def difference_axis_label(comparison: Comparison) -> str:
     """What the axis shows: differences and which way is which, ratios, or a share."""
     metric, arm = comparison.definition, label_text(comparison.arm)
     if metric.unit.is_ratio:
@@ -72,7 +78,7 @@ def _axis_label(comparison: Comparison) -> str:
     return f"difference in {metric.words}{unit} (right: {metric.better} with {arm})"
 
 
-def _draw_margin(axes: Axes, comparison: Comparison, unit: Unit) -> None:
+def draw_margin(axes: Axes, comparison: Comparison, unit: Unit) -> None:
     """A line where there is no difference; a band in which arms count as equal, or a dashed line to be beyond of."""
     none, low, high = (formatting.to_unit(value, unit) for value in (0.0, -comparison.margin, comparison.margin))
     axes.axvline(none, lw=0.9, color=GREY)
@@ -89,9 +95,9 @@ def _verdict_caption(judged: list[Comparison]) -> str:
     is_tested = any(comparison.n >= comparison.seeds_needed for comparison in judged)
     bars = "bars are 95 % intervals over seeds" if is_tested else "too few seeds for intervals or tests: descriptive"
     return (
-        f"The mean difference at each grid point, n = {counts} {units}; {bars}. No word rests on these: a mark is "
-        f"filled where most seeds support the claim, a cross where most refute it (exact sign test, Holm over "
-        f"{formatting.count(judged[0].family, 'claim')}), and hollow where neither is so. Dashed or grey: the margin."
+        f"The mean difference at each grid point, n = {counts} {units}; {bars}. Filled: most seeds support the claim; "
+        f"cross: most refute it; hollow: neither (exact sign test, "
+        f"Holm over {formatting.count(judged[0].family, 'claim')}). Dashed or grey: the margin."
     )
 
 

@@ -49,14 +49,31 @@ function compare(a, b) {
 }
 
 function filter(body, wanted) {
-  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
+  const heads = [...body.parentElement.tHead.rows[0].cells].map((head) => head.textContent.toLowerCase());
+  const rows = [...body.rows].map((row) => [row, [...row.cells].map((cell) => cell.textContent.toLowerCase())]);
+  const tests = terms(wanted.toLowerCase().split(/\s+/).filter(Boolean), heads, rows);
   let count = 0;
-  for (const row of body.rows) {
-    const cells = [...row.cells].map((cell) => cell.textContent.toLowerCase());
-    row.hidden = !words.every((word) => cells.some((cell) => cell.includes(word)));
+  for (const [row, cells] of rows) {
+    row.hidden = !tests.every((test) => test(cells));
     count += row.hidden ? 0 : 1;
   }
   return count;
+}
+
+function terms(words, heads, rows) {
+  // "lr 3" is the learning rate 3 and not 0.3 or 30, where a column or a grid point is called so; else each word counts.
+  const tests = [];
+  for (let i = 0; i < words.length; i += 1) {
+    const [name, value] = [words[i], words[i + 1]];
+    const pair = (cells) => cells.some((cell, j) => (heads[j] === name && cell === value) || cell.split(/[,;] /).includes(`${name} ${value}`));
+    if (value !== undefined && rows.some(([, cells]) => pair(cells))) {
+      tests.push(pair);
+      i += 1;
+    } else {
+      tests.push((cells) => cells.some((cell) => cell.includes(name)));
+    }
+  }
+  return tests;
 }
 
 function text(rows, separator) {
@@ -87,3 +104,9 @@ async function copy(words) {
     return copied;
   }
 }
+
+// Escape leaves an enlarged figure, as it leaves a dialog.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const zoom of document.querySelectorAll(".zoom:checked")) zoom.checked = false;
+});

@@ -15,4 +15,4 @@ def test_a_trial_that_reached_the_target_and_then_failed_has_not_arrived(tmp_pat
     (axes,) = drawn.figure.axes
     shares = {line.get_label(): line.get_ydata()[-1] for line in axes.get_lines()}
     assert (shares["batch"], shares["none"]) == (0.75, 1.0)
-    assert "A trial that failed to train counts as the whole budget of steps." in drawn.caption
+    assert "marks seeds that never did, which count as the whole budget" in drawn.caption

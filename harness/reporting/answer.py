@@ -1,0 +1,146 @@
+"""The answer of a suite to its question: one sentence in plain words, and the picture that shows it."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis import formatting, pairing
+from harness.analysis.claim_words import target_words
+from harness.analysis.comparison import bound_of
+from harness.analysis.finding import effect_words
+from harness.analysis.judging import REFUTED, SUPPORTED
+from harness.analysis.lr_ranges import range_at_target
+from harness.analysis.metrics import judged_by
+from harness.analysis.stats import UsableRange
+from harness.analysis.verdicts import Verdict
+from harness.reporting.findings import judged_points
+from harness.reporting.variants import variant_verdicts, variants_answer
+from harness.spec.claim import Claim
+from harness.spec.manifest import measured_of
+from harness.storage.tables import Results
+
+# The figure that shows what a kind of claim is about; `number` is that of the claim.
+PICTURES: Mapping[str, str] = {
+    "wider_lr_range": "lr_range",
+    "costs": "costs_{number}",
+    "recovers": "recovered_{number}",
+    "sooner": "time_to_target_{of_kind}",
+    "trend": "batch_size",
+    "best_tuned": "best_of_k",
+    "better": "effect",
+    "equivalent": "effect",
+}
+
+
+CALLED_NORMS = ("batch", "layer", "group", "instance", "rms")  # "batch norm" is what the field calls the arm "batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a page says first."""
+
+    sentence: str  # empty where nothing can be said yet
+    pictures: tuple[str, ...]  # names of figures, the first that is drawn is shown
+
+
+def answer(results: Results, verdicts: Sequence[Verdict]) -> Answer:
+    """The answer by the first claim that is supported, else refuted, else has results."""
+    if len(variant_verdicts(verdicts)) > 1:
+        return Answer(sentence=variants_answer(verdicts, results.manifest), pictures=("variants",))
+    number = _telling(verdicts)
+    if number is None:
+        return Answer(sentence="", pictures=())
+    verdict = verdicts[number]
+    kind = verdict.claim.kind
+    of_kind = sum(other.claim.kind == kind for other in verdicts[: number + 1])
+    names = [f"claim_{number + 1}"]
+    if kind in PICTURES and (kind != "best_tuned" or verdict.claim.along == "lr"):
+        names.insert(0, PICTURES[kind].format(number=number + 1, of_kind=of_kind))
+    begun = "" if verdict.word in (SUPPORTED, REFUTED) else "Not settled yet: "
+    words = _range_words(verdict.claim, results) if kind == "wider_lr_range" else ""
+    sentence = words or _effect(verdict, results)
+    return Answer(sentence=begun + sentence if begun else formatting.capitalised(sentence), pictures=tuple(names))
+
+
+def with_arm(arm: str, compare: str) -> str:
+    """An arm in plain words: "with batch norm", "without norm"."""
+    words = formatting.with_arm(arm, compare)
+    return f"{words} norm" if compare == "norm" and arm in CALLED_NORMS else words
+
+
+def _telling(verdicts: Sequence[Verdict]) -> int | None:
+    for words in ({SUPPORTED}, {REFUTED}, {verdict.word for verdict in verdicts}):
+        for number, verdict in enumerate(verdicts):
+            known = [c for c in judged_points(verdict) if c.n and not math.isnan(c.estimate)]
+            if verdict.word in words and known and not verdict.of_equal_arms:
+                return number
+    return None
+
+
+def _effect(verdict: Verdict, results: Results) -> str:
+    """The mean difference, or from the smallest to the largest over grid points."""
+    known = [c for c in judged_points(verdict) if c.n and not math.isnan(c.estimate)]
+    compare, first = results.manifest.compare, known[0]
+    if len(known) == 1:
+        text = f"{effect_words(first)}{f', at {first.point}' if first.point else ''}"
+    else:
+        metric, estimates = first.definition, [c.estimate for c in known]
+        amounts = formatting.differences(min(estimates), max(estimates), metric.direction)
+        compared = f"{amounts} with {first.arm} than with {first.than}"
+        if metric.unit.is_ratio:
+            compared = f"{amounts} as large with {first.arm} as with {first.than}"
+        text = f"{metric.template.replace('{difference}', compared)}, over {len(known)} grid points"
+    for arm in (first.arm, first.than):
+        # A name may be any text, which a replacement would read as a pattern.
+        text = with_arm(arm, compare).join(re.split(rf"\bwith {re.escape(arm)}(?= |$)", text))
+    short = ""
+    if verdict.word == REFUTED and first.margin and not first.is_equivalence and not first.definition.unit.is_ratio:
+        short = f"; more than {formatting.amount(first.margin, first.definition.unit)} was claimed"
+    return f"{text}{short}."
+
+
+def _range_words(claim: Claim, results: Results) -> str:
+    """Which learning rates work with either arm, as a factor; empty where there are several grid points."""
+    trials = pairing.matching(results.trials, claim.where)
+    if len(list(pairing.by_point(trials, pairing.axes(results.manifest, "lr")))) != 1:
+        return ""
+    ours, theirs = (_mean_range(arm, trials, results) for arm in (claim.arm, claim.than))
+    if ours is None or theirs is None:
+        return ""
+    compare = results.manifest.compare
+    names = [with_arm(formatting.value(arm), compare) for arm in (claim.arm, claim.than)]
+    target = target_words(results.manifest, "test").replace(".0 %", " %")
+    work = f'To "work" is to reach {target} on average.'
+    if math.isnan(ours.low) or math.isnan(theirs.low):
+        lines = [f"{name}, {_span(usable, is_first=True)}" for name, usable in zip(names, (ours, theirs), strict=True)]
+        return f"{formatting.capitalised('; '.join(lines))}. {work}"
+    ratio = ours.high / ours.low / (theirs.high / theirs.low)
+    bound = bound_of(not (ours.low_seen and ours.high_seen), not (theirs.low_seen and theirs.high_seen))
+    size = "times wider" if ratio >= 1 else "times narrower"
+    told = {"at least": "at least ", "at most": "at most "}.get(bound, "") if ratio >= 1 else ""
+    factor = f"{told}{formatting.number(float(f'{max(ratio, 1 / ratio):.2g}'))} {size}"
+    beyond = ", within the rates tried" if bound == "unknown" else ""
+    first = f"{formatting.capitalised(names[0])}, {_span(ours, is_first=True)}"
+    return f"{first}; {names[1]} {_span(theirs, is_first=False)}: {factor}{beyond}. {work}"
+
+
+def _mean_range(arm: Any, trials: pd.DataFrame, results: Results) -> UsableRange | None:
+    """Where the mean over seeds reaches the target; None where an arm has no results."""
+    metric, target = judged_by(results.manifest), measured_of(results.manifest).target
+    scored = pairing.score_units(trials, metric).dropna(subset=["score"])
+    mean = scored[scored[results.manifest.compare] == arm].groupby("lr")["score"].mean()
+    if target is None or mean.empty:
+        return None
+    return range_at_target(mean.index.to_numpy("float64"), mean.to_numpy("float64"), target)
+
+
+def _span(usable: UsableRange, *, is_first: bool) -> str:
+    if math.isnan(usable.low):
+        return "no learning rate that was tried works"
+    low, high = (formatting.number(float(f"{end:.2g}")) for end in (usable.low, usable.high))
+    low, high = f"{'' if usable.low_seen else 'at most '}{low}", f"{'' if usable.high_seen else 'at least '}{high}"
+    return f"learning rates from {low} to {high} work" if is_first else f"{low} to {high}"

@@ -1,0 +1,151 @@
+"""What a page says first: the sentence that answers, the short lines of claims, and what to do about open ones."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from harness.analysis.verdicts import verdicts
+from harness.reporting.answer import answer
+from harness.reporting.figures import figures
+from harness.reporting.figures.frame import ResultSlice
+from harness.reporting.figures.variants import variants_forest
+from harness.reporting.findings import mixed_words, point_finding, short_finding
+from harness.reporting.next_steps import next_step
+from harness.reporting.page_parts import page_parts
+from harness.spec.claim import Claim
+from tests.reporting.figures.test_verdict import with_accuracy
+from tests.support.manifests import declared
+from tests.support.simulated import simulate
+
+AXES = {"norm": ["batch", "none"], "lr": [0.01, 0.03, 0.1, 0.3, 1.0], "seed": range(8)}
+WIDER = Claim.wider_lr_range("batch", than="none")
+
+
+def judged(tmp_path, claims, accuracy, axes=AXES):
+    results = with_accuracy(simulate(tmp_path, axes, claims=claims), accuracy)
+    return results, verdicts(results)
+
+
+def test_a_range_is_told_in_learning_rates_and_as_a_factor(tmp_path):
+    def accuracy(trial):  # batch reaches 90 % from 0.03 up to the end of the grid, none from 0.03 to 0.1
+        works = trial["lr"] >= 0.03 and (trial["norm"] == "batch" or trial["lr"] <= 0.1)
+        return 0.95 if works else 0.85
+
+    results, found = judged(tmp_path, [WIDER], accuracy)
+    said = answer(results, found)
+    low, top, high = 10**-1.761, 1.0, 10**-0.761  # where lines over log lr cross 90 %, halfway between two rates
+    match = re.match(
+        r"With batch norm, learning rates from ([\d.]+) to at least ([\d.]+) work; "
+        r"without norm ([\d.]+) to ([\d.]+): at least ([\d.]+) times wider\.",
+        said.sentence,
+    )
+    told = [float(text) for text in match.groups()]
+    assert told == pytest.approx([low, top, low, high, top / high], rel=0.03)
+    assert said.pictures[0] == "lr_range"
+
+
+def test_the_first_claim_that_is_supported_answers_not_the_first(tmp_path):
+    claims = [Claim.better("none", than="batch", lr=0.1), Claim.better("batch", than="none", by=0.02, lr=0.3)]
+    results, found = judged(tmp_path, claims, lambda trial: 0.9 + 0.05 * (trial["norm"] == "batch"))
+    assert [verdict.word for verdict in found] == ["refuted", "supported"]
+    said = answer(results, found)
+    assert said.sentence.startswith("Test accuracy is 5.0 points higher with batch norm than without norm")
+    assert said.sentence.endswith("at lr 0.3.")
+
+
+def test_a_mixed_claim_shows_the_word_of_each_point_and_one_of_one_word_none(tmp_path):
+    claim = Claim.better("batch", than="none", lr=[0.03, 0.1, 0.3, 1.0])
+
+    def accuracy(trial):
+        return 0.9 + (-0.03 if trial["lr"] == 0.1 else 0.03) * (trial["norm"] == "batch")
+
+    results, (verdict,) = judged(tmp_path, [claim], accuracy)
+    assert verdict.word == "refuted"
+    assert mixed_words(verdict) == "3 of 4 points supported, 1 refuted"
+    (line,) = page_parts(results, [verdict], [None], [])["verdicts"]
+    assert [(word, point) for word, point, _ in line.points] == [
+        ("supported", "lr 0.03"),
+        ("refuted", "lr 0.1"),
+        ("supported", "lr 0.3"),
+        ("supported", "lr 1"),
+    ]
+    _, (alike,) = judged(tmp_path, [claim], lambda trial: 0.9 + 0.03 * (trial["norm"] == "batch"))
+    assert mixed_words(alike) == ""
+    assert short_finding(alike) == "at 4 points ahead in 8 of 8 seeds; 3.0 to 3.0 points higher on average"
+
+
+def test_the_finding_of_an_equality_counts_the_seeds_within_both_ends(tmp_path):
+    claim = Claim.equivalent("batch", to="none", within=0.01, lr=0.1)
+
+    def accuracy(trial):  # three seeds are too far above, two too far below
+        offset = {0: 0.02, 1: 0.02, 2: 0.02, 3: -0.02, 4: -0.02}.get(trial["seed"], 0.005)
+        return 0.9 + offset * (trial["norm"] == "batch")
+
+    _, (verdict,) = judged(tmp_path, [claim], accuracy)
+    assert point_finding(verdict.comparisons[0]).startswith("within 1.0 points in 3 of 8 seeds, ")
+
+
+def test_an_open_claim_says_how_many_seeds_decide_it_and_what_to_type(tmp_path):
+    claim = Claim.better("batch", than="none", lr=0.1)
+
+    def accuracy(trial):
+        return 0.9 + (-0.01 if trial["seed"] == 0 else 0.01) * (trial["norm"] == "batch")
+
+    results, (verdict,) = judged(tmp_path, [claim], accuracy)
+    assert verdict.word == "undecided"
+    step = next_step(verdict, results.manifest.claims[0], results.manifest)
+    needed = int(re.search(r"About (\d+) seeds would decide it", step.words)[1])
+    assert 8 < needed < 40
+    assert f"seed=range({needed})" in step.words
+    assert step.command == f"python -m harness run {results.manifest.path}"
+    _, (supported,) = judged(tmp_path, [claim], lambda trial: 0.9 + 0.05 * (trial["norm"] == "batch"))
+    assert next_step(supported, results.manifest.claims[0], results.manifest) is None
+
+
+def test_seeds_are_not_asked_for_where_the_grid_ends_too_soon(tmp_path):
+    def accuracy(trial):
+        return 0.95 if trial["lr"] >= 0.1 else 0.5
+
+    results, (verdict,) = judged(tmp_path, [replace(WIDER, arm="none", than="batch", margin=0.5)], accuracy)
+    step = next_step(verdict, declared(verdict.claim)[0], results.manifest)
+    assert "grid" in step.words
+    assert "About" not in step.words
+
+
+def changed(**to):
+    defaults = {"norm_eps": 1e-5, "norm_momentum": 0.1}
+    return Claim.equivalent("batch", to="batch", within=0.01, against={name: defaults[name] for name in to}, **to)
+
+
+def test_variants_of_one_arm_stand_in_one_figure_each_named_by_what_it_changes(tmp_path):
+    variants = [{"norm_eps": 1e-3}, {"norm_eps": 10.0}, {"norm_momentum": 1.0}]
+    axes = {
+        "norm": ["batch"],
+        "norm_eps": [1e-5, 1e-3, 10.0],
+        "norm_momentum": [0.1, 1.0],
+        "seed": range(8),
+    }
+    claims = [replace(changed(**to), where={"norm_eps": 1e-5, "norm_momentum": 0.1} | to) for to in variants]
+    results, found = judged(tmp_path, claims, lambda trial: 0.9 - 0.3 * (trial["norm_eps"] == 10), axes)
+    (drawn,) = variants_forest(results, found)
+    (axes,) = drawn.figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["norm eps 0.001", "norm eps 10", "norm momentum 1"]
+    said = answer(results, found)
+    assert said.pictures == ("variants",)
+    assert "norm eps 10: 30.0 points lower" in said.sentence
+    assert not [figure for figure in figures(results) if figure.name.startswith("effect")]
+
+
+def test_figures_show_the_metric_that_claims_speak_of(tmp_path):
+    results = simulate(tmp_path, AXES, claims=[Claim.better("batch", than="none", metric="test_loss", lr=0.1)])
+    manifest = replace(results.manifest, target_accuracy=None)
+    data = ResultSlice.whole(replace(results, manifest=manifest))
+    assert (data.metric.name, data.validated_by.name) == ("test_loss", "val_loss")
+
+
+def test_where_all_claims_are_on_times_no_figure_is_of_scores(tmp_path):
+    results = simulate(tmp_path, AXES, claims=[Claim.costs("batch", than="none", at_most=2.0, lr=0.1)])
+    names = {figure.name for figure in figures(results)}
+    assert not names & {"effect", "lr_range", "best_of_k"}
