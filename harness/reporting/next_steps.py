@@ -9,8 +9,8 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.judging import DESCRIPTIVE, EXPLORATORY, UNDECIDED, is_held_back
 from harness.analysis.pairing import values
 from harness.analysis.verdicts import Verdict
-from harness.reporting.designs import Design, claims_corrected, power_of
 from harness.reporting.findings import judged_points
+from harness.reporting.planning.designs import Design, claims_corrected, power_of
 from harness.spec.manifest import DeclaredClaim, Manifest
 
 

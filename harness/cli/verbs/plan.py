@@ -13,8 +13,8 @@ from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight_request, selection_notes
 from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
-from harness.reporting.designs import claim_lines
-from harness.reporting.planned_looks import cost_lines
+from harness.reporting.planning.designs import claim_lines
+from harness.reporting.planning.looks_ahead import cost_lines
 from harness.spec.cohorts import longest_first, shape
 from harness.spec.manifest import claim_identity, describe, grown, with_history
 from harness.spec.selection import parse_only

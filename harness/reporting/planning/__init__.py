@@ -1,0 +1,1 @@
+"""What verdicts can show with the seeds that there are, and what more would cost."""
