@@ -3,7 +3,7 @@
 After Yang et al. 2019, "A mean field theory of batch normalization". At initialisation, before a single update, the
 squared norm of the gradient grows from each layer to the one before it: by pi/(pi-1) = 1.47 with batch norm over large
 batches, by more over small ones, and not at all without a norm from He's init. The theory is about nets of infinite
-width and depth. The one update that follows trains no net; that they count as failed is no finding.
+width and depth.
 """
 
 from harness import Claim, Suite, batch_norm_gradient_growth

@@ -74,6 +74,8 @@ def failure(record: Record) -> str | None:
         return "nonfinite"
     if TRAIN in record.trial:  # what it comes to, its own function alone can tell
         return None
+    if record.trial.get("steps") == 1:  # it is for what is measured before the update, and trains no net
+        return None
     loss = record.curves["train.loss"]["value"]
     untrained = min(loss[0], record.facts.get("guess_loss", math.inf))
     tolerance = LOSS_ROUNDINGS * EPSILONS.get(str(record.trial.get("precision")), 2.0**-23)

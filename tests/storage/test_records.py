@@ -265,6 +265,14 @@ def test_a_trial_fails_to_train_where_its_loss_is_not_finite_or_not_under_that_o
     assert failure(a_record(facts=facts, curves={"train.loss": {"step": [0, 5], "value": losses}})) == answer
 
 
+@pytest.mark.parametrize(("steps", "answer"), [(1, None), (2, "no_better_than_init")])
+def test_a_trial_of_one_update_is_no_failure_unless_its_loss_is_not_finite(steps, answer):
+    record = a_record(facts={"fail_step": None}, curves={"train.loss": {"step": [0, steps], "value": [2.5, 2.5]}})
+    record = replace(record, trial={**record.trial, "steps": steps})
+    assert failure(record) == answer
+    assert failure(replace(record, facts={"fail_step": 1})) == "nonfinite"
+
+
 @given(
     counts=st.lists(st.integers(1, 1000), min_size=2, max_size=12),
     offset=st.floats(-30, 30),
