@@ -37,6 +37,11 @@ def size_row() -> Callable[[Trial, int, float, float, float], None]:
     return lambda *cells: SIZES.append(cells)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Loading first: torch's DataLoader forks, and a process in which JAX has threads must not."""
+    items.sort(key=lambda item: item.path.name != "test_loading.py")
+
+
 def pytest_sessionfinish() -> None:
     for name, rows, text in (("cpu", ROWS, aims_table), ("sizes", SIZES, sizes_table)):
         if rows:
