@@ -65,9 +65,10 @@ def _more_seeds(verdict: Verdict, declared: DeclaredClaim, manifest: Manifest, s
     if power is None:
         return "Nothing has been compared yet."
     if power.needed is None:
-        return "The seeds are split so evenly that no number worth training would decide it: ask with another margin."
-    needed = max(power.needed, seeds + 1)
+        return "The seeds are split too evenly for any number worth training: ask with another margin, then run."
+    first = 1 + max((seed for seed in values(manifest, "seed") if isinstance(seed, int)), default=-1)
     return (
-        f"About {needed} seeds would decide it (power 80 %), if further ones come out like these {power.pairs}: write "
-        f"seed=range({needed}) in {manifest.path}, then run. What is trained is kept."
+        f"About {power.needed} fresh seeds would decide it (power 80 %), if they come out like these {power.pairs}: "
+        f"write seed=range({first}, {first + power.needed}) in {manifest.path}, then run. Seeds beside those that were "
+        "looked at are judged more strictly, unless --until-decided adds them."
     )

@@ -95,9 +95,9 @@ def test_an_open_claim_says_how_many_seeds_decide_it_and_what_to_type(tmp_path):
     results, (verdict,) = judged(tmp_path, [claim], accuracy)
     assert verdict.word == "undecided"
     step = next_step(verdict, results.manifest.claims[0], results.manifest)
-    needed = int(re.search(r"About (\d+) seeds would decide it", step.words)[1])
+    needed = int(re.search(r"About (\d+) fresh seeds would decide it", step.words)[1])
     assert 8 < needed < 40
-    assert f"seed=range({needed})" in step.words
+    assert f"seed=range(8, {8 + needed})" in step.words
     assert step.command == f"python -m harness run {results.manifest.path}"
     _, (supported,) = judged(tmp_path, [claim], lambda trial: 0.9 + 0.05 * (trial["norm"] == "batch"))
     assert next_step(supported, results.manifest.claims[0], results.manifest) is None
