@@ -20,7 +20,7 @@ TYPED = {  # what to type for an option that takes any text
     },
     **{"--retry": "oom,crashed", "--time-budget": "1h30m", "--fail-if": "refuted", "--output": "it's $HOME"},
     **{"--executor-options": "my cluster.toml", "--scheduler": "tcp://127.0.0.1:8786"},
-    **{"--recheck": "2%", "--suite": "-", "--dataset": "digits", "--batch-size": "8"},
+    **{"--recheck": "2%", "--max-seeds": "30", "--suite": "-", "--dataset": "digits", "--batch-size": "8"},
 }
 
 
