@@ -86,6 +86,7 @@ def test_workers_are_tasks_that_outlive_the_command_and_the_death_of_a_dask_work
     assert harness.tables() == harness.tables(results="whole"), logs
 
 
+@pytest.mark.slow
 def test_own_training_run_from_python_comes_out_the_same_when_its_dask_workers_are_killed(
     harness, scheduler, monkeypatch, capfd
 ):

@@ -271,6 +271,7 @@ def test_on_slurm_trials_of_several_ranks_train_under_torchrun_and_go_on_in_anot
 
 
 @pytest.mark.slurm
+@pytest.mark.slow
 def test_on_slurm_own_training_that_is_killed_goes_on_and_comes_out_as_a_local_run(on_cluster):
     on_cluster.suite(SLOW, "walk")
     assert on_cluster("run", "walk", "--progress", "none", "--results", "whole").code == 0
