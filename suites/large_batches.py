@@ -16,6 +16,7 @@ suite = Suite(
     dataset="digits",
     model="cnn-16-32",
     norm="batch",
+    compare="norm",
     init="he",
     momentum=0.9,
     warmup_steps=0,

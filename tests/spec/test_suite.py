@@ -12,7 +12,7 @@ from harness.errors import SuiteError
 from harness.spec.trial import Trial
 from tests.support.strategies import AXES, REQUIRED
 
-FIXED = {"dataset": "digits", "model": "mlp-8", "lr": 0.1, "batch_size": 7, "steps": 5}
+FIXED = {"dataset": "circles", "model": "mlp-8", "lr": 0.1, "batch_size": 7, "steps": 5}
 SMALL_AXES = {
     axis: st.lists(AXES[axis], min_size=1, max_size=3, unique=True) for axis in ("norm", "seed", "lr", "init")
 }

@@ -136,6 +136,8 @@ def _draw_maps(
             values,
             cmap=colors,
             norm=norm,
+            vmin=norm.vmin,  # else it looks for them in the values, and warns where there are none
+            vmax=norm.vmax,
             annot=numbers if has_numbers else None,
             fmt="",
             annot_kws={"size": 7},
