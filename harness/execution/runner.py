@@ -94,7 +94,8 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
     """Train what has no result yet, then write tables and report. When `stop` turns true, save all and end."""
     stop.is_immediate = False
     results_dir = ResultsDir(options.results / suite.name)
-    require_selection(grown(suite, None if options.fresh else read_manifest(results_dir)), options.only)
+    has_earlier = not options.fresh and results_dir.manifest.is_file()
+    require_selection(grown(suite, read_manifest(results_dir) if has_earlier else None), options.only)
     # What others rely on can be changed while nobody is at work; others may join from then on.
     is_shared = options.join and not (options.fresh or options.retry)
     with lock_results(results_dir, is_shared=is_shared) as lock:

@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Iterable
 
+from harness.text import printable
+
 MARKS = "marks:"
 GROUP = re.compile(r'<g id="marks:([^"]*)">')
 NEXT_GROUP = re.compile(r'<g id="')
@@ -30,7 +32,7 @@ def with_titles(svg: str) -> str:
     """The SVG with the titles that the ids of its groups hold, in place of these ids."""
     parts, end = [], 0
     for match in GROUP.finditer(svg):
-        titles = [html.escape(title) for title in json.loads(base64.urlsafe_b64decode(match[1]))]
+        titles = [html.escape(printable(title)) for title in json.loads(base64.urlsafe_b64decode(match[1]))]
         following = NEXT_GROUP.search(svg, match.end())
         stop = following.start() if following else len(svg)
         parts += [svg[end : match.start()], _titled(svg[match.end() : stop], titles)]

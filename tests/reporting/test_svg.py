@@ -26,6 +26,10 @@ def test_each_mark_has_its_title_in_the_order_in_which_it_was_drawn():
     assert "marks:" not in svg
 
 
+def test_a_title_has_no_letters_that_nobody_sees():
+    assert "<title>a\\x1b\\u202eb</title>" in drawn(["a\x1b\u202eb", "b", "c"])
+
+
 def test_one_title_is_that_of_the_whole_group_and_a_wrong_number_gives_none():
     assert drawn(["all of them"]).count("<title>all of them</title>") == 1
     assert "<title>seed" not in drawn(["seed 0", "seed 1"])
