@@ -63,7 +63,7 @@ def inlined(svg: bytes, name: str, alt: str) -> str:
     view = f' viewBox="{box[1]}"' if box else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"{view} role="img" '
-        f'aria-label="{html.escape(alt)}" stroke-linejoin="round" stroke-linecap="butt">{body}</svg>'
+        f'aria-label="{html.escape(printable(alt))}" stroke-linejoin="round" stroke-linecap="butt">{body}</svg>'
     )
 
 
