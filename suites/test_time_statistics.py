@@ -7,8 +7,8 @@ blurred; training and validation images stay as they were. Recalibrated statisti
 that they can mend what the running average gets wrong, and know nothing of the shift. The test batch is large: what
 small ones cost is another question.
 
-A pilot on two other seeds had standardised pixels: those that hardly vary in training made all shifted images unreadable,
-so pixels are raw here. The claims were made before it.
+A pilot on two other seeds had standardised pixels: those that hardly vary in training made all shifted images
+unreadable, so pixels are raw here. The claims were made before it.
 """
 
 import numpy as np
