@@ -7,11 +7,10 @@ from harness.analysis import formatting
 from harness.analysis.claims import KINDS
 from harness.analysis.comparison import Comparison
 from harness.analysis.judging import DESCRIPTIVE, EXPLORATORY, UNDECIDED, is_held_back
-from harness.analysis.pairing import values
 from harness.analysis.verdicts import Verdict
 from harness.reporting.findings import judged_points
 from harness.reporting.planning.designs import Design, claims_corrected, power_of
-from harness.spec.manifest import DeclaredClaim, Manifest
+from harness.spec.manifest import DeclaredClaim, Manifest, seeds_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +34,9 @@ def next_step(verdict: Verdict, declared: DeclaredClaim, manifest: Manifest) -> 
 
 
 def _words(verdict: Verdict, declared: DeclaredClaim, manifest: Manifest) -> str:
-    points, seeds = judged_points(verdict), len(values(manifest, "seed"))
+    points, seeds = judged_points(verdict), len(seeds_of(manifest))
     if verdict.word == EXPLORATORY:
-        return f"Ask it again of new seeds, in a suite of its own with seed=range({seeds}, {2 * seeds}), and run that."
+        return f"Ask it again of new seeds, in a suite of its own with {_fresh_seeds(manifest, seeds)}, and run that."
     if verdict.of_equal_arms:
         return "The setting that is compared did not reach the training: mend that, then run again."
     if any(c.arm_finished + c.than_finished < c.arm_trials + c.than_trials for c in points):
@@ -66,9 +65,14 @@ def _more_seeds(verdict: Verdict, declared: DeclaredClaim, manifest: Manifest, s
         return "Nothing has been compared yet."
     if power.needed is None:
         return "The seeds are split too evenly for any number worth training: ask with another margin, then run."
-    first = 1 + max((seed for seed in values(manifest, "seed") if isinstance(seed, int)), default=-1)
     return (
         f"About {power.needed} fresh seeds would decide it (power 80 %), if they come out like these {power.pairs}: "
-        f"write seed=range({first}, {first + power.needed}) in {manifest.path}, then run. Seeds beside those that were "
+        f"write {_fresh_seeds(manifest, power.needed)} in {manifest.path}, then run. Seeds beside those that were "
         "looked at are judged more strictly, unless --until-decided adds them."
     )
+
+
+def _fresh_seeds(manifest: Manifest, count: int) -> str:
+    """So many seeds beyond those that the suite has, as a suite says them."""
+    first = 1 + max((seed for seed in seeds_of(manifest) if isinstance(seed, int)), default=-1)
+    return f"seed=range({first}, {first + count})"

@@ -103,6 +103,13 @@ def test_an_open_claim_says_how_many_seeds_decide_it_and_what_to_type(tmp_path):
     assert next_step(supported, results.manifest.claims[0], results.manifest) is None
 
 
+def test_a_late_claim_is_to_be_asked_of_seeds_that_the_suite_has_not_had(tmp_path):
+    claim = Claim.better("batch", than="none", lr=0.1)
+    results, (verdict,) = judged(tmp_path, [claim], lambda trial: 0.9, {**AXES, "seed": range(20, 28)})
+    step = next_step(replace(verdict, word="exploratory"), results.manifest.claims[0], results.manifest)
+    assert "seed=range(28, 36)" in step.words
+
+
 def test_seeds_are_not_asked_for_where_the_grid_ends_too_soon(tmp_path):
     def accuracy(trial):
         return 0.95 if trial["lr"] >= 0.1 else 0.5
