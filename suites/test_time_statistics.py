@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from harness import Claim, Suite
 
 
-def split_digits():
+def clean():
     """Images of 8 x 8 with values 0 to 1: 1000 to train, 250 to validate, 547 to test."""
     images, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
@@ -27,26 +27,22 @@ def split_digits():
     return {f"{axis}_{split}": array[rows] for split, rows in parts.items() for axis, array in (("x", x), ("y", y))}
 
 
-def clean():
-    return split_digits()
-
-
 def low_contrast():
     """Test images of a third of the contrast, about grey."""
-    arrays = split_digits()
+    arrays = clean()
     return arrays | {"x_test": 0.5 + (arrays["x_test"] - 0.5) / 3}
 
 
 def noisy():
     """Test images under Gaussian noise of a deviation of 0.3."""
-    arrays = split_digits()
+    arrays = clean()
     noise = np.random.default_rng(1).normal(scale=0.3, size=arrays["x_test"].shape)
     return arrays | {"x_test": arrays["x_test"] + noise}
 
 
 def blurred():
     """Test images under a Gaussian blur of 0.8 pixels."""
-    arrays = split_digits()
+    arrays = clean()
     return arrays | {"x_test": gaussian_filter(arrays["x_test"], (0, 0, 0.8, 0.8))}
 
 

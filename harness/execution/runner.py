@@ -4,7 +4,7 @@ What happens is yielded as it happens, the result last. Nothing here prints or c
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,6 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
         if options.join:
             share_lock(lock, results_dir)
         with at_work(results_dir, is_joined=options.join) as (sign, claims):
-            suite = grown(suite, read_manifest(results_dir))
             run = Run(suite, results_dir, options, executor, stop, sign, claims)
             with noted(results_dir, sign.owner, options.command, stop) as ending:
                 for event in _run(run):
@@ -135,8 +134,10 @@ def _ending(result: RunResult, stop: StopFlag) -> dict[str, Any]:
 
 
 def _run(run: Run) -> Generator[RunEvent]:
-    suite, results_dir, stop = run.suite, run.results_dir, run.stop
+    results_dir, stop = run.results_dir, run.stop
     earlier, preflight = read_manifest(results_dir), None
+    suite = grown(run.suite, earlier)
+    run = replace(run, suite=suite)
     plan = _plan_without_preflight(run, earlier)
     if plan is None or plan.pending:
         if not suite.suite.is_own:

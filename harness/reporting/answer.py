@@ -17,7 +17,7 @@ from harness.analysis.lr_ranges import range_at_target
 from harness.analysis.metrics import judged_by
 from harness.analysis.stats import UsableRange
 from harness.analysis.verdicts import Verdict
-from harness.reporting.findings import judged_points
+from harness.reporting.findings import estimated_points
 from harness.reporting.variants import variant_verdicts, variants_answer
 from harness.spec.claim import Claim
 from harness.spec.manifest import measured_of
@@ -75,15 +75,14 @@ def with_arm(arm: str, compare: str) -> str:
 def _telling(verdicts: Sequence[Verdict]) -> int | None:
     for words in ({SUPPORTED}, {REFUTED}, {verdict.word for verdict in verdicts}):
         for number, verdict in enumerate(verdicts):
-            known = [c for c in judged_points(verdict) if c.n and not math.isnan(c.estimate)]
-            if verdict.word in words and known and not verdict.of_equal_arms:
+            if verdict.word in words and estimated_points(verdict) and not verdict.of_equal_arms:
                 return number
     return None
 
 
 def _effect(verdict: Verdict, results: Results) -> str:
     """The mean difference, or from the smallest to the largest over grid points."""
-    known = [c for c in judged_points(verdict) if c.n and not math.isnan(c.estimate)]
+    known = estimated_points(verdict)
     compare, first = results.manifest.compare, known[0]
     if len(known) == 1:
         text = f"{effect_words(first)}{f', at {first.point}' if first.point else ''}"

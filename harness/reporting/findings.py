@@ -1,5 +1,6 @@
 """What the verdicts come to in a few words each: the line of a claim, and that of each of its grid points."""
 
+import math
 from collections.abc import Sequence
 
 from harness.analysis import formatting
@@ -8,6 +9,7 @@ from harness.analysis.measures.measure import LEAD
 from harness.analysis.verdicts import Verdict
 from harness.spec.claim import Claim
 
+NO_PAIRS = "no pair of seeds has results in both arms yet"
 LEADS = LEAD.partition(" in ")[0]  # as the lead of a metric reads of which more or less is good
 
 
@@ -31,6 +33,11 @@ def judged_points(verdict: Verdict) -> list[Comparison]:
     return [comparison for comparison in verdict.comparisons if comparison.verdict]
 
 
+def estimated_points(verdict: Verdict) -> list[Comparison]:
+    """Those of them that have an estimate."""
+    return [comparison for comparison in judged_points(verdict) if comparison.n and not math.isnan(comparison.estimate)]
+
+
 def mixed_words(verdict: Verdict) -> str:
     """How many grid points have which word, "3 of 4 points supported, 1 refuted"; empty where all have that of all."""
     words = [comparison.verdict for comparison in judged_points(verdict)]
@@ -46,13 +53,13 @@ def short_finding(verdict: Verdict) -> str:
     """One line on what the seeds show; over several grid points, from the least to the most of them."""
     points = [comparison for comparison in judged_points(verdict) if comparison.n]
     if not points:
-        return "no pair of seeds has results in both arms yet"
+        return NO_PAIRS
     if len(points) == 1:
         return point_finding(points[0])
     counts = [_agreeing(c) for c in points]
     seeds = formatting.count(max(c.n for c in points), "seed")
     in_seeds = f"{_range(counts)} of {seeds}"
-    known = [c for c in points if c.estimate == c.estimate]
+    known = estimated_points(verdict)
     amounts = f"; {_differences(known)} on average" if known else ""
     return f"at {len(points)} points {_agreement(points[0])} in {in_seeds}{amounts}"
 
@@ -60,18 +67,16 @@ def short_finding(verdict: Verdict) -> str:
 def point_finding(c: Comparison) -> str:
     """What one grid point shows: in how many seeds, and by how much on average."""
     if not c.n:
-        return "no pair of seeds has results in both arms yet"
+        return NO_PAIRS
     known = (
-        "" if c.estimate != c.estimate else f"{formatting.difference(c.estimate, _direction(c), c.bound)} on average"
+        ""
+        if c.estimate != c.estimate
+        else f"{formatting.difference(c.estimate, c.definition.direction, c.bound)} on average"
     )
     noun = "measurement" if c.definition.name == "step_time" else "seed"
     text = f"{_agreement(c)} in {_agreeing(c)} of {formatting.count(c.n, noun)}"
     few = f"; a test needs {c.seeds_needed}" if c.n < c.seeds_needed else ""
     return f"{', '.join(filter(None, [text, known]))}{few}"
-
-
-def _direction(c: Comparison) -> formatting.Direction:
-    return c.definition.direction
 
 
 def _agreement(c: Comparison) -> str:
@@ -102,4 +107,4 @@ def _differences(points: Sequence[Comparison]) -> str:
     estimates = [c.estimate for c in points]
     bounds = {c.bound for c in points}
     bound = f"{bounds.pop()} " if len(bounds) == 1 and bounds <= {"at least", "at most"} else ""
-    return bound + formatting.differences(min(estimates), max(estimates), _direction(points[0]))
+    return bound + formatting.differences(min(estimates), max(estimates), points[0].definition.direction)

@@ -202,6 +202,11 @@ def with_history(
     return replace(manifest, **kept, claims=claims, withdrawn=withdrawn, cohorts=cohorts, sources=sources)
 
 
+def early_claims(manifest: Manifest) -> int:
+    """How many claims verdicts are corrected over: those declared before the first result, withdrawn ones included."""
+    return sum(not one.declared_after for one in manifest.claims) + len(manifest.withdrawn)
+
+
 def seeds_of(manifest: Manifest) -> Sequence[Value]:
     """The seeds of the suite, in its order."""
     return manifest.axes.get("seed", [manifest.settings.get("seed", 0)])

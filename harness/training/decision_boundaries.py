@@ -32,8 +32,7 @@ def decision_boundaries(state: TrainState, seeds: Set[Value]) -> Iterator[tuple[
     dataset, training_examples = state.dataset, state.data["train"][0]
     if not isinstance(training_examples, Tensor):
         return
-    is_plane = dataset.input_shape == (2,) and dataset.vocabulary is None and dataset.task == "classification"
-    if not is_plane or dataset.classes > NOT_FINITE or not state.trials[0].norm_track_running_stats:
+    if not _is_plane(dataset) or dataset.classes > NOT_FINITE or not state.trials[0].norm_track_running_stats:
         return
     x, y = _sides(dataset)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -65,11 +64,14 @@ def _sides(dataset: Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return x, y
 
 
+def _is_plane(dataset: Dataset) -> bool:
+    """Whether the data are points of a plane, in classes."""
+    return dataset.input_shape == (2,) and dataset.vocabulary is None and dataset.task == "classification"
+
+
 def save_for_report(dataset: Dataset, folder: Path | None) -> None:
     """Write two-dimensional data in memory into a folder, where one is given, so that a report can draw them."""
-    is_in_memory = isinstance(dataset.x["train"], np.ndarray)
-    is_drawn = is_in_memory and dataset.input_shape == (2,) and dataset.task == "classification"
-    if folder is None or not is_drawn or dataset.vocabulary is not None:
+    if folder is None or not isinstance(dataset.x["train"], np.ndarray) or not _is_plane(dataset):
         return
     path = folder / f"{Path(dataset.name).stem}.npz"
     if not path.exists():

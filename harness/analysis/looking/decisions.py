@@ -15,7 +15,7 @@ from harness.analysis.judging import MIN_SEEDS, REFUTED, SUPPORTED, UNDECIDED, o
 from harness.analysis.looking.stages import Stage, at_look, stages_of
 from harness.analysis.stats import ALPHA, upper_tail
 from harness.analysis.stats.looks import counts_needed
-from harness.spec.manifest import DeclaredClaim
+from harness.spec.manifest import DeclaredClaim, early_claims
 from harness.storage.tables import Results
 
 ROUNDING = 1 + 1e-9  # a p at the level is below it
@@ -40,6 +40,8 @@ def decisions(results: Results, rng: np.random.Generator, undecidable: Collectio
     """The decision on every claim, in their order; those in `undecidable` get no word whatever the numbers."""
     stages = stages_of(results.manifest)
     made = [Decision(declared) for declared in results.manifest.claims]
+    never = {id(made[i]) for i in undecidable}
+    withdrawn, claims = len(results.manifest.withdrawn), early_claims(results.manifest)
     for number in range(1, len(stages) + 1):
         stage = stages[number - 1]
         part = at_look(results, stage.seeds)
@@ -49,9 +51,6 @@ def decisions(results: Results, rng: np.random.Generator, undecidable: Collectio
             decision.points.append(KINDS[claim.kind].compare(claim, part, rng))
             decision.seeds.append(stage.seeds)
             decision.words.append(UNDECIDED)
-        never = {id(made[i]) for i in undecidable}
-        withdrawn = len(results.manifest.withdrawn)
-        claims = withdrawn + sum(not one.declared.declared_after for one in made)
         _look(looked_at, stages[:number], withdrawn, claims, never)
     return made
 
@@ -88,9 +87,6 @@ def with_levels(
     """
     spent = [stage.spent for stage in stages[-len(looks) :]]
     tested = [_with_level(column, spent, family, claims, len(looks[-1])) for column in _by_point(looks)]
-    with_p = [
-        replace(c, p_adjusted=again.p_adjusted) for c, again in zip(tested, _with_p_of_claim(tested), strict=True)
-    ]
     return [
         replace(
             c,
@@ -98,7 +94,7 @@ def with_levels(
             reference_p_adjusted=holm.reference_p_adjusted,
             seeds_needed=MIN_SEEDS,
         )
-        for c, holm in zip(with_p, adjusted(looks[-1]), strict=True)
+        for c, holm in zip(_with_p_of_claim(tested), adjusted(looks[-1]), strict=True)
     ]
 
 

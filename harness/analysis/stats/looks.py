@@ -62,10 +62,7 @@ def _boundaries(usable: Sequence[int], spent: Sequence[float], alpha: float, is_
         fits = crossed + tails[lowest:] <= share * alpha * (1 + 1e-12)
         count = lowest + int(np.argmax(fits))
         crossed += float(tails[count])
-        going_on = going_on.copy()
-        going_on[count:] = 0.0
-        if is_two_sided:
-            going_on[: n - count + 1] = 0.0
+        going_on = _not_stopped(going_on, n, count, is_two_sided=is_two_sided)
         n_before = n
         counts.append(count)
     return tuple(counts)
@@ -79,7 +76,12 @@ def expected_seeds(share: float, looks: Sequence[int], spent: Sequence[float], c
     for n, count in zip(looks, counts, strict=True):
         expected += (n - n_before) * float(going_on.sum())
         going_on = np.convolve(going_on, scipy.stats.binom.pmf(np.arange(n - n_before + 1), n - n_before, share))
-        going_on[count:] = 0.0
-        going_on[: max(n - count + 1, 0)] = 0.0
+        going_on = _not_stopped(going_on, n, count, is_two_sided=True)
         n_before = n
     return expected
+
+
+def _not_stopped(going_on: FloatArray, n: int, count: int, *, is_two_sided: bool) -> FloatArray:
+    """The part of a distribution over counts of n that goes on: below `count`, two-sided as far from 0 too."""
+    counts = np.arange(n + 1)
+    return np.where((counts < count) & ((counts > n - count) | (not is_two_sided)), going_on, 0.0)

@@ -4,7 +4,7 @@ What it knows of itself is in suite.json: how many seeds are planned at most, at
 trials got more seeds. So one that was killed goes on where it was, and a look is counted once.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from harness.analysis import formatting
@@ -58,16 +58,16 @@ def run_until_decided(
             else:
                 yield event
         assert result is not None, "a run ends with its result"
-        notes = [] if result.report is None or stop() else list(_add_seeds(results_dir, result.verdicts, most))
-        yield from (Event(note=note) for note in notes)
-        if not notes:
+        note = "" if result.report is None or stop() else _add_seeds(results_dir, result.verdicts, most)
+        if not note:
             yield result
             return
+        yield Event(note=note)
         options = replace(options, fresh=False, retry=frozenset())
 
 
-def _add_seeds(results_dir: ResultsDir, verdicts: Sequence[Verdict], max_seeds: int) -> Iterator[str]:
-    """Record the look and give seeds to the trials of claims without a word; what was done, nothing at the end."""
+def _add_seeds(results_dir: ResultsDir, verdicts: Sequence[Verdict], max_seeds: int) -> str:
+    """Record the look and give seeds to the trials of claims without a word; what was done, "" at the end."""
     open_claims = {number: v.claim for number, v in enumerate(verdicts, start=1) if is_open(v)}
     with lock_results(results_dir, is_shared=False):
         manifest = read_manifest(results_dir)
@@ -75,7 +75,7 @@ def _add_seeds(results_dir: ResultsDir, verdicts: Sequence[Verdict], max_seeds: 
         seeds = len(seeds_of(manifest))
         following = next_look(seeds, max_seeds)
         if not open_claims or following is None:
-            return
+            return ""
         # The claims as suite.json has them: in the verdicts an arm without a value has a name.
         claims = [manifest.claims[number - 1].claim for number in open_claims]
         where = [point for claim in claims for point in trials_of_claim(claim, manifest.compare)]
@@ -83,7 +83,7 @@ def _add_seeds(results_dir: ResultsDir, verdicts: Sequence[Verdict], max_seeds: 
         write_manifest(results_dir, replace(manifest, looks=with_look(manifest), added=[*manifest.added, added]))
     numbers = formatting.listing(map(str, open_claims))
     noun = "claim" if len(open_claims) == 1 else "claims"
-    yield f"looked at {seeds} seeds: {noun} {numbers} of {len(verdicts)} without a word; on to {following} seeds there"
+    return f"looked at {seeds} seeds: {noun} {numbers} of {len(verdicts)} without a word; on to {following} seeds there"
 
 
 def is_open(verdict: Verdict) -> bool:

@@ -1,6 +1,5 @@
 """What does each setting do? One row for each variant of an arm, against the settings that all are compared with."""
 
-import math
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import Any
@@ -15,7 +14,7 @@ from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlab
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.reporting.figures.verdict import MARKS, OPEN, difference_axis_label, draw_margin
-from harness.reporting.findings import changed_words, judged_points, point_finding
+from harness.reporting.findings import changed_words, estimated_points, judged_points, point_finding
 from harness.reporting.svg import mark_titles
 from harness.reporting.variants import default_words, variant_verdicts
 from harness.storage.tables import Results
@@ -35,8 +34,7 @@ def variants_forest(results: Results, verdicts: Sequence[Verdict]) -> Iterator[R
     rows = [
         (", ".join(filter(None, [changed_words(verdict.claim), _further(c, verdict)])), c)
         for verdict in variants
-        for c in judged_points(verdict)
-        if c.n and not math.isnan(c.estimate)
+        for c in estimated_points(verdict)
     ]
     if not rows:
         return

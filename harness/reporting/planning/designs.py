@@ -10,7 +10,7 @@ from harness.analysis.validation import comparisons_of, doubts, figure_compariso
 from harness.analysis.verdicts import Verdict
 from harness.spec.claim import Claim
 from harness.spec.cohorts import Cohort
-from harness.spec.manifest import DeclaredClaim, Manifest, claim_identity
+from harness.spec.manifest import DeclaredClaim, Manifest, claim_identity, early_claims
 
 EQUALITIES = ("equivalent", "matches")  # kinds with a half on failures
 
@@ -56,8 +56,7 @@ def _design(declared: DeclaredClaim, manifest: Manifest, cohorts: Sequence[Cohor
 
 def claims_corrected(declared: DeclaredClaim, manifest: Manifest) -> int:
     """Over how many claims the p of this one is corrected."""
-    early = sum(not one.declared_after for one in manifest.claims) + len(manifest.withdrawn)
-    return 1 if declared.declared_after else early
+    return 1 if declared.declared_after else early_claims(manifest)
 
 
 def _measurements(claim: Claim, manifest: Manifest, cohorts: Sequence[Cohort]) -> int:

@@ -8,7 +8,7 @@ from harness.analysis import formatting
 from harness.analysis.looking.words import planned_words
 from harness.analysis.stats.looks import counts_needed, expected_seeds, level_spent
 from harness.spec.looks import looks_ahead
-from harness.spec.manifest import Manifest, seeds_of
+from harness.spec.manifest import Manifest, early_claims, seeds_of
 
 EFFECTS = (0.5, 1.0, 2.0)  # differences in units of their standard deviation
 
@@ -21,7 +21,7 @@ def cost_lines(manifest: Manifest, max_seeds: int) -> Iterator[str]:
     past = [look.seeds for look in manifest.looks if look.seeds < seeds]
     looks = [*past, *looks_ahead(seeds, max_seeds)]
     spent = [level_spent(n, max_seeds) for n in looks]
-    claims = sum(not one.declared_after for one in manifest.claims) + len(manifest.withdrawn)
+    claims = early_claims(manifest)
     counts = counts_needed(looks, spent, max(claims, 1))
     at = ", ".join(
         f"{n} (a lead in {count} decides it)" if count <= n else f"{n} (none is possible)"
