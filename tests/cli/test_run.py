@@ -48,9 +48,8 @@ def test_a_second_run_trains_nothing_and_changes_nothing(finished):
     verdict, summary = ran.out.splitlines()
     assert "18 of 18 trials have a result" in summary
     assert verdict.split(maxsplit=1)[1] == "batch has a higher test accuracy than none, at lr 0.3"
-    assert f"| {verdict.split()[0]} | {verdict.split(maxsplit=1)[1]} |" in (
-        finished.results / "tiny/report.md"
-    ).read_text("utf-8")
+    word, claim = verdict.split(maxsplit=1)
+    assert f"\n1. **{word}**: {claim}: " in (finished.results / "tiny/report.md").read_text("utf-8")
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

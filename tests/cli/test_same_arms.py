@@ -55,7 +55,7 @@ def test_arms_that_turn_out_to_be_one_are_named_and_no_gate_passes_on_them(harne
     assert harness("run", "twins", "--progress", "none").code == 0
     report = (harness.results / "twins" / "report.md").read_text("utf-8")
     assert "The arms one and two are equal to the bit in all trials: model has not reached the training" in report
-    assert "| undecided | one and two are equivalent" in report
+    assert "**undecided**: one and two are equivalent" in report
     for condition in ("verdicts", "changed", "untested"):
         gate = harness("compare", "results/twins", "results/twins", "--fail-if", condition)
         assert gate.code == 5
