@@ -1,5 +1,6 @@
 """How the progress of a run is shown: live bars on a terminal, a line now and then in a pipe, or nothing."""
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,11 @@ from harness.spec.own_training.own_trial import AnyTrial
 from harness.text import printable
 
 LINE_EVERY = 10.0  # seconds
+
+
+def progress_of(options: argparse.Namespace) -> str:
+    """How progress is shown: bars that are drawn again and again would cover the prompt of a debugger."""
+    return "plain" if (options.executor, options.progress) == ("in-process", "auto") else str(options.progress)
 
 
 def show_progress(events: Iterator[RunEvent], kind: str) -> RunResult:

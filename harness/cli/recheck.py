@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from harness.analysis import formatting
 from harness.cli.progress import show_progress
+from harness.cli.refresh_tables import trials_so_far
 from harness.errors import UsageError
 from harness.execution.executors import open_executor
 from harness.execution.run_plan import RunOptions
@@ -15,7 +16,7 @@ from harness.execution.runner import run_suite
 from harness.execution.stop_flag import stopping
 from harness.reporting.update import update_report
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import Manifest, grown, measured_of, trials_of
+from harness.spec.manifest import Manifest, measured_of, trials_of
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.storage.lock import lock_results
 from harness.storage.rechecking import Rechecked, compare_again, sample, write_findings
@@ -53,7 +54,7 @@ def recheck(
 ) -> int:
     """Train a sample of these trials again, in the cohorts that they were in, and compare; the exit code."""
     trials = sample(trained, amount)
-    if missing := {*trials} - {*grown(suite, manifest).trials(device=manifest.device or "cpu")}:
+    if missing := {*trials} - {*trials_so_far(suite, manifest)}:
         key = min(trial.key for trial in missing)
         raise UsageError(f"{suite.path} has no trial {key}; name the suite that made the results with --suite")
     print(printable(f"training {len(trials)} of {len(trained)} results again, by {suite.path}"), flush=True)

@@ -1,6 +1,7 @@
 """Tables brought up to date, for the verbs that train nothing."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from harness.errors import UsageError
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, grown, measured_of, with_history
 from harness.spec.measured import measured_by
+from harness.spec.own_training.own_trial import AnyTrial
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.running import WorkingRun, find_runs, unfinished_states
 from harness.storage.stale import stale_notes
@@ -46,7 +48,7 @@ def look(suite: SuiteFile, folder: Path, given: Given) -> tuple[Manifest, pd.Dat
     results_dir, manifest = find_results(suite, folder, given)
     runs = find_runs(results_dir)
     if runs:  # they write the tables, which must not be replaced by older ones
-        trials = list(grown(suite, manifest).trials(device=manifest.device or "cpu"))
+        trials = list(trials_so_far(suite, manifest))
         table, damaged = current_trials(results_dir, trials, measured_by(trials, suite.suite.aim))
         for error in damaged:
             print(printable(str(error)), file=sys.stderr)
@@ -56,6 +58,11 @@ def look(suite: SuiteFile, folder: Path, given: Given) -> tuple[Manifest, pd.Dat
     states = unfinished_states(results_dir, unfinished, manifest.cohorts, runs)
     statuses = [states.get(key, name) for key, name in table[["key", "status"]].itertuples(index=False)]
     return manifest, table.assign(status=statuses), runs
+
+
+def trials_so_far(suite: SuiteFile, manifest: Manifest) -> Iterator[AnyTrial]:
+    """Every trial of the suite, added seeds included, on the device that its results are of."""
+    return grown(suite, manifest).trials(device=manifest.device or "cpu")
 
 
 def find_results(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, Manifest]:

@@ -36,7 +36,7 @@ class RunOptions:
     command: str = ""  # what was typed, to be looked up in last_run.json
     any_machine: bool = False  # join though bits may differ from those of the machine that the suite was started on
     with_report: bool = True  # write it at the end
-    max_seeds: int = 0  # that claims without a word may get; 0: no seeds are added
+    max_seeds: int | None = None  # that claims without a word may get, where a run goes on until they are decided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ def a_plan(device, selected, pending):
         pending=[Cohort(tuple(trials[:pending]))],
         missing=frozenset(trial.key for trial in trials[:selected]),
         results=0,
+        ended=0,
         damaged=[],
     )
 

@@ -4,7 +4,6 @@ import argparse
 from dataclasses import replace
 
 from harness.analysis import formatting
-from harness.analysis.verdicts import Verdict, verdicts
 from harness.cli.hints import command
 from harness.cli.progress import duration
 from harness.execution.executors.pool import PoolExecutor
@@ -15,12 +14,12 @@ from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
 from harness.reporting.planning.designs import claim_lines
 from harness.reporting.planning.looks_ahead import cost_lines
+from harness.reporting.planning.pilot import pilot_verdicts
 from harness.spec.cohorts import longest_first, shape
-from harness.spec.manifest import claim_identity, describe, grown, with_history
+from harness.spec.manifest import describe, grown, with_history
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
 from harness.storage.stale import stale_notes
-from harness.storage.tables import read_results
 from harness.text import printable
 
 
@@ -46,15 +45,14 @@ def plan(options: argparse.Namespace) -> int:
         return stop.exit_code
     run_plan = find_work(suite, results_dir, preflight.device, run_options, earlier, preflight.estimates)
     manifest = with_history(manifest, earlier, cohorts=(), results=run_plan.results, ended=run_plan.ended)
-    for line in claim_lines(manifest, run_plan.cohorts, _pilot(results_dir)):
-        print(printable(line))
-    for line in cost_lines(manifest, most) if most else ():
-        print(printable(line))
-    for note in selection_notes(run_plan, run_options):
-        print(printable(note))
     missing = [trial for trial in run_plan.selected if trial.key in run_plan.missing]
-    for note in stale_notes(suite, missing, results_dir, earlier):
-        print(printable(note))
+    for line in (
+        *claim_lines(manifest, run_plan.cohorts, pilot_verdicts(results_dir)),
+        *(cost_lines(manifest, most) if most else ()),
+        *selection_notes(run_plan, run_options),
+        *stale_notes(suite, missing, results_dir, earlier),
+    ):
+        print(printable(line))
     _print_work(run_plan, preflight, executor.worker_count(preflight), command("run", suite.path, given=options.given))
     return 0
 
@@ -85,10 +83,3 @@ def _estimated_seconds(run_plan: RunPlan, preflight: PreflightResult, workers: i
     for cohort in longest_first(run_plan.pending, {key: estimate.work for key, estimate in estimates.items()}):
         ends[ends.index(min(ends))] += estimates[shape(cohort.trials[0])].seconds * len(cohort.trials)
     return max(ends)
-
-
-def _pilot(results_dir: ResultsDir) -> dict[str, Verdict]:
-    """The verdicts on the results that there are, by the identities of their claims."""
-    if not (results_dir.root / "trials.csv").exists():
-        return {}
-    return {claim_identity(verdict.claim): verdict for verdict in verdicts(read_results(results_dir.root))}

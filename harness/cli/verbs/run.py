@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.cli.hints import command
 from harness.cli.option_values import SUBMITTER_NAMES
-from harness.cli.progress import show_progress
+from harness.cli.progress import progress_of, show_progress
 from harness.cli.recheck import with_recheck
 from harness.cli.summary import print_queued, print_summary, saying_what_to_type
 from harness.errors import DamageError, EmptySelection, MachineError
@@ -27,7 +27,7 @@ from harness.spec.several import narrowed_to, require_known_by_some
 from harness.text import printable
 
 PASSED_ON = ("--shard", "--device", "--any-machine", "--time-budget")  # to workers that are queued
-AS_GIVEN = ("results", "shard", "device", "executor", "workers", "retry", "fresh", "join", "any_machine")
+AS_GIVEN = ("results", "shard", "device", "executor", "workers", "retry", "fresh", "join", "any_machine", "max_seeds")
 STOPPED = (TEMPORARY, INTERRUPTED)
 WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a selection need not match in every suite
 
@@ -73,13 +73,9 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
 def _run(
     suite: SuiteFile, run_options: RunOptions, executor: Executor, stop: StopFlag, options: argparse.Namespace
 ) -> int:
-    # Bars that are drawn again and again would cover the prompt of a debugger.
-    progress = "plain" if (options.executor, options.progress) == ("in-process", "auto") else options.progress
-    events_of_run = run_suite(suite, run_options, executor, stop)
-    if options.until_decided:
-        events_of_run = run_until_decided(suite, run_options, executor, stop, options.max_seeds)
-    with closing(events_of_run) as events:
-        result = show_progress(events, progress)
+    runs = run_until_decided if options.until_decided else run_suite
+    with closing(runs(suite, run_options, executor, stop)) as events:
+        result = show_progress(events, progress_of(options))
     return print_summary(result, options, stop)
 
 

@@ -15,10 +15,9 @@ from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
 from harness.cli.hints import command
 from harness.cli.options import Given
-from harness.cli.refresh_tables import look
+from harness.cli.refresh_tables import look, trials_so_far
 from harness.cli.streams import print_json, stdout_to_stderr
 from harness.spec.loader import load_suite
-from harness.spec.manifest import grown
 from harness.spec.selection import parse_only, select
 from harness.storage.records import NO_RESULT
 from harness.storage.running import UNFINISHED, WorkingRun
@@ -33,9 +32,7 @@ def status(options: argparse.Namespace) -> int:
     with stdout_to_stderr() if options.json else nullcontext():
         suite = load_suite(options.suite)
         manifest, table, runs = look(suite, options.results, options.given)
-        selected = select(
-            grown(suite, manifest).trials(device=manifest.device or "cpu"), parse_only(options.only), options.shard
-        )
+        selected = select(trials_so_far(suite, manifest), parse_only(options.only), options.shard)
     rows = table[table["key"].isin({trial.key for trial in selected})]
     arms = rows[suite.suite.compare]
     counts = pd.crosstab(arms.astype(str).where(arms.notna(), formatting.value(None)), rows["status"])

@@ -40,15 +40,13 @@ def check_max_seeds(suite: SuiteFile, earlier: Manifest | None, given: int | Non
     return most
 
 
-def run_until_decided(
-    suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag, max_seeds: int | None = None
-) -> Generator[RunEvent]:
+def run_until_decided(suite: SuiteFile, options: RunOptions, executor: Executor, stop: StopFlag) -> Generator[RunEvent]:
     """Run the suite and look at its verdicts, again and again with more seeds, until no claim that can is without one.
 
     Yields what the runs yield, of their results only the last.
     """
     results_dir = ResultsDir(options.results / suite.name)
-    most = check_max_seeds(suite, None if options.fresh else read_manifest(results_dir), max_seeds)
+    most = check_max_seeds(suite, None if options.fresh else read_manifest(results_dir), options.max_seeds)
     options = replace(options, max_seeds=most)
     while True:
         result = None
