@@ -18,6 +18,7 @@ EXEMPT = {  # (module, what is called) -> why it need not go through io.py
     ("harness.training.decision_boundaries", "np.savez"): "into memory",
     ("harness.training.decision_boundaries", "np.savez_compressed"): "into memory",
     ("harness.storage.tables", "pq.write_table"): "into memory",
+    ("harness.reporting.publishing", "pq.write_table"): "into memory",
     ("harness.reporting.figures.frame", "figure.savefig"): "into memory",
     ("harness.export.formats", "torch.save"): "into memory",
     ("harness.export.formats", "torch.export.save"): "into memory",

@@ -52,6 +52,7 @@ MODEL_DEVICE = (
     {"default": "cpu", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where the model runs; cpu unless given"},
 )
 JSON = ("--json", {"action": "store_true", "help": "for programs"})
+PUBLISH = ("--publish", {"type": Path, "default": None, "metavar": "DIR", "help": "write a copy for readers there"})
 FAIL_IF = (
     "--fail-if",
     {
@@ -115,10 +116,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         [SUITE, RESULTS, ONLY, SHARD, WORKERS, DEVICE, *UNTIL_DECIDED],
     ),
     "status": ("count trials by status, say what failed and how to retry it", [SUITE, RESULTS, ONLY, SHARD, JSON]),
-    "report": (
-        "write the report again from what is in results/",
-        [SUITES, RESULTS, FAIL_IF],
-    ),
+    "report": ("write the report again from what is in results/", [SUITES, RESULTS, PUBLISH, FAIL_IF]),
     "compare": (
         "say what changed beyond noise between two results of the same suites",
         [

@@ -18,13 +18,18 @@ from harness.spec.own_training.own_trial import AnyTrial
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.running import WorkingRun, find_runs, unfinished_states
 from harness.storage.stale import stale_notes
-from harness.storage.tables import current_trials, read_trials, write_tables
+from harness.storage.tables import current_trials, read_results, read_trials, write_tables
 from harness.text import printable
 
 
 def refresh(suite: SuiteFile, folder: Path, given: Given) -> tuple[ResultsDir, Manifest, pd.DataFrame]:
-    """Write the tables of a suite anew where records have changed; its folder, its suite.json and its trials."""
+    """Write the tables of a suite anew where records have changed; its folder, its suite.json and its trials.
+
+    Published tables, which have no records, are read as they are.
+    """
     results_dir, manifest = find_results(suite, folder, given)
+    if manifest.tables:
+        return results_dir, manifest, read_results(results_dir.root).trials
     suite = grown(suite, manifest)
     trials = list(suite.trials(device=manifest.device or "cpu"))
     resolved = describe(suite, trials)

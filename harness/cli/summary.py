@@ -20,6 +20,7 @@ from harness.execution.executors.base import Event
 from harness.execution.runner import INTERRUPTED, RunResult, exit_code
 from harness.execution.stop_flag import StopFlag
 from harness.execution.submission.queueing import Queued
+from harness.reporting.publishing import published_words
 from harness.storage.records import NO_RESULT
 from harness.text import printable
 
@@ -55,6 +56,7 @@ def print_summary(result: RunResult, options: argparse.Namespace, stop: StopFlag
     _print_verdicts(result.verdicts)
     lacking = result.trials[status.isin((*NO_RESULT, INTERRUPTED))]
     if lacking.empty:
+        _print_agreement(result)
         print(f"{counts}; the report is {printable(str(result.report))}")
         return code
     _list(lacking[lacking["status"] != INTERRUPTED], options.given)
@@ -77,6 +79,18 @@ def _print_verdicts(verdicts: Iterable[Verdict]) -> None:
         console.print(
             Text.assemble((f"{verdict.word:<11}", STYLES[verdict.word]), f" {verdict.statement}"), soft_wrap=True
         )
+
+
+def _print_agreement(result: RunResult) -> None:
+    """How many verdicts are those of the results that ship with the suite, and what the others say there."""
+    shipped = published_words(result.suite.path)
+    both = [verdict for verdict in result.verdicts if verdict.statement in shipped]
+    differing = [verdict for verdict in both if verdict.word != shipped[verdict.statement]]
+    if both:
+        n_agreeing = len(both) - len(differing)
+        print(f"{n_agreeing} of {len(both)} verdicts agree with the results that ship")
+    for verdict in differing:
+        print(printable(f"{verdict.word} here, {shipped[verdict.statement]} there: {verdict.statement}"))
 
 
 def _list(rows: pd.DataFrame, given: Given) -> None:

@@ -35,6 +35,7 @@ from harness.spec.cohorts import longest_first
 from harness.spec.loader import SuiteFile, load_suites
 from harness.spec.manifest import Manifest, describe, grown, measured_of
 from harness.storage.claims import Claims, hold
+from harness.storage.folders import require_own
 from harness.storage.lock import lock_results, share_lock
 from harness.storage.records import FOREIGN, NO_RESULT, ResultsDir, read_manifest, write_manifest
 from harness.storage.running import SignOfLife
@@ -95,7 +96,9 @@ def run_suite(suite: SuiteFile, options: RunOptions, executor: Executor, stop: S
     stop.is_immediate = False
     results_dir = ResultsDir(options.results / suite.name)
     has_earlier = not options.fresh and results_dir.manifest.is_file()
-    require_selection(grown(suite, read_manifest(results_dir) if has_earlier else None), options.only)
+    earlier = read_manifest(results_dir) if has_earlier else None
+    require_own(results_dir.root, earlier)
+    require_selection(grown(suite, earlier), options.only)
     # What others rely on can be changed while nobody is at work; others may join from then on.
     is_shared = options.join and not (options.fresh or options.retry)
     with lock_results(results_dir, is_shared=is_shared) as lock:

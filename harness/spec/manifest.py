@@ -20,7 +20,7 @@ from harness.typed import check_members, fits, shown
 NOT_AXES = ("source",)  # a digest follows its model or dataset
 KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
 OF_LOOKS = ("max_seeds", "looks", "added")
-NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", "withdrawn", *OF_LOOKS, *KNOWN_AFTER_A_RUN)
+NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", "withdrawn", "tables", *OF_LOOKS, *KNOWN_AFTER_A_RUN)
 MOST_SOURCES = 20  # that are remembered of a model or dataset
 
 
@@ -61,6 +61,7 @@ class Manifest:
     max_seeds: int = 0  # that claims without a word may get; 0 where no looks are planned
     looks: Sequence[Look] = field(default_factory=list)  # at verdicts, before the seeds became more
     added: Sequence[AddedSeeds] = field(default_factory=list)  # where no claim has a word
+    tables: Mapping[str, str] = field(default_factory=dict)  # of published results, which have no records -> SHA-256
 
 
 def describe(suite: SuiteFile, trials: Sequence[AnyTrial]) -> Manifest:

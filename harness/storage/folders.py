@@ -40,6 +40,8 @@ def by_suite(folders: Sequence[Path], results: Path) -> dict[str, dict[Path, Man
                 continue
             known.add(folder.resolve())
             manifest = _read_manifest(folder)
+            if manifest.tables:
+                raise UsageError(f"{folder} holds published results: tables without records, which can't be merged")
             if folder == given:
                 named.setdefault(manifest.name, folder)
             suites.setdefault(manifest.name, {})[folder] = manifest
@@ -55,6 +57,15 @@ def by_suite(folders: Sequence[Path], results: Path) -> dict[str, dict[Path, Man
         here = {target: _read_manifest(target)} if target.is_dir() and _holds_results(target) else {}
         suites[name] = {**here, **others}
     return suites
+
+
+def require_own(folder: Path, manifest: Manifest | None) -> None:
+    """UsageError where the results are published ones: their tables have no records that a run could add to."""
+    if manifest is not None and manifest.tables:
+        raise UsageError(
+            f"{folder} holds published results, tables without the records that they were made of; run with another "
+            "--results, and compare the two"
+        )
 
 
 def _holds_results(folder: Path) -> bool:

@@ -69,15 +69,17 @@ def outcomes_if_merged(results_dir: ResultsDir, fingerprint: str, tables: Iterab
     return None
 
 
-def find_changed_tables(results_dir: ResultsDir, names: Iterable[str]) -> dict[str, bool]:
-    """For each table of the last merge that is there, whether it is no more what was written.
+def find_changed_tables(results_dir: ResultsDir, names: Iterable[str], published: Mapping[str, str]) -> dict[str, bool]:
+    """For each table that is there, whether it is no more what was published, or what the last merge has written.
 
-    Empty where the merge is not known.
+    Empty where neither is known.
     """
-    try:
-        checksums = _read_merge(results_dir).tables
-    except (FileNotFoundError, DamageError):
-        return {}
+    checksums = published
+    if not published:
+        try:
+            checksums = _read_merge(results_dir).tables
+        except (FileNotFoundError, DamageError):
+            return {}
     changed = {}
     for name in names:
         try:
@@ -87,6 +89,16 @@ def find_changed_tables(results_dir: ResultsDir, names: Iterable[str]) -> dict[s
         except DamageError:
             changed[name] = True
     return changed
+
+
+def require_as_published(results_dir: ResultsDir, published: Mapping[str, str]) -> None:
+    """DamageError where a table is not what was published."""
+    for name, is_changed in find_changed_tables(results_dir, published, published).items():
+        if is_changed:
+            raise DamageError(
+                f"{results_dir.root / name} is not what was published: its checksum does not hold; take it again from "
+                "where it came from"
+            )
 
 
 def _read_merge(results_dir: ResultsDir) -> Merge:

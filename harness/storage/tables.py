@@ -149,6 +149,8 @@ def read_results(folder: str | Path) -> Results:
     if manifest is None:
         raise UsageError(f"no results in {folder}; `python -m harness run SUITE` makes some")
     check_settings(manifest, results_dir.manifest)
+    if manifest.tables:
+        merge_cache.require_as_published(results_dir, manifest.tables)
     try:
         return Results(
             folder=results_dir.root,

@@ -1,6 +1,6 @@
 """Every checksum of a results folder read; what does not hold is named, and can be set aside."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ REMADE = {  # kind of file -> what becomes of it once it is set aside
     "suite.json": "`run` writes it again, and cuts the suite into cohorts anew",
     "record": "`run` trains it again",
     "table": "`report` writes it again",
+    "published table": "take it again from where it came from: there are no records to make it of",
     "snapshot": "`run` goes on from the one before it, or begins again",
     "model": "`run` trains it again",
     "folder": "`run` makes it again, with all that was in it",
@@ -40,16 +41,26 @@ def verify_results(results_dir: ResultsDir) -> Iterator[Verified]:
             yield Verified(path=folder, kind="folder", fault="it is no folder")
     for path in sorted(results_dir.records.glob("*.json")):
         yield _verified(path, "record", read_record)
-    for name, is_changed in find_changed_tables(results_dir, TABLES).items():
+    published = _published(results_dir)
+    for name, is_changed in find_changed_tables(results_dir, TABLES, published).items():
         yield Verified(
             path=results_dir.root / name,
-            kind="table",
+            kind="published table" if published else "table",
             fault="it is not what was written: its checksum does not hold" if is_changed else "",
         )
     for path in sorted(results_dir.checkpoints.glob("*.snapshot")):
         yield _verified(path, "snapshot", read_container)
     for path in sorted(results_dir.models.glob("[!.]*")):
         yield _verified(path, "model", read_container)
+
+
+def _published(results_dir: ResultsDir) -> Mapping[str, str]:
+    """The tables that were published, with their checksums; none where it was a run that made them."""
+    try:
+        manifest = read_manifest(results_dir)
+    except (DamageError, NewerSchemaError):
+        return {}
+    return manifest.tables if manifest else {}
 
 
 def set_aside(results_dir: ResultsDir, file: Verified) -> Path:

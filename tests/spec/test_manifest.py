@@ -163,6 +163,7 @@ WRONG = {  # member -> values that it can't have
     "points": [None, [], {"lr": 0.1}, {"lr": [[0.1]]}, {"lr": {}}],
     "sources": [None, [], {"net": []}, {"net": {"f00": "s.py"}}, {"net": {"f00": {"s.py": 1}}}],
     "fingerprints": [None, {}, ["torch"], [None], [{"torch": ["2.13"]}]],
+    "tables": [None, [], ["trials.csv"], {"trials.csv": 1}],
     "cohorts": [None, "ab", ["ab"], [[1]], [None]],
 }
 WRONG_IN_A_CLAIM = {

@@ -9,6 +9,7 @@ from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.verdicts import verdicts
 from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.cli.refresh_tables import refresh
+from harness.reporting.publishing import publish
 from harness.reporting.update import update_overview, update_report
 from harness.spec.loader import load_suites
 from harness.storage.tables import Results, read_results
@@ -28,13 +29,16 @@ def report(options: argparse.Namespace) -> int:
     for suite in suites:
         results_dir, manifest, table = refresh(suite, options.results, options.given)
         page = update_report(results_dir, manifest)
+        if options.publish:
+            page = publish(replace(read_results(results_dir.root), manifest=manifest), options.publish)
         n_ended = len(table) - int((table["status"] == "interrupted").sum())
         print(f"{suite.name}: {n_ended} of {len(table)} trials have ended; the report is {printable(str(page))}")
         if asked:
             for condition, lines in _conditions(replace(read_results(results_dir.root), manifest=manifest)).items():
                 met[condition] += lines
     if len(suites) > 1:
-        print(f"the overview is {update_overview(options.results, [suite.name for suite in suites])}")
+        folder = options.publish or options.results
+        print(f"the overview is {update_overview(folder, [suite.name for suite in suites])}")
     met_by = {name: "; ".join(of_suites) for name, of_suites in met.items()}
     close_gate(asked, met_by, dict.fromkeys(DECIDED, met_by["descriptive"]))
     return 0

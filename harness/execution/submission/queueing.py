@@ -18,6 +18,7 @@ from harness.spec.loader import SuiteFile
 from harness.spec.manifest import grown
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.selection import select
+from harness.storage.folders import require_own
 from harness.storage.lock import lock_results
 from harness.storage.records import ResultsDir, read_manifest
 
@@ -74,6 +75,7 @@ def _submission(suite: SuiteFile, options: RunOptions, only: Sequence[str], argu
 def _pending(suite: SuiteFile, results_dir: ResultsDir, options: RunOptions) -> list[AnyTrial]:
     """The trials that must train, or all that are selected where the device will be known on the cluster alone."""
     earlier = None if options.fresh else read_manifest(results_dir)
+    require_own(results_dir.root, earlier)
     suite, device = grown(suite, earlier), known_device(options.device, earlier)
     if device is None or options.fresh:
         rules = {axis: values for axis, values in options.only.items() if axis not in ("device", "key")}
