@@ -86,7 +86,13 @@ def descend(model: nn.Module, lr: float) -> None:
     """A step of gradient descent; to build the first of torch's optimizers takes a second, in every process."""
     for weight in model.parameters():
         if weight.grad is not None:
-            weight.sub_(weight.grad, alpha=lr)
+            weight.sub_(_bounded(weight.grad[None])[0], alpha=lr)
+
+
+def _bounded(grads: Tensor) -> Tensor:
+    """Gradients "M ..." that are at most 1 in every model: a net that blows up makes rounding errors blow up too."""
+    largest = grads.abs().reshape(len(grads), -1).amax(1).clamp(min=1) if grads.numel() else torch.ones(len(grads))
+    return grads / largest.view(-1, *[1] * (grads.dim() - 1))
 
 
 @torch.no_grad()
@@ -103,7 +109,7 @@ def ensemble_outputs(ensemble: Ensemble, batches: Batches) -> dict[str, Tensor]:
         with ensemble.eval_mode():
             eval_out = ensemble(x, shared=shared)
         for name, weight in ensemble.weights.items():
-            weight.sub_(grads[name], alpha=LR)
+            weight.sub_(_bounded(grads[name]), alpha=LR)
         outputs |= _named(step, out, eval_out, grads, ensemble.weights, ensemble.buffers)
     return outputs
 

@@ -107,3 +107,25 @@ def test_code_that_counts_dimensions_from_the_front_is_found_out():
 
     assert find_mismatch(several(FromTheFront, 1), (4, 4), "vmap") == ""
     assert select_backend(several(FromTheFront, 1), (4, 4))[0] == "vmap"
+
+
+def test_a_net_whose_values_explode_is_not_taken_for_one_that_trains_otherwise():
+    """Without norms two steps of descent lead to gradients of 1e200, of which no two orders of addition are alike."""
+
+    def block():
+        return nn.Sequential(
+            Residual(Attention(16, causal=True, qk_norm=False)),
+            Residual(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 16)),
+        )
+
+    def make():
+        model = nn.Sequential(
+            TokenEmbedding(VOCABULARY, 16), *(block() for _ in range(4)), nn.Flatten(), nn.Linear(16 * LENGTH, 3)
+        )
+        for weight in model.parameters():
+            weight.data.mul_(2)
+        return model
+
+    examples = tokens(30)
+    assert find_mismatch(several(make, 1), (LENGTH,), "stacked", examples) == ""
+    assert find_mismatch(several(make, 1), (LENGTH,), "loop", examples) == ""
