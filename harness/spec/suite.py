@@ -95,7 +95,7 @@ class Suite:
         also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
         if any("metrics" in changes for changes in also):
             raise SuiteError("metrics are of the whole suite; give them beside `also`, not in it")
-        growth = growth_of(axes, also, has_target=bool(target) or target_accuracy is not None, compare=compare)
+        growth = growth_of(axes, also, compare, has_target=bool(target or target_accuracy))
         variables = sys._getframe(1).f_globals  # of the suite: what has no name of its own goes by that of its variable
         axes = {axis: _as_list(axis, given) for axis, given in axes.items()}
         also = tuple({axis: _as_list(axis, given) for axis, given in changes.items()} for changes in also)
@@ -112,20 +112,8 @@ class Suite:
             compare = compare if compare is not None else _default_compare(grids)
             if compare not in axis_types():
                 canonical(str(compare), None)
-        values = (
-            grids,
-            functions,
-            claims,
-            compare,
-            target_accuracy,
-            target,
-            only_if,
-            save_models,
-            limits,
-            specs,
-            growth,
-        )
-        for field, value in zip(fields(self), values, strict=True):
+        values = (grids, functions, claims, compare, target_accuracy, target, only_if, save_models, limits, specs)
+        for field, value in zip(fields(self), (*values, growth), strict=True):
             object.__setattr__(self, field.name, value)
 
     @property

@@ -88,7 +88,7 @@ def _bounds(low: float, high: float, grow: Any) -> tuple[float, float]:
 
 
 def growth_of(
-    axes: Mapping[str, Any], also: Iterable[Mapping[str, Any]], *, has_target: bool, compare: str | None
+    axes: Mapping[str, Any], also: Iterable[Mapping[str, Any]], compare: str | None, *, has_target: bool
 ) -> Growth | None:
     """How the learning rates of a suite may grow; None where they don't. SuiteError where there is no sense in it."""
     members = [member for grid in (axes, *also) for member in grid.items() if isinstance(member[1], GrowingGrid)]
