@@ -45,6 +45,8 @@ def run(
     fresh: bool = False,
     time_budget: str | None = None,
     recheck: int | str | None = None,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
     progress: bool = True,
 ) -> Results:
     """Train what has no result yet, write the report, and return what was found.
@@ -55,6 +57,9 @@ def run(
     `executor`, `executor_options` (a TOML file), `scheduler`, `retry` (statuses), `fresh` and `time_budget` ("2h") are
     as on the command line; `progress=False` prints less. `recheck` is how many of the results to train again, a number
     or a share such as "2%"; whether they came out the same stands in `Results.rechecked` and in the report.
+
+    With `until_decided=True` it looks at the verdicts, adds seeds where a claim has no word, and looks again, up to
+    `max_seeds`, 40 unless given; the suite is a whole one with seed=range(n), and the executor one that trains here.
 
     With the executors "slurm" and "dask" it queues workers and returns when all trials have ended; an interrupt ends
     the waiting, and the workers go on.
@@ -76,12 +81,14 @@ def run(
         "--retry": (retry if isinstance(retry, str) else ",".join(retry)) or None,
         "--time-budget": time_budget,
         "--recheck": recheck,
+        "--max-seeds": max_seeds,
         "--progress": "plain" if progress else "none",
     }
     given = [f"{option}={value}" for option, value in values.items() if value is not None]
     if executor in SUBMITTERS and time_budget is not None:
         raise UsageError(f"time_budget is for what trains here, got executor {executor!r}")
-    code, error = run_verb(["run", *selected, *given, *(["--fresh"] if fresh else [])])
+    flags = [flag for flag, is_given in {"--fresh": fresh, "--until-decided": until_decided}.items() if is_given]
+    code, error = run_verb(["run", *selected, *given, *flags])
     if code == 0 and executor in SUBMITTERS:
         _wait(folder / name, selected, progress)
     if code in ENDED:

@@ -1,13 +1,20 @@
 """Claims before anything trains: which are refused, and how many comparisons come of the others."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from harness.analysis.claim_pairs import claim_pairs
 from harness.analysis.validation import check_claims, comparisons_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
-from tests.support.manifests import a_manifest
+from harness.spec.trial import Trial
+from harness.storage.tables import Results
+from tests.support.manifests import a_manifest, manifest_of
 from tests.support.verdicts import LRS, NORMS, SEEDS, SIZES
 
 GRID = a_manifest(
@@ -96,3 +103,42 @@ def test_a_claim_that_makes_no_sense_is_refused_where_it_is_made(make, word):
 def test_the_plan_counts_the_comparisons_of_each_kind(claim, comparisons):
     check_claims([claim], GRID)
     assert comparisons_of(claim, GRID) == comparisons
+
+
+TRIALS = [
+    Trial(dataset="digits", model="mlp-8", norm=norm, lr=lr, batch_size=size, seed=seed, steps=5)
+    for norm in ("batch", "none", "layer")
+    for lr in (0.1, 0.3, 1.0)
+    for size in (4, 16)
+    for seed in (0, 1)
+]
+CLAIMS = [
+    Claim.better("batch", than="none"),
+    Claim.better("batch", than="none", lr=[0.1, 1.0]),
+    Claim.better("batch", than="batch", against={"lr": 0.3}),
+    Claim.better("layer", than="none", against={"batch_size": 4}, lr=0.1),
+]
+
+
+@given(st.lists(st.sampled_from(TRIALS), min_size=2, unique=True), st.sampled_from(CLAIMS))
+def test_the_plan_counts_the_grid_points_that_exist_where_trials_make_up_no_whole_grid(trials, claim):
+    """As many as are compared once there are results."""
+    manifest = manifest_of([*trials, *TRIALS[:1]] if TRIALS[0] not in trials else trials, target_accuracy=0.9)
+    if not {"norm", "lr", "batch_size"} <= set(manifest.points):
+        return
+    columns = pd.DataFrame(dict(manifest.points)).assign(status="ok", test_accuracy=0.5, classes=10)
+    columns = columns.assign(seed=columns.get("seed", 0))
+    results = Results(folder=Path(), manifest=manifest, trials=columns, curves=columns[:0], telemetry=columns[:0])
+    claim = replace(claim, metric="test_accuracy")
+    assert comparisons_of(claim, manifest) == len(claim_pairs(claim, results))
+
+
+def test_a_claim_on_ranges_counts_the_points_beside_its_learning_rates_that_both_arms_have():
+    trials = [trial for trial in TRIALS if trial.norm == "batch" or trial.batch_size == 16]
+    manifest = manifest_of(trials, target_accuracy=0.9)
+    assert comparisons_of(Claim.wider_lr_range("batch", than="none"), manifest) == 1
+    assert comparisons_of(Claim.matches("batch", published=0.9, within=0.1), manifest) == 6
+    assert (
+        comparisons_of(Claim.recovers("none", lost_by="layer", against={"norm": "batch", "batch_size": 4}), manifest)
+        == 3
+    )
