@@ -57,6 +57,10 @@ GRID = a_manifest(
         (Claim.more("batch", than="none", metric="test_acuracy"), "did you mean 'test_accuracy'"),
         (Claim.more("batch", than="none", metric="probe.dead/1 (mean)"), "unknown metric"),
         (Claim.more("batch", than="none", metric="test_loss", at="mean"), "is an outcome"),
+        (Claim.more("batch", than="none", metric="test_loss", at="batch.loss <= 0.1"), "is an outcome"),
+        (Claim.more("batch", than="none", metric="val.loss", at="batch.los <= 0.1"), "did you mean 'loss'"),
+        (Claim.more("batch", than="none", metric="val.loss", at="train.loss <= 0.1"), "no train.loss on the way"),
+        (Claim.more("batch", than="none", metric="train.loss", at="batch.loss <= 1"), "no train.loss on the way"),
     ],
 )
 def test_a_claim_that_the_suite_can_not_answer_is_refused_in_one_line(claim, word):
@@ -79,6 +83,11 @@ def test_what_is_tuned_is_a_number(values):
         (lambda: Claim.more("batch", than="none", metric="val.loss", by=1, by_factor=2), "either by or by_factor"),
         (lambda: Claim.more("batch", than="none", metric="val.loss", by_factor=0.5), "by_factor must be"),
         (lambda: Claim.more("batch", than="none", metric="val.loss", at="end"), "at must be one of"),
+        (lambda: Claim.more("batch", than="none", metric="val.loss", at="batch.loss < 0.1"), "got 'batch.loss < 0.1'"),
+        (
+            lambda: Claim.more("batch", than="none", metric="val.loss", at="batch.loss <= 0.1.2"),
+            "got 'batch.loss <= 0.1.2'",
+        ),
         (lambda: Claim.matches("batch", published="97 %", within=0.1), "either as published or as predicted"),
         (lambda: Claim.recovers("a", lost_by="b", against=1), "against must be a mapping"),
         (lambda: Claim.recovers("a", lost_by="b", against={"lr": 1}, within=0), "within must be"),
