@@ -72,30 +72,36 @@ def run(
     path, name = (_written(suite, name, question, folder), name) if isinstance(suite, Suite) else _named(suite)
     selected = [str(path), "--results", str(folder)]
     selected += [f"--only={axis}={_listed(axis, values)}" for axis, values in (only or {}).items()]
-    values = {
+    engine = None if executor == "local" else executor
+    executed_by = {"--executor": engine, "--executor-options": executor_options, "--scheduler": scheduler}
+    amounts = {"--workers": workers, "--time-budget": time_budget, "--recheck": recheck, "--max-seeds": max_seeds}
+    flags = {"--fresh": fresh, "--until-decided": until_decided}
+    others = {
         "--device": device,
-        "--executor": None if executor == "local" else executor,
-        "--executor-options": executor_options,
-        "--scheduler": scheduler,
-        "--workers": workers,
         "--retry": (retry if isinstance(retry, str) else ",".join(retry)) or None,
-        "--time-budget": time_budget,
-        "--recheck": recheck,
-        "--max-seeds": max_seeds,
         "--progress": "plain" if progress else "none",
     }
-    given = [f"{option}={value}" for option, value in values.items() if value is not None]
     if executor in SUBMITTERS and time_budget is not None:
         raise UsageError(f"time_budget is for what trains here, got executor {executor!r}")
-    flags = [flag for flag, is_given in {"--fresh": fresh, "--until-decided": until_decided}.items() if is_given]
-    code, error = run_verb(["run", *selected, *given, *flags])
+    code, error = run_verb(["run", *selected, *_typed({**executed_by, **amounts, **flags, **others})])
     if code == 0 and executor in SUBMITTERS:
         _wait(folder / name, selected, progress)
-    if code in ENDED:
-        return load(folder / name)
+    if code not in ENDED:
+        raise _error(code, error)
+    return load(folder / name)
+
+
+def _typed(options: Mapping[str, Any]) -> list[str]:
+    """Options as they are typed: a flag alone where it is True, nothing where there is no value."""
+    given = {option: value for option, value in options.items() if value is not None and value is not False}
+    return [option if value is True else f"{option}={value}" for option, value in given.items()]
+
+
+def _error(code: int, words: str) -> BaseException:
+    """What a run that ended with this exit code raises here."""
     if code == INTERRUPTED:
-        raise KeyboardInterrupt
-    raise ERRORS.get(code, HarnessError)(error or f"the run ended with exit code {code}")
+        return KeyboardInterrupt()
+    return ERRORS.get(code, HarnessError)(words or f"the run ended with exit code {code}")
 
 
 def _written(suite: Suite, name: str, question: str, folder: Path) -> Path:
