@@ -6,7 +6,11 @@ import random
 import pandas as pd
 import pytest
 
+from harness.errors import UsageError
+from harness.execution.looking.growing import check_growing
+from harness.execution.run_plan import RunOptions
 from harness.fault_injection import FILE_VARIABLE, VARIABLE, count_operations
+from harness.spec.loader import load_suite
 from tests.cli.conftest import CommandLine
 
 SUITE = '''"""Which kind is usable over more learning rates?"""
@@ -76,21 +80,25 @@ def test_it_ends_at_its_bounds_and_says_so(harness):
     assert GREW in (harness.results / "tiny" / "report.md").read_text("utf-8")
 
 
-def test_an_arm_that_reaches_the_target_nowhere_asks_for_no_growth(harness):
-    harness.suite(SUITE.replace('"narrow": (0.03, 0.5)', '"narrow": (2, 1)').replace("(0.1, 5.0)", "(0.2, 0.5)"))
-    assert harness(*RUN).code == 0
-    assert read_suite(harness)["growth"]["added"] == []
-    report = (harness.results / "tiny" / "report.md").read_text("utf-8")
-    assert "stayed at 0.1..1, until both edges of the usable range were seen" in report
-    assert "; narrow reached it nowhere." in report
-
-
-@pytest.mark.parametrize("other", [("--only", "kind=wide"), ("--shard", "1/2"), ("--join",), ("--executor", "slurm")])
-def test_parts_of_a_suite_are_refused(harness, other):
+def test_a_part_of_a_suite_is_refused_in_one_line(harness):
     harness.suite(SUITE)
-    ran = harness("run", "tiny", "--progress", "none", *other)
-    assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert f"leave {other[0]} out" in ran.err
+    ran = harness(*RUN, "--only", "kind=wide")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == ("harness: the lr grid of tiny grows by what all its trials come to; leave --only out\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "is_queued", "flag"),
+    [({"shard": (1, 2)}, False, "--shard"), ({"join": True}, False, "--join"), ({}, True, "--executor")],
+)
+def test_so_is_what_is_shared_or_queued(tmp_path, options, is_queued, flag):
+    (tmp_path / "tiny.py").write_text(SUITE, "utf-8")
+    (tmp_path / "stays.py").write_text(SUITE.replace(", grow=True", ""), "utf-8")
+    growing, stays = (load_suite(tmp_path / f"{name}.py") for name in ("tiny", "stays"))
+    check_growing([growing], RunOptions(), is_queued=False)
+    check_growing([stays], RunOptions(**options), is_queued=is_queued)
+    with pytest.raises(UsageError, match=f"leave {flag} out"):
+        check_growing([stays, growing], RunOptions(**options), is_queued=is_queued)
 
 
 def test_it_is_grown_before_the_first_look_and_stays_so_when_seeds_are_added(harness):

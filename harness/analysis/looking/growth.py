@@ -36,10 +36,11 @@ def _why_it_ended(trials: pd.DataFrame, manifest: Manifest) -> str:
     if reached.empty:
         return ", for no trial reaches the target: there is no edge to look for"
     arms_there = set(reached[manifest.compare].where(reached[manifest.compare].notna(), None))
-    nowhere = [formatting.value(arm) for arm in arms(manifest) if arm not in arms_there]
-    note = f"; {formatting.listing(nowhere)} reached it nowhere" if nowhere else ""
+    nowhere = [arm for arm in arms(manifest) if arm not in arms_there]
+    there = formatting.listing(formatting.with_arm(formatting.value(arm), manifest.compare) for arm in nowhere)
+    note = f"; {there} it is reached nowhere" if nowhere else ""
     if not open_at:
-        return f", until both edges of the usable range were seen in every trial that reaches the target{note}"
+        return f", until both edges of the usable range were seen wherever the target is reached{note}"
     return f"; {'; '.join(_end_words(end, manifest) for end in open_at)}{note}"
 
 
