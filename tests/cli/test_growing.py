@@ -61,6 +61,7 @@ def test_it_grows_to_the_first_lr_on_either_side_at_which_no_trial_reaches_the_t
         harness("plan", "tiny").out,
     ):
         assert GREW in text.replace("\n", " ")
+        assert "may grow" not in text
     # Its trials are those of a grid that was written so by hand.
     harness.suite(SUITE.replace("log_grid(0.1, 1.0, per_decade=2, grow=True)", str(GRID)), "tiny")
     again = harness(*RUN, "--results", "by_hand")

@@ -19,6 +19,11 @@ def open_ends(trials: pd.DataFrame, manifest: Manifest) -> list[float]:
     return [end for end in _growth(manifest).ends if (reached["lr"] == end).any()]
 
 
+def has_ended(trials: pd.DataFrame, manifest: Manifest) -> bool:
+    """Whether the grid grows no more: all trials have ended, and no end is open, or verdicts have been looked at."""
+    return bool(manifest.looks) or not (_are_unfinished(trials) or open_ends(trials, manifest))
+
+
 def growth_words(trials: pd.DataFrame, manifest: Manifest) -> str:
     """How a grid came about that may grow, as a sentence; empty where it may not."""
     growth = manifest.growth
@@ -31,7 +36,7 @@ def growth_words(trials: pd.DataFrame, manifest: Manifest) -> str:
 
 def _why_it_ended(trials: pd.DataFrame, manifest: Manifest) -> str:
     reached, open_at = _reaching(trials, manifest), open_ends(trials, manifest)
-    if (~trials["status"].isin((*FINISHED, *NO_RESULT))).any():
+    if _are_unfinished(trials):
         return " so far: trials that decide it have no result yet"
     if reached.empty:
         return ", for no trial reaches the target: there is no edge to look for"
@@ -60,6 +65,10 @@ def _is_bound(end: float, growth: LrGrowth) -> bool:
 def _growth(manifest: Manifest) -> LrGrowth:
     assert manifest.growth is not None, "a grid that stays has no open ends"
     return manifest.growth
+
+
+def _are_unfinished(trials: pd.DataFrame) -> bool:
+    return bool((~trials["status"].isin((*FINISHED, *NO_RESULT))).any())
 
 
 def _reaching(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from harness.analysis import formatting
-from harness.analysis.looking.growth import growth_words
+from harness.analysis.looking.growth import growth_words, has_ended
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, measured_of
 from harness.storage.records import ResultsDir
@@ -25,13 +25,14 @@ def growth_lines(suite: SuiteFile, manifest: Manifest, results_dir: ResultsDir) 
     if growth is None or suite.suite.growth is None:
         return
     if (results_dir.root / "trials.csv").exists():
-        yield growth_words(read_trials(results_dir.root, measured_of(manifest)), manifest)
+        trials = read_trials(results_dir.root, measured_of(manifest))
+        yield growth_words(trials, manifest)
+        if has_ended(trials, manifest):
+            return
     low, high = growth.ends
     values = suite.suite.growth.with_added(growth.added)
     most = suite.suite.growth.with_added((*suite.suite.growth.below, *suite.suite.growth.above))
-    if manifest.looks:
-        yield "verdicts have been looked at: the grid grows no more"
-    elif len(values) < len(most):
+    if len(values) < len(most):
         yield (
             f"the grid of learning rates, now {low:g}..{high:g} ({len(values)}), may grow to "
             f"{growth.lowest:g}..{growth.highest:g} ({len(most)}), by as much as it takes to see both edges of usable "
