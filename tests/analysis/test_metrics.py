@@ -94,7 +94,7 @@ def test_the_value_of_a_curve_where_another_falls_to_a_level_lies_on_the_line_be
     results = Results(folder=Path(), manifest=manifest, trials=trials, curves=curves, telemetry=trials)
     column, metric = with_curve(results, "test.accuracy", AT_EQUAL_LOSS)
     assert column[metric.name].tolist() == pytest.approx([expected], nan_ok=True, abs=1e-9)
-    assert metric.words == "test accuracy where batch loss first falls to 0.5"
+    assert metric.words == "test accuracy where the loss of the training batches first falls to 0.5"
     assert metric.unit is POINTS
 
 
@@ -115,7 +115,8 @@ def test_arms_are_compared_at_equal_training_loss_whichever_is_ahead_in_the_end(
     assert verdict.word == "supported"
     assert verdict.comparisons[0].estimate == pytest.approx(0.04, abs=1e-6)
     assert verdict.statement == (
-        "batch has a higher test accuracy where batch loss first falls to 0.5 than none, by more than 3.0 points"
+        "batch has a higher test accuracy where the loss of the training batches first falls to 0.5 than none, "
+        "by more than 3.0 points"
     )
     never = curves.assign(value=curves["value"].where(curves["key"] != trials["key"].iloc[0], 0.9))
     verdict = verdict_on(replace(results, trials=trials, curves=never))

@@ -60,6 +60,8 @@ def _curve_words(split: str, name: str, of_suite: Measured) -> str:
     quantity, _, layer = name.partition("/")
     spec = of_suite.metrics.get(quantity)
     described = PROBE_CURVES[quantity].words if quantity in PROBE_CURVES else quantity.replace("_", " ")
+    if split == "batch":  # an arm may be called so
+        return f"{described} of the training batches"
     on_split = "" if split == "probe" else f"{split} "
     return f"{on_split}{spec.words if spec else described}{f' in layer {layer}' if layer else ''}"
 
@@ -70,7 +72,7 @@ def _at_words(at: str | None, of_suite: Measured) -> str:
     if crossing is None:
         return AT_WORDS[at]
     split, _, name = crossing.curve.partition(".")
-    return f"{{}} where {_curve_words(split, name, of_suite)} first falls to {formatting.number(crossing.level)}"
+    return f"{{}} where the {_curve_words(split, name, of_suite)} first falls to {formatting.number(crossing.level)}"
 
 
 def curve_metric(name: str, of_suite: Measured) -> Measure:
