@@ -7,6 +7,7 @@ where arms are to be equal, supported.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +21,14 @@ PAGE = Path(__file__).parents[1] / "docs" / "measurements.md"
 BEGIN, END = "<!-- error rates: begin -->\n", "<!-- error rates: end -->\n"
 SEEDS = (6, 10, 20, 40)
 SUITES = 4000
+EQUALITIES = 2000  # suites whose claims of equality are run until decided
 TUNED_SUITES = 400  # sign-flip tests of 20 seeds take time
 MARGIN, TAU = 1.0, 0.15
 EXAMPLES = 50  # of a test set: accuracies are multiples of one in so many
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
@@ -167,6 +170,68 @@ def errs_on_ranges(rng: np.random.Generator, shape: Sizes) -> Flags:
     return signs_err(decades[0] - decades[1])
 
 
+LOG_LRS = np.arange(-5, 3.25, 0.5)  # three decades beyond either end of the grid that is started with
+STARTED = (6, 10)  # its ends in there: 0.01 and 1
+
+
+def edges(rng: np.random.Generator, shape: Sizes) -> tuple[Array, Array]:
+    """The ends of the usable ranges of both arms, log10, that are alike: either end may lie beyond the first grid."""
+    of_seed = rng.normal(0, 0.3, (2, 1, *shape))
+    low, high = of_seed + rng.normal([[[[-2.2]]], [[[0.3]]]], 0.3, (2, 2, *shape))
+    return low, high
+
+
+def range_words(rng: np.random.Generator, low: Array, high: Array, *, grows: bool, stray: float = 0.0) -> Counts:
+    """The sign of the word on `wider_lr_range`, 0 for none; the grid grows by what all trials of a suite come to.
+
+    Any trial comes out the other way in a share `stray` of cases, inside its range or outside.
+    """
+    x = LOG_LRS
+    scores = 1 / ((1 + np.exp(12 * (low[..., None] - x))) * (1 + np.exp(12 * (x - high[..., None]))))
+    scores = np.where(rng.random(scores.shape) < stray, 1 - scores, scores)
+    usable = scores >= 0.5
+    first, last = (np.full(scores.shape[1], end) for end in STARTED)
+    for _ in range(len(x) if grows else 0):
+        reached = usable.any(axis=(0, 2))
+        suites = np.arange(len(first))
+        first = first - (reached[suites, first] & (first > 0))
+        last = last + (reached[suites, last] & (last < len(x) - 1))
+    lower, upper = np.minimum(scores[..., :-1], scores[..., 1:]), np.maximum(scores[..., :-1], scores[..., 1:])
+    share = np.where(lower >= 0.5, 1.0, np.where(upper >= 0.5, (upper - 0.5) / np.maximum(upper - lower, 1e-12), 0.0))
+    pieces = np.arange(len(x) - 1)
+    is_in_grid = (pieces >= first[:, None]) & (pieces < last[:, None])
+    decades = 0.5 * (share * is_in_grid[:, None, :]).sum(axis=-1)
+    at_ends = [np.take_along_axis(usable, end[None, :, None, None], axis=-1)[..., 0] for end in (first, last)]
+    ours_open, theirs_open = (at_ends[0] | at_ends[1]).any(axis=-1)
+    test = stats.sign_test(decades[0] - decades[1])
+    is_supported = (2 * test.p_more < stats.ALPHA) & ~theirs_open
+    is_refuted = (2 * test.p_less < stats.ALPHA) & ~ours_open
+    return is_supported.astype(int) - is_refuted
+
+
+def errs_on_grown_ranges(rng: np.random.Generator, shape: Sizes) -> Flags:
+    """Arms that are alike; one trial in fifty comes out the other way, so that a grid may end too soon, or too late."""
+    return range_words(rng, *edges(rng, shape), grows=True, stray=0.02) != 0
+
+
+def errs_on_grown_ranges_of_unlike_arms(rng: np.random.Generator, shape: Sizes) -> Flags:
+    """The end of one arm's range is that of the other's and a deficit with a long tail, as often less as more."""
+    low, high = edges(rng, shape)
+    low[0], high[0] = low[1], high[1] + 0.7 * (rng.exponential(1, shape) - np.log(2))
+    return range_words(rng, low, high, grows=True) != 0
+
+
+def finds_wider_range(*, grows: bool) -> Callable[[np.random.Generator, Sizes], Flags]:
+    """Whether a range that is half a decade wider at its upper end is found to be."""
+
+    def finds(rng: np.random.Generator, shape: Sizes) -> Flags:
+        low, high = edges(rng, shape)
+        high[0] += 0.5
+        return range_words(rng, low, high, grows=grows) > 0
+
+    return finds
+
+
 def errs_on_times(rng: np.random.Generator, shape: Sizes) -> Flags:
     """Steps to a target, on a grid of twenty evaluations; a fifth of the runs never gets there."""
     steps = np.ceil(rng.exponential(6, (2, *shape))).clip(max=20)
@@ -208,6 +273,8 @@ KINDS: dict[str, Callable[[np.random.Generator, Sizes], Flags]] = {
     "`trend`, a constant lead": errs_on_trend,
     "`recovers`, half of the loss against half": errs_on_recovery,
     "`wider_lr_range`": errs_on_ranges,
+    "`wider_lr_range`, the grid grows": errs_on_grown_ranges,
+    "`wider_lr_range`, the grid grows, unlike arms": errs_on_grown_ranges_of_unlike_arms,
     "`sooner`, a fifth never gets there": errs_on_times,
     "`more`, `less` of a curve's mean": errs_on_curves,
     "`costs`, blocks of time": errs_on_costs,
@@ -227,6 +294,8 @@ def finds_lead(world: World, lead: float) -> Callable[[np.random.Generator, Size
 
 
 POWER = {
+    "half a decade wider, a grid of two decades": finds_wider_range(grows=False),
+    "half a decade wider, the grid grows": finds_wider_range(grows=True),
     "Gauss, one deviation": finds_lead(WORLDS["Gauss"], 1.0),
     "Gauss, two deviations": finds_lead(WORLDS["Gauss"], 2.0),
     "one arm collapses in 5 % of seeds, one deviation": finds_lead(
@@ -240,31 +309,73 @@ LOOKS = (10, 20, 40)
 SPENT = tuple(level_spent(n, LOOKS[-1]) for n in LOOKS)
 
 
-def until_decided(differences: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The sign of the word on each claim, 0 for none, and the seeds that it took; of [suite, claim, seed]."""
-    words = np.zeros(differences.shape[:2], int)
-    seeds = np.full(words.shape, LOOKS[-1])
-    tests = [stats.sign_test(differences[..., :n]) for n in LOOKS]
-    for suite in range(len(differences)):
+Word = Callable[[int, int, int, int], int]  # of suite, claim and look, with so many claims open: 1, -1, or 0 for none
+
+
+def decided(shape: tuple[int, int], word: Word) -> tuple[Counts, Counts]:
+    """The word on each claim of each suite, and the seeds that it took: each word leaves others more of the level."""
+    words, seeds = np.zeros(shape, int), np.full(shape, LOOKS[-1])
+    for suite in range(shape[0]):
         for look, n in enumerate(LOOKS):
-            while is_open := [claim for claim in range(words.shape[1]) if not words[suite, claim]]:
+            while is_open := [claim for claim in range(shape[1]) if not words[suite, claim]]:
                 for claim in is_open:
-                    seen = [(t.wins[suite, claim], t.losses[suite, claim]) for t in tests[: look + 1]]
-                    usable = tuple(int(wins + losses) for wins, losses in seen)
-                    needed = counts_needed(usable, SPENT[: look + 1], len(is_open))[-1]
-                    if max(seen[-1]) >= needed:
-                        words[suite, claim], seeds[suite, claim] = np.sign(seen[-1][0] - seen[-1][1]), n
+                    words[suite, claim] = word(suite, claim, look, len(is_open))
+                    seeds[suite, claim] = n if words[suite, claim] else LOOKS[-1]
                 if len(is_open) == sum(words[suite] == 0):
                     break
     return words, seeds
 
 
-def errs_until_decided(world: World, suites: int) -> float:
-    """The share of suites in which any of the claims gets a word, of which none is true or false."""
+def until_decided(differences: Array) -> tuple[Counts, Counts]:
+    """The sign of the word on each lead, 0 for none, and the seeds that it took; of [suite, claim, seed]."""
+    tests = [stats.sign_test(differences[..., :n]) for n in LOOKS]
+
+    def word(suite: int, claim: int, look: int, family: int) -> int:
+        seen = [(t.wins[suite, claim], t.losses[suite, claim]) for t in tests[: look + 1]]
+        usable = tuple(int(wins + losses) for wins, losses in seen)
+        needed = counts_needed(usable, SPENT[: look + 1], family)[-1]
+        return int(np.sign(seen[-1][0] - seen[-1][1])) if max(seen[-1]) >= needed else 0
+
+    return decided(differences.shape[:2], word)
+
+
+def equality_until_decided(pairs: Pairs, tau: float = TAU) -> tuple[Counts, Counts]:
+    """The word on each equality, 1: supported, -1: refuted, and the seeds that it took; of [suite, claim, seed]."""
+    seen = [Pairs(*(array[..., :n] for array in pairs)) for n in LOOKS]
+    tests = [stats.equivalence_test(*part, MARGIN, tau) for part in seen]
+    usable = [n - (part.ours_failed & part.theirs_failed).sum(axis=-1) for part, n in zip(seen, LOOKS, strict=True)]
+    within = [np.minimum(test.below, test.above) for test in tests]
+    p_failures, p_refuting = [test.p_failures for test in tests], [test.p_refuting for test in tests]
+    shares = np.diff([0.0, *SPENT]) * stats.ALPHA / pairs.differences.shape[1]
+
+    def word(suite: int, claim: int, look: int, family: int) -> int:
+        needed = counts_needed(LOOKS[: look + 1], SPENT[: look + 1], family, is_two_sided=False)[-1]
+        if within[look][suite, claim] >= needed and p_failures[look][suite, claim] < shares[look]:
+            return 1
+        counted = tuple(int(n[suite, claim]) for n in usable[: look + 1])
+        count = np.asarray(counts_needed(counted, SPENT[: look + 1], family)[-1])
+        return -1 if p_refuting[look][suite, claim] <= 2 * stats.upper_tail(count, np.asarray(counted[-1])) else 0
+
+    return decided(pairs.differences.shape[:2], word)
+
+
+def claims_of(world: World, suites: int) -> Pairs:
+    """The pairs of every claim of so many suites, with as many seeds as there are at the last look."""
     rng = np.random.default_rng(11)
     drawn = [world(rng, (suites, LOOKS[-1])) for _ in range(CLAIMS)]
-    words, _ = until_decided(np.stack([stats.with_failures(*pairs) for pairs in drawn], axis=1))
+    return Pairs(*(np.stack(arrays, axis=1) for arrays in zip(*drawn, strict=True)))
+
+
+def errs_until_decided(world: World, suites: int) -> float:
+    """The share of suites in which any of the claims gets a word, of which none is true or false."""
+    words, _ = until_decided(stats.with_failures(*claims_of(world, suites)))
     return float((words != 0).any(axis=1).mean())
+
+
+def equalities_err_until_decided(world: World, suites: int) -> tuple[float, float]:
+    """The shares of suites in which any equality on the margin is supported, and in which any is refuted."""
+    words, _ = equality_until_decided(on_the_margin(claims_of(world, suites)))
+    return float((words > 0).any(axis=1).mean()), float((words < 0).any(axis=1).mean())
 
 
 def seeds_until_decided(lead: float, suites: int) -> tuple[float, float]:
@@ -273,12 +384,36 @@ def seeds_until_decided(lead: float, suites: int) -> tuple[float, float]:
     return float(seeds.mean()), float((words > 0).mean())
 
 
+def seeds_until_equal(spread: float, failing: float, tau: float, suites: int) -> tuple[float, float]:
+    """Likewise of equalities: arms that are equal on average, differences with a deviation of so many margins."""
+    rng, shape = np.random.default_rng(13), (suites, CLAIMS, LOOKS[-1])
+    differences = rng.normal(0, spread * MARGIN, shape)
+    pairs = Pairs(differences, *(rng.random(shape) < failing for _ in range(2)))
+    words, seeds = equality_until_decided(pairs, tau)
+    return float(seeds.mean()), float((words > 0).mean())
+
+
 LEADS = (0.0, 0.5, 1.0, 2.0)
+EQUALS = {  # deviation of differences, in margins, and the share of seeds in which either arm fails
+    "0": (0.0, 0.0),
+    "a third of the margin": (1 / 3, 0.0),
+    "the margin": (1.0, 0.0),
+    "a third, either arm fails in 1 % of seeds": (1 / 3, 0.01),
+    "a third, either arm fails in 5 % of seeds": (1 / 3, 0.05),
+}
+TAUS = (0.15, 0.25)
+LONELY = "one arm fails alone in 15 % of seeds"  # as tau allows, in a world where differences are 0
 
 
-def table_of_looks(suites: int = SUITES) -> Iterator[str]:
-    """The lines on runs until decided: any wrong word of four claims, and what it takes to find a lead."""
-    yield f"| `run --until-decided`, {CLAIMS} claims, looks at {', '.join(map(str, LOOKS))} seeds | any wrong word, % |"
+def lonely(rng: np.random.Generator, shape: Sizes) -> Pairs:
+    """Equal arms, of which one fails alone as often as is allowed at most; less the margin: see `on_the_margin`."""
+    return Pairs(np.full(shape, -MARGIN), rng.random(shape) < TAU, np.zeros(shape, bool))
+
+
+def table_of_looks(suites: int = SUITES, equalities: int = EQUALITIES) -> Iterator[str]:
+    """The lines on runs until decided: any wrong word of four claims, and what it takes to find a lead, or equality."""
+    looks = f"looks at {', '.join(map(str, LOOKS))} seeds"
+    yield f"| `run --until-decided`, {CLAIMS} claims, {looks} | any wrong word, % |"
     yield "| --- | --- |"
     for name, world in WORLDS.items():
         yield f"| until decided: {name} | {100 * errs_until_decided(world, suites):.1f} |"
@@ -288,6 +423,18 @@ def table_of_looks(suites: int = SUITES) -> Iterator[str]:
     for lead in LEADS:
         seeds, share = seeds_until_decided(lead, suites)
         yield f"| {lead:g} | {seeds:.1f} | {100 * share:.1f} |"
+    yield ""
+    yield f"| {CLAIMS} claims `equivalent` on the margin, n = {equalities} | any supported, % | any refuted, % |"
+    yield "| --- | --- | --- |"
+    for name, world in {**WORLDS, LONELY: lonely}.items():
+        shares = " | ".join(f"{100 * share:.1f}" for share in equalities_err_until_decided(world, equalities))
+        yield f"| equal until decided: {name} | {shares} |"
+    yield ""
+    yield f"| arms equal on average, deviation in margins, n = {equalities} | tau | seeds of a claim | supported, % |"
+    yield "| --- | --- | --- | --- |"
+    for (name, world_of_equals), tau in product(EQUALS.items(), TAUS):
+        seeds, share = seeds_until_equal(*world_of_equals, tau, equalities)
+        yield f"| {name} | {tau:g} | {seeds:.1f} | {100 * share:.1f} |"
 
 
 def rates(errs: Callable[[np.random.Generator, Sizes], Flags], suites: int, seeds: tuple[int, ...]) -> list[float]:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from harness.data.streamed import Streamed
     from harness.export.load import load_checkpoint, load_model
     from harness.spec.claim import Claim
+    from harness.spec.grids.log_grid import log_grid
     from harness.spec.metric import Metric
     from harness.spec.own_training.command import command
-    from harness.spec.suite import Suite, log_grid
+    from harness.spec.suite import Suite
     from harness.spec.theory import batch_norm_gradient_growth
 
 __all__ = [
@@ -50,7 +51,7 @@ HOMES = {  # name -> the module that it is loaded from when it is asked for
     "load": "harness.api.results",
     "load_checkpoint": "harness.export.load",
     "load_model": "harness.export.load",
-    "log_grid": "harness.spec.suite",
+    "log_grid": "harness.spec.grids.log_grid",
     "run": "harness.api.run",
 }
 

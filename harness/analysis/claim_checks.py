@@ -12,7 +12,7 @@ from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError, nearest
 from harness.spec.claim import Claim, is_number
 from harness.spec.manifest import Manifest, is_own, measured_of
-from harness.spec.measured import LOGGED, LOSS, SPLITS
+from harness.spec.measured import LOGGED, LOSS, SPLITS, crossing_of
 
 MAX_DECADES_APART = 0.53  # of neighbouring learning rates: two a decade, also as 1, 3, 10 (log10(10 / 3) = 0.523)
 DOUBTFUL = 0.2  # margin of a fraction from which on it may be in another unit
@@ -79,18 +79,27 @@ def check_metric(claim: Claim, manifest: Manifest) -> None:
         if claim.metric == "steps_to_target":
             check_target(manifest)
         return
-    curve = CURVE.fullmatch(claim.metric)
+    crossing = crossing_of(claim.at)
+    for name in (claim.metric, *([crossing.curve] if crossing else [])):
+        _check_curve(name, manifest)
+        if crossing and name.startswith("train."):
+            raise SuiteError(f"training examples are judged at both ends alone: no {name} on the way, use batch.loss")
+
+
+def _check_curve(metric: str, manifest: Manifest) -> None:
+    """Raise SuiteError unless the suite measures the curve "split.name"."""
+    curve = CURVE.fullmatch(metric)
     if is_own(manifest) and curve is not None and curve["split"] == LOGGED and curve["at"] is None:
         return
     if curve is None or curve["at"] is not None or curve["split"] not in (*SPLITS, *OF_CURVES):
         raise SuiteError(
-            f"unknown metric {claim.metric!r}; {nearest(claim.metric, outcomes)}, or split.name of a curve"
+            f"unknown metric {metric!r}; {nearest(metric, metrics_of(manifest).outcomes)}, or split.name of a curve"
         )
     known = [LOSS] if curve["split"] == "batch" else [LOSS, *measured_of(manifest).metrics]
     if curve["split"] != "probe" and curve["name"] not in known:
-        raise SuiteError(f"unknown metric {claim.metric!r}; {nearest(curve['name'], known)}")
+        raise SuiteError(f"unknown metric {metric!r}; {nearest(curve['name'], known)}")
     if curve["split"] == "probe" and not any(pairing.values(manifest, "probes")):
-        raise SuiteError(f"{claim.metric!r} is measured by a probe, and the suite has none: give it probes=[...]")
+        raise SuiteError(f"{metric!r} is measured by a probe, and the suite has none: give it probes=[...]")
 
 
 def check_target(manifest: Manifest) -> None:

@@ -9,7 +9,7 @@ from harness.analysis.metrics import judged_by, metrics_of, trial_scores
 from harness.analysis.pairing import axes, by_point, score_units
 from harness.analysis.stats import UsableRange, lr_sensitivity, usable_range
 from harness.analysis.stats.arrays import FloatArray
-from harness.spec.manifest import Manifest, measured_of
+from harness.spec.manifest import Manifest, is_own, measured_of
 from harness.spec.measured import Target
 
 
@@ -22,7 +22,8 @@ def range_units(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     target = measured_of(manifest).target
     assert target is not None, "a claim on a range is refused where the suite has no target"
     units = score_units(trials, judged_by(manifest))
-    units = units.assign(loss=trial_scores(trials, metrics_of(manifest)["test_loss"]))
+    # Own training need have no loss.
+    units = units.assign(loss=np.nan if is_own(manifest) else trial_scores(trials, metrics_of(manifest)["test_loss"]))
     return pd.DataFrame([{**point, **_range_of_seed(rows, target)} for point, rows in by_point(units, over)])
 
 

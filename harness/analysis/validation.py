@@ -1,12 +1,12 @@
 """Claims before anything is trained: which a suite can answer, and how many comparisons each takes."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from harness.analysis import pairing
-from harness.analysis.claim_checks import check_arms, check_margin_unit, check_where, covered_values, margin_doubt
+from harness.analysis.claim_checks import check_arms, check_margin_unit, check_where, margin_doubt
 from harness.analysis.claim_pairs import other_arm
 from harness.analysis.claims import KINDS
 from harness.errors import SuiteError, lookup
@@ -42,15 +42,35 @@ def doubts(claims: Iterable[Claim], manifest: Manifest) -> Iterator[str]:
 
 
 def comparisons_of(claim: Claim, manifest: Manifest) -> int:
-    """How many comparisons the verdict on a claim rests on: as many as it covers grid points."""
+    """How many comparisons the verdict on a claim rests on: as many as there are grid points that both arms have."""
     kind = KINDS[claim.kind]
     axes = pairing.axes(manifest, *kind.collapsed_axes(claim))
-    points = product(*(covered_values(claim, axis, manifest) for axis in axes))
+    ours = _points_of_arm(claim.arm, claim.where, axes, manifest)
+    if kind.is_one_sample:
+        return len(ours)
     than, other_point = other_arm(claim, manifest)
-    if not other_point or than not in kind.arms_against(claim):
-        return sum(1 for _ in points)
-    # An arm is not compared with itself at the same point.
-    return sum(not _is_at(dict(zip(axes, point, strict=True)), other_point) for point in points)
+    theirs = _points_of_arm(than, {**claim.where, **other_point}, axes, manifest)
+    points = [
+        (point, tuple(other_point.get(axis, value) for axis, value in zip(axes, point, strict=True))) for point in ours
+    ]
+    for arm in kind.arms_against(claim):
+        there = ours if arm == claim.arm else _points_of_arm(arm, claim.where, axes, manifest)
+        # An arm is not compared with itself at the same point.
+        points = [(p, other) for p, other in points if p in there and other in theirs and (arm, p) != (than, other)]
+    return len(points)
+
+
+def _points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> set[tuple[Any, ...]]:
+    """The grid points of `where` at which an arm has trials; all of them where the manifest lists no trials."""
+    wanted = {axis: values if isinstance(values, list | tuple) else [values] for axis, values in where.items()}
+    wanted[manifest.compare] = [arm]
+    if not manifest.points:
+        return set(product(*(wanted.get(axis, pairing.values(manifest, axis)) for axis in axes)))
+    columns = {name: manifest.points[name] for name in {*axes, *wanted} if name in manifest.points}
+    kept = (
+        i for i in range(manifest.trials) if all(columns[axis][i] in wanted[axis] for axis in wanted if axis in columns)
+    )
+    return {tuple(columns[axis][i] for axis in axes) for i in kept}
 
 
 def figure_comparisons(manifest: Manifest) -> int:
@@ -58,7 +78,3 @@ def figure_comparisons(manifest: Manifest) -> int:
     over = ["lr"] if "lr" in manifest.axes and manifest.compare != "lr" else pairing.axes(manifest)
     points = math.prod(len(pairing.values(manifest, axis)) for axis in over)
     return (len(pairing.arms(manifest)) - 1) * points
-
-
-def _is_at(point: Mapping[str, Any], other_point: Mapping[str, Any]) -> bool:
-    return all(point.get(axis) == value for axis, value in other_point.items())

@@ -45,6 +45,8 @@ def run(
     fresh: bool = False,
     time_budget: str | None = None,
     recheck: int | str | None = None,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
     progress: bool = True,
 ) -> Results:
     """Train what has no result yet, write the report, and return what was found.
@@ -55,6 +57,9 @@ def run(
     `executor`, `executor_options` (a TOML file), `scheduler`, `retry` (statuses), `fresh` and `time_budget` ("2h") are
     as on the command line; `progress=False` prints less. `recheck` is how many of the results to train again, a number
     or a share such as "2%"; whether they came out the same stands in `Results.rechecked` and in the report.
+
+    With `until_decided=True` it looks at the verdicts, adds seeds where a claim has no word, and looks again, up to
+    `max_seeds`, 40 unless given; the suite is a whole one with seed=range(n), and the executor one that trains here.
 
     With the executors "slurm" and "dask" it queues workers and returns when all trials have ended; an interrupt ends
     the waiting, and the workers go on.
@@ -67,28 +72,36 @@ def run(
     path, name = (_written(suite, name, question, folder), name) if isinstance(suite, Suite) else _named(suite)
     selected = [str(path), "--results", str(folder)]
     selected += [f"--only={axis}={_listed(axis, values)}" for axis, values in (only or {}).items()]
-    values = {
+    engine = None if executor == "local" else executor
+    executed_by = {"--executor": engine, "--executor-options": executor_options, "--scheduler": scheduler}
+    amounts = {"--workers": workers, "--time-budget": time_budget, "--recheck": recheck, "--max-seeds": max_seeds}
+    flags = {"--fresh": fresh, "--until-decided": until_decided}
+    others = {
         "--device": device,
-        "--executor": None if executor == "local" else executor,
-        "--executor-options": executor_options,
-        "--scheduler": scheduler,
-        "--workers": workers,
         "--retry": (retry if isinstance(retry, str) else ",".join(retry)) or None,
-        "--time-budget": time_budget,
-        "--recheck": recheck,
         "--progress": "plain" if progress else "none",
     }
-    given = [f"{option}={value}" for option, value in values.items() if value is not None]
     if executor in SUBMITTERS and time_budget is not None:
         raise UsageError(f"time_budget is for what trains here, got executor {executor!r}")
-    code, error = run_verb(["run", *selected, *given, *(["--fresh"] if fresh else [])])
+    code, error = run_verb(["run", *selected, *_typed({**executed_by, **amounts, **flags, **others})])
     if code == 0 and executor in SUBMITTERS:
         _wait(folder / name, selected, progress)
-    if code in ENDED:
-        return load(folder / name)
+    if code not in ENDED:
+        raise _error(code, error)
+    return load(folder / name)
+
+
+def _typed(options: Mapping[str, Any]) -> list[str]:
+    """Options as they are typed: a flag alone where it is True, nothing where there is no value."""
+    given = {option: value for option, value in options.items() if value is not None and value is not False}
+    return [option if value is True else f"{option}={value}" for option, value in given.items()]
+
+
+def _error(code: int, words: str) -> BaseException:
+    """What a run that ended with this exit code raises here."""
     if code == INTERRUPTED:
-        raise KeyboardInterrupt
-    raise ERRORS.get(code, HarnessError)(error or f"the run ended with exit code {code}")
+        return KeyboardInterrupt()
+    return ERRORS.get(code, HarnessError)(words or f"the run ended with exit code {code}")
 
 
 def _written(suite: Suite, name: str, question: str, folder: Path) -> Path:

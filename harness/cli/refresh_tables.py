@@ -11,8 +11,9 @@ from harness.analysis.validation import check_claims
 from harness.cli.hints import command
 from harness.cli.options import Given
 from harness.errors import UsageError
+from harness.spec.grids.grown import grown
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import Manifest, describe, grown, measured_of, with_history
+from harness.spec.manifest import Manifest, describe, measured_of, with_history
 from harness.spec.measured import measured_by
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.storage.records import ResultsDir, read_manifest, write_manifest

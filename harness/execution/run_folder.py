@@ -13,8 +13,9 @@ from harness.execution.messages import PreflightResult
 from harness.execution.run_plan import RunOptions, RunPlan
 from harness.execution.stop_flag import INTERRUPTED, StopFlag
 from harness.io import make_folder, move, remove_file, write_unsynced
+from harness.spec.grids.grown import grown
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import Manifest, describe, grown, with_history
+from harness.spec.manifest import Manifest, describe, with_history
 from harness.spec.measured import measured_by
 from harness.spec.selection import select
 from harness.spec.trial import Value

@@ -32,8 +32,9 @@ from harness.execution.stop_flag import StopFlag
 from harness.io import remove_old_drafts
 from harness.reporting.update import update_report
 from harness.spec.cohorts import longest_first
+from harness.spec.grids.grown import grown
 from harness.spec.loader import SuiteFile, load_suites
-from harness.spec.manifest import Manifest, describe, grown, measured_of
+from harness.spec.manifest import Manifest, describe, measured_of
 from harness.storage.claims import Claims, hold
 from harness.storage.folders import require_own
 from harness.storage.lock import lock_results, share_lock

@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.analysis import comparison, formatting, pairing
 from harness.analysis.comparison import Comparison
+from harness.analysis.looking.growth import growth_words
 from harness.analysis.metrics import FAILED, FINISHED, judged_by, score_words
 from harness.analysis.verdicts import verdicts
 from harness.io import remove_file, write_atomically
@@ -82,6 +83,7 @@ def _template_facts(results: Results, comparisons: list[Comparison]) -> dict[str
         "scored": score_words(claimed_metric(manifest) or judged_by(manifest)),
         "failures_by_arm": failures(ResultSlice.whole(results)),
         "setting": setting(manifest),
+        "growth": growth_words(trials, manifest),
         "replication": replication(manifest, read_findings(results.folder)),
         "points_left_out": points_left_out(results),
         "ended": int(ended.sum()),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import SuiteError
+from harness.spec.measured import crossing_of
 from harness.spec.trial import Value, as_python
 
 
@@ -37,7 +38,7 @@ class Claim:
     margin: float  # in the unit of the metric; decades for wider_lr_range, steps for sooner, a ratio for costs
     metric: str = DEFAULT_METRIC  # an outcome, or "split.name" of any curve
     where: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
-    at: str = "last"  # which value of a curve: one of AT
+    at: str = "last"  # which value of a curve: one of AT, or where another curve falls to a level
     along: str = ""  # the axis that a trend goes along, or that is tuned
     against: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
     within: float | None = None  # of recovers: the margin within which arm and one big batch count as equal
@@ -57,8 +58,8 @@ class Claim:
             raise SuiteError(f"the margin of a claim must be a number, zero or more, got {self.margin!r}")
         if not (is_number(self.tau) and 0 < self.tau < 1):
             raise SuiteError(f"tau is a share of seeds between 0 and 1, such as {TAU}, got {self.tau!r}")
-        if self.at not in AT:
-            raise SuiteError(f"at must be one of {', '.join(AT)}, got {self.at!r}")
+        if self.at not in AT and crossing_of(self.at) is None:
+            raise SuiteError(f"at must be one of {', '.join(AT)}, or such as 'batch.loss <= 0.1', got {self.at!r}")
         if not isinstance(self.against, Mapping):
             raise SuiteError(f'against must be a mapping such as {{"world_size": 1}}, got {self.against!r}')
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -37,11 +38,12 @@ class SuiteFile:
     sources: Mapping[str, str]  # likewise -> one digest of these
     modules: Mapping[str, str]  # local module that the suite reaches -> digest of its file
     added: Sequence[AddedSeeds] = ()  # by runs that went on until claims were decided
+    lrs: Sequence[float] = ()  # likewise, until both edges of usable ranges were seen
 
     def trials(self, *, device: str) -> Iterator[AnyTrial]:
         """Every trial of the suite once, "auto" resolved to `device`; then those with added seeds."""
-        of_suite = self.suite.trials(device=device, sources=self.sources)
-        more = added_trials(self.suite, self.added, device=device, sources=self.sources)
+        trials = partial(self.suite.trials, device=device, sources=self.sources, lrs=self.lrs)
+        of_suite, more = trials(), added_trials(trials, self.added)
         yield from dict.fromkeys([*of_suite, *more]) if self.added else of_suite
 
 

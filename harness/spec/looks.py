@@ -1,6 +1,6 @@
 """What suite.json records of looks: with how many seeds verdicts were looked at, and what has got more seeds since."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -45,13 +45,11 @@ def read_seeds(cls: type[Seeds], content: Mapping[str, Any], where: str) -> Seed
     return cls(**content)
 
 
-def added_trials(
-    suite: Suite, added: Sequence[AddedSeeds], *, device: str, sources: Mapping[str, str] | None
-) -> Iterator[AnyTrial]:
-    """The trials with added seeds, those of the suite itself included."""
-    for growth in added:
-        for trial in suite.trials(device=device, sources=sources, seeds=range(growth.seeds)):
-            if any(_matches(trial, where) for where in growth.where):
+def added_trials(trials: Callable[..., Iterable[AnyTrial]], added: Sequence[AddedSeeds]) -> Iterator[AnyTrial]:
+    """The trials with added seeds, those of the suite itself included; `trials` makes those of given `seeds`."""
+    for seeds in added:
+        for trial in trials(seeds=range(seeds.seeds)):
+            if any(_matches(trial, where) for where in seeds.where):
                 yield trial
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from harness._version import __version__
 from harness.errors import DamageError, SuiteError, UsageError
 from harness.spec.claim import Claim, DefaultMetric
+from harness.spec.grids.lr_growth import LrGrowth, describe_growth, read_growth
 from harness.spec.loader import SuiteFile
 from harness.spec.looks import AddedSeeds, Look, read_seeds
 from harness.spec.measured import CLASSIFICATION, Aim, Measured, measured, measured_by, measured_own
@@ -18,9 +19,9 @@ from harness.spec.trial import Value, canonical
 from harness.typed import check_members, fits, shown
 
 NOT_AXES = ("source",)  # a digest follows its model or dataset
-KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine")
+KNOWN_AFTER_A_RUN = ("device", "fingerprint", "fingerprints", "machine", "tables")
 OF_LOOKS = ("max_seeds", "looks", "added")
-NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", "withdrawn", "tables", *OF_LOOKS, *KNOWN_AFTER_A_RUN)
+NOT_WRITTEN_EMPTY = ("target", "metrics", "points", "sources", "withdrawn", "growth", *OF_LOOKS, *KNOWN_AFTER_A_RUN)
 MOST_SOURCES = 20  # that are remembered of a model or dataset
 
 
@@ -58,6 +59,7 @@ class Manifest:
     fingerprint: Mapping[str, Value] = field(default_factory=dict)
     fingerprints: Sequence[Mapping[str, Value]] = field(default_factory=list)  # of merged results, where these differ
     machine: Mapping[str, Value] = field(default_factory=dict)
+    growth: LrGrowth | None = None  # of a grid of learning rates that may grow
     max_seeds: int = 0  # that claims without a word may get; 0 where no looks are planned
     looks: Sequence[Look] = field(default_factory=list)  # at verdicts, before the seeds became more
     added: Sequence[AddedSeeds] = field(default_factory=list)  # where no claim has a word
@@ -86,6 +88,7 @@ def describe(suite: SuiteFile, trials: Sequence[AnyTrial]) -> Manifest:
         claims=[DeclaredClaim(claim=claim) for claim in with_metrics(suite.suite.claims, measured_by(trials, aim))],
         trials=len(trials),
         points=points_of(trials, [name for name in names if len(values[name]) > 1]),
+        growth=describe_growth(suite.suite.growth, suite.lrs),
         sources={name: {suite.sources[name]: dict(parts)} for name, parts in suite.parts.items()},
         harness=__version__,
     )
@@ -220,11 +223,6 @@ def with_look(manifest: Manifest) -> list[Look]:
     return [*manifest.looks, *([] if is_known else [look])]
 
 
-def grown(suite: SuiteFile, manifest: Manifest | None) -> SuiteFile:
-    """The suite with the seeds that earlier runs have added where claims had no word."""
-    return suite if manifest is None or not manifest.added else replace(suite, added=tuple(manifest.added))
-
-
 def claim_identity(claim: Claim) -> str:
     """What a claim says, the same before and after it was written as JSON."""
     return json.dumps(asdict(claim), sort_keys=True, default=str)
@@ -240,7 +238,8 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
     metrics = {name: _without_defaults(spec) for name, spec in manifest.metrics.items()}
     empty = [name for name in NOT_WRITTEN_EMPTY if not content[name]]
     of_looks = {name: [asdict(one) for one in content[name]] for name in ("looks", "added")}
-    members = {**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics, **of_looks}
+    growth = manifest.growth and asdict(manifest.growth)
+    members = {**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics, "growth": growth, **of_looks}
     return {name: value for name, value in members.items() if name not in empty}
 
 
@@ -262,7 +261,7 @@ def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
     metrics = {name: _metric(name, member, where) for name, member in content.get("metrics", {}).items()}
     looks = [read_seeds(Look, member, f"{where} in a look,") for member in content.get("looks", [])]
     added = [read_seeds(AddedSeeds, member, f"{where} in added seeds,") for member in content.get("added", [])]
-    of_looks = {"looks": looks, "added": added}
+    of_looks = {"looks": looks, "added": added, "growth": read_growth(content.get("growth"), f"{where} in growth,")}
     return Manifest(**{**content, "claims": claims, "withdrawn": withdrawn, "metrics": metrics, **of_looks})
 
 

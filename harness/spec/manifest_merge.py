@@ -29,6 +29,7 @@ SAME = (
     "max_seeds",
     "looks",
     "added",
+    "growth",
 )  # members that say which suite it is
 MOST_VALUES = 6  # of an axis in a message
 

@@ -1,6 +1,7 @@
 """What the trials of a suite are measured by: the metrics of their tasks and of its own, and its target."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ CLASSIFICATION = "classification"  # the task of a trial that names none
 ACCURACY = "accuracy"
 OWN = "own training"  # stands for the task of trials that a function of the suite's own trains
 LOGGED = "log"  # the split of its curves
+CROSSING = re.compile(r"(?P<curve>[a-z]+\.[^\s()]+) <= (?P<level>[-+.0-9eE]+)")
 LOSS = "loss"  # what all trials have besides metrics
 GUESS = "guess_"  # how facts begin of what the best constant prediction comes to: the loss, and each metric
 
@@ -43,6 +45,23 @@ class Target:
         if value is None or math.isnan(value):
             return False
         return value >= self.value if self.spec.higher_is_better else value <= self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """Where in training a curve first falls to a level."""
+
+    curve: str  # "split.name"
+    level: float
+
+
+def crossing_of(at: object) -> Crossing | None:
+    """What a text such as "batch.loss <= 0.1" stands for; None where it is none."""
+    match = CROSSING.fullmatch(at) if isinstance(at, str) else None
+    try:
+        return None if match is None else Crossing(curve=match["curve"], level=float(match["level"]))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,15 @@
 """A suite: a grid of trials and the claims that the grid puts to the test."""
 
 import inspect
-import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice, product
 from typing import Any
 
 from harness.errors import NO_ERRORS, SuiteError, error_line
 from harness.spec.claim import Claim, is_number
+from harness.spec.grids.log_grid import Growth, grown_grid, growth_of
 from harness.spec.limits import Limits
 from harness.spec.measured import ACCURACY, Aim, check_target
 from harness.spec.metric import Metric, MetricSpec
@@ -60,6 +60,7 @@ class Suite:
     save_models: bool
     limits: Limits
     metrics: Mapping[str, MetricSpec]  # of its own
+    growth: Growth | None  # of the learning rates
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class Suite:
         also = _as_members("also", also, Mapping, "a list of dictionaries, such as {'lr': 0.1}")
         if any("metrics" in changes for changes in also):
             raise SuiteError("metrics are of the whole suite; give them beside `also`, not in it")
+        growth = growth_of(axes, also, compare, has_target=bool(target or target_accuracy))
         variables = sys._getframe(1).f_globals  # of the suite: what has no name of its own goes by that of its variable
         axes = {axis: _as_list(axis, given) for axis, given in axes.items()}
         also = tuple({axis: _as_list(axis, given) for axis, given in changes.items()} for changes in also)
@@ -111,7 +113,7 @@ class Suite:
             if compare not in axis_types():
                 canonical(str(compare), None)
         values = (grids, functions, claims, compare, target_accuracy, target, only_if, save_models, limits, specs)
-        for field, value in zip(fields(self), values, strict=True):
+        for field, value in zip(fields(self), (*values, growth), strict=True):
             object.__setattr__(self, field.name, value)
 
     @property
@@ -125,15 +127,21 @@ class Suite:
         return Aim(own=self.metrics, target_accuracy=self.target_accuracy, target=self.target)
 
     def trials(
-        self, *, device: str = "cpu", sources: Mapping[str, str] | None = None, seeds: Sequence[int] = ()
+        self,
+        *,
+        device: str = "cpu",
+        sources: Mapping[str, str] | None = None,
+        seeds: Sequence[int] = (),
+        lrs: Collection[float] = (),
     ) -> Iterator[AnyTrial]:
         """Every trial once: seeds outermost and arms innermost, so that half a run is a fair sample of the grid.
 
         `device` stands in for "auto"; `sources` maps a model or dataset that the suite brings to a digest of it;
-        `seeds` stand in for those of the suite.
+        `seeds` stand in for those of the suite; `lrs` are those that a growing grid has got.
         """
         seen: set[AnyTrial] = set()
-        for grid in ({**grid, "seed": tuple(seeds)} if seeds else grid for grid in self.grids):
+        of_seeds = {"seed": tuple(seeds)} if seeds else {}
+        for grid in (grown_grid({**grid, **of_seeds}, self.growth, lrs) for grid in self.grids):
             order = sorted(grid, key=lambda axis: (axis != "seed", axis == self.compare))
             for values in product(*(grid[axis] for axis in order)):
                 content = dict(zip(order, values, strict=True))
@@ -168,17 +176,6 @@ def own_names(content: Mapping[str, Value]) -> set[Value]:
         return {content[TRAIN]}
     metrics = split_names(str(content.get("metrics", "")))
     return {*(content[axis] for axis in FUNCTION_AXES if axis in content), *metrics}
-
-
-def log_grid(low: float, high: float, *, per_decade: int) -> list[float]:
-    """Values from `low` to `high`, both included, evenly spaced in the logarithm: at least `per_decade` to a decade.
-
-    They are rounded to three significant digits, so that they can be read and typed.
-    """
-    if not (0 < low < high < math.inf and per_decade >= 1):
-        raise SuiteError(f"log_grid needs 0 < low < high and per_decade >= 1, got {low!r}, {high!r}, {per_decade!r}")
-    intervals = math.ceil(math.log10(high / low) * per_decade - 1e-9)
-    return [float(f"{low * (high / low) ** (i / intervals):.3g}") for i in range(intervals + 1)]
 
 
 def _grids_of_models(

@@ -19,6 +19,7 @@ KINDS, POWER, SEEDS, TUNED_SUITES, WORLDS = (
 )
 lead_and_equality, rates = error_rates.lead_and_equality, error_rates.rates
 ALLOWED = 0.05
+GRIDS = ("a grid of two decades", "the grid grows")
 QUICK = pytest.param(400, (10, 20), id="quick")
 LONG = pytest.param(error_rates.SUITES, SEEDS, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
 
@@ -56,6 +57,25 @@ def test_a_run_until_decided_takes_the_fewer_seeds_the_larger_the_lead():
     assert found[-1] > 0.98
 
 
+@pytest.mark.parametrize("suites", [pytest.param(300, id="quick"), pytest.param(*LONG.values[:1], marks=LONG.marks)])
+@pytest.mark.parametrize("world", [*WORLDS, error_rates.LONELY])
+def test_an_equality_that_is_run_until_decided_errs_in_5_percent_of_suites_at_most(world, suites):
+    drawn = {**WORLDS, error_rates.LONELY: error_rates.lonely}[world]
+    assert max(error_rates.equalities_err_until_decided(drawn, suites)) <= at_most(ALLOWED, suites)
+
+
+def test_equal_arms_are_found_with_the_fewer_seeds_the_more_failures_are_allowed():
+    (strict, found), (loose, _) = (error_rates.seeds_until_equal(1 / 3, 0.0, tau, 60) for tau in error_rates.TAUS)
+    assert (strict, found) == (40, 1.0), "at a tau of .15 no earlier look can decide"
+    assert loose == 20
+
+
+def test_a_grid_that_grows_finds_what_one_that_stays_hides():
+    stays, grows = (rates(POWER[f"half a decade wider, {grid}"], 200, (20,))[0] for grid in GRIDS)
+    assert stays < 0.05
+    assert grows > 0.6
+
+
 def test_a_true_lead_is_found():
     one, two = (rates(POWER[name], 2000, (10, 20)) for name in ("Gauss, one deviation", "Gauss, two deviations"))
     assert one == pytest.approx([0.52, 0.91], abs=0.04)
@@ -72,7 +92,8 @@ def test_a_t_interval_would_fail_where_one_arm_collapses_now_and_then():
 
 def test_the_page_has_the_tables_that_the_command_writes():
     text = error_rates.PAGE.read_text("utf-8")
-    for name in (*WORLDS, *KINDS, *POWER):
+    equal = (f"equal until decided: {name}" for name in (*WORLDS, error_rates.LONELY))
+    for name in (*WORLDS, *KINDS, *POWER, *equal):
         assert f"| {name} |" in text, f"{name}: write the page again with python -m benchmarks.error_rates"
     assert "python -m benchmarks.error_rates" in text
 

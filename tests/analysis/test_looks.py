@@ -15,9 +15,11 @@ from harness.analysis.stats.looks import counts_needed, level_spent
 from harness.analysis.verdicts import verdicts
 from harness.spec.claim import Claim
 from harness.spec.looks import Look
+from tests.support.benchmark_modules import benchmark_module
 from tests.support.manifests import a_manifest
 from tests.support.simulated import simulate
 
+error_rates = benchmark_module("error_rates")
 CASES = json.loads(Path(__file__).with_name("golden_verdicts.json").read_text("utf-8"))["cases"]
 LOOKS = [case for case in CASES if case["kind"] == "looks"]
 LEAD = Claim.better("batch", than="none")
@@ -112,6 +114,21 @@ def test_a_word_stays_whatever_comes_after_it(tmp_path_factory, differences, cla
             assert repr(verdict.comparisons) == repr(before.comparisons)
             assert verdict.sentence == before.sentence
         before = verdict
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.01, -0.02, 0.06, -0.07]), min_size=40, max_size=40), st.sampled_from([0.1, 0.4])
+)
+def test_equalities_get_the_words_that_the_simulation_of_error_rates_gives_them(tmp_path_factory, differences, tau):
+    """The tables of docs/measurements.md are of this very procedure."""
+    claim, pairs = replace(EQUAL, tau=tau), np.array(differences)[None, None]
+    trained = np.zeros(pairs.shape, bool)
+    words, _ = error_rates.equality_until_decided(error_rates.Pairs(pairs / claim.margin, trained, trained), tau)
+    (verdict,) = verdicts(
+        suite_of(tmp_path_factory.mktemp("s"), differences, [claim], looks=planned(10, 20), max_seeds=40)
+    )
+    assert verdict.word == {1: "supported", -1: "refuted", 0: "undecided"}[int(words[0, 0])]
 
 
 def test_one_look_that_spends_all_is_the_verdict_of_a_report(tmp_path):

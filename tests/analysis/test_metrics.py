@@ -1,12 +1,19 @@
 """Claims on values of curves, on losses and on the generalisation gap, and which way of each is good."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from harness.analysis.formatting import POINTS
+from harness.analysis.measures.curve_values import with_curve
 from harness.spec.claim import Claim
+from harness.storage.tables import CURVES, Results
+from tests.support.manifests import a_manifest
 from tests.support.simulated import simulate
 from tests.support.verdicts import NORMS, SEEDS, judged, luck, verdict_on
 
@@ -63,6 +70,57 @@ def test_a_value_of_a_curve_matches_a_figure_whether_or_not_the_net_has_trained(
     claim = Claim.matches("none", published=0.1, within=0.03, metric="probe.saturated/8", at=at)
     verdict = probed(tmp_path, claim, saturating, status=lambda row: "no_better_than_init")
     assert verdict.word == word
+
+
+AT_EQUAL_LOSS = "batch.loss <= 0.5"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6))
+def test_the_value_of_a_curve_where_another_falls_to_a_level_lies_on_the_line_between_evaluations(points):
+    """Against a walk from evaluation to evaluation; before the first step there is no loss of batches."""
+    rows = [("k", 0, 0.0, "test", "accuracy", 0.1)]
+    for step, (loss, accuracy) in enumerate(points, start=1):
+        rows += [("k", step, 0.0, "batch", "loss", loss), ("k", step, 0.0, "test", "accuracy", accuracy)]
+    expected, before = np.nan, None
+    for loss, accuracy in points:
+        if loss <= 0.5:
+            expected = accuracy if before is None else np.interp(0.5, (loss, before[0]), (accuracy, before[1]))
+            break
+        before = (loss, accuracy)
+    trials = pd.DataFrame({"key": ["k"], "status": ["ok"]})
+    curves = pd.DataFrame(rows, columns=CURVES.names).sample(frac=1, random_state=3)
+    manifest = a_manifest(target_accuracy=0.9)
+    results = Results(folder=Path(), manifest=manifest, trials=trials, curves=curves, telemetry=trials)
+    column, metric = with_curve(results, "test.accuracy", AT_EQUAL_LOSS)
+    assert column[metric.name].tolist() == pytest.approx([expected], nan_ok=True, abs=1e-9)
+    assert metric.words == "test accuracy where the loss of the training batches first falls to 0.5"
+    assert metric.unit is POINTS
+
+
+def test_arms_are_compared_at_equal_training_loss_whichever_is_ahead_in_the_end(tmp_path):
+    """Here none learns twice as fast and is ahead at the end; at equal loss batch is, by 4 points."""
+    claim = Claim.more("batch", than="none", by=0.03, metric="test.accuracy", at=AT_EQUAL_LOSS)
+    results = simulate(tmp_path, {"norm": NORMS, "seed": range(SEEDS)}, claims=[claim])
+    noise, rows = luck(0.002, (SEEDS,)), []
+    for row in results.trials.to_dict("records"):
+        for step in range(1, 5):
+            learnt = step * (0.2 if row["norm"] == "none" else 0.1) + noise[row["seed"]]
+            bonus = 0.04 * (row["norm"] == "batch")
+            at_step = (row["key"], step, 1.0)
+            rows += [(*at_step, "batch", "loss", 0.75 - learnt), (*at_step, "test", "accuracy", 0.3 + learnt + bonus)]
+    trials = results.trials.assign(status="ok")
+    curves = pd.DataFrame(rows, columns=results.curves.columns)
+    verdict = verdict_on(replace(results, trials=trials, curves=curves))
+    assert verdict.word == "supported"
+    assert verdict.comparisons[0].estimate == pytest.approx(0.04, abs=1e-6)
+    assert verdict.statement == (
+        "batch has a higher test accuracy where the loss of the training batches first falls to 0.5 than none, "
+        "by more than 3.0 points"
+    )
+    never = curves.assign(value=curves["value"].where(curves["key"] != trials["key"].iloc[0], 0.9))
+    verdict = verdict_on(replace(results, trials=trials, curves=never))
+    assert (verdict.word, verdict.comparisons[0].n_missing) == ("undecided", 1)
 
 
 def test_less_is_more_of_the_other_arm(tmp_path):

@@ -1,13 +1,20 @@
 """Claims before anything trains: which are refused, and how many comparisons come of the others."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from harness.analysis.claim_pairs import claim_pairs
 from harness.analysis.validation import check_claims, comparisons_of
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
-from tests.support.manifests import a_manifest
+from harness.spec.trial import Trial
+from harness.storage.tables import Results
+from tests.support.manifests import a_manifest, manifest_of
 from tests.support.verdicts import LRS, NORMS, SEEDS, SIZES
 
 GRID = a_manifest(
@@ -50,6 +57,10 @@ GRID = a_manifest(
         (Claim.more("batch", than="none", metric="test_acuracy"), "did you mean 'test_accuracy'"),
         (Claim.more("batch", than="none", metric="probe.dead/1 (mean)"), "unknown metric"),
         (Claim.more("batch", than="none", metric="test_loss", at="mean"), "is an outcome"),
+        (Claim.more("batch", than="none", metric="test_loss", at="batch.loss <= 0.1"), "is an outcome"),
+        (Claim.more("batch", than="none", metric="val.loss", at="batch.los <= 0.1"), "did you mean 'loss'"),
+        (Claim.more("batch", than="none", metric="val.loss", at="train.loss <= 0.1"), "no train.loss on the way"),
+        (Claim.more("batch", than="none", metric="train.loss", at="batch.loss <= 1"), "no train.loss on the way"),
     ],
 )
 def test_a_claim_that_the_suite_can_not_answer_is_refused_in_one_line(claim, word):
@@ -72,6 +83,11 @@ def test_what_is_tuned_is_a_number(values):
         (lambda: Claim.more("batch", than="none", metric="val.loss", by=1, by_factor=2), "either by or by_factor"),
         (lambda: Claim.more("batch", than="none", metric="val.loss", by_factor=0.5), "by_factor must be"),
         (lambda: Claim.more("batch", than="none", metric="val.loss", at="end"), "at must be one of"),
+        (lambda: Claim.more("batch", than="none", metric="val.loss", at="batch.loss < 0.1"), "got 'batch.loss < 0.1'"),
+        (
+            lambda: Claim.more("batch", than="none", metric="val.loss", at="batch.loss <= 0.1.2"),
+            "got 'batch.loss <= 0.1.2'",
+        ),
         (lambda: Claim.matches("batch", published="97 %", within=0.1), "either as published or as predicted"),
         (lambda: Claim.recovers("a", lost_by="b", against=1), "against must be a mapping"),
         (lambda: Claim.recovers("a", lost_by="b", against={"lr": 1}, within=0), "within must be"),
@@ -96,3 +112,42 @@ def test_a_claim_that_makes_no_sense_is_refused_where_it_is_made(make, word):
 def test_the_plan_counts_the_comparisons_of_each_kind(claim, comparisons):
     check_claims([claim], GRID)
     assert comparisons_of(claim, GRID) == comparisons
+
+
+TRIALS = [
+    Trial(dataset="digits", model="mlp-8", norm=norm, lr=lr, batch_size=size, seed=seed, steps=5)
+    for norm in ("batch", "none", "layer")
+    for lr in (0.1, 0.3, 1.0)
+    for size in (4, 16)
+    for seed in (0, 1)
+]
+CLAIMS = [
+    Claim.better("batch", than="none"),
+    Claim.better("batch", than="none", lr=[0.1, 1.0]),
+    Claim.better("batch", than="batch", against={"lr": 0.3}),
+    Claim.better("layer", than="none", against={"batch_size": 4}, lr=0.1),
+]
+
+
+@given(st.lists(st.sampled_from(TRIALS), min_size=2, unique=True), st.sampled_from(CLAIMS))
+def test_the_plan_counts_the_grid_points_that_exist_where_trials_make_up_no_whole_grid(trials, claim):
+    """As many as are compared once there are results."""
+    manifest = manifest_of([*trials, *TRIALS[:1]] if TRIALS[0] not in trials else trials, target_accuracy=0.9)
+    if not {"norm", "lr", "batch_size"} <= set(manifest.points):
+        return
+    columns = pd.DataFrame(dict(manifest.points)).assign(status="ok", test_accuracy=0.5, classes=10)
+    columns = columns.assign(seed=columns.get("seed", 0))
+    results = Results(folder=Path(), manifest=manifest, trials=columns, curves=columns[:0], telemetry=columns[:0])
+    claim = replace(claim, metric="test_accuracy")
+    assert comparisons_of(claim, manifest) == len(claim_pairs(claim, results))
+
+
+def test_a_claim_on_ranges_counts_the_points_beside_its_learning_rates_that_both_arms_have():
+    trials = [trial for trial in TRIALS if trial.norm == "batch" or trial.batch_size == 16]
+    manifest = manifest_of(trials, target_accuracy=0.9)
+    assert comparisons_of(Claim.wider_lr_range("batch", than="none"), manifest) == 1
+    assert comparisons_of(Claim.matches("batch", published=0.9, within=0.1), manifest) == 6
+    assert (
+        comparisons_of(Claim.recovers("none", lost_by="layer", against={"norm": "batch", "batch_size": 4}), manifest)
+        == 3
+    )

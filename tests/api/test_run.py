@@ -109,6 +109,17 @@ def test_a_sample_is_trained_again_and_what_came_of_it_can_be_asked(from_a_file,
     assert {*found.rechecked["key"]} < {*found.trials["key"]}
 
 
+def test_a_run_until_decided_adds_seeds_where_a_claim_has_no_word(tmp_path):
+    claims = [harness.Claim.better("batch", than="none", by=0.9)]
+    suite = declared(dataset="circles", model="mlp-4", lr=0.1, batch_size=1400, seed=range(2), steps=2, claims=claims)
+    options = {"name": "more", "results": tmp_path, "executor": "in-process", "progress": False}
+    found = harness.run(suite, until_decided=True, max_seeds=3, **options)
+    assert set(found.trials["seed"]) == {0, 1, 2}
+    assert "Looked at with 2 seeds: descriptive; with 3: descriptive." in found.verdicts["why"][0]
+    with pytest.raises(UsageError, match="--max-seeds was 3"):
+        harness.run(suite, until_decided=True, max_seeds=4, **options)
+
+
 @pytest.mark.parametrize(
     ("words", "error", "says"),
     [
@@ -121,6 +132,8 @@ def test_a_sample_is_trained_again_and_what_came_of_it_can_be_asked(from_a_file,
         ({"workers": 0}, UsageError, "--workers must be"),
         ({"retry": "cashed"}, UsageError, "--retry takes statuses without a result, got 'cashed'"),
         ({"recheck": 0}, UsageError, "--recheck must be a share such as 2% or a number of trials from 1 up, got '0'"),
+        ({"max_seeds": 9}, UsageError, "--max-seeds is for --until-decided"),
+        ({"until_decided": True, "only": {"seed": 0}}, UsageError, "leave --only out"),
         ({"executor": "cloud"}, UsageError, "cloud"),
         ({"executor": "dask", "workers": 2}, UsageError, "needs --scheduler"),
         ({"executor": "dask", "time_budget": "2h"}, UsageError, "time_budget is for what trains here"),
@@ -137,6 +150,8 @@ def test_a_sample_is_trained_again_and_what_came_of_it_can_be_asked(from_a_file,
         "workers",
         "retry",
         "recheck",
+        "seeds",
+        "part",
         "executor",
         "scheduler",
         "budget",
@@ -207,7 +222,7 @@ def test_the_public_names_stay():
     }
     assert set(inspect.signature(harness.run).parameters) == {
         *("suite", "name", "question", "results", "only", "workers", "device", "executor", "executor_options"),
-        *("scheduler", "retry", "fresh", "time_budget", "recheck", "progress"),
+        *("scheduler", "retry", "fresh", "time_budget", "recheck", "progress", "until_decided", "max_seeds"),
     }
     page = (Path(__file__).parents[2] / "docs/api.md").read_text("utf-8")
     assert [name for name in harness.__all__ if f"::: harness.{name}\n" not in page] == []

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from harness.fault_injection import FILE_VARIABLE, VARIABLE, count_operations
+from harness.spec.grids.grown import grown
 from harness.spec.loader import load_suite
-from harness.spec.manifest import grown
 from harness.storage.records import ResultsDir, read_manifest
 from tests.cli.conftest import CommandLine
 

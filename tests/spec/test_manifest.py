@@ -159,6 +159,7 @@ WRONG = {  # member -> values that it can't have
     "max_seeds": [None, "40", 1.5],
     "looks": [None, {}, [10]],
     "added": [None, {}, [10]],
+    "growth": [1, []],
     "trials": [None, -1, 1.0, True, "1"],
     "points": [None, [], {"lr": 0.1}, {"lr": [[0.1]]}, {"lr": {}}],
     "sources": [None, [], {"net": []}, {"net": {"f00": "s.py"}}, {"net": {"f00": {"s.py": 1}}}],

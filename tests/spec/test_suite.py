@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Claim, Suite, log_grid
+from harness import Claim, Suite
 from harness.errors import SuiteError
 from harness.spec.trial import Trial
 from tests.support.strategies import AXES, REQUIRED
@@ -239,32 +239,6 @@ def test_what_is_no_claim_is_refused(claims):
 def test_a_bad_value_is_refused_before_anything_is_trained():
     with pytest.raises(SuiteError, match=r"lr must be positive and finite, got -0.3"):
         trials(lr=[0.1, -0.3])
-
-
-@given(st.floats(1e-8, 1e3), st.floats(0.05, 6), st.integers(1, 40))
-def test_log_grid_has_both_ends_and_enough_values_to_a_decade(low, decades, per_decade):
-    high = low * 10**decades
-    grid = log_grid(low, high, per_decade=per_decade)
-    assert (grid[0], grid[-1]) == (float(f"{low:.3g}"), float(f"{high:.3g}"))
-    assert len(grid) - 1 >= decades * per_decade - 1e-6
-    assert len(grid) - 1 <= decades * per_decade + 1
-    steps = np.diff(np.log10(grid))
-    assert np.allclose(steps, decades / (len(grid) - 1), atol=5e-3)
-    assert grid == [float(f"{value:.3g}") for value in grid]
-
-
-def test_log_grid_gives_the_numbers_that_one_would_type():
-    assert log_grid(1e-3, 1.0, per_decade=1) == [0.001, 0.01, 0.1, 1.0]
-    assert log_grid(3e-3, 3.0, per_decade=2) == [0.003, 0.00949, 0.03, 0.0949, 0.3, 0.949, 3.0]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "per_decade"),
-    [(0, 1, 3), (-1, 1, 3), (1, 1, 3), (1, 0.1, 3), (1, math.inf, 3), (math.nan, 1, 3), (0.1, 1, 0)],
-)
-def test_log_grid_refuses_what_makes_no_grid(low, high, per_decade):
-    with pytest.raises(SuiteError, match="log_grid needs"):
-        log_grid(low, high, per_decade=per_decade)
 
 
 def test_a_suite_can_not_be_changed():

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from harness.spec.claim import AT, Claim
+from harness.spec.grids.lr_growth import LrGrowth
 from harness.spec.looks import AddedSeeds, Look
 from harness.spec.manifest import DeclaredClaim, Manifest
 from harness.spec.metric import FRACTION, MetricSpec
@@ -90,6 +91,11 @@ def metric_specs() -> st.SearchStrategy[MetricSpec]:
     )
 
 
+def grown_by(added: Sequence[float]) -> LrGrowth:
+    """The growth of a grid that has got these learning rates."""
+    return LrGrowth(low=0.01, high=1.0, lowest=0.001, highest=10.0, added=list(added))
+
+
 def manifests() -> st.SearchStrategy[Manifest]:
     """Any manifest, before a run or after it."""
     values = st.dictionaries(TEXTS, VALUES, max_size=3)
@@ -115,6 +121,7 @@ def manifests() -> st.SearchStrategy[Manifest]:
         fingerprint=values,
         fingerprints=st.lists(values, max_size=2),
         machine=values,
+        growth=st.none() | st.sampled_from([(), (0.001,), (0.001, 10.0)]).map(grown_by),
         max_seeds=st.integers(0, 99),
         looks=st.lists(st.builds(Look, seeds=st.integers(0, 99), max_seeds=st.integers(0, 99)), max_size=2),
         added=st.lists(

@@ -14,7 +14,7 @@ from harness.analysis.judging import judge_superiority
 from harness.analysis.lr_ranges import range_units
 from harness.analysis.metrics import metrics_of
 from harness.spec.claim import Claim
-from harness.spec.manifest import Manifest
+from harness.spec.manifest import Manifest, is_own
 from harness.storage.tables import Results
 
 
@@ -37,7 +37,9 @@ def compare_ranges(claim: Claim, results: Results, _rng: np.random.Generator) ->
 
 
 def compare_sensitivities(claim: Claim, results: Results, _rng: np.random.Generator) -> list[list[Comparison]]:
-    """How much the choice of a learning rate matters, whatever the target."""
+    """How much the choice of a learning rate matters, whatever the target; nothing of own training."""
+    if is_own(results.manifest):
+        return []
     pairs = _pairs_over_lr(claim, results, "lr_sensitivity", score="sensitivity")
     return [[compare_pairs(p, margin=0.0) for p in pairs]]
 

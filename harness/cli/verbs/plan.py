@@ -13,10 +13,12 @@ from harness.execution.run_plan import RunOptions, RunPlan, find_work, preflight
 from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import stopping
 from harness.reporting.planning.designs import claim_lines
+from harness.reporting.planning.growth import growth_lines, most_trials
 from harness.reporting.planning.looks_ahead import cost_lines
 from harness.reporting.planning.pilot import pilot_verdicts
 from harness.spec.cohorts import longest_first, shape
-from harness.spec.manifest import describe, grown, with_history
+from harness.spec.grids.grown import grown
+from harness.spec.manifest import describe, with_history
 from harness.spec.selection import parse_only
 from harness.storage.records import ResultsDir, read_manifest
 from harness.storage.stale import stale_notes
@@ -48,7 +50,8 @@ def plan(options: argparse.Namespace) -> int:
     missing = [trial for trial in run_plan.selected if trial.key in run_plan.missing]
     for line in (
         *claim_lines(manifest, run_plan.cohorts, pilot_verdicts(results_dir)),
-        *(cost_lines(manifest, most) if most else ()),
+        *growth_lines(suite, manifest, results_dir),
+        *(cost_lines(manifest, most, most_trials(suite)) if most else ()),
         *selection_notes(run_plan, run_options),
         *stale_notes(suite, missing, results_dir, earlier),
     ):

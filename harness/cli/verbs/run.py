@@ -13,9 +13,10 @@ from harness.cli.summary import print_queued, print_summary, saying_what_to_type
 from harness.errors import DamageError, EmptySelection, MachineError
 from harness.execution.executors import open_executor
 from harness.execution.executors.base import Executor
+from harness.execution.looking.growing import check_growing, run_growing
 from harness.execution.looking.until_decided import run_until_decided
 from harness.execution.run_plan import RunOptions
-from harness.execution.runner import load_and_check, run_suite
+from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stopping
 from harness.execution.submission import open_submitter
 from harness.execution.submission.queueing import queue_workers
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     suites = load_and_check(options.suites)
     run_options = _run_options(options)
+    check_growing(suites, run_options, is_queued=options.executor in SUBMITTER_NAMES)
     if options.executor in SUBMITTER_NAMES:
         submitter = open_submitter(options.executor, options.executor_options, options.scheduler)
         arguments = [word for flag in PASSED_ON for word in options.given.get(flag, [])]
@@ -73,7 +75,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions:
 def _run(
     suite: SuiteFile, run_options: RunOptions, executor: Executor, stop: StopFlag, options: argparse.Namespace
 ) -> int:
-    runs = run_until_decided if options.until_decided else run_suite
+    runs = run_until_decided if options.until_decided else run_growing
     with closing(runs(suite, run_options, executor, stop)) as events:
         result = show_progress(events, progress_of(options))
     return print_summary(result, options, stop)

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from harness.analysis import formatting
+from harness.analysis.looking.growth import growth_words
 from harness.analysis.looking.words import planned_words
 from harness.analysis.metrics import FINISHED
 from harness.cli.console import Console
@@ -47,6 +48,8 @@ def status(options: argparse.Namespace) -> int:
         print(f"{key} {name}: {command('show', key, given=options.given)}")
     if manifest.looks:
         print(planned_words(manifest.looks, manifest.max_seeds))
+    if growth := growth_words(table, manifest):
+        print(growth)
     for run in runs:
         print(printable(f"at work: {run}; {_progress(run)}"))
     print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.given, rows, runs)}")

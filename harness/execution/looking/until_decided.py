@@ -12,8 +12,9 @@ from harness.analysis.judging import DESCRIPTIVE, UNDECIDED
 from harness.analysis.verdicts import Verdict
 from harness.errors import UsageError
 from harness.execution.executors.base import Event, Executor
+from harness.execution.looking.growing import run_growing
 from harness.execution.run_plan import RunOptions
-from harness.execution.runner import RunEvent, RunResult, run_suite
+from harness.execution.runner import RunEvent, RunResult
 from harness.execution.stop_flag import StopFlag
 from harness.spec.loader import SuiteFile
 from harness.spec.looks import DEFAULT_MAX_SEEDS, AddedSeeds, next_look, seeds_to_start, trials_of_claim
@@ -50,7 +51,7 @@ def run_until_decided(suite: SuiteFile, options: RunOptions, executor: Executor,
     options = replace(options, max_seeds=most)
     while True:
         result = None
-        for event in run_suite(suite, options, executor, stop):
+        for event in run_growing(suite, options, executor, stop):
             if isinstance(event, RunResult):
                 result = event
             else:

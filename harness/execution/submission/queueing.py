@@ -14,8 +14,8 @@ from harness.execution.run_plan import RunOptions, find_work, known_device
 from harness.execution.stop_flag import stopping
 from harness.execution.submission.base import Submission, Submitted, Submitter
 from harness.execution.torchrun import torchrun_process
+from harness.spec.grids.grown import grown
 from harness.spec.loader import SuiteFile
-from harness.spec.manifest import grown
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.selection import select
 from harness.storage.folders import require_own

@@ -13,8 +13,11 @@ from harness.spec.manifest import Manifest, early_claims, seeds_of
 EFFECTS = (0.5, 1.0, 2.0)  # differences in units of their standard deviation
 
 
-def cost_lines(manifest: Manifest, max_seeds: int) -> Iterator[str]:
-    """At how many seeds verdicts are looked at, what decides a claim there, and how many seeds it is likely to take."""
+def cost_lines(manifest: Manifest, max_seeds: int, most_trials: int) -> Iterator[str]:
+    """At how many seeds verdicts are looked at, what decides a claim there, and how many seeds it is likely to take.
+
+    `most_trials` are those that the suite has at most before seeds are added.
+    """
     if manifest.looks:
         yield planned_words(manifest.looks, manifest.max_seeds)
     seeds = len(seeds_of(manifest))
@@ -34,5 +37,5 @@ def cost_lines(manifest: Manifest, max_seeds: int) -> Iterator[str]:
         f"a claim takes about {numbers} seeds where the difference is {effects} of its standard deviations, "
         f"{max_seeds} where it never gets a word"
     )
-    most = manifest.trials * max_seeds // seeds
+    most = most_trials * max_seeds // seeds
     yield f"{manifest.trials} trials at least, about {most} at most; seeds are added only where a claim has no word"
