@@ -107,13 +107,10 @@ def with_page(events: Iterable[Event], plan: RunPlan, page: PageProcess, stop: S
             share = sum(done.values()) / len(done)
             if share and (now - begun) / share > MIN_SECONDS:
                 try:
-                    path = page_of(page.results_dir.root)
+                    page_of(page.results_dir.root)
                     is_due = not page.start()
                 except (OSError, HarnessError):  # no folder, no process, no claim: no page
                     is_due = False
-                    continue
-                if not is_due:
-                    yield Event(note=f"the report so far is kept up to date in {path}")
         if stop():
             page.draw_last(stop)
     finally:
