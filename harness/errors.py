@@ -112,10 +112,20 @@ def error_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {text}".split())[:MAX_ERROR_LINE]
 
 
+OTHER_NAMES = {  # what others call it, which no likeness of letters leads from -> its name here
+    **dict.fromkeys(("learning_rate", "learning rate", "learning-rate", "eta"), "lr"),
+    **dict.fromkeys(("bs", "minibatch_size"), "batch_size"),
+    **dict.fromkeys(("normalization", "normalisation", "norm_layer"), "norm"),
+    **dict.fromkeys(("random_state", "random_seed"), "seed"),
+    **dict.fromkeys(("architecture", "arch", "network", "net"), "model"),
+}
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Say which names there are, the one that was probably meant first."""
     names = sorted(names)
-    close = difflib.get_close_matches(name, names, n=1)
+    meant = OTHER_NAMES.get(name.lower(), "")
+    close = [meant] if meant in names else difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}choose from: {', '.join(names)}"
 

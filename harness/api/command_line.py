@@ -5,13 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.execution.containment.safe_path import environment_with_package
 
 PREFIX = "harness: "  # of the line that says what went wrong
-PACKAGE = Path(__file__).parents[1]
 PROGRAM = (
     "import sys; from harness.execution.containment.keeper import end_with_parent; "
     "end_with_parent(int(sys.argv.pop(1))); from harness.__main__ import run_and_exit; run_and_exit()"
@@ -61,5 +60,4 @@ def _words(arguments: list[str]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(PACKAGE.parent)]))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**environment_with_package(os.environ), "PYTHONUNBUFFERED": "1"}

@@ -117,7 +117,7 @@ class Results:
         figure = next(iter(self._drawn), None)
         if figure is None:
             return ""
-        data = base64.b64encode(figure.png()).decode()
+        data = base64.b64encode(figure.image("png")).decode()
         return f"<img alt='{html.escape(figure.alt, quote=True)}' src='data:image/png;base64,{data}'>"
 
 

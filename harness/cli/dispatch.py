@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Sequence
 
+from harness.cli.hints import as_typed
 from harness.cli.options import parse
 from harness.cli.streams import discard, print_error
 from harness.errors import HarnessError, MachineError
@@ -30,7 +31,7 @@ def dispatch(arguments: Sequence[str] | None) -> int:
         print(end="", flush=True)
         return exit_code
     except HarnessError as error:
-        print_error(str(error))
+        print_error(as_typed(str(error)))
         return error.exit_code
     except KeyboardInterrupt:
         print_error("stopped by Ctrl-C")

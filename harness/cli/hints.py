@@ -1,15 +1,29 @@
 """Commands that a message tells the user to type next."""
 
 import shlex
+import sys
+from pathlib import Path
 
 from harness.cli.options import VERBS, Given
+
+SCRIPT, MODULE = "harness", "python -m harness"
 
 
 def command(verb: str, *arguments: object, given: Given) -> str:
     """What to type at a shell to go on with a verb: with the options in use, as far as the verb takes them."""
     flags = [flag for flag, _ in VERBS[verb][1]]
     options = [word for flag in flags for word in given.get(flag, [])]
-    return shlex.join(["python", "-m", "harness", verb, *map(str, arguments), *options])
+    return f"{program()} {shlex.join([verb, *map(str, arguments), *options])}"
+
+
+def program() -> str:
+    """The program as it was typed: the console script, else the module."""
+    return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else MODULE
+
+
+def as_typed(message: str) -> str:
+    """A message in which commands begin as the one that was typed."""
+    return message.replace(f"{MODULE} ", f"{program()} ")
 
 
 def without(given: Given, *flags: str) -> Given:

@@ -217,7 +217,7 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ),
             (
                 "--batch-size",
-                {"default": "1", "metavar": "N", "help": "examples that are evaluated together; 1 unless given"},
+                {"default": None, "metavar": "N", "help": "examples evaluated together; 1 and 16 unless given"},
             ),
             *(ALLOW_PICKLE, SUITE_CODE, MODEL_DEVICE),
         ],

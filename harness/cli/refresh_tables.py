@@ -16,10 +16,10 @@ from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, describe, measured_of, with_history
 from harness.spec.measured import measured_by
 from harness.spec.own_training.own_trial import AnyTrial
-from harness.storage.records import ResultsDir, read_manifest, write_manifest
+from harness.storage.records import ResultsDir, read_manifest, read_records, write_manifest
 from harness.storage.running import WorkingRun, find_runs, unfinished_states
 from harness.storage.stale import stale_notes
-from harness.storage.tables import current_trials, read_results, read_trials, write_tables
+from harness.storage.tables import read_results, read_trials, trials_table, write_tables
 from harness.text import printable
 
 
@@ -55,7 +55,8 @@ def look(suite: SuiteFile, folder: Path, given: Given) -> tuple[Manifest, pd.Dat
     runs = find_runs(results_dir)
     if runs:  # they write the tables, which must not be replaced by older ones
         trials = list(trials_so_far(suite, manifest))
-        table, damaged = current_trials(results_dir, trials, measured_by(trials, suite.suite.aim))
+        records, damaged = read_records(results_dir, [trial.key for trial in trials])
+        table = trials_table(results_dir, trials, records, measured_by(trials, suite.suite.aim))
         for error in damaged:
             print(printable(str(error)), file=sys.stderr)
     else:

@@ -17,6 +17,7 @@ from harness.errors import MachineError, SuiteError
 from harness.execution.executors.base import Event, Executor, execute_all
 from harness.execution.executors.joined import execute_shared, share_work
 from harness.execution.messages import PreflightResult, TrainRequest
+from harness.execution.progress_page.page_process import PageProcess, with_page
 from harness.execution.provenance import telemetry_of
 from harness.execution.run_folder import archive, at_work, environment_changes, make_manifest, noted, save_manifest
 from harness.execution.run_plan import (
@@ -166,7 +167,7 @@ def _run(run: Run) -> Generator[RunEvent]:
         yield from (Event(note=note) for note in stale_notes(suite, missing, results_dir, earlier))
         yield TrainingStarted(plan=plan, compare=suite.suite.compare)
         yield from _notes_on_training(plan, preflight)
-        for event in _execute(run, plan, preflight, changes if run.options.join else []):
+        for event in _with_page(run, plan, _execute(run, plan, preflight, changes if run.options.join else [])):
             run.sign.add(event.keys, event.done)
             yield event
         yield from _written_again(results_dir, manifest)
@@ -216,6 +217,13 @@ def _execute(run: Run, plan: RunPlan, preflight: PreflightResult, changes: Seque
     else:
         work = share_work(run.suite, run.results_dir, run.options, run.claims, requests, plan.cohorts)
         yield from execute_shared(run.executor, work, preflight, run.stop)
+
+
+def _with_page(run: Run, plan: RunPlan, events: Iterator[Event]) -> Iterator[Event]:
+    """The same events, while the page of the run is kept up to date where it is to have a report."""
+    if not run.options.with_report:
+        return events
+    return with_page(events, plan, PageProcess(run.results_dir, run.claims, run.options.command), run.stop)
 
 
 def train_requests(

@@ -60,6 +60,8 @@ def answer(results: Results, verdicts: Sequence[Verdict]) -> Answer:
     names = [f"claim_{number + 1}"]
     if kind in PICTURES and (kind != "best_tuned" or verdict.claim.along == "lr"):
         names.insert(0, PICTURES[kind].format(number=number + 1, of_kind=of_kind))
+    if names[0] == "effect":  # which has its place in the figure over batch sizes, where these are an axis
+        names.insert(1, "batch_size")
     begun = "" if verdict.word in (SUPPORTED, REFUTED) else "Not settled yet: "
     words = _range_words(verdict.claim, results) if kind == "wider_lr_range" else ""
     sentence = words or _effect(verdict, results)

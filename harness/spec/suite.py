@@ -18,7 +18,7 @@ from harness.spec.own_code.own_metrics import own_metrics
 from harness.spec.own_training.grid import own_compare, own_grids, refuse
 from harness.spec.own_training.outcomes import declared_outcomes
 from harness.spec.own_training.own_trial import TRAIN, AnyTrial, trial_of
-from harness.spec.trial import Trial, Value, axis_types, canonical, join_names, split_names
+from harness.spec.trial import Trial, Value, axis_types, canonical, join_names, require_field, split_names
 from harness.text import lost_in_tables
 
 Grid = Mapping[str, tuple[Value, ...]]  # axis -> its values
@@ -198,6 +198,8 @@ def _grids_of_models(
 
 def _make_grid(axes: Mapping[str, Any], own: OwnFunctions, variables: Mapping[str, Any]) -> Grid:
     """The axes with every value in canonical form; functions are replaced by their names and kept aside."""
+    for axis in axes:  # what is missing may be there under another name
+        require_field(axis)
     missing = [
         f.name for f in fields(Trial) if f.name in ("dataset", "model", "lr", "batch_size") and f.name not in axes
     ]

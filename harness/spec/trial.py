@@ -248,10 +248,15 @@ def axis_types() -> dict[str, tuple[type, ...]]:
     return {f.name: get_args(h) if get_origin(h := hints[f.name]) in unions else (h,) for f in fields(Trial)}
 
 
-def canonical(axis: str, value: Any) -> Value:
-    """Bring a value into the one form that its axis knows: 1e-3 is 0.001, and True is not 1."""
+def require_field(axis: str) -> None:
+    """SuiteError where a trial has no such field."""
     if axis not in axis_types():
         raise SuiteError(f"unknown field {axis!r}; {nearest(axis, axis_types())}")
+
+
+def canonical(axis: str, value: Any) -> Value:
+    """Bring a value into the one form that its axis knows: 1e-3 is 0.001, and True is not 1."""
+    require_field(axis)
     if axis == "optimizer_args":
         return canonical_args(value, as_python)
     allowed = axis_types()[axis]

@@ -93,8 +93,8 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[AnyTrial], of_suite: 
     columns = [*TELEMETRY, *([FOREIGN] if any(FOREIGN in record.telemetry for record in finished) else [])]
     telemetry = pd.DataFrame([{**r.telemetry, "key": r.key} for r in finished], columns=columns, dtype="object")
     tables = {
-        "trials.csv": csv_bytes(_trials_table(results_dir, trials, records, of_suite)),
-        "curves.parquet": _parquet(finished),
+        "trials.csv": csv_bytes(trials_table(results_dir, trials, records, of_suite)),
+        "curves.parquet": _parquet(curves_table(finished)),
         "telemetry.csv": csv_bytes(telemetry),
     }
     for name, data in tables.items():
@@ -104,17 +104,10 @@ def write_tables(results_dir: ResultsDir, trials: Sequence[AnyTrial], of_suite: 
     return damaged
 
 
-def current_trials(
-    results_dir: ResultsDir, trials: Sequence[AnyTrial], of_suite: Measured
-) -> tuple[pd.DataFrame, list[DamageError]]:
-    """The table of trials as the records are now, which is written nowhere, and what could not be read of these."""
-    records, damaged = read_records(results_dir, [trial.key for trial in trials])
-    return _trials_table(results_dir, trials, records, of_suite), damaged
-
-
-def _trials_table(
+def trials_table(
     results_dir: ResultsDir, trials: Sequence[AnyTrial], records: Mapping[str, Record], of_suite: Measured
 ) -> pd.DataFrame:
+    """The table of these trials as the records have them; it is written nowhere."""
     suite = results_dir.root.name
     columns = tuple(outcome_columns(of_suite))
     rows = [_row(suite, trial, records.get(trial.key), columns, of_suite) for trial in trials]
@@ -232,7 +225,8 @@ def _dtype(kinds: tuple[type, ...]) -> str:
     return "bool" if bool in kinds else "float64" if float in kinds else "Int64"
 
 
-def _parquet(records: Sequence[Record]) -> bytes:
+def curves_table(records: Sequence[Record]) -> pa.Table:
+    """The curves of these records, a row for each point."""
     columns: dict[str, list[Any]] = {name: [] for name in CURVES.names}
     for record in records:
         per_epoch = record.facts.get("steps_per_epoch") or math.nan
@@ -245,8 +239,12 @@ def _parquet(records: Sequence[Record]) -> bytes:
             columns["split"] += [split] * count
             columns["metric"] += [metric] * count
             columns["value"] += curve["value"]
+    return pa.table(columns, schema=CURVES)
+
+
+def _parquet(curves: pa.Table) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=CURVES), sink, compression="zstd", store_schema=False)
+    pq.write_table(curves, sink, compression="zstd", store_schema=False)
     return sink.getvalue()
 
 

@@ -13,8 +13,12 @@ import torch
 import harness as package
 from harness.cli import main
 from harness.cli.options import FORMAT_NAMES
+from harness.data.datasets import load_dataset
+from harness.data.settings import dataset_key
 from harness.export.embedded_checksum import is_exported
 from harness.export.formats import FORMATS as WRITERS
+from harness.export.load import load_with_facts
+from harness.export.model_card import trial_of
 from harness.storage.records import ResultsDir, read_record
 from harness.training.checkpoint import Snapshot, dump, load
 from tests.support import hostile
@@ -131,10 +135,35 @@ def test_evaluation_shows_three_kinds_of_statistics(kept, command):
     code, out, _ = command("evaluate", command.out / "m.pth", "--dataset", "digits", "--batch-size", "1")
     assert code == 0
     assert f"{row.test_accuracy:.4f}" in next(line for line in out.splitlines() if "running" in line)
-    assert "batch: a batch with one value per channel has no variance" in out
+    assert "batch of 1: a batch with one value per channel has no variance" in out
+    assert "batch of 16" not in out
     code, out, _ = command("evaluate", command.out / "m.pth", "--batch-size", "540")
     assert "one value per" not in out
     assert "recalibrated on 987 training examples in batches of 100" in out
+
+
+def test_evaluation_compares_an_example_alone_and_in_a_batch_unasked(kept, command):
+    key = trials(kept, norm="batch", lr=0.1)["key"].iloc[0]
+    command("export", key, "-o", command.out / "m.pth")
+    code, out, _ = command("evaluate", command.out / "m.pth")
+    assert code == 0
+    rows = [
+        line.split()[1:4]
+        for line in out.splitlines()
+        if "batch of" in line and line.startswith("\N{BOX DRAWINGS LIGHT VERTICAL}")
+    ]
+    assert rows == [["batch", "of", "1"], ["batch", "of", "16"]]
+    (line,) = [line for line in out.splitlines() if line.startswith("test example ")]
+    number = int(line.split()[2]) - 1
+    model, card = load_with_facts(command.out / "m.pth")
+    dataset = load_dataset("digits", command.out, {}, dataset_key(trial_of(card))[1])
+    x, first = torch.tensor(dataset.x["test"], dtype=torch.float32).flatten(1), number // 16 * 16
+    with torch.no_grad():
+        running = model(x)[number]
+        together = model.train()(x[first : first + 16])[number - first]  # the mode in which batch norm uses the batch
+    shown = [f"{scores.argmax()} ({scores.softmax(0).max():.0%})" for scores in (running, together)]
+    assert f"taken for {shown[0]} by running statistics, {shown[1]} in a batch of 16, " in line
+    assert line.endswith(", no answer alone")
 
 
 def test_a_net_without_batch_norm_has_one_way_to_be_evaluated(kept, command):

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from harness.cli import options
+from harness.cli.dispatch import dispatch
 from harness.cli.hints import command, without
 
 TYPED = {  # what to type for an option that takes any text
@@ -55,6 +56,24 @@ def test_a_hint_repeats_every_option_of_its_verb_that_was_given(verb, flag, sett
     assert program == "harness"
     assert vars(parsed(words)) == vars(before)
     assert flag in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("typed", "program"),
+    [
+        ("/venv/bin/harness", "harness"),
+        ("C:/venv/Scripts/harness.exe", "harness"),
+        ("/site-packages/harness/__main__.py", "python -m harness"),
+        ("-c", "python -m harness"),
+    ],
+)
+def test_a_hint_begins_as_the_command_that_was_typed(monkeypatch, capsys, typed, program):
+    monkeypatch.setattr("sys.argv", [typed])
+    assert command("run", "tiny.py", given={"--workers": ["--workers", "2"]}) == f"{program} run tiny.py --workers 2"
+    assert dispatch([]) == 2
+    assert capsys.readouterr().err.endswith(f"see `{program} --help`\n")
+    assert dispatch(["run", "--bogus"]) == 2
+    assert f"see `{program} run --help`" in capsys.readouterr().err
 
 
 def test_what_was_not_given_is_left_out():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from harness.analysis import formatting
 from harness.errors import EmptySelection, SuiteError, UnknownValue, UsageError
-from harness.spec.selection import narrowed, parse_only, parse_shard, roundings, select
+from harness.spec.selection import narrowed, parse_only, parse_shard, require_known, roundings, select
+from harness.spec.suite import Suite
 from tests.support.strategies import AXES, a_trial, trials
 
 GRID = [a_trial(norm=norm, lr=lr, seed=seed) for seed in range(5) for lr in (0.1, 0.3) for norm in ("batch", "none")]
@@ -249,3 +250,11 @@ def test_a_wrong_shard_is_refused(text):
 
 def test_a_shard_counts_from_one():
     assert (parse_shard("1/3"), parse_shard("3/3")) == ((1, 3), (3, 3))
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("learning_rate", "lr"), ("bs", "batch_size"), ("normalization", "norm")])
+def test_what_others_call_an_axis_leads_to_its_name_here(typed, meant):
+    with pytest.raises(UsageError, match=f"unknown axis '{typed}'; did you mean '{meant}'"):
+        require_known([a_trial()], {typed: frozenset({"0.1"})})
+    with pytest.raises(SuiteError, match=f"unknown field '{typed}'; did you mean '{meant}'"):
+        Suite(dataset="digits", model="mlp-8", steps=3, **{typed: 0.1})

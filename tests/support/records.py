@@ -30,6 +30,13 @@ def a_record(trial=None, **changes):
     return Record(**{**content, **changes})
 
 
+def a_drawn_record(trial, **changes):
+    """The same with what figures of training show: losses of batches too."""
+    record = a_record(trial)
+    losses = {"batch.loss": {"step": [1, 5], "value": [2.25, 0.25]}}
+    return replace(record, curves={**record.curves, **losses}, **changes)
+
+
 def with_curve(name, steps, values):
     record = a_record()
     return replace(record, curves={**record.curves, name: {"step": steps, "value": values}})

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.cli.console import print_findings, print_lines
+from harness.cli.hints import command
 from harness.ensemble.native.build import CACHE_REMEDY, SCALARS, SWITCH, is_switched_off, library_or_error
 from harness.errors import BuildError
 from harness.execution.cores import usable_cores
@@ -41,7 +42,7 @@ def doctor(options: argparse.Namespace) -> int:
     print_findings(findings)
     problems = [name for name, _, remedy in findings if remedy]
     conclusion = f"problems: {', '.join(problems)}" if problems else "all is well"
-    print(f"{conclusion}; try it with: python -m harness run suites/circles")
+    print(f"{conclusion}; try it with: {command('run', 'suites/circles', given={})}")
     return 0
 
 

@@ -1,9 +1,11 @@
 """`evaluate`: a trained model with running, batch and recalibrated statistics."""
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.table import Table
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from harness.cli.console import Console
 from harness.cli.suite_functions import suite_functions
 from harness.data.datasets import load_dataset
 from harness.data.downloads import OPENML
+from harness.data.labels import Label
 from harness.data.settings import dataset_key
 from harness.data.sources.bundled import DATASETS
 from harness.data.sources.texts import TEXTS
@@ -20,8 +23,12 @@ from harness.execution.preflight import resolve_device
 from harness.export.evaluate import as_taken, measured, own_labels, scores, shaped, targets_for
 from harness.export.load import load_with_facts
 from harness.export.model_card import known_objective, labels_of, trial_of
+from harness.spec.measured import CLASSIFICATION
 from harness.spec.suite import Functions
 from harness.text import printable
+
+SIZES = (1, 16)  # of batches whose statistics an example is evaluated with: alone, and in company
+Answers = tuple[Tensor, Tensor]  # the prediction for each example, and the scores that it rests on
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -41,33 +48,60 @@ def evaluate(options: argparse.Namespace) -> int:
     )
     y = targets_for(dataset.name, own_labels(dataset, "test"), len(x), labels_of(card), trial.task)
     objective = known_objective(trial, functions)
-    print(f"{dataset.name}: {len(x)} test examples in batches of {options.batch_size}")
+    print(f"{dataset.name}: {len(x)} test examples")
     names = list(STATISTICS) if batch_norms(model) else ["running"]
     measures = (*objective.metrics, "loss")
     table = Table("statistics", *measures, "predictions changed")
-    predictions: Tensor | None = None  # with running statistics, which come first
+    answers: dict[str, Answers] = {}
     impossible: list[str] = []
-    for name in names:
+    for row, name, size in _variants(names, (options.batch_size,) if options.batch_size else SIZES):
         try:
             variant = STATISTICS[name](model, batches(as_taken(model, train), trial.batch_size))
-            out = scores(variant, x, classes, options.batch_size, per_position=trial.task == "sequence")
+            out = scores(variant, x, classes, size, per_position=trial.task == "sequence")
         except UsageError as error:
-            table.add_row(name, *[""] * (len(measures) + 1))
-            impossible.append(f"{name}: {error}")
+            table.add_row(row, *[""] * (len(measures) + 1))
+            impossible.append(f"{row}: {error}")
             continue
         found, predicted = measured(objective, out, y), objective.task.predict(out.flatten(0, -2))
-        predictions = predicted if name == "running" else predictions
-        n_changed = "" if predictions is None else str((predicted != predictions).sum().item())
-        table.add_row(name, *(f"{found[measure]:.4f}" for measure in measures), n_changed)
+        answers[row] = predicted, out
+        n_changed = str((predicted != answers["running"][0]).sum().item()) if "running" in answers else ""
+        table.add_row(row, *(f"{found[measure]:.4f}" for measure in measures), n_changed)
     Console().print(table)
     for line in impossible:
         print(printable(line))
+    if trial.task == CLASSIFICATION and len(answers) > 1:
+        print(printable(_example(answers, impossible, labels_of(card))))
     if len(names) == 1:
         without = "no layer of this model normalises over a batch"
         print(f"{without}: its predictions do not depend on the other examples in the batch")
     else:
         print(f"recalibrated on {len(train)} training examples in batches of {trial.batch_size}")
     return 0
+
+
+def _variants(names: Sequence[str], sizes: Sequence[int]) -> Iterator[tuple[str, str, int]]:
+    """What is evaluated: the name of its row, the statistics, and the examples in a batch, on which some depend."""
+    for name in names:
+        for size in sizes if name == "batch" else sizes[-1:]:
+            yield f"batch of {size}" if name == "batch" else name, name, size
+
+
+def _example(answers: Mapping[str, Answers], impossible: Sequence[str], labels: Sequence[Label]) -> str:
+    """What one example is taken for with each of the statistics: the first of which that depends, else the first."""
+    predictions = torch.stack([predicted for predicted, _ in answers.values()])
+    differs = (predictions != predictions[0]).any(0).int()
+    number = int(differs.argmax())
+    parts = [
+        f"{labels[int(predicted[number])]} ({out[number].softmax(0).max():.0%}) {_by(row)}"
+        for row, (predicted, out) in answers.items()
+    ]
+    parts += [f"no answer {_by(line.partition(':')[0])}" for line in impossible]
+    return f"test example {number + 1} is taken for {', '.join(parts)}"
+
+
+def _by(row: str) -> str:
+    """A row in words: an example that is alone has itself for its statistics."""
+    return {"batch of 1": "alone"}.get(row, f"in a {row}" if row.startswith("batch") else f"by {row} statistics")
 
 
 def _training_dataset(name: str, functions: Functions) -> str:

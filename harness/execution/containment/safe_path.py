@@ -1,10 +1,19 @@
 """The path of modules of a process that is started, without the current folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 SAFE_PATH = "PYTHONSAFEPATH"  # the variable that keeps the current folder out of the path
+
+PACKAGE = Path(__file__).parents[2]
+
+
+def environment_with_package(environment: Mapping[str, str]) -> dict[str, str]:
+    """These variables for a process that finds this package though it leaves the current folder out of its path."""
+    path = os.pathsep.join(filter(None, [environment.get("PYTHONPATH", ""), str(PACKAGE.parent)]))
+    return {**environment, "PYTHONPATH": path}
 
 
 @contextmanager

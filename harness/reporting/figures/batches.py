@@ -40,7 +40,8 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
     if not has_batch_sizes(results.manifest):
         return
     for data in _slices(results):
-        if pairing.score_units(data.trials, data.metric)["score"].isna().all():
+        scores = pairing.score_units(data.trials, data.metric)
+        if scores["score"].isna().all() or scores["batch_size"].nunique() == 1:
             continue
         baseline = data.baseline
         with canvas(5.4, data.compare) as figure:

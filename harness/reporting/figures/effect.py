@@ -13,6 +13,7 @@ from harness.analysis.comparison import Comparison, adjusted, compare_pairs
 from harness.analysis.measures.measure import UNSCORED
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
+from harness.reporting.figures.batches import has_batch_sizes
 from harness.reporting.figures.drawing import (
     canvas,
     difference_label,
@@ -52,6 +53,8 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
     at_lr = over_lr(results.manifest)
     if not at_lr and variant_claims(declared.claim for declared in results.manifest.claims):
         return  # the figure of variants shows them, each by what it changes
+    if not at_lr and has_batch_sizes(results.manifest):
+        return  # the figures over batch sizes show the same scores and differences, in an order that says more
     everything = ResultSlice.whole(results)
     for data in points_of(results, "lr") if at_lr else [everything]:
         pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials, data.metric)

@@ -125,10 +125,10 @@ class ReportFigure:
             self.figure.draw_without_rendering()
             self.figure.set_layout_engine(None)
 
-    def png(self) -> bytes:
-        """The figure as an image, for a notebook."""
+    def image(self, suffix: str) -> bytes:
+        """The figure in one of the formats, for a notebook or for a page that has no files beside it."""
         self.lay_out()
-        return _image_bytes(self.figure, "png", IMAGE_FORMATS["png"])
+        return _image_bytes(self.figure, suffix, IMAGE_FORMATS[suffix])
 
     def files(self) -> dict[str, bytes]:
         """The figure as files, by their names."""

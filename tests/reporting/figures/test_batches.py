@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness.reporting.figures.batches import over_batch_size
+from harness.reporting.figures.effect import effect_at_each_point
 from harness.reporting.figures.maps import lr_and_batch_size
 from tests.support.simulated import simulate
 
@@ -103,6 +104,16 @@ def test_a_cell_without_a_result_is_crossed_out(results):
 def test_where_batch_sizes_are_no_axis_there_is_nothing_to_draw(tmp_path):
     results = simulate(tmp_path, {"norm": ["batch", "none"], "lr": LRS, "seed": SEEDS})
     assert [*over_batch_size(results), *lr_and_batch_size(results)] == []
+
+
+def test_one_picture_has_the_scores_over_batch_sizes_and_none_is_of_a_single_size(tmp_path):
+    results = simulate(
+        tmp_path, {"norm": ["batch", "none"], "init": ["he", "xavier"], "batch_size": SIZES, "seed": SEEDS}
+    )
+    trials = results.trials
+    cut = replace(results, trials=trials[(trials["init"] == "he") | (trials["batch_size"] == SIZES[0])])
+    assert [figure.name for figure in over_batch_size(cut)] == ["batch_size_1"]
+    assert [*effect_at_each_point(cut)] == []
 
 
 @pytest.mark.parametrize("lrs", [LRS, [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]])

@@ -30,14 +30,14 @@ def test_a_failed_trial_stands_below_the_chance_of_its_own_data_set(tmp_path):
 
 
 def test_points_of_many_axes_are_named_by_what_sets_them_apart(tmp_path):
-    axes = {"norm": ["batch", "none"], "init": ["he", "xavier"], "optimizer": ["sgd", "adamw"], "batch_size": [8, 256]}
+    axes = {"norm": ["batch", "none"], "init": ["he", "xavier"], "optimizer": ["sgd", "adamw"], "momentum": [0.0, 0.9]}
     results = simulate(tmp_path, {**axes, "schedule": ["constant", "cosine"], "seed": range(7)})
-    away = (results.trials[["init", "optimizer", "batch_size", "schedule"]] != ["he", "sgd", 8, "constant"]).sum(axis=1)
+    away = (results.trials[["init", "optimizer", "momentum", "schedule"]] != ["he", "sgd", 0.0, "constant"]).sum(axis=1)
     (drawn,) = effect_at_each_point(replace(results, trials=results.trials[away <= 1]))
     labels = [label.get_text() for label in drawn.figure.axes[1].get_xticklabels()]
-    apart = ["usual point", "init xavier", "optimizer adamw", "batch size 256", "schedule cosine"]
+    apart = ["usual point", "init xavier", "optimizer adamw", "momentum 0.9", "schedule cosine"]
     assert sorted(labels) == sorted(apart)
-    assert "usual point: init he, optimizer sgd, batch size 8, schedule constant." in drawn.caption
+    assert "usual point: init he, optimizer sgd, momentum 0, schedule constant." in drawn.caption
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_points_of_many_axes_are_named_by_what_sets_them_apart(tmp_path):
         ({"init_scale": [0.5, 1.0, 2.0]}, True),
         ({"init": ["he", "xavier"]}, False),
         ({"norm_affine": [True, False]}, False),
-        ({"batch_size": [8, 256], "momentum": [0.0, 0.9]}, False),
+        ({"init_scale": [0.5, 2.0], "momentum": [0.0, 0.9]}, False),
     ],
 )
 def test_a_line_joins_grid_points_only_where_they_lie_along_one_number(tmp_path, axes, joined):
