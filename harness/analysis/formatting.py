@@ -1,7 +1,7 @@
 """Numbers and lists as a reader wants them: few digits, a unit, a real minus."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,13 @@ TIMES_LESS = Unit("times", -1.0, is_ratio=True)  # less is better
 SHARE = Unit("%", 100.0, 0)
 
 
-def number(value: float) -> str:
-    """Three significant digits without trailing zeros."""
+def number(value: float, digits: int = 3) -> str:
+    """So many significant digits without trailing zeros; all those before the point from 1000 on."""
     if math.isnan(value):
         return "unknown"
     if math.isinf(value):
         return f"{MINUS if value < 0 else ''}infinite"
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    text = f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:.0f}"
     if "e" in text:
         mantissa, exponent = text.split("e")
         text = f"{mantissa}e{int(exponent)}"
@@ -54,9 +54,9 @@ def format_value(value: float, unit: Unit) -> str:
     if unit.decimals is None or not math.isfinite(shown):
         return number(shown)
     rounded = round(shown, unit.decimals) + 0.0  # no minus before a zero
-    # What would print as 0.0 though it is not 0 gets the digits that it needs.
+    # What would print as 0.0 though it is not 0 gets the digit that it needs.
     if rounded == 0 and abs(value) > RESIDUE:
-        return number(shown)
+        return number(shown, 1)
     return f"{rounded:.{unit.decimals}f}".replace("-", MINUS)
 
 
@@ -98,6 +98,13 @@ def differences(low: float, high: float, direction: Direction) -> str:
         ends = sorted((low, high), key=abs)
         return f"{format_value(abs(ends[0]), direction.unit)} to {difference(ends[1], direction)}"
     return f"{difference(low, direction)} to {difference(high, direction)}"
+
+
+def range_of(values: Sequence[float], direction: Direction) -> str:
+    """From the least of signed differences to the most; once where both read the same: "0.9 points higher"."""
+    low, high = min(values), max(values)
+    text = difference(low, direction)
+    return text if text == difference(high, direction) else differences(low, high, direction)
 
 
 def format_bound(value: float, unit: Unit, bound: str) -> str:

@@ -90,7 +90,7 @@ def _effect(verdict: Verdict, results: Results) -> str:
         text = f"{effect_words(first)}{f', at {first.point}' if first.point else ''}"
     else:
         metric, estimates = first.definition, [c.estimate for c in known]
-        amounts = formatting.differences(min(estimates), max(estimates), metric.direction)
+        amounts = formatting.range_of(estimates, metric.direction)
         compared = f"{amounts} with {first.arm} than with {first.than}"
         if metric.unit.is_ratio:
             compared = f"{amounts} as large with {first.arm} as with {first.than}"

@@ -107,4 +107,4 @@ def _differences(points: Sequence[Comparison]) -> str:
     estimates = [c.estimate for c in points]
     bounds = {c.bound for c in points}
     bound = f"{bounds.pop()} " if len(bounds) == 1 and bounds <= {"at least", "at most"} else ""
-    return bound + formatting.differences(min(estimates), max(estimates), points[0].definition.direction)
+    return bound + formatting.range_of(estimates, points[0].definition.direction)

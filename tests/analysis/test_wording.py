@@ -99,9 +99,24 @@ def test_a_lead_is_told_as_a_count_of_seeds_with_its_test_before_any_mean(tmp_pa
     assert "one." in verdict.sentence[-5:]
 
 
-@pytest.mark.parametrize(("value", "text"), [(-5.55e-18, "0.0 points"), (4e-5, "0.004 points"), (0.004, "0.4 points")])
-def test_what_rounding_leaves_of_zero_is_zero_and_what_is_small_keeps_its_digits(value, text):
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-5.55e-18, "0.0 points"), (4e-5, "0.004 points"), (5.14e-5, "0.005 points"), (0.004, "0.4 points")],
+)
+def test_what_rounding_leaves_of_zero_is_zero_and_what_is_small_keeps_a_digit(value, text):
     assert formatting.amount(value, formatting.POINTS) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.0093, 0.0088], "0.9 points higher"),
+        ([0.0093, 0.0188], "0.9 to 1.9 points higher"),
+        ([-0.0093, 0.0092], "0.9 points lower to 0.9 points higher"),
+    ],
+)
+def test_differences_that_read_the_same_are_told_once(values, text):
+    assert formatting.range_of(values, formatting.Direction(formatting.POINTS, "higher", "lower")) == text
 
 
 UNITS = [formatting.POINTS, formatting.STEPS, formatting.DECADES, formatting.PLAIN, formatting.Unit("kWh")]
