@@ -45,10 +45,11 @@ class Answer:
 
     sentence: str  # empty where nothing can be said yet
     pictures: tuple[str, ...]  # names of figures, the first that is drawn is shown
+    at: tuple[str, ...] = ()  # settings in words, "model cnn": of figures of several grid points the one of these
 
 
 def answer(results: Results, verdicts: Sequence[Verdict]) -> Answer:
-    """The answer by the first claim that is supported, else refuted, else has results."""
+    """The answer by the first claim that is decided, else has results."""
     if len(variant_verdicts(verdicts)) > 1:
         return Answer(sentence=variants_answer(verdicts, results.manifest), pictures=("variants",))
     number = _telling(verdicts)
@@ -65,7 +66,13 @@ def answer(results: Results, verdicts: Sequence[Verdict]) -> Answer:
     begun = "" if verdict.word in (SUPPORTED, REFUTED) else "Not settled yet: "
     words = _range_words(verdict.claim, results) if kind == "wider_lr_range" else ""
     sentence = words or _effect(verdict, results)
-    return Answer(sentence=begun + sentence if begun else formatting.capitalised(sentence), pictures=tuple(names))
+    at = [
+        formatting.point({axis: value})
+        for axis, value in verdict.claim.where.items()
+        if not isinstance(value, list | tuple)
+    ]
+    answered = begun + sentence if begun else formatting.capitalised(sentence)
+    return Answer(sentence=answered, pictures=tuple(names), at=tuple(at))
 
 
 def with_arm(arm: str, compare: str) -> str:
@@ -75,7 +82,7 @@ def with_arm(arm: str, compare: str) -> str:
 
 
 def _telling(verdicts: Sequence[Verdict]) -> int | None:
-    for words in ({SUPPORTED}, {REFUTED}, {verdict.word for verdict in verdicts}):
+    for words in ({SUPPORTED, REFUTED}, {verdict.word for verdict in verdicts}):
         for number, verdict in enumerate(verdicts):
             if verdict.word in words and estimated_points(verdict) and not verdict.of_equal_arms:
                 return number

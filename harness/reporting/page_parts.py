@@ -1,5 +1,6 @@
 """The parts of a page in their order: the answer with its picture, a line for each claim, the other figures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ def page_parts(
     """What the templates show first, a line for each verdict, and the figures that are left: none is shown twice."""
     said = answer(results, judged)
     by_name = {figure.name: figure for figure in (*of_verdicts, *drawn) if figure}
-    hero = next(filter(None, (_named(name, by_name, results) for name in said.pictures)), None)
+    hero = next(filter(None, (_named(name, by_name, results, said.at) for name in said.pictures)), None)
     lines = [
         _line(number, verdict, figure if figure is not hero else None, results)
         for number, (verdict, figure) in enumerate(zip(judged, of_verdicts, strict=True), start=1)
@@ -60,9 +61,14 @@ def page_parts(
     }
 
 
-def _named(name: str, by_name: Mapping[str, ReportFigure], results: Results) -> ReportFigure | None:
-    """The figure of this name, or the first of several grid points; one of effects has to show a claim's metric."""
-    figure = by_name.get(name) or by_name.get(f"{name}_1")
+def _named(name: str, by_name: Mapping[str, ReportFigure], results: Results, at: Sequence[str]) -> ReportFigure | None:
+    """The figure of this name, of several grid points that of these settings, which its title names, or the first.
+
+    One of effects has to show a claim's metric.
+    """
+    several = [figure for known, figure in by_name.items() if re.fullmatch(rf"{name}(_\d+)?", known)]
+    of_point = [f for f in several if all(re.search(rf"{re.escape(setting)}[,)]", f.title) for setting in at)]
+    figure = next(iter([*of_point, *several]), None)
     if figure is None or name != "effect":
         return figure
     metrics = {declared.claim.metric for declared in results.manifest.claims}
