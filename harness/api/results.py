@@ -17,7 +17,7 @@ from harness.reporting.figures import figures as report_figures
 from harness.reporting.figures.frame import ReportFigure
 from harness.reporting.figures.variants import variants_forest
 from harness.reporting.figures.verdict import estimates
-from harness.reporting.update import update_report
+from harness.reporting.upkeep.update import update_report
 from harness.storage import tables
 from harness.storage.rechecking import read_findings
 from harness.storage.records import ResultsDir

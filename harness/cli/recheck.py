@@ -14,7 +14,7 @@ from harness.execution.executors import open_executor
 from harness.execution.run_plan import RunOptions
 from harness.execution.runner import run_suite
 from harness.execution.stop_flag import stopping
-from harness.reporting.update import update_report
+from harness.reporting.upkeep.update import update_report
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest, measured_of, trials_of
 from harness.spec.own_training.own_trial import AnyTrial

@@ -31,7 +31,7 @@ from harness.execution.run_plan import (
 )
 from harness.execution.stop_flag import StopFlag
 from harness.io import remove_old_drafts
-from harness.reporting.update import update_report
+from harness.reporting.upkeep.update import update_report
 from harness.spec.cohorts import longest_first
 from harness.spec.grids.grown import grown
 from harness.spec.loader import SuiteFile, load_suites

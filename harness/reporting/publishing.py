@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.errors import DamageError, UsageError
 from harness.io import make_folder, read_bytes, remove_file, write_atomically
-from harness.reporting.staleness import data_files, plane_files
-from harness.reporting.update import update_report
+from harness.reporting.upkeep.staleness import data_files, plane_files
+from harness.reporting.upkeep.update import update_report
 from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.tables import TABLES, Results, read_results

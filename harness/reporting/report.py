@@ -21,8 +21,8 @@ from harness.reporting.figures.verdict import estimates
 from harness.reporting.next_steps import run_command
 from harness.reporting.page_parts import embedded, numbers_table, page_parts
 from harness.reporting.printing import draw_and_print
-from harness.reporting.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
 from harness.reporting.tables import comparisons_table, failures_table, trials_table
+from harness.reporting.upkeep.staleness import IMAGE_FORMATS, digest_of, is_whole, page_of
 from harness.spec.manifest import Manifest, differing_members, is_own, kinds_of_machines
 from harness.storage.csv_files import csv_bytes
 from harness.storage.rechecking import read_findings

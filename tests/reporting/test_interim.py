@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.judging import VERDICTS
-from harness.reporting.interim import InterimPage, results_of
+from harness.reporting.upkeep.interim import InterimPage, results_of
 from harness.spec.claim import Claim
 from harness.storage.records import ResultsDir, read_records, write_manifest, write_record
 from harness.storage.tables import read_results, write_tables
@@ -75,14 +75,16 @@ def test_a_page_that_somebody_else_writes_in_the_meantime_stays(place, monkeypat
         report.write_text("the finished report", "utf-8")
         return []
 
-    monkeypatch.setattr("harness.reporting.interim._figures", draw)
+    monkeypatch.setattr("harness.reporting.upkeep.interim._figures", draw)
     InterimPage(place).write(NOW)
     assert text_of(place) == "the finished report"
 
 
 def test_figures_are_drawn_again_where_more_trials_have_ended_alone(place, monkeypatch):
     drawn = []
-    monkeypatch.setattr("harness.reporting.interim._figures", lambda results: drawn.append(len(results.curves)) or [])
+    monkeypatch.setattr(
+        "harness.reporting.upkeep.interim._figures", lambda results: drawn.append(len(results.curves)) or []
+    )
     page = InterimPage(place)
     page.figures = [{"name": "a", "title": "A", "caption": "B.", "svg": ""}]
     page.write(NOW)

@@ -5,7 +5,7 @@ import sys
 
 LOADING = """
 import sys, threading
-from harness.reporting.update import start_loading
+from harness.reporting.upkeep.update import start_loading
 assert "harness.reporting.report" not in sys.modules
 for _ in range(3):
     start_loading()

@@ -10,7 +10,7 @@ from harness.cli.hints import command
 from harness.cli.options import Given
 from harness.cli.recheck import recheck
 from harness.errors import MachineError, UsageError
-from harness.reporting.update import update_report
+from harness.reporting.upkeep.update import update_report
 from harness.spec.loader import SuiteFile, load_suite
 from harness.spec.manifest import Manifest, differing_members, kinds_of_machines
 from harness.spec.manifest_merge import merge_manifests

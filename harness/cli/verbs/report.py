@@ -10,7 +10,7 @@ from harness.analysis.verdicts import verdicts
 from harness.cli.fail_if import close_gate, parse_fail_if
 from harness.cli.refresh_tables import refresh
 from harness.reporting.publishing import publish
-from harness.reporting.update import update_overview, update_report
+from harness.reporting.upkeep.update import update_overview, update_report
 from harness.spec.loader import load_suites
 from harness.storage.tables import Results, read_results
 from harness.text import printable

@@ -21,7 +21,7 @@ from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stoppi
 from harness.execution.submission import open_submitter
 from harness.execution.submission.queueing import queue_workers
 from harness.execution.torchrun import torchrun_process
-from harness.reporting.update import update_overview
+from harness.reporting.upkeep.update import update_overview
 from harness.spec.loader import SuiteFile
 from harness.spec.selection import parse_only
 from harness.spec.several import narrowed_to, require_known_by_some

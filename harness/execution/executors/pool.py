@@ -12,7 +12,7 @@ from harness.execution.executors.torchrun import torchrun_executor
 from harness.execution.gpus import visible_names
 from harness.execution.messages import PreflightRequest, PreflightResult, TrainRequest
 from harness.execution.pool import pool_of
-from harness.reporting.update import start_loading
+from harness.reporting.upkeep.update import start_loading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

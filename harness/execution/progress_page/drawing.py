@@ -27,7 +27,7 @@ def draw_until_told(parent: int, folder: Path, pause: float) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # a file that is being written is not left behind
     os.nice(NICENESS)
     # Loaded here, when this process can be ended already and gives way to others.
-    from harness.reporting.interim import InterimPage
+    from harness.reporting.upkeep.interim import InterimPage
     from harness.storage.records import ResultsDir
 
     page = InterimPage(ResultsDir(folder))

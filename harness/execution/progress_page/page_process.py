@@ -19,7 +19,7 @@ from harness.execution.containment.safe_path import environment_with_package
 from harness.execution.executors.base import Event
 from harness.execution.run_plan import RunPlan
 from harness.execution.stop_flag import StopFlag
-from harness.reporting.staleness import page_of
+from harness.reporting.upkeep.staleness import page_of
 from harness.storage.claims import Claims
 from harness.storage.records import ResultsDir
 from harness.storage.running import find_runs

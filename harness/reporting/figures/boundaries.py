@@ -17,7 +17,7 @@ from harness.reporting.figures.data import has_classes, read_arrays, read_data
 from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import COLORS, WIDTH, label_text
-from harness.reporting.staleness import data_files, plane_files
+from harness.reporting.upkeep.staleness import data_files, plane_files
 from harness.storage.tables import Results
 
 MAX_ROWS = 4  # arms below each other

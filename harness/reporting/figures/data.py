@@ -18,7 +18,7 @@ from harness.io import read_bytes
 from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, report_figure
 from harness.reporting.figures.style import COLORS
-from harness.reporting.staleness import data_files
+from harness.reporting.upkeep.staleness import data_files
 from harness.storage.tables import Results
 
 MAX_DATA_BYTES = 64 * 2**20  # of the file, and of each array in it

@@ -10,7 +10,6 @@ from matplotlib.ticker import NullLocator
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.measures.measure import UNSCORED
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.batches import has_batch_sizes
@@ -19,14 +18,22 @@ from harness.reporting.figures.drawing import (
     difference_label,
     failed_ticks,
     guess_line,
-    guess_words,
     is_near_guess,
     log_lr,
     plain_numbers,
     score_axis,
     seed_titles,
     symlog_ticks,
-    up_is_better,
+)
+from harness.reporting.figures.effect_words import (
+    USUAL,
+    alt_words,
+    effect_caption,
+    is_doubtful,
+    is_far,
+    naming_words,
+    nothing_trained,
+    tests_in_words,
 )
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import GREY, MAX_LABEL_LENGTH, label_text
@@ -36,11 +43,8 @@ from harness.reporting.variants import variant_claims
 from harness.spec.claim import is_number
 from harness.storage.tables import Results
 
-MAX_NAMED_IN_ALT = 8  # grid points
-FAR = 20  # margins: differences beyond that leave no room for the margin's band on a linear axis
-ENOUGH_SEEDS = 20  # for the interval of a mean over seeds of which some failed
-USUAL = "usual point"
 MEAN_MARKER = {"ls": "", "marker": "D", "ms": 5, "mfc": "none"}  # how means look that no line joins
+MAX_SPREAD = 0.1  # of the axis, that arms side by side take where a line joins their means
 MAX_UPRIGHT = 8  # grid points whose names fit below an axis
 
 Positions = Mapping[str, float]  # of grid points on the x axis, by their names
@@ -75,9 +79,9 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
             figure,
             name="effect",
             title=f"Does it help at this {'learning rate' if at_lr else 'grid point'}?",
-            caption=f"{_effect_caption(data, comparisons, margin)}{_naming(usual)}",
-            alt=_alt(data, comparisons),
-            sample=_tests(comparisons),
+            caption=f"{effect_caption(data, comparisons, margin, is_ordered=_is_ordered(data))}{naming_words(usual)}",
+            alt=alt_words(data, comparisons),
+            sample=tests_in_words(comparisons),
             comparisons=tuple(comparisons),
         )
 
@@ -130,12 +134,17 @@ def _usual_point(data: ResultSlice, positions: Positions) -> pairing.Point:
 
 
 def _side_by_side(position: float, index: int, count: int, positions: Positions, data: ResultSlice) -> float:
-    """Arms side by side between one grid point and the next: neither hides the other."""
-    offset = 0.6 * (index - (count - 1) / 2) / max(count, 2)
-    if not over_lr(data.manifest):
-        return position + offset
-    gap = float(np.diff(np.log10(sorted(positions.values()))).min(initial=0.5))
-    return float(position * 10 ** (gap * offset))
+    """Arms side by side between one grid point and the next: neither hides the other.
+
+    Where a line joins means, which stand at the grid points themselves, seeds stay close to it.
+    """
+    at_lr = over_lr(data.manifest)
+    places = np.sort(np.log10([*positions.values()]) if at_lr else [*positions.values()])
+    width = 0.6 * float(np.diff(places).min(initial=0.5 if at_lr else 1.0))
+    if _is_ordered(data) and len(places) > 1:
+        width = min(width, MAX_SPREAD * float(np.ptp(places)))
+    offset = width * (index - (count - 1) / 2) / max(count, 2)
+    return float(position * 10**offset) if at_lr else position + offset
 
 
 def _is_ordered(data: ResultSlice) -> bool:
@@ -186,108 +195,24 @@ def _draw_differences(
         x = _side_by_side(position, others.index(pair.arm), len(others), positions, data)
         color = data.palette[pair.arm]
         if comparison.n >= comparison.seeds_needed:
-            style = ":" if _is_doubtful(comparison) else "-"
+            style = ":" if is_doubtful(comparison) else "-"
             axes.plot(
                 [x, x], [unit.factor * comparison.low, unit.factor * comparison.high], lw=1.4, ls=style, color=color
             )
         else:
             axes.plot([x] * comparison.n, unit.factor * pair.differences, ".", ms=3, color=color)
         told = f"{comparison.arm}, {comparison.point or 'all'}: {point_finding(comparison)}"
+        if nothing_trained(comparison):
+            axes.plot([x], [0], "x", ms=6, mew=1.4, color=color, gid=mark_titles([f"{told}; all failed to train"]))
+            continue
         face = color if comparison.p_adjusted < ALPHA else "white"
         axes.plot(
             [x], [unit.factor * comparison.estimate], "o", ms=5.5, mec=color, mfc=face, mew=1.4, gid=mark_titles([told])
         )
-    if _is_far(comparisons, margin):
+    if is_far(comparisons, margin):
         axes.set_yscale("symlog", linthresh=2 * unit.factor * margin, linscale=0.7)
         low, high = axes.dataLim.intervaly
         axes.set_yticks(symlog_ticks(low, high, unit.factor * margin))
         axes.yaxis.set_minor_locator(NullLocator())
         plain_numbers(axes.yaxis)
     axes.set_ylabel(difference_label(data.metric, label_text(data.baseline)))
-
-
-def _is_far(comparisons: Sequence[Comparison], margin: float) -> bool:
-    """Whether differences are so large that the margin could not be seen beside them."""
-    ends = [abs(end) for c in comparisons for end in (c.estimate, c.low, c.high)]
-    return bool(margin) and any(end > FAR * margin for end in ends)
-
-
-def _is_doubtful(comparison: Comparison) -> bool:
-    """Whether some seeds failed and some did not, and there are too few for the interval of their mean."""
-    counts = (
-        (comparison.arm_failed, comparison.arm_finished),
-        (comparison.than_failed, comparison.than_finished),
-    )
-    return comparison.n < ENOUGH_SEEDS and any(0 < failed < finished for failed, finished in counts)
-
-
-def _effect_caption(data: ResultSlice, comparisons: Sequence[Comparison], margin: float) -> str:
-    scale = (
-        f", linear up to {_points_in_words(2 * margin)} and logarithmic beyond" if _is_far(comparisons, margin) else ""
-    )
-    mean = "line" if _is_ordered(data) else "diamond"
-    beyond = "below" if data.metric.sign > 0 else "above"
-    band = f" The grey band is the margin of {_points_in_words(margin)}." if margin else ""
-    failed = (
-        "a failed one is not drawn"
-        if data.metric.policy is UNSCORED
-        else f"a failed one a tick {beyond} the dotted line of {guess_words(data.metric)}"
-    )
-    return (
-        f"Above, every seed is a dot, {failed}, and "
-        f"the {mean} is their mean; below, the paired difference from {formatting.value(data.baseline)}"
-        f"{up_is_better(data.metric)} ({_pair_counts(comparisons)}{scale}).{band}"
-    )
-
-
-def _pair_counts(comparisons: Sequence[Comparison]) -> str:
-    n = [comparison.n for comparison in comparisons if comparison.n]
-    if not n:
-        return "no pairs"
-    return f"n = {min(n)}{f' to {max(n)}' if max(n) > min(n) else ''} pairs of equal seed"
-
-
-def _points_in_words(difference: float) -> str:
-    number = f"{100 * difference:.2g}"
-    return f"{number} point{'' if number == '1' else 's'}"
-
-
-def _tests(comparisons: Sequence[Comparison]) -> str:
-    """What bars and markers stand for, as sentences."""
-    tested = [comparison for comparison in comparisons if comparison.n >= comparison.seeds_needed]
-    sentences = []
-    if tested:
-        family = formatting.count(len(comparisons), "comparison")
-        sentences.append(f"Bars: 95 % t intervals; filled: p < .05 in the exact sign test after Holm over {family}.")
-    if len(tested) < len(comparisons):
-        sentences.append("Too few seeds for a test: dots for the pairs, no interval, no p (descriptive).")
-    if any(map(_is_doubtful, tested)):
-        sentences.append(
-            f"Dotted bar: some seeds failed, others did not; with fewer than {ENOUGH_SEEDS} seeds such intervals are "
-            "unreliable."
-        )
-    return " ".join(sentences)
-
-
-def _naming(usual: pairing.Point) -> str:
-    return f" A grid point is named by what differs from the {USUAL}: {formatting.point(usual)}." if usual else ""
-
-
-def _alt(data: ResultSlice, comparisons: Sequence[Comparison]) -> str:
-    decided = [comparison for comparison in comparisons if comparison.p_adjusted < ALPHA]
-    better, worse = ([c for c in decided if (c.wins - c.losses) * sign > 0] for sign in (1, -1))
-    outcome = (
-        f"{_arms_in_words(better)} better and {_arms_in_words(worse)} worse" if decided else "no arm is better or worse"
-    )
-    return (
-        f"Two stacked panels: {data.metric.words} of every seed by arm, and paired differences from "
-        f"{formatting.value(data.baseline)}. After correction, {outcome}."
-    )
-
-
-def _arms_in_words(comparisons: Sequence[Comparison]) -> str:
-    """Which arms, and at which grid points, with their verb."""
-    names = [f"{c.arm} at {c.point}" if c.point else c.arm for c in comparisons[:MAX_NAMED_IN_ALT]]
-    if len(comparisons) > MAX_NAMED_IN_ALT:
-        names.append(f"{len(comparisons) - MAX_NAMED_IN_ALT} more")
-    return f"{formatting.listing(names or ['no arm'])} {'is' if len(names) < 2 else 'are'}"

@@ -22,8 +22,8 @@ from harness.analysis.comparison import Comparison
 from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import FAILED, FINISHED, judged_by, metrics_of
 from harness.reporting.figures.style import DASHES, STYLE, color_of
-from harness.reporting.staleness import IMAGE_FORMATS
 from harness.reporting.svg import with_titles
+from harness.reporting.upkeep.staleness import IMAGE_FORMATS
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest, is_own, measured_of
 from harness.spec.measured import LOSS

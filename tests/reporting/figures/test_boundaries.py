@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import DamageError
 from harness.reporting.figures.boundaries import NO_CLASS, boundary_maps
-from harness.reporting.staleness import digest_of
+from harness.reporting.upkeep.staleness import digest_of
 from tests.support.manifests import a_manifest
 from tests.support.simulated import simulate
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from harness.reporting.figures.effect import effect_at_each_point
+from harness.reporting.svg import mark_titles
 from tests.support.simulated import simulate
 
 ACCURACY = {"layer": 0.5, "batch": 0.9, "none": 0.7}
@@ -57,3 +58,26 @@ def test_a_line_joins_grid_points_only_where_they_lie_along_one_number(tmp_path,
     assert all((line.get_linestyle() != "None") == joined for line in means)
     assert ("the line is their mean" in drawn.caption) == joined
     assert ("the diamond is their mean" in drawn.caption) != joined
+
+
+def test_where_all_trials_of_both_arms_failed_stands_a_cross_and_no_difference(tmp_path):
+    results = simulate(tmp_path, {"norm": ["batch", "none"], "lr": [0.1, 1.0, 10.0], "seed": range(7)})
+    failed = (results.trials["lr"] == 10.0) | ((results.trials["lr"] == 1.0) & (results.trials["norm"] == "none"))
+    trials = results.trials.assign(status=failed.map({True: "no_better_than_init", False: "ok"}))
+    (drawn,) = effect_at_each_point(replace(results, trials=trials))
+    _, bottom = drawn.figure.axes
+    marks = {line.get_marker(): line for line in bottom.get_lines() if line.get_marker() in ("x", "o")}
+    assert len([line for line in bottom.get_lines() if line.get_marker() == "o"]) == 2
+    assert list(marks["x"].get_xdata()) == [pytest.approx(10.0, rel=0.5)]
+    assert "Cross: all trials of both arms failed to train." in drawn.caption
+    assert marks["x"].get_gid() == mark_titles(
+        ["batch, lr 10: ahead in 0 of 7 seeds, 0.0 points higher on average; all failed to train"]
+    )
+
+
+def test_seeds_stand_beside_the_line_of_their_means_however_far_apart_grid_points_are(tmp_path):
+    axes = {"norm": ["batch", "none"], "steps": [10, 20, 40], "seed": range(7)}
+    (drawn,) = effect_at_each_point(simulate(tmp_path, axes))
+    places = {x for line in drawn.figure.axes[0].get_lines() if line.get_marker() == "o" for x in line.get_xdata()}
+    assert {round(place) for place in places} == {0, 1, 2}
+    assert max(abs(place - round(place)) for place in places) <= 0.05 * 2 + 1e-9

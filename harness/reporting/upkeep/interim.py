@@ -22,8 +22,8 @@ from harness.reporting.figures.frame import ReportFigure
 from harness.reporting.figures.own_curves import logged_curves
 from harness.reporting.figures.ranges import failure_map
 from harness.reporting.page_parts import embedded
-from harness.reporting.staleness import page_of
 from harness.reporting.tables import Table, trials_table
+from harness.reporting.upkeep.staleness import page_of
 from harness.spec.manifest import Manifest, is_own, measured_of, trials_of
 from harness.storage.records import TELEMETRY, Record, ResultsDir, read_manifest, read_records
 from harness.storage.tables import Results, curves_table

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from harness.reporting.staleness import current_page
+from harness.reporting.upkeep.staleness import current_page
 from harness.spec.manifest import Manifest
 from harness.storage.records import ResultsDir
 from harness.storage.tables import read_results

@@ -38,7 +38,7 @@ def page_of(folder: Path) -> Path:
 def digest_of(folder: Path, manifest: Manifest) -> str:
     """A digest of all that a report is made from: the results, and the code and templates that make it."""
     sums = hashlib.sha256(json.dumps(to_json(manifest), sort_keys=True, default=str).encode())
-    folders = [Path(__file__).parents[1] / name for name in ("analysis", "reporting")]
+    folders = [Path(__file__).parents[2] / name for name in ("analysis", "reporting")]
     code = sorted(p for directory in folders for p in directory.rglob("*") if p.is_file() and p.suffix != ".pyc")
     results = [folder / name for name in (*TABLES, FINDINGS)]
     for path in [*results, *data_files(folder, manifest), *plane_files(folder), *code]:
