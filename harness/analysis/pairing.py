@@ -17,7 +17,7 @@ from harness.errors import DamageError
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 from harness.storage.bits import equal_to_the_bit
-from harness.storage.tables import Results, outcomes_of
+from harness.storage.tables import AXES_IN_FACTS, Results, outcomes_of
 
 Point = dict[str, Any]  # axis -> value
 
@@ -47,8 +47,13 @@ def axes(manifest: Manifest, *without: str) -> list[str]:
     return [axis for axis in manifest.axes if axis not in (manifest.compare, "seed", *without)]
 
 
-def named_arms(results: Results) -> Results:
-    """The results with a name for the arm at which the compared axis is not set: nothing equals what is missing."""
+def as_planned(results: Results) -> Results:
+    """The results as the claims of the suite speak of them.
+
+    Axes are as the suite sets them: `norm_batch`, of which the table has what follows from the batch where it is not
+    set, is not set there. An arm at which the compared axis is not set has a name: nothing equals what is missing.
+    """
+    results = replace(results, trials=_with_planned_axes(results.trials, results.manifest))
     manifest, compare = results.manifest, results.manifest.compare
     if None not in arms(manifest):
         return results
@@ -68,6 +73,16 @@ def named_arms(results: Results) -> Results:
         manifest=replace(manifest, claims=claims, axes={**manifest.axes, compare: axis}),
         trials=results.trials.assign(**{compare: column.where(column.notna(), formatting.value(None))}),
     )
+
+
+def _with_planned_axes(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """The trials, of which the manifest lists the settings in the order of the table's index."""
+    planned = {
+        axis: pd.Series(list(manifest.points[axis]), dtype=trials[axis].dtype)
+        for axis in AXES_IN_FACTS
+        if axis in manifest.axes and axis in manifest.points
+    }
+    return trials.assign(**{axis: column.reindex(trials.index) for axis, column in planned.items()})
 
 
 def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from harness.analysis import pairing
+from harness.analysis import formatting, pairing
 from harness.analysis.claim_checks import check_arms, check_margin_unit, check_where, margin_doubt
 from harness.analysis.claim_pairs import other_arm
 from harness.analysis.claims import KINDS
@@ -29,6 +29,8 @@ def validate_claim(claim: Claim, manifest: Manifest) -> None:
     check_arms(claim, manifest, is_one_sample=kind.is_one_sample)
     check_where(claim, manifest)
     kind.check(claim, manifest)
+    if not comparisons_of(claim, manifest):
+        raise SuiteError(_why_nothing_meets(claim, manifest))
     if kind.margin_is_of_metric or claim.within is not None:
         check_margin_unit(claim, manifest)
 
@@ -58,6 +60,29 @@ def comparisons_of(claim: Claim, manifest: Manifest) -> int:
         # An arm is not compared with itself at the same point.
         points = [(p, other) for p, other in points if p in there and other in theirs and (arm, p) != (than, other)]
     return len(points)
+
+
+def _why_nothing_meets(claim: Claim, manifest: Manifest) -> str:
+    """Why there is nothing to compare: an arm has no trials where the claim speaks of it, or other settings."""
+    kind = KINDS[claim.kind]
+    axes = pairing.axes(manifest, *kind.collapsed_axes(claim))
+    than, other_point = other_arm(claim, manifest)
+    sides = [(claim.arm, claim.where)] + ([] if kind.is_one_sample else [(than, {**claim.where, **other_point})])
+    points = [_points_of_arm(arm, where, axes, manifest) for arm, where in sides]
+    for (arm, where), there in zip(sides, points, strict=True):
+        if not there:
+            return f"no trial of {formatting.value(arm)} is at {formatting.point(where) or 'any grid point'}"
+    values = [[{point[i] for point in there} for i in range(len(axes))] for there in points]
+    differing = [
+        (axis, theirs)
+        for axis, ours, theirs in zip(axes, *values, strict=True)
+        if axis not in other_point and not ours & theirs
+    ]
+    example = ", ".join(f"{axis!r}: {sorted(theirs, key=str)[0]!r}" for axis, theirs in differing)
+    names = formatting.listing(formatting.axis(axis) for axis, _ in differing)
+    hint = f": they differ in {names}, so say where the other stands with against={{{example}}}" if differing else ""
+    arms = " and ".join(dict.fromkeys(formatting.value(arm) for arm, _ in sides))
+    return f"the trials of {arms} meet at no grid point{hint}"
 
 
 def _points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> set[tuple[Any, ...]]:

@@ -60,7 +60,7 @@ def verdicts(results: Results, rng: np.random.Generator | None = None) -> list[V
     `rng` draws the signs of sign-flip tests above 20 seeds: the same every time unless it is given.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    results = pairing.named_arms(results)
+    results = pairing.as_planned(results)
     declared = results.manifest.claims
     check_claims([one.claim for one in declared], results.manifest)
     if results.manifest.looks or results.manifest.max_seeds:

@@ -80,7 +80,7 @@ class Results:
 
     def figures(self) -> dict[str, Figure]:
         """Every figure of the report by its name, drawn anew: its axes can be restyled and saved."""
-        named = pairing.named_arms(self.tables)
+        named = pairing.as_planned(self.tables)
         drawn = [figure for figure in estimates(named, self._judged) if figure]
         drawn += variants_forest(named, self._judged)
         return {figure.name: figure.figure for figure in (*drawn, *report_figures(named))}
@@ -96,7 +96,7 @@ class Results:
     @cached_property
     def _drawn(self) -> list[ReportFigure]:
         """The figures of the report, drawn once for all that rests on them."""
-        return list(report_figures(pairing.named_arms(self.tables)))
+        return list(report_figures(pairing.as_planned(self.tables)))
 
     def __repr__(self) -> str:
         lines = [f"{self.question} ({self.folder})"]

@@ -50,7 +50,7 @@ def _suite_facts(results: Results, judged: list[Verdict]) -> dict[str, Any]:
             (verdict, mixed_words(verdict), claim_words(verdict, manifest), short_finding(verdict))
             for verdict in judged
         ],
-        "answer": answer(pairing.named_arms(results), judged).sentence,
+        "answer": answer(pairing.as_planned(results), judged).sentence,
     }
 
 

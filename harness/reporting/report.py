@@ -41,7 +41,7 @@ def write_report(results: Results) -> Path:
     page, digest = page_of(results.folder), digest_of(results.folder, results.manifest)
     if is_whole(page, digest):
         return page
-    results, folder = pairing.named_arms(results), page.parent / "figures"
+    results, folder = pairing.as_planned(results), page.parent / "figures"
     judged = verdicts(results)
     printed, images = draw_and_print(
         chain(estimates(results, judged), variants_forest(results, judged), figures(results))

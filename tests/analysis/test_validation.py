@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from harness.analysis.claim_pairs import claim_pairs
 from harness.analysis.validation import check_claims, comparisons_of
+from harness.analysis.verdicts import verdicts
 from harness.errors import SuiteError
 from harness.spec.claim import Claim
 from harness.spec.trial import Trial
 from harness.storage.tables import Results
-from tests.support.manifests import a_manifest, manifest_of
+from tests.support.manifests import a_manifest, declared, manifest_of
 from tests.support.verdicts import LRS, NORMS, SEEDS, SIZES
 
 GRID = a_manifest(
@@ -151,3 +152,53 @@ def test_a_claim_on_ranges_counts_the_points_beside_its_learning_rates_that_both
         comparisons_of(Claim.recovers("none", lost_by="layer", against={"norm": "batch", "batch_size": 4}), manifest)
         == 3
     )
+
+
+def batches_and_ghosts():
+    """Batches of 4 and 16 with batch norm, those of 16 with ghosts of 4 as well."""
+    sizes = [("batch", 4, None), ("batch", 16, None), ("ghost_batch", 16, 4)]
+    return [
+        Trial(dataset="digits", model="mlp-8", norm=n, lr=0.1, batch_size=s, norm_batch=g, seed=seed, steps=5)
+        for n, s, g in sizes
+        for seed in range(12)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        (
+            Claim.better("ghost_batch", than="batch", batch_size=16),
+            "the trials of ghost_batch and batch meet at no grid point: they differ in norm batch, so say where the "
+            "other stands with against={'norm_batch': None}",
+        ),
+        (Claim.better("ghost_batch", than="batch", batch_size=4), "no trial of ghost_batch is at batch size 4"),
+    ],
+)
+def test_a_claim_that_no_pair_of_trials_can_answer_is_refused_with_what_would_pair_them(claim, why):
+    with pytest.raises(SuiteError) as refused:
+        check_claims([claim], manifest_of(batches_and_ghosts()))
+    assert str(refused.value) == f"claim 1 (better): {why}"
+
+
+def test_what_follows_from_the_batch_keeps_no_pair_apart():
+    """The table has the examples that share statistics also where the suite leaves them to follow from the batch."""
+    trials = batches_and_ghosts()
+    claims = [
+        Claim.better("batch", than="batch", batch_size=4, against={"batch_size": 16}),
+        Claim.better("ghost_batch", than="batch", batch_size=16, against={"norm_batch": None}),
+    ]
+    manifest = manifest_of(trials, claims=declared(*(replace(c, metric="test_accuracy") for c in claims)))
+    check_claims(claims, manifest)
+    rows = [
+        {**{name: getattr(trial, name) for name in manifest.points}, "norm_batch": trial.norm_batch or trial.batch_size}
+        for trial in trials
+    ]
+    table = pd.DataFrame(rows).assign(status="ok", test_accuracy=0.9, classes=10, key=[t.key for t in trials])
+    accuracy = 0.9 + 0.02 * (table["batch_size"] == 4) + 0.01 * (table["norm"] == "ghost_batch")
+    table = table.assign(test_accuracy=accuracy, norm_batch=table["norm_batch"].astype("Int64"))
+    results = Results(folder=Path(), manifest=manifest, trials=table, curves=table[:0], telemetry=table[:0])
+    (small, ghost) = verdicts(results)
+    assert [(verdict.word, verdict.comparisons[0].n) for verdict in (small, ghost)] == [("supported", 12)] * 2
+    assert small.comparisons[0].estimate == pytest.approx(0.02)
+    assert ghost.comparisons[0].estimate == pytest.approx(0.01)

@@ -65,7 +65,7 @@ class InterimPage:
         missing = [trial.key for trial in trials if trial.key not in self.records]
         more, _ = read_records(self.results_dir, missing)
         self.records |= more
-        return pairing.named_arms(results_of(self.results_dir, manifest, self.records)), bool(more)
+        return pairing.as_planned(results_of(self.results_dir, manifest, self.records)), bool(more)
 
 
 def results_of(results_dir: ResultsDir, manifest: Manifest, records: Mapping[str, Record]) -> Results:
