@@ -25,11 +25,8 @@ OTHER = " of the other"  # end of a column's name
 
 # Axes that say how a trial is computed and not what is learnt: along them, equal results are a finding.
 COMPUTE_AXES = frozenset(
-    {
-        *("accumulation_steps", "compile", "device", "max_cohort_size", "memory_format", "sync_bn_impl", "threads"),
-        "world_size",
-    }
-)
+    ("accumulation_steps", "compile", "device", "max_cohort_size", "memory_format", "sync_bn_impl", "threads")
+) | {"world_size"}
 
 
 def arms(manifest: Manifest) -> list[Any]:
