@@ -56,3 +56,19 @@ def test_the_architecture_tells_of_every_folder():
     folders = {path.parent.name for path in (REPOSITORY / "harness").glob("*/__init__.py")}
     text = (DOCS / "architecture.md").read_text("utf-8")
     assert [folder for folder in sorted(folders) if f"`{folder}`" not in text] == []
+
+
+def test_the_recipes_work_as_they_stand_on_the_results_that_ship(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").symlink_to(REPOSITORY / "results")
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "recipes.md").read_text("utf-8"), flags=re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert {path.name for path in tmp_path.glob("*.p*")} == {"seeds.png", "curves.png", "lr_range.pdf"}
+    out = capsys.readouterr().out
+    for lr in ("0.003", "3"):  # both ends of the grid, in the table of the paper
+        assert re.search(rf"^{lr} & ", out, flags=re.MULTILINE)
+    lead = names["lead"]
+    assert set(lead["seeds"]) == {30}
+    assert lead["seeds ahead"].max() == 30
