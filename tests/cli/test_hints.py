@@ -14,6 +14,7 @@ TYPED = {  # what to type for an option that takes any text
     "--drill-rounds": "2",
     **{
         "--results": "my results",
+        "--publish": "for readers",
         "--only": "norm=batch,none",
         "--shard": "2/3",
         "--workers": "3",
