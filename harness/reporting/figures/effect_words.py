@@ -74,7 +74,7 @@ def tests_in_words(comparisons: Sequence[Comparison]) -> str:
         family = formatting.count(len(comparisons), "comparison")
         sentences.append(f"Bars: 95 % t intervals; filled: p < .05 in the exact sign test after Holm over {family}.")
     if any(map(nothing_trained, comparisons)):
-        sentences.append("Cross: all trials of both arms failed to train.")
+        sentences.append("Cross: in both arms all failed.")
     if len(tested) < len(comparisons):
         sentences.append("Too few seeds for a test: dots for the pairs, no interval, no p (descriptive).")
     if any(map(is_doubtful, tested)):

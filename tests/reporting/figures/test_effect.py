@@ -69,7 +69,7 @@ def test_where_all_trials_of_both_arms_failed_stands_a_cross_and_no_difference(t
     marks = {line.get_marker(): line for line in bottom.get_lines() if line.get_marker() in ("x", "o")}
     assert len([line for line in bottom.get_lines() if line.get_marker() == "o"]) == 2
     assert list(marks["x"].get_xdata()) == [pytest.approx(10.0, rel=0.5)]
-    assert "Cross: all trials of both arms failed to train." in drawn.caption
+    assert "Cross: in both arms all failed." in drawn.caption
     assert marks["x"].get_gid() == mark_titles(
         ["batch, lr 10: ahead in 0 of 7 seeds, 0.0 points higher on average; all failed to train"]
     )
