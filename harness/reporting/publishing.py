@@ -87,7 +87,7 @@ def _read_verdicts(folder: Path) -> pd.DataFrame:
 def published_words(suite: Path) -> Mapping[str, str]:
     """What the claims of a suite came to in the results that ship with it: claim -> word. Empty where none do."""
     try:
-        table = _read_verdicts(suite.parent.parent / REFERENCE)
+        table = _read_verdicts(suite.resolve().parent.parent / REFERENCE)
     except (FileNotFoundError, NotADirectoryError, DamageError):  # it is a service, and must not end a run
         return {}
     rows = table[table["suite"] == suite.stem]

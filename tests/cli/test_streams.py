@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -49,7 +50,7 @@ def test_a_terminal_that_is_gone_ends_nothing(tmp_path):
 
 def test_a_line_break_in_a_path_is_escaped(capsys):
     trials = pd.DataFrame({"status": ["ok"], "key": ["k"]})
-    result = SimpleNamespace(suite=SimpleNamespace(path="s.py"), trials=trials, report="two\nlines", verdicts=[])
+    result = SimpleNamespace(suite=SimpleNamespace(path=Path("s.py")), trials=trials, report="two\nlines", verdicts=[])
     assert print_summary(result, SimpleNamespace(suites=["s.py"], given={}), None) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
 
