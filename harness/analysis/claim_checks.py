@@ -10,7 +10,7 @@ from harness.analysis.measures.curve_values import with_at
 from harness.analysis.measures.derived import CURVE
 from harness.analysis.metrics import metrics_of
 from harness.errors import SuiteError, nearest
-from harness.spec.claim import Claim, is_number
+from harness.spec.claim import Claim, as_list, is_number
 from harness.spec.manifest import Manifest, is_own, measured_of
 from harness.spec.measured import LOGGED, LOSS, SPLITS, crossing_of
 
@@ -173,4 +173,4 @@ def check_along(claim: Claim, manifest: Manifest) -> list[float]:
 def covered_values(claim: Claim, axis: str, manifest: Manifest) -> list[Any]:
     """The values of an axis that a claim covers."""
     wanted = claim.where.get(axis, pairing.values(manifest, axis))
-    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+    return as_list(wanted)

@@ -9,7 +9,7 @@ from harness.analysis.measures.curve_values import with_at
 from harness.analysis.measures.measure import unit_of
 from harness.analysis.measures.outcomes import SPLIT_WORDS
 from harness.analysis.metrics import metrics_of
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, as_list
 from harness.spec.manifest import Manifest, measured_of
 
 
@@ -58,5 +58,4 @@ def target_words(manifest: Manifest, split: str) -> str:
 
 
 def _values(wanted: Any) -> str:
-    values = wanted if isinstance(wanted, list | tuple) else [wanted]
-    return formatting.listing(formatting.value(None if value == "" else value) for value in values)
+    return formatting.listing(formatting.value(None if value == "" else value) for value in as_list(wanted))

@@ -14,7 +14,7 @@ from harness.analysis.metrics import FAILED, FINISHED, metrics_of, trial_scores
 from harness.analysis.stats import with_failures
 from harness.analysis.stats.arrays import FloatArray
 from harness.errors import DamageError
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, as_list
 from harness.spec.manifest import Manifest
 from harness.storage.bits import equal_to_the_bit
 from harness.storage.tables import AXES_IN_FACTS, Results, outcomes_of
@@ -85,7 +85,7 @@ def _with_planned_axes(trials: pd.DataFrame, manifest: Manifest) -> pd.DataFrame
 def matching(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
     """The trials at the grid points that `where` keeps: a value or a list of values per axis."""
     for axis, wanted in where.items():
-        values = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+        values = as_list(wanted)
         # Columns of numbers have NaN for what is not set, which is not in a list that has None.
         trials = trials[trials[axis].isin(values) | (trials[axis].isna() & (None in values))]
     return trials

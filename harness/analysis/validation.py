@@ -10,8 +10,11 @@ from harness.analysis.claim_checks import check_arms, check_margin_unit, check_w
 from harness.analysis.claim_pairs import other_arm
 from harness.analysis.claims import KINDS
 from harness.errors import SuiteError, lookup
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, as_list
 from harness.spec.manifest import Manifest
+
+Points = set[tuple[Any, ...]]  # the values of the axes at each
+Side = tuple[Any, Mapping[str, Any], Points]  # an arm, where a claim speaks of it, and its points there
 
 
 def check_claims(claims: Iterable[Claim], manifest: Manifest) -> None:
@@ -46,12 +49,12 @@ def doubts(claims: Iterable[Claim], manifest: Manifest) -> Iterator[str]:
 def comparisons_of(claim: Claim, manifest: Manifest) -> int:
     """How many comparisons the verdict on a claim rests on: as many as there are grid points that both arms have."""
     kind = KINDS[claim.kind]
-    axes = pairing.axes(manifest, *kind.collapsed_axes(claim))
-    ours = _points_of_arm(claim.arm, claim.where, axes, manifest)
+    axes, sides = _sides(claim, manifest)
+    _, _, ours = sides[0]
     if kind.is_one_sample:
         return len(ours)
-    than, other_point = other_arm(claim, manifest)
-    theirs = _points_of_arm(than, {**claim.where, **other_point}, axes, manifest)
+    than, _, theirs = sides[1]
+    _, other_point = other_arm(claim, manifest)
     points = [
         (point, tuple(other_point.get(axis, value) for axis, value in zip(axes, point, strict=True))) for point in ours
     ]
@@ -64,15 +67,12 @@ def comparisons_of(claim: Claim, manifest: Manifest) -> int:
 
 def _why_nothing_meets(claim: Claim, manifest: Manifest) -> str:
     """Why there is nothing to compare: an arm has no trials where the claim speaks of it, or other settings."""
-    kind = KINDS[claim.kind]
-    axes = pairing.axes(manifest, *kind.collapsed_axes(claim))
-    than, other_point = other_arm(claim, manifest)
-    sides = [(claim.arm, claim.where)] + ([] if kind.is_one_sample else [(than, {**claim.where, **other_point})])
-    points = [_points_of_arm(arm, where, axes, manifest) for arm, where in sides]
-    for (arm, where), there in zip(sides, points, strict=True):
-        if not there:
+    axes, sides = _sides(claim, manifest)
+    for arm, where, points in sides:
+        if not points:
             return f"no trial of {formatting.value(arm)} is at {formatting.point(where) or 'any grid point'}"
-    values = [[{point[i] for point in there} for i in range(len(axes))] for there in points]
+    _, other_point = other_arm(claim, manifest)
+    values = [[{point[i] for point in points} for i in range(len(axes))] for _, _, points in sides]
     differing = [
         (axis, theirs)
         for axis, ours, theirs in zip(axes, *values, strict=True)
@@ -81,13 +81,22 @@ def _why_nothing_meets(claim: Claim, manifest: Manifest) -> str:
     example = ", ".join(f"{axis!r}: {sorted(theirs, key=str)[0]!r}" for axis, theirs in differing)
     names = formatting.listing(formatting.axis(axis) for axis, _ in differing)
     hint = f": they differ in {names}, so say where the other stands with against={{{example}}}" if differing else ""
-    arms = " and ".join(dict.fromkeys(formatting.value(arm) for arm, _ in sides))
+    arms = " and ".join(dict.fromkeys(formatting.value(arm) for arm, _, _ in sides))
     return f"the trials of {arms} meet at no grid point{hint}"
 
 
-def _points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> set[tuple[Any, ...]]:
+def _sides(claim: Claim, manifest: Manifest) -> tuple[list[str], list[Side]]:
+    """The axes that make up its grid points, and the arms of a claim, its own first, each with its points."""
+    kind = KINDS[claim.kind]
+    axes = pairing.axes(manifest, *kind.collapsed_axes(claim))
+    than, other_point = other_arm(claim, manifest)
+    arms = [(claim.arm, claim.where)] + ([] if kind.is_one_sample else [(than, {**claim.where, **other_point})])
+    return axes, [(arm, where, _points_of_arm(arm, where, axes, manifest)) for arm, where in arms]
+
+
+def _points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> Points:
     """The grid points of `where` at which an arm has trials; all of them where the manifest lists no trials."""
-    wanted = {axis: values if isinstance(values, list | tuple) else [values] for axis, values in where.items()}
+    wanted = {axis: as_list(values) for axis, values in where.items()}
     wanted[manifest.compare] = [arm]
     if not manifest.points:
         return set(product(*(wanted.get(axis, pairing.values(manifest, axis)) for axis in axes)))

@@ -7,7 +7,7 @@ from harness.analysis import formatting
 from harness.analysis.comparison import Comparison
 from harness.analysis.measures.measure import LEAD
 from harness.analysis.verdicts import Verdict
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, as_list
 
 NO_PAIRS = "no pair of seeds has results in both arms yet"
 LEADS = LEAD.partition(" in ")[0]  # as the lead of a metric reads of which more or less is good
@@ -24,8 +24,7 @@ def changed_words(claim: Claim) -> str:
 
 
 def _values(wanted: object) -> str:
-    values = wanted if isinstance(wanted, list | tuple) else [wanted]
-    return " and ".join(formatting.value(value) for value in values)
+    return " and ".join(formatting.value(value) for value in as_list(wanted))
 
 
 def judged_points(verdict: Verdict) -> list[Comparison]:

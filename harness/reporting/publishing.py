@@ -20,7 +20,7 @@ from harness.reporting.upkeep.staleness import data_files, plane_files
 from harness.reporting.upkeep.update import update_report
 from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
-from harness.storage.tables import TABLES, Results, read_results
+from harness.storage.tables import TABLES, Results
 
 VERDICTS_FILE = "verdicts.csv"
 VERDICT_COLUMNS = ("suite", "claim", "verdict")
@@ -53,10 +53,10 @@ def publish(results: Results, folder: Path) -> Path:
         make_folder(copy.parent)
         write_atomically(copy, read_bytes(path, max_bytes=MAX_TABLE_BYTES))
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in tables.items()}
-    write_manifest(target, replace(results.manifest, tables=checksums))
-    published = read_results(target.root)
-    _note_verdicts(folder, results.manifest.name, verdicts(published))
-    return update_report(target, published.manifest)
+    manifest = replace(results.manifest, tables=checksums)
+    write_manifest(target, manifest)
+    _note_verdicts(folder, manifest.name, verdicts(results))
+    return update_report(target, manifest)
 
 
 def _compact(path: Path) -> bytes:

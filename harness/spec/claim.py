@@ -270,6 +270,11 @@ def _plain(values: Any) -> Any:
     return [as_python(value) for value in values] if is_list else as_python(values)
 
 
+def as_list(wanted: Any) -> list[Any]:
+    """The values of an axis that a claim names, one or several."""
+    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

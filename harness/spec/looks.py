@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from harness.errors import DamageError, UsageError
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, as_list
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.suite import MAX_VALUES, Suite
 from harness.spec.trial import Value
@@ -63,10 +63,7 @@ def trials_of_claim(claim: Claim, compare: str) -> list[Where]:
     arms: list[Any] = [claim.arm, claim.than]
     other = [claim.against[compare]] if compare in claim.against else arms
     points: list[dict[str, Any]] = [{**claim.where, compare: arms}, {**there, compare: other}]
-    listed: list[Where] = [
-        {axis: list(values) if isinstance(values, list | tuple) else [values] for axis, values in point.items()}
-        for point in points
-    ]
+    listed: list[Where] = [{axis: as_list(values) for axis, values in point.items()} for point in points]
     return listed[:1] if listed[0] == listed[1] else listed
 
 

@@ -1,14 +1,17 @@
 """The real command line on tiny suites."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from harness.fault_injection import FILE_VARIABLE, VARIABLE, count_operations
 
 TINY = '''"""Is a tiny suite enough to try the command line?"""
 
@@ -84,3 +87,27 @@ def kill_all() -> Callable[[subprocess.Popen], None]:
         process.communicate()
 
     return kill
+
+
+@pytest.fixture
+def whole_and_killed(tmp_path, monkeypatch) -> Callable[..., tuple[CommandLine, CommandLine]]:
+    """Run a suite to its end, and in another folder until it is killed, at any operation from `after` on, and again."""
+
+    def run_both(text: str, words: Sequence[str], after: float = 0.0) -> tuple[CommandLine, CommandLine]:
+        whole, killed = CommandLine(tmp_path / "whole"), CommandLine(tmp_path / "killed")
+        for line in (whole, killed):
+            line.folder.mkdir()
+            line.suite(text)
+        counts = tmp_path / "counts"
+        monkeypatch.setenv(FILE_VARIABLE, str(counts))
+        monkeypatch.setenv(VARIABLE, "kill@storage:999999")
+        assert whole(*words).code == 0
+        operations = count_operations(counts.read_text(), "storage")
+        counts.unlink()
+        monkeypatch.setenv(VARIABLE, f"kill@storage:{random.randint(max(1, int(operations * after)), operations - 1)}")
+        assert killed(*words).code == -9
+        monkeypatch.delenv(VARIABLE)
+        assert killed(*words).code == 0
+        return whole, killed
+
+    return run_both

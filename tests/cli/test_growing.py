@@ -1,7 +1,6 @@
 """A grid of learning rates that grows until both edges of the usable ranges are seen, and what is said of it."""
 
 import json
-import random
 
 import pandas as pd
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from harness.errors import UsageError
 from harness.execution.looking.growing import check_growing
 from harness.execution.run_plan import RunOptions
-from harness.fault_injection import FILE_VARIABLE, VARIABLE, count_operations
 from harness.spec.loader import load_suite
-from tests.cli.conftest import CommandLine
 
 SUITE = '''"""Which kind is usable over more learning rates?"""
 
@@ -117,19 +114,7 @@ def test_it_is_grown_before_the_first_look_and_stays_so_when_seeds_are_added(har
     assert "the target is reached at 10 still, and the grid stays, for verdicts have been looked at" in report
 
 
-def test_killed_anywhere_it_comes_to_the_same_grid_and_bits(tmp_path, monkeypatch):
-    whole, killed = CommandLine(tmp_path / "whole"), CommandLine(tmp_path / "killed")
-    for line in (whole, killed):
-        line.folder.mkdir()
-        line.suite(SUITE)
-    monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "counts"))
-    monkeypatch.setenv(VARIABLE, "kill@storage:999999")
-    assert whole(*RUN).code == 0
-    operations = count_operations((tmp_path / "counts").read_text(), "storage")
-    (tmp_path / "counts").unlink()
-    monkeypatch.setenv(VARIABLE, f"kill@storage:{random.randint(1, operations - 1)}")
-    assert killed(*RUN).code == -9
-    monkeypatch.delenv(VARIABLE)
-    assert killed(*RUN).code == 0
+def test_killed_anywhere_it_comes_to_the_same_grid_and_bits(whole_and_killed):
+    whole, killed = whole_and_killed(SUITE, RUN)
     assert killed.tables() == whole.tables()
     assert read_suite(killed)["growth"] == read_suite(whole)["growth"]

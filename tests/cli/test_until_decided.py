@@ -1,15 +1,12 @@
 """`run --until-decided`: seeds added where a claim has no word, at looks that are recorded and never forgotten."""
 
 import json
-import random
 
 import pytest
 
-from harness.fault_injection import FILE_VARIABLE, VARIABLE, count_operations
 from harness.spec.grids.grown import grown
 from harness.spec.loader import load_suite
 from harness.storage.records import ResultsDir, read_manifest
-from tests.cli.conftest import CommandLine
 
 SUITE = '''"""Is one arm better?"""
 
@@ -54,22 +51,10 @@ def test_parts_of_a_suite_are_refused(harness, other):
     assert f"leave {other[0]} out" in ran.err
 
 
-def test_killed_it_goes_on_where_it_was_to_the_same_looks_and_bits(tmp_path, monkeypatch):
+def test_killed_it_goes_on_where_it_was_to_the_same_looks_and_bits(whole_and_killed):
     """Anywhere: before its look, at it, and at work on the seeds that are added."""
-    whole, killed = CommandLine(tmp_path / "whole"), CommandLine(tmp_path / "killed")
-    for line in (whole, killed):
-        line.folder.mkdir()
-        line.suite(SUITE)
     run = (*(word for word in RUN if word not in ("--workers", "1")), "--executor", "in-process")
-    monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "counts"))
-    monkeypatch.setenv(VARIABLE, "kill@storage:999999")
-    assert whole(*run).code == 0
-    operations = count_operations((tmp_path / "counts").read_text(), "storage")
-    (tmp_path / "counts").unlink()
-    monkeypatch.setenv(VARIABLE, f"kill@storage:{random.randint(operations // 4, operations - 1)}")
-    assert killed(*run).code == -9
-    monkeypatch.delenv(VARIABLE)
-    assert killed(*run).code == 0
+    whole, killed = whole_and_killed(SUITE, run, after=0.25)
     assert killed.tables() == whole.tables()
     looks = [json.loads((line.results / "tiny" / "suite.json").read_text("utf-8"))["looks"] for line in (whole, killed)]
     assert looks[0] == looks[1] == [{"seeds": 3, "max_seeds": 5}]

@@ -99,6 +99,6 @@ def test_it_is_made_of_what_the_tables_will_hold(place):
     records, _ = read_records(place, [trial.key for trial in GRID])
     manifest = manifest_of(GRID)
     write_tables(place, GRID, of_classification())
-    written, now = read_results(place.root), results_of(place, manifest, records)
+    written, now = read_results(place.root), results_of(place, manifest, GRID, records)
     pd.testing.assert_frame_equal(now.trials, written.trials)
     pd.testing.assert_frame_equal(now.curves, written.curves)

@@ -1,7 +1,7 @@
 """`evaluate`: a trained model with running, batch and recalibrated statistics."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,22 +53,22 @@ def evaluate(options: argparse.Namespace) -> int:
     measures = (*objective.metrics, "loss")
     table = Table("statistics", *measures, "predictions changed")
     answers: dict[str, Answers] = {}
-    impossible: list[str] = []
+    impossible: dict[str, str] = {}
     for row, name, size in _variants(names, (options.batch_size,) if options.batch_size else SIZES):
         try:
             variant = STATISTICS[name](model, batches(as_taken(model, train), trial.batch_size))
             out = scores(variant, x, classes, size, per_position=trial.task == "sequence")
         except UsageError as error:
             table.add_row(row, *[""] * (len(measures) + 1))
-            impossible.append(f"{row}: {error}")
+            impossible[row] = str(error)
             continue
         found, predicted = measured(objective, out, y), objective.task.predict(out.flatten(0, -2))
         answers[row] = predicted, out
         n_changed = str((predicted != answers["running"][0]).sum().item()) if "running" in answers else ""
         table.add_row(row, *(f"{found[measure]:.4f}" for measure in measures), n_changed)
     Console().print(table)
-    for line in impossible:
-        print(printable(line))
+    for row, why in impossible.items():
+        print(printable(f"{row}: {why}"))
     if trial.task == CLASSIFICATION and len(answers) > 1:
         print(printable(_example(answers, impossible, labels_of(card))))
     if len(names) == 1:
@@ -86,7 +86,7 @@ def _variants(names: Sequence[str], sizes: Sequence[int]) -> Iterator[tuple[str,
             yield f"batch of {size}" if name == "batch" else name, name, size
 
 
-def _example(answers: Mapping[str, Answers], impossible: Sequence[str], labels: Sequence[Label]) -> str:
+def _example(answers: Mapping[str, Answers], impossible: Iterable[str], labels: Sequence[Label]) -> str:
     """What one example is taken for with each of the statistics: the first of which that depends, else the first."""
     predictions = torch.stack([predicted for predicted, _ in answers.values()])
     differs = (predictions != predictions[0]).any(0).int()
@@ -95,7 +95,7 @@ def _example(answers: Mapping[str, Answers], impossible: Sequence[str], labels: 
         f"{labels[int(predicted[number])]} ({out[number].softmax(0).max():.0%}) {_by(row)}"
         for row, (predicted, out) in answers.items()
     ]
-    parts += [f"no answer {_by(line.partition(':')[0])}" for line in impossible]
+    parts += [f"no answer {_by(row)}" for row in impossible]
     return f"test example {number + 1} is taken for {', '.join(parts)}"
 
 

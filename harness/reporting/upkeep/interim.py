@@ -4,7 +4,7 @@ It is drawn again and again while a run is under way, so it is one file with the
 finished suite takes its place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from harness.reporting.page_parts import embedded
 from harness.reporting.tables import Table, trials_table
 from harness.reporting.upkeep.staleness import page_of
 from harness.spec.manifest import Manifest, is_own, measured_of, trials_of
+from harness.spec.own_training.own_trial import AnyTrial
+from harness.storage.merge_cache import stat_identity
 from harness.storage.records import TELEMETRY, Record, ResultsDir, read_manifest, read_records
 from harness.storage.tables import Results, curves_table
 from harness.storage.tables import trials_table as table_of_records
@@ -65,12 +67,13 @@ class InterimPage:
         missing = [trial.key for trial in trials if trial.key not in self.records]
         more, _ = read_records(self.results_dir, missing)
         self.records |= more
-        return pairing.as_planned(results_of(self.results_dir, manifest, self.records)), bool(more)
+        return pairing.as_planned(results_of(self.results_dir, manifest, trials, self.records)), bool(more)
 
 
-def results_of(results_dir: ResultsDir, manifest: Manifest, records: Mapping[str, Record]) -> Results:
-    """These records as results; without telemetry, of which no page of an unfinished suite speaks."""
-    trials = trials_of(manifest, results_dir.manifest)
+def results_of(
+    results_dir: ResultsDir, manifest: Manifest, trials: Sequence[AnyTrial], records: Mapping[str, Record]
+) -> Results:
+    """The records of these trials as results; without telemetry, of which no page of an unfinished suite speaks."""
     table = table_of_records(results_dir, trials, records, measured_of(manifest))
     texts = {name: "" for name, kind in table.dtypes.astype(str).items() if kind == "str"}
     ended = [records[trial.key] for trial in trials if trial.key in records]
@@ -119,10 +122,9 @@ def _arms_table(manifest: Manifest, trials: pd.DataFrame) -> Table:
     return Table(name="arms", label="How far each arm is", columns=columns, rows=rows)
 
 
-def _identity(page: Path) -> tuple[int, int] | None:
+def _identity(page: Path) -> list[int] | None:
     """What changes with every writing of the page; None where there is none."""
     try:
-        info = page.stat()
+        return stat_identity(page.stat())
     except OSError:
         return None
-    return info.st_ino, info.st_mtime_ns
