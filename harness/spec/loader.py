@@ -18,6 +18,7 @@ from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
 from harness.spec.own_code.local_modules import importing, take_late_imports
 from harness.spec.own_code.sources import Parts, digest_of, digest_of_module, digests_of_modules, function_parts
+from harness.spec.own_code.syntax import parse
 from harness.spec.own_training.command import file_parts
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.suite import Suite, own_names, source_of
@@ -90,7 +91,7 @@ def load_suite(path: str | Path) -> SuiteFile:
     suite = getattr(module, "suite", None)
     if not isinstance(suite, Suite):
         raise SuiteError(one_line(f"{file}: declares no suite; it must say `suite = Suite(...)`"))
-    tree = ast.parse(text)
+    tree = parse(text)
     parts: dict[str, Parts] = {}
     try:
         for name, function in suite.functions.items():

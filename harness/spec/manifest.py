@@ -141,8 +141,6 @@ def trials_of(manifest: Manifest, path: Path) -> list[AnyTrial]:
     """Every trial of the suite that the manifest at `path` describes, in their order."""
     if not manifest.points and manifest.trials > 1:
         raise UsageError(f"{path} is of an earlier version, which did not list the trials; `report` writes it again")
-    if any(len(column) != manifest.trials for column in manifest.points.values()):
-        raise DamageError(f"{path} is no manifest: it has {manifest.trials} trials, and not as many points")
     contents: list[dict[str, Any]] = [
         {**manifest.settings, **{name: column[i] for name, column in manifest.points.items()}}
         for i in range(manifest.trials)
@@ -254,6 +252,8 @@ def from_json(content: Mapping[str, Any], path: Path) -> Manifest:
     check_members(content, Manifest, where)
     if content["trials"] < 0:
         raise DamageError(f"{where} trials is {content['trials']}")
+    if any(len(column) != content["trials"] for column in content.get("points", {}).values()):
+        raise DamageError(f"{where} it has {content['trials']} trials, and not as many points")
     if empty := [axis for axis, levels in content["axes"].items() if not levels]:
         raise DamageError(f"{where} axes has no value of {shown(empty[0])}")
     claims = [_declared(member, f"{where} in claim {number},") for number, member in enumerate(content["claims"], 1)]

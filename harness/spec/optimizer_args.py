@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.errors import SuiteError
+from harness.spec.own_code.syntax import parse_expression
 
 Args = Mapping[str, Any]  # name -> number, text, truth value, None, or a tuple of these
 
@@ -42,7 +43,7 @@ def canonical_args(value: Any, as_plain: Callable[[Any], Any]) -> str:
 def args_of(text: str) -> Args:
     """The arguments that such a text stands for; SuiteError where it is none."""
     try:
-        call = ast.parse(f"f({text})", mode="eval").body
+        call = parse_expression(f"f({text})")
         if not isinstance(call, ast.Call) or call.args or not all(keyword.arg for keyword in call.keywords):
             raise ValueError
         args = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}

@@ -132,7 +132,8 @@ def test_whoever_runs_a_shipped_suite_is_told_how_far_it_agrees(finished, publis
     (tmp_path / "results").mkdir()
     shutil.copy(finished.folder / "tiny.py", tmp_path / "suites")
     shutil.copytree(published, tmp_path / "results/reference")
-    suite, own = str(tmp_path / "suites/tiny.py"), str(finished.results)
+    shutil.copytree(finished.results, tmp_path / "own")
+    suite, own = str(tmp_path / "suites/tiny.py"), str(tmp_path / "own")
     assert "1 of 1 verdicts agree with the results that ship\n" in finished("run", suite, "--results", own).out
     table = (tmp_path / "results/reference/verdicts.csv").read_text("utf-8")
     (tmp_path / "results/reference/verdicts.csv").write_text(table.replace("descriptive", "refuted"), "utf-8")

@@ -55,21 +55,20 @@ def run(options: argparse.Namespace) -> int:
     with saying_what_to_type(options), flag as stop, open_executor(run_options, stop) as executor:
         for suite in suites:
             run_one = _run if len(suites) == 1 else _run_one_of_many
-            codes[suite.name] = run_one(suite, run_options, executor, stop, options)
-            if codes[suite.name] in STOPPED:
-                return codes[suite.name]
+            codes[suite.name] = code = run_one(suite, run_options, executor, stop, options)
+            if code in STOPPED:
+                return code
     codes = with_recheck(codes, suites, options.results, options.recheck)
     reported = [name for name, code in codes.items() if code in (0, 1)]
-    if len(suites) > 1 and len(reported) > 1:
+    if len(reported) > 1:
         print(f"the overview is {update_overview(options.results, reported)}")
     return min(codes.values(), key=WORST_FIRST.index)
 
 
 def _run_options(options: argparse.Namespace) -> RunOptions:
     as_given = {name: getattr(options, name) for name in AS_GIVEN}
-    return RunOptions(
-        **as_given, only=parse_only(options.only), command=command("run", *options.suites, given=options.given)
-    )
+    typed = command("run", *options.suites, given=options.given)
+    return RunOptions(**as_given, only=parse_only(options.only), command=typed)
 
 
 def _run(

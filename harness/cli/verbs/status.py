@@ -46,10 +46,9 @@ def status(options: argparse.Namespace) -> int:
     _print(suite.suite.compare, counts)
     for key, name in without[["key", "status"]].itertuples(index=False):
         print(f"{key} {name}: {command('show', key, given=options.given)}")
-    if manifest.looks:
-        print(planned_words(manifest.looks, manifest.max_seeds))
-    if growth := growth_words(table, manifest):
-        print(growth)
+    looked = planned_words(manifest.looks, manifest.max_seeds) if manifest.looks else ""
+    for words in filter(None, [looked, growth_words(table, manifest)]):
+        print(words)
     for run in runs:
         print(printable(f"at work: {run}; {_progress(run)}"))
     print(f"{n_finished} of {len(rows)} trials have a result; {_next(suite.path, options.given, rows, runs)}")

@@ -15,6 +15,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from harness.errors import SuiteError
+from harness.spec.own_code.syntax import parse
 from harness.spec.trial import PLAIN_TYPES
 
 LAMBDA = "<lambda>"
@@ -128,7 +129,7 @@ def _name_or_text(function: FunctionType, file: str, text: str) -> str | None:
     inside = [place for place in places if place != (code.co_firstlineno, 0)]
     holding = [
         node
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(parse(text))
         if isinstance(node, ast.Lambda)
         and node.lineno == code.co_firstlineno
         and all(_start(node) <= place <= _end(node) for place in inside)

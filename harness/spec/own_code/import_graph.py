@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import decode_source
 from pathlib import Path
 
+from harness.spec.own_code.syntax import parse
+
 PACKAGE = Path(__file__).resolve().parents[2]
 PYTHON = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
@@ -81,7 +83,7 @@ def import_graph(text: str, extra: Iterable[str]) -> ImportGraph:
 def imported_names(source: str, package: str) -> Iterator[str]:
     """Dotted names that a text imports anywhere; of `from a import b` both a and a.b, which may be no module."""
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # Python will say so when the module is imported
         return
     for node in ast.walk(tree):
