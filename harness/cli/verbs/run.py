@@ -35,8 +35,9 @@ WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a sele
 
 def run(options: argparse.Namespace) -> int:
     """Train what has no result yet, suite by suite, and write tables and reports; the exit code."""
-    process = torchrun_process()
-    if process is not None and process.rank > 0:  # the first of torchrun's processes reads the options for all
+    if (
+        process := torchrun_process()
+    ) is not None and process.rank > 0:  # the first of torchrun's processes reads the options for all
         from harness.execution.rank_worker import serve_as_rank
 
         serve_as_rank()
