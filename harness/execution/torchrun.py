@@ -132,6 +132,12 @@ def torchrun_process() -> TorchrunProcess | None:
     return TorchrunProcess(rank=int(numbers["RANK"]), world_size=int(numbers["WORLD_SIZE"]))
 
 
+def is_later_rank() -> bool:
+    """Whether this is one of torchrun's processes, and not the first."""
+    process = torchrun_process()
+    return process is not None and process.rank > 0
+
+
 def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of a launcher on this machine.
 

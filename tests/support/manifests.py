@@ -12,7 +12,7 @@ from harness.spec.grids.lr_growth import LrGrowth
 from harness.spec.looks import AddedSeeds, Look
 from harness.spec.manifest import DeclaredClaim, Manifest
 from harness.spec.metric import FRACTION, MetricSpec
-from harness.spec.trial import Trial
+from harness.spec.trial import Trial, Value
 
 TEXTS = st.text(max_size=9)
 NUMBERS = st.integers(-99, 99) | st.floats(allow_nan=False, allow_infinity=False)
@@ -96,8 +96,16 @@ def grown_by(added: Sequence[float]) -> LrGrowth:
     return LrGrowth(low=0.01, high=1.0, lowest=0.001, highest=10.0, added=list(added))
 
 
-def manifests() -> st.SearchStrategy[Manifest]:
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
     """Any manifest, before a run or after it."""
+    trials = draw(st.integers(0, 3) | st.integers(4, 10**6))
+    listed = st.dictionaries(TEXTS, st.lists(VALUES, min_size=trials, max_size=trials), max_size=2)
+    points = draw(listed) if trials < 4 else {}
+    return draw(_manifests(trials, points))
+
+
+def _manifests(trials: int, points: dict[str, list[Value]]) -> st.SearchStrategy[Manifest]:
     values = st.dictionaries(TEXTS, VALUES, max_size=3)
     return st.builds(
         Manifest,
@@ -113,8 +121,8 @@ def manifests() -> st.SearchStrategy[Manifest]:
         settings=values,
         claims=st.lists(st.builds(DeclaredClaim, claim=claims(), declared_after=st.integers(0, 10**6)), max_size=3),
         withdrawn=st.lists(st.builds(DeclaredClaim, claim=claims()), max_size=2),
-        trials=st.integers(0, 10**6),
-        points=st.dictionaries(TEXTS, st.lists(VALUES, max_size=3), max_size=2),
+        trials=st.just(trials),
+        points=st.just(points),
         harness=TEXTS,
         cohorts=st.lists(st.lists(TEXTS, max_size=2), max_size=2),
         device=st.none() | st.sampled_from(["cpu", "cuda"]),

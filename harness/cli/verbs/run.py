@@ -20,7 +20,7 @@ from harness.execution.runner import load_and_check
 from harness.execution.stop_flag import INTERRUPTED, TEMPORARY, StopFlag, stopping
 from harness.execution.submission import open_submitter
 from harness.execution.submission.queueing import queue_workers
-from harness.execution.torchrun import torchrun_process
+from harness.execution.torchrun import is_later_rank
 from harness.reporting.upkeep.update import update_overview
 from harness.spec.loader import SuiteFile
 from harness.spec.selection import parse_only
@@ -35,9 +35,7 @@ WORST_FIRST = (MachineError.exit_code, 1, 0, EmptySelection.exit_code)  # a sele
 
 def run(options: argparse.Namespace) -> int:
     """Train what has no result yet, suite by suite, and write tables and reports; the exit code."""
-    if (
-        process := torchrun_process()
-    ) is not None and process.rank > 0:  # the first of torchrun's processes reads the options for all
+    if is_later_rank():  # the first of torchrun's processes reads the options for all
         from harness.execution.rank_worker import serve_as_rank
 
         serve_as_rank()
