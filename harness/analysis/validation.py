@@ -1,6 +1,5 @@
 """Claims before anything is trained: which a suite can answer, and how many comparisons each takes."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -59,7 +58,7 @@ def comparisons_of(claim: Claim, manifest: Manifest) -> int:
         (point, tuple(other_point.get(axis, value) for axis, value in zip(axes, point, strict=True))) for point in ours
     ]
     for arm in kind.arms_against(claim):
-        there = ours if arm == claim.arm else _points_of_arm(arm, claim.where, axes, manifest)
+        there = ours if arm == claim.arm else points_of_arm(arm, claim.where, axes, manifest)
         # An arm is not compared with itself at the same point.
         points = [(p, other) for p, other in points if p in there and other in theirs and (arm, p) != (than, other)]
     return len(points)
@@ -91,10 +90,10 @@ def _sides(claim: Claim, manifest: Manifest) -> tuple[list[str], list[Side]]:
     axes = pairing.axes(manifest, *kind.collapsed_axes(claim))
     than, other_point = other_arm(claim, manifest)
     arms = [(claim.arm, claim.where)] + ([] if kind.is_one_sample else [(than, {**claim.where, **other_point})])
-    return axes, [(arm, where, _points_of_arm(arm, where, axes, manifest)) for arm, where in arms]
+    return axes, [(arm, where, points_of_arm(arm, where, axes, manifest)) for arm, where in arms]
 
 
-def _points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> Points:
+def points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> Points:
     """The grid points of `where` at which an arm has trials; all of them where the manifest lists no trials."""
     wanted = {axis: as_list(values) for axis, values in where.items()}
     wanted[manifest.compare] = [arm]
@@ -105,10 +104,3 @@ def _points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], mani
         i for i in range(manifest.trials) if all(columns[axis][i] in wanted[axis] for axis in wanted if axis in columns)
     )
     return {tuple(columns[axis][i] for axis in axes) for i in kept}
-
-
-def figure_comparisons(manifest: Manifest) -> int:
-    """How many comparisons a figure of effects tests at once: each other arm with the baseline, at its grid points."""
-    over = ["lr"] if "lr" in manifest.axes and manifest.compare != "lr" else pairing.axes(manifest)
-    points = math.prod(len(pairing.values(manifest, axis)) for axis in over)
-    return (len(pairing.arms(manifest)) - 1) * points

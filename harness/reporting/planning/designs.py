@@ -1,13 +1,15 @@
 """What verdicts can show with the seeds that a suite has, before anything is trained: lines that `plan` prints."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis import formatting, pairing, stats
 from harness.analysis.judging import EXPLORATORY
 from harness.analysis.metrics import metrics_of
-from harness.analysis.validation import comparisons_of, doubts, figure_comparisons
+from harness.analysis.validation import comparisons_of, doubts, points_of_arm
 from harness.analysis.verdicts import Verdict
+from harness.reporting.figures.frame import baseline_arm, over_lr
 from harness.spec.claim import Claim
 from harness.spec.cohorts import Cohort
 from harness.spec.manifest import DeclaredClaim, Manifest, claim_identity, early_claims
@@ -39,12 +41,22 @@ def claim_lines(manifest: Manifest, cohorts: Sequence[Cohort], pilot: Mapping[st
         points = comparisons_of(claim, manifest)
         over = f" at {points} grid points" if points > 1 else ""
         yield f"claim {number} ({claim.kind}{over}): {'; '.join(parts)}"
-    if tests := figure_comparisons(manifest):
+    if tests := _figure_comparisons(manifest):
         seeds, needed = len(pairing.values(manifest, "seed")), stats.seeds_needed(tests)
         answer = "enough" if seeds >= needed else "TOO FEW: they can only be descriptive"
         at_once = formatting.count(tests, "comparison")
         yield f"figures test up to {at_once} at once and need {needed} seeds, have {seeds}: {answer}"
     yield from doubts([declared.claim for declared in manifest.claims], manifest)
+
+
+def _figure_comparisons(manifest: Manifest) -> int:
+    """How many comparisons a figure of effects tests at once: each other arm with the baseline, where both are."""
+    axes = pairing.axes(manifest)
+    points = {arm: points_of_arm(arm, {}, axes, manifest) for arm in pairing.arms(manifest)}
+    than = points.pop(baseline_arm(manifest))
+    fixed = [i for i, axis in enumerate(axes) if over_lr(manifest) and axis != "lr"]  # in one figure
+    pairs = [tuple(point[i] for i in fixed) for ours in points.values() for point in ours & than]
+    return max(Counter(pairs).values(), default=0)
 
 
 def _design(declared: DeclaredClaim, manifest: Manifest, cohorts: Sequence[Cohort]) -> Design:

@@ -1,0 +1,36 @@
+"""What `plan` says of claims and figures before anything is trained."""
+
+import re
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.reporting.planning.designs import claim_lines
+from tests.support.manifests import manifest_of
+from tests.support.records import a_trial
+
+NORMS, RATES, SIZES = ("batch", "layer", "none"), (0.1, 0.2, 0.3), (8, 64)
+POINTS = list(product(NORMS, RATES, SIZES))
+
+
+@given(st.sets(st.sampled_from(POINTS), min_size=1).filter(lambda points: len({norm for norm, *_ in points}) > 1))
+def test_figures_test_what_two_arms_share_at_the_learning_rates_of_one_point(points):
+    order = [point for point in POINTS if point in points]
+    manifest = manifest_of([a_trial(norm=norm, lr=lr, batch_size=size) for norm, lr, size in order])
+    arms = list(dict.fromkeys(norm for norm, *_ in order))
+    than = "none" if "none" in arms else arms[-1]
+    of_figures = [(lr, size) for lr, size in product(RATES, SIZES)]
+    is_over_lr = len({lr for _, lr, _ in order}) > 1
+    counts = [
+        sum(
+            (arm, *at) in points and (than, *at) in points
+            for arm in arms
+            if arm != than
+            for at in of_figures
+            if not is_over_lr or at[1] == size
+        )
+        for size in SIZES
+    ]
+    found = [re.match(r"figures test up to (\d+) comparisons? at once", line) for line in claim_lines(manifest, [], {})]
+    assert [int(match[1]) for match in found if match] == [n for n in [max(counts)] if n]
