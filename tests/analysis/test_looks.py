@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.looking.stages import Stage, at_look, stages_of
 from harness.analysis.stats import ALPHA
-from harness.analysis.stats.looks import counts_needed, level_spent
+from harness.analysis.stats.looks import counts_needed, level_spent, shows_failures_from
 from harness.analysis.verdicts import verdicts
 from harness.spec.claim import Claim
 from harness.spec.looks import Look
@@ -149,16 +149,26 @@ def test_raising_seeds_after_a_look_leaves_what_that_has_not_spent(tmp_path):
     assert verdict.sentence.startswith("Looked at with 10 seeds: undecided; with 20: undecided. ")
 
 
-def test_the_half_on_failures_spends_its_level_over_the_looks_too(tmp_path):
-    claim = replace(EQUAL, tau=0.15)
+@pytest.mark.parametrize(
+    ("tau", "expected"),
+    [
+        (0.4, ["supported"] * 3),  # .6^10 = .006 is below .01
+        (0.2, ["undecided", "supported", "supported"]),  # .8^10 = .107 is above .01; .8^20 = .0115 is below .015
+        (0.15, ["undecided", "undecided", "supported"]),  # .85^20 = .039 is above .015; .85^40 = .0015 is below .025
+        (0.08, ["undecided"] * 3),  # .92^40 = .0356 is above .025
+    ],
+)
+def test_the_half_on_failures_spends_its_level_over_the_looks_too(tmp_path, tau, expected):
+    claim = replace(EQUAL, tau=tau)
     words = []
     for number, n in enumerate(LOOKED_AT):
         (verdict,) = verdicts(
             suite_of(tmp_path, np.zeros(n), [claim], looks=planned(*LOOKED_AT[:number]), max_seeds=40)
         )
         words.append(verdict.word)
-    # .85^20 = .039 is above .015; .85^40 = .0015 is below .025.
-    assert words == ["undecided", "undecided", "supported"]
+    assert words == expected
+    first = dict(zip(reversed(words), reversed(LOOKED_AT), strict=True)).get("supported")
+    assert shows_failures_from(LOOKED_AT, (0.2, 0.5, 1.0), tau, 1) == first
 
 
 def test_seeds_without_a_result_hold_a_word_back_at_a_look_too(tmp_path):

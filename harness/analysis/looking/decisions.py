@@ -14,7 +14,7 @@ from harness.analysis.comparison import Comparison, adjusted
 from harness.analysis.judging import MIN_SEEDS, REFUTED, SUPPORTED, UNDECIDED, overall
 from harness.analysis.looking.stages import Stage, at_look, stages_of
 from harness.analysis.stats import ALPHA, upper_tail
-from harness.analysis.stats.looks import counts_needed
+from harness.analysis.stats.looks import counts_needed, level_at_look
 from harness.spec.manifest import DeclaredClaim, early_claims
 from harness.storage.tables import Results
 
@@ -114,8 +114,7 @@ def _with_level(
     supporting = (c.p_accuracy if c.is_equivalence else c.p_supporting) if level else 1.0
     level = level or ALPHA / family
     if c.is_equivalence and c.p_failures == c.p_failures:
-        share = (spent[-1] - (spent[-2] if len(spent) > 1 else 0.0)) * ALPHA / claims
-        supporting = max(supporting, _rescaled(c.p_failures, share, level))
+        supporting = max(supporting, _rescaled(c.p_failures, level_at_look(spent, claims), level))
     return replace(
         c,
         level=level,

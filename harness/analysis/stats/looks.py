@@ -14,6 +14,7 @@ import scipy
 
 from harness.analysis.stats.arrays import FloatArray
 from harness.analysis.stats.paired import ALPHA
+from harness.analysis.stats.sign_test import failures_p
 
 MAX_FAMILY = 64  # claims times points up to which boundaries are searched one by one
 SPENT_AT = ((0.0, 0.0), (0.25, 0.2), (0.5, 0.5), (1.0, 1.0))  # share of the most seeds -> share of the level
@@ -23,6 +24,17 @@ def level_spent(seeds: int, max_seeds: int) -> float:
     """The share of the level that may be spent by a look at so many seeds of the most that there will be."""
     shares, spent = ([pair[i] for pair in SPENT_AT] for i in (0, 1))
     return float(np.interp(seeds / max_seeds, shares, spent))
+
+
+def level_at_look(spent: Sequence[float], claims: int) -> float:
+    """The level of the last of these looks, for a test that keeps nothing from one look to the next."""
+    return (spent[-1] - (spent[-2] if len(spent) > 1 else 0.0)) * ALPHA / max(claims, 1)
+
+
+def shows_failures_from(looks: Sequence[int], spent: Sequence[float], tau: float, claims: int) -> int | None:
+    """The first look whose seeds show that neither arm fails alone in a share `tau`, if none does; None: no look."""
+    levels = [level_at_look(spent[: i + 1], claims) for i in range(len(looks))]
+    return next((n for n, level in zip(looks, levels, strict=True) if failures_p(np.array(0), n, tau) < level), None)
 
 
 def counts_needed(

@@ -94,7 +94,7 @@ def _seeds_words(design: Design) -> str:
 
 def _failures_words(claim: Claim, manifest: Manifest, design: Design) -> Iterator[str]:
     """What the half of an equality on failures takes, where there is one."""
-    if not _has_half_on_failures(claim, manifest):
+    if not has_half_on_failures(claim, manifest):
         return
     needed = stats.seeds_for_failures(claim.tau, design.claims)
     answer = "enough" if design.n >= needed else "TOO FEW: it can be refuted, and not supported"
@@ -102,7 +102,7 @@ def _failures_words(claim: Claim, manifest: Manifest, design: Design) -> Iterato
     yield f"that neither arm fails alone in {share} % of seeds takes {needed} without a lone failure: {answer}"
 
 
-def _has_half_on_failures(claim: Claim, manifest: Manifest) -> bool:
+def has_half_on_failures(claim: Claim, manifest: Manifest) -> bool:
     return claim.kind in EQUALITIES and metrics_of(manifest)[claim.metric].failed != 0
 
 
@@ -127,7 +127,7 @@ def power_of(verdict: Verdict, design: Design, manifest: Manifest) -> Power | No
     agree, n, pairs = min(shares, key=lambda share: share[0] / max(share[1], 1))
     likely = max(agree + 0.5, n - agree + 0.5) / (n + 1)  # nothing is certain after a few seeds
     needed = stats.seeds_for_power(likely, design.claims)
-    if needed is not None and _has_half_on_failures(verdict.claim, manifest):
+    if needed is not None and has_half_on_failures(verdict.claim, manifest):
         needed = max(needed, stats.seeds_for_failures(verdict.claim.tau, design.claims))
     with_ties = None if needed is None or not n else -(-needed * pairs // n)
     return Power(agree, n, pairs, with_ties)

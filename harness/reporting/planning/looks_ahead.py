@@ -1,12 +1,13 @@
 """What a run until decided may cost: lines that `plan` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import scipy
 
 from harness.analysis import formatting
 from harness.analysis.looking.words import planned_words
-from harness.analysis.stats.looks import counts_needed, expected_seeds, level_spent
+from harness.analysis.stats.looks import counts_needed, expected_seeds, level_spent, shows_failures_from
+from harness.reporting.planning.designs import has_half_on_failures
 from harness.spec.looks import looks_ahead
 from harness.spec.manifest import Manifest, early_claims, seeds_of
 
@@ -31,6 +32,9 @@ def cost_lines(manifest: Manifest, max_seeds: int, most_trials: int) -> Iterator
         for n, count in zip(looks, counts, strict=True)
     )
     yield f"looks at verdicts, with {formatting.count(claims, 'claim')} without a word: {at} seeds"
+    for number, declared in enumerate(manifest.claims, start=1):
+        if has_half_on_failures(declared.claim, manifest):
+            yield f"claim {number}: {_failures_words(looks, spent, declared.claim.tau, claims)}"
     expected = [expected_seeds(scipy.stats.norm.cdf(d), looks, spent, max(claims, 1)) for d in EFFECTS]
     numbers, effects = (formatting.listing(f"{value:.2g}" for value in values) for values in (expected, EFFECTS))
     yield (
@@ -39,3 +43,12 @@ def cost_lines(manifest: Manifest, max_seeds: int, most_trials: int) -> Iterator
     )
     most = most_trials * max_seeds // seeds
     yield f"{manifest.trials} trials at least, about {most} at most; seeds are added only where a claim has no word"
+
+
+def _failures_words(looks: Sequence[int], spent: Sequence[float], tau: float, claims: int) -> str:
+    """From which look on an equality can be supported; its half on failures has its share of the level over looks."""
+    shown = f"that neither arm fails alone in {formatting.number(100 * tau)} % of seeds can be shown"
+    n = shows_failures_from(looks, spent, tau, claims)
+    if n is None:
+        return f"{shown} at none of these looks, so it can be refuted, and not supported; raise --max-seeds"
+    return f"{shown} from the look at {n} seeds on"
