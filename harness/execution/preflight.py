@@ -99,8 +99,8 @@ def preflight(request: PreflightRequest) -> PreflightResult:
     with preserved():
         all_trials = [trial for trials in shapes.values() for trial in trials]
         notes = check_arms(suite.suite.compare, all_trials, datasets, suite.suite.functions)
-    for dataset in datasets.values():
-        save_for_report(dataset, request.data_dir)
+    for (_, settings), dataset in datasets.items():
+        save_for_report(dataset, request.data_dir, standardize=settings.standardize)
     for key, trials in shapes.items():
         estimate, dataset = estimates[key], datasets[dataset_key(trials[0])]
         if device == "cuda" and request.tune_sizes:

@@ -17,6 +17,7 @@ from typing import Any
 from harness.errors import DamageError, NewerSchemaError
 from harness.io import read_bytes, write_atomically
 from harness.spec.manifest import Manifest, measured_of
+from harness.spec.own_code.data_files import drawn_name
 from harness.spec.own_training.own_trial import AnyTrial
 from harness.spec.trial import Trial
 from harness.storage.containers import read_sealed
@@ -230,7 +231,8 @@ def _bring_files(source: Source, target: ResultsDir, key: str, faults: list[str]
 def _merge_data(folders: Sequence[Path], target: ResultsDir, trials: Sequence[AnyTrial]) -> list[str]:
     """Bring the data that a report draws; what is damaged."""
     faults = []
-    names = {Path(trial.dataset).stem for trial in trials if isinstance(trial, Trial)}  # own training leaves none
+    made_here = (trial for trial in trials if isinstance(trial, Trial))  # own training leaves none
+    names = {drawn_name(trial.dataset, standardize=trial.standardize) for trial in made_here}
     for name in filter(PLAIN_NAME.fullmatch, sorted(names)):
         goal, found = target.root / "data" / f"{name}.npz", []
         for path in (folder / "data" / goal.name for folder in folders):

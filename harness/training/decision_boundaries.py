@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.data.datasets import Dataset
 from harness.io import write_atomically
 from harness.rng import sub_seed
+from harness.spec.own_code.data_files import drawn_name
 from harness.spec.trial import Trial, Value
 from harness.training.state import TrainState
 
@@ -69,11 +70,11 @@ def _is_plane(dataset: Dataset) -> bool:
     return dataset.input_shape == (2,) and dataset.vocabulary is None and dataset.task == "classification"
 
 
-def save_for_report(dataset: Dataset, folder: Path | None) -> None:
+def save_for_report(dataset: Dataset, folder: Path | None, *, standardize: bool) -> None:
     """Write two-dimensional data in memory into a folder, where one is given, so that a report can draw them."""
     if folder is None or not isinstance(dataset.x["train"], np.ndarray) or not _is_plane(dataset):
         return
-    path = folder / f"{Path(dataset.name).stem}.npz"
+    path = folder / f"{drawn_name(dataset.name, standardize=standardize)}.npz"
     if not path.exists():
         file = BytesIO()
         np.savez(file, **{f"{axis}_{s}": getattr(dataset, axis)[s] for axis in "xy" for s in ("train", "test")})

@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from harness.data.datasets import load_dataset
 from harness.data.downloads import SOURCES
+from harness.data.settings import DataSettings
 from harness.data.sources.bundled import DATASETS
 from harness.errors import SuiteError
 from harness.training.decision_boundaries import save_for_report
@@ -263,8 +264,18 @@ def test_a_pickle_inside_an_npz_is_never_loaded(tmp_path):
 
 
 def test_only_two_dimensional_data_are_kept_for_the_report(tmp_path):
-    save_for_report(load_dataset("circles", tmp_path, {}), tmp_path)
-    save_for_report(load_dataset("digits", tmp_path, {}), tmp_path)
+    save_for_report(load_dataset("circles", tmp_path, {}), tmp_path, standardize=False)
+    save_for_report(load_dataset("digits", tmp_path, {}), tmp_path, standardize=False)
     assert [path.name for path in tmp_path.iterdir()] == ["circles.npz"]
     with np.load(tmp_path / "circles.npz") as kept:
         assert len(kept["x_train"]) == 1400
+
+
+def test_data_are_kept_as_each_trial_sees_them(tmp_path):
+    for standardize in (False, True):
+        dataset = load_dataset("circles", tmp_path, {}, DataSettings(standardize=standardize))
+        save_for_report(dataset, tmp_path, standardize=standardize)
+    kept = {path.name: np.load(path)["x_train"] for path in tmp_path.iterdir()}
+    assert set(kept) == {"circles.npz", "circles.standardized.npz"}
+    assert np.allclose(kept["circles.standardized.npz"].std(axis=0), 1, atol=1e-3)
+    assert (kept["circles.npz"].std(axis=0) < 0.9).all()

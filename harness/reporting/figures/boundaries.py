@@ -18,6 +18,7 @@ from harness.reporting.figures.drawing import canvas
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
 from harness.reporting.figures.style import COLORS, WIDTH, label_text
 from harness.reporting.upkeep.staleness import data_files, plane_files
+from harness.spec.own_code.data_files import drawn_name
 from harness.storage.tables import Results
 
 MAX_ROWS = 4  # arms below each other
@@ -34,17 +35,17 @@ def boundary_maps(results: Results) -> Iterator[ReportFigure]:
     for data in points_of(results, *(["lr"] if over_lr(results.manifest) else [])):
         arms = data.arms[:MAX_ROWS]
         trials = data.trials[data.trials["key"].isin(planes) & data.trials[data.compare].isin(arms)]
-        trials = trials[trials["dataset"].map(_stem).isin(datasets)]
+        trials = trials[[_drawn_name(trial) in datasets for trial in _rows(trials)]]
         if trials.empty:
             continue
         seed = trials["seed"].iloc[0]
-        examples = read_data(datasets[_stem(trials["dataset"].iloc[0])])
-        if not has_classes(examples):
-            continue
         lrs = _lr_columns(data, trials)
         trials = trials[trials["seed"] == seed]
+        examples = {name: read_data(datasets[name]) for name in dict.fromkeys(map(_drawn_name, _rows(trials)))}
+        if not all(map(has_classes, examples.values())):
+            continue
         with canvas(1.0 + 0.88 * WIDTH / max(3, len(lrs)) * len(arms)) as figure:
-            panels = figure.subplots(len(arms), len(lrs), sharex=True, sharey=True, squeeze=False)
+            panels = figure.subplots(len(arms), len(lrs), sharex="row", sharey="row", squeeze=False)
             for row, arm in zip(panels, arms, strict=True):
                 for axes, lr in zip(row, lrs, strict=True):
                     rows = trials[trials[data.compare] == arm]
@@ -69,8 +70,12 @@ def boundary_maps(results: Results) -> Iterator[ReportFigure]:
         )
 
 
-def _stem(dataset: Any) -> str:
-    return Path(str(dataset)).stem
+def _rows(trials: pd.DataFrame) -> Iterator[Any]:
+    return (trial for _, trial in trials.iterrows())
+
+
+def _drawn_name(trial: Any) -> str:
+    return drawn_name(trial["dataset"], standardize=bool(trial.get("standardize") == 1))
 
 
 def _lr_columns(data: ResultSlice, trials: pd.DataFrame) -> list[Any]:
@@ -81,7 +86,9 @@ def _lr_columns(data: ResultSlice, trials: pd.DataFrame) -> list[Any]:
     return sorted(drawn & {*telling_lrs(data, 2), min(drawn), max(drawn)})
 
 
-def _draw_plane(axes: Axes, trials: pd.DataFrame, planes: Mapping[str, Path], examples: Mapping[str, Any]) -> None:
+def _draw_plane(
+    axes: Axes, trials: pd.DataFrame, planes: Mapping[str, Path], examples: Mapping[str, Mapping[str, Any]]
+) -> None:
     axes.grid(visible=False)
     if trials.empty:
         return
@@ -89,7 +96,7 @@ def _draw_plane(axes: Axes, trials: pd.DataFrame, planes: Mapping[str, Path], ex
     x, y, classes = _read_plane(planes[trial["key"]])
     axes.imshow(_tints(classes), extent=(x[0], x[-1], y[0], y[-1]), origin="lower", aspect="auto")
     axes.set_box_aspect(1)
-    points, labels = examples["x_test"][:MAX_DOTS], examples["y_test"][:MAX_DOTS]
+    points, labels = (examples[_drawn_name(trial)][name][:MAX_DOTS] for name in ("x_test", "y_test"))
     colors = to_rgba_array([COLORS[label % len(COLORS)] for label in labels])
     axes.scatter(points[:, 0], points[:, 1], s=3, c=colors, linewidths=0, rasterized=True)
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 from harness.analysis import pairing
 from harness.errors import DamageError
 from harness.io import read_bytes
 from harness.spec.manifest import Manifest, to_json
+from harness.spec.own_code.data_files import drawn_name
 from harness.storage.csv_files import MAX_TABLE_BYTES
 from harness.storage.folders import PLAIN_NAME
 from harness.storage.rechecking import FINDINGS
@@ -68,7 +70,8 @@ def is_whole(page: Path, digest: str) -> bool:
 
 def data_files(folder: Path, manifest: Manifest) -> list[Path]:
     """The files of the data sets that the suite names, in its results folder."""
-    names = {Path(str(name)).stem for name in pairing.values(manifest, "dataset")}
+    datasets, standardized = (pairing.values(manifest, axis) for axis in ("dataset", "standardize"))
+    names = {drawn_name(name, standardize=is_so is True) for name, is_so in product(datasets, standardized)}
     paths = sorted((folder / "data").glob("*.npz"))
     return [path for path in paths if path.stem in names and PLAIN_NAME.fullmatch(path.stem)]
 

@@ -17,6 +17,11 @@ def is_data_file(name: str) -> bool:
     return name.endswith((*FILE_SUFFIXES, FOLDER))
 
 
+def drawn_name(dataset: object, *, standardize: bool) -> str:
+    """The name, without its suffix, of the file in a results folder that has a dataset as a report draws it."""
+    return Path(str(dataset)).stem + (".standardized" if standardize else "")
+
+
 def data_digest(folder: Path, name: str) -> str:
     """A digest of a file, or of the names and contents of all files in a folder; SuiteError where there is none."""
     path = folder / name

@@ -57,6 +57,21 @@ def test_a_point_has_the_colour_of_its_class_and_none_is_white(results):
     assert (shown[2, 4] == shown[2, 8]).all()
 
 
+def test_the_dots_of_each_arm_are_the_data_as_it_saw_them(tmp_path):
+    results = simulate(tmp_path, {"standardize": [False, True], "seed": [3]})
+    results = replace(results, manifest=replace(results.manifest, compare="standardize"))
+    planes = tmp_path / "data" / "planes"
+    planes.mkdir(parents=True)
+    for name, scale in (("digits", 0.1), ("digits.standardized", 1.0)):
+        parts = {f"x_{split}": np.full((4, 2), scale) for split in ("train", "test")}
+        np.savez(tmp_path / "data" / f"{name}.npz", **parts, y_train=np.arange(4) % 2, y_test=np.arange(4) % 2)
+    for key in results.trials["key"]:
+        plane(planes / f"{key}.npz")
+    (drawn,) = boundary_maps(results)
+    dots = [axes.collections[0].get_offsets() for axes in drawn.figure.axes if axes.images]
+    assert [points.max() for points in dots] == [0.1, 1.0]
+
+
 def test_without_planes_there_is_no_figure(tmp_path):
     assert list(boundary_maps(simulate(tmp_path, AXES))) == []
 
