@@ -39,7 +39,8 @@ def load_tracker(name: str) -> Write:
     try:
         write: Write = import_module(module).write
     except ModuleNotFoundError as error:
+        package = (error.name or name).partition(".")[0]
         raise UsageError(
-            f"{name} needs the package {error.name!r}; install it with: pip install 'harness[{name}]'"
+            f"{name} needs the package {package!r}; install it with: pip install 'harness[{name}]'"
         ) from error
     return write
