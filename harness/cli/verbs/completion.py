@@ -29,7 +29,7 @@ def completion(options: argparse.Namespace) -> int:
                 action.complete = values
     suites = " ".join(shipped_suites())
     preamble = {shell: text.format(name=COMPLETER, suites=suites) for shell, text in FUNCTIONS.items()}
-    print(shtab.complete(parser, shell=options.shell, root_prefix=SCRIPT, preamble=preamble))
+    print(shtab.complete(parser, options.shell, root_prefix=SCRIPT, preamble=preamble))
     return 0
 
 
