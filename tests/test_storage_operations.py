@@ -39,6 +39,7 @@ EXEMPT = {  # (module, what is called) -> why it need not go through io.py
     ("harness.execution.drill.commands", "log.open"): "the drill's own folder",
     ("harness.execution.drill.lines", "shutil.rmtree"): "the drill's own folder",
     ("harness.execution.submission.dask_task", "open"): "the log of a worker",
+    ("harness.export.trackers.wandb", "shutil.rmtree"): "files of W&B, which it writes itself, outside of results",
     ("harness.execution.torchrun", "tempfile.TemporaryDirectory"): "for a socket",
     ("harness.execution.torchrun", "tempfile.TemporaryFile"): "the log of ranks, gone with this process",
     **{

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.cli.hints import as_typed
-from harness.cli.options import parse
+from harness.cli.parser import parse
 from harness.cli.streams import discard, print_error
 from harness.errors import HarnessError, MachineError
 from harness.execution.containment.machine_limits import require_address_space

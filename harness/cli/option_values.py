@@ -3,10 +3,14 @@
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.spec.selection import parse_shard
 from harness.storage.records import NO_RESULT
+
+if TYPE_CHECKING:
+    from harness.spec.suite import Functions
 
 EXECUTOR_NAMES = ("local", "in-process")  # that train here
 SUBMITTER_NAMES = ("slurm", "dask")  # that queue workers elsewhere
@@ -20,10 +24,8 @@ def convert(options: argparse.Namespace) -> None:
     for name in ("batch_size", "drill_seed", "drill_rounds", "max_seeds"):
         if given.get(name) is not None:
             given[name] = _count(name, given[name], least=0 if name == "drill_seed" else 1)
-    if given.get("output") is not None and options.output.is_dir():
-        raise UsageError(f"--output must be a file, got the folder {options.output}")
-    if given.get("output") is not None and not options.overwrite:
-        _check_output(options.verb, options.output)
+    if given.get("output") is not None:
+        _check_output(options)
     if given.get("recheck") is not None:
         options.recheck = _amount(options.recheck)
         if given.get("join") or given.get("executor", "local") not in EXECUTOR_NAMES:
@@ -71,9 +73,16 @@ def _check_executor(options: argparse.Namespace) -> None:
         raise UsageError("--time-budget: with --executor slurm say `time` in the file of --executor-options")
 
 
-def _check_output(verb: str, output: Path) -> None:
-    """UsageError where the file is there already, and is none that this verb has written: that can be had again."""
-    if output.exists() and not (output.is_file() and _has_written(verb, output)):
+def _check_output(options: argparse.Namespace) -> None:
+    """UsageError where a folder is no folder; where a file is there already that this verb has not written."""
+    verb, output = options.verb, options.output
+    if "overwrite" not in options:
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"--output must be a folder, got the file {output}")
+        return
+    if output.is_dir():
+        raise UsageError(f"--output must be a file, got the folder {output}")
+    if not options.overwrite and output.exists() and not (output.is_file() and _has_written(verb, output)):
         raise UsageError(
             f"{output} is there already, and {verb} has not written it; name another --output, or replace it with "
             "--overwrite"
@@ -88,6 +97,13 @@ def _has_written(verb: str, output: Path) -> bool:
     from harness.export.embedded_checksum import is_exported
 
     return is_exported(output)
+
+
+def suite_functions(options: argparse.Namespace) -> "Functions":
+    """The functions of the suite that `--suite` names, where it is given; its file is run for that."""
+    from harness.spec.loader import load_suite
+
+    return load_suite(options.suite).suite.functions if options.suite else {}
 
 
 def _workers(text: str) -> int | None:

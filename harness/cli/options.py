@@ -1,14 +1,10 @@
-"""The options of the command line. A verb's module is loaded when the verb is asked for."""
+"""The verbs of the command line and the options that each takes."""
 
-import argparse
-import importlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from harness._version import __version__
-from harness.cli.option_values import EXECUTOR_NAMES, SUBMITTER_NAMES, convert
-from harness.errors import UsageError, nearest
+from harness.cli.option_values import EXECUTOR_NAMES, SUBMITTER_NAMES
+from harness.export.trackers import TRACKERS
 from harness.storage.records import CHECKPOINT_KINDS, NO_RESULT
 
 DEFAULT_RESULTS = Path("results")
@@ -51,6 +47,7 @@ MODEL_DEVICE = (
     "--device",
     {"default": "cpu", "metavar": "auto|cpu|cuda|cuda:K|mps", "help": "where the model runs; cpu unless given"},
 )
+SHELLS = ("bash", "zsh", "fish")
 JSON = ("--json", {"action": "store_true", "help": "for programs"})
 PUBLISH = ("--publish", {"type": Path, "default": None, "metavar": "DIR", "help": "write a copy for readers there"})
 FAIL_IF = (
@@ -188,6 +185,27 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             *(OVERWRITE, SUITE_CODE, RESULTS),
         ],
     ),
+    "export-curves": (
+        "write curves, settings and outcomes of trials as runs of an experiment tracker",
+        [
+            SUITE,
+            (
+                "--to",
+                {"choices": tuple(TRACKERS), "required": True, "help": "the tracker, each an extra of the package"},
+            ),
+            (
+                "--output",
+                {
+                    "type": Path,
+                    "default": None,
+                    "metavar": "DIR",
+                    "help": "the folder to write to; runs/ for TensorBoard unless given, this folder for the others",
+                    "short": "-o",
+                },
+            ),
+            *(ONLY, RESULTS),
+        ],
+    ),
     "predict": (
         "apply a trained model to examples",
         [
@@ -232,6 +250,10 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
             ("--repair", {"action": "store_true", "help": "set aside what is damaged, so that it is made again"}),
         ],
     ),
+    "completion": (
+        "print a script by which a shell completes commands",
+        [("shell", {"choices": SHELLS, "help": "the shell that is to read it"})],
+    ),
     "doctor": (
         "say what this machine can do, what is missing and its remedy",
         [
@@ -243,56 +265,3 @@ VERBS: dict[str, tuple[str, list[tuple[str, dict[str, Any]]]]] = {
         ],
     ),
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `python -m {self.prog} --help`")
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options, with the function of the verb as `do`; UsageError where they make no sense."""
-    verb = next((word for word in arguments if not word.startswith("-")), None)
-    if not arguments:
-        raise UsageError(f"say what to do: {', '.join(VERBS)}; see `python -m harness --help`")
-    if verb is not None and verb not in VERBS:
-        raise UsageError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
-    options = _parser().parse_args(arguments)
-    options.given = given_options(options)
-    options.do = _verb(options.verb)
-    convert(options)
-    return options
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="harness", description="A benchmarking harness for normalisation in neural networks.")
-    parser.add_argument("--version", action="version", version=f"harness {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
-    for name, (what, options) in VERBS.items():
-        verb = verbs.add_parser(name, help=what, description=what.capitalize() + ".", allow_abbrev=False)
-        for flag, settings in options:
-            short = [settings["short"]] if "short" in settings else []
-            verb.add_argument(*short, flag, **{name: value for name, value in settings.items() if name != "short"})
-    return parser
-
-
-def given_options(options: argparse.Namespace) -> Given:
-    """The options that differ from their defaults, each with the words that stand for it."""
-    given = {}
-    for flag, settings in VERBS[options.verb][1]:
-        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
-        if flag.startswith("--") and value != settings.get("default", False):
-            values = value if isinstance(value, list) else [value]
-            given[flag] = [flag] if value is True else [word for text in values for word in _words(flag, str(text))]
-    return given
-
-
-def _words(flag: str, value: str) -> list[str]:
-    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
-
-
-def _verb(name: str) -> Callable[[argparse.Namespace], int]:
-    do: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"harness.cli.verbs.{name}"), name)
-    return do

@@ -8,6 +8,7 @@ import pytest
 from harness.cli import options
 from harness.cli.dispatch import dispatch
 from harness.cli.hints import command, without
+from harness.cli.parser import given_options, make_parser
 
 TYPED = {  # what to type for an option that takes any text
     "--drill-seed": "3",
@@ -27,8 +28,7 @@ TYPED = {  # what to type for an option that takes any text
 
 
 def parsed(words: list[str]) -> argparse.Namespace:
-    parser = options._parser()
-    return parser.parse_args(words)
+    return make_parser().parse_args(words)
 
 
 def typed(verb: str, flag: str, settings: dict) -> list[str]:
@@ -38,7 +38,7 @@ def typed(verb: str, flag: str, settings: dict) -> list[str]:
         word
         for name, more in options.VERBS[verb][1]
         if more.get("required") and name != flag
-        for word in (name, "file")
+        for word in (name, *more.get("choices", ["file"])[:1])
     ]
     values = [value for value in settings.get("choices", [TYPED.get(flag)]) if value != settings.get("default")]
     words = [flag] if settings.get("action") == "store_true" else [f"{flag}={values[0]}"]
@@ -52,7 +52,7 @@ FLAGS = [(verb, *option) for verb in options.VERBS for option in options.VERBS[v
 def test_a_hint_repeats_every_option_of_its_verb_that_was_given(verb, flag, settings):
     before = parsed(typed(verb, flag, settings))
     arguments = [word for word in typed(verb, flag, settings)[1:] if word == "x"]
-    hint = command(verb, *arguments, given=options.given_options(before))
+    hint = command(verb, *arguments, given=given_options(before))
     program, *words = shlex.split(hint.removeprefix("python -m "))
     assert program == "harness"
     assert vars(parsed(words)) == vars(before)
@@ -78,26 +78,24 @@ def test_a_hint_begins_as_the_command_that_was_typed(monkeypatch, capsys, typed,
 
 
 def test_what_was_not_given_is_left_out():
-    given = options.given_options(parsed(["run", "tiny.py", "--workers", "auto"]))
+    given = given_options(parsed(["run", "tiny.py", "--workers", "auto"]))
     assert command("run", "tiny.py", given=given) == "python -m harness run tiny.py"
 
 
 def test_options_of_one_verb_that_another_does_not_take_are_left_out():
-    given = options.given_options(
-        parsed(["run", "a", "--join", "--only", "lr=1", "--only", "seed=0", "--results", "r s"])
-    )
+    given = given_options(parsed(["run", "a", "--join", "--only", "lr=1", "--only", "seed=0", "--results", "r s"]))
     assert command("show", "0123", given=given) == "python -m harness show 0123 --results 'r s'"
     assert command("status", "a", given=given) == "python -m harness status a --results 'r s' --only lr=1 --only seed=0"
 
 
 def test_what_is_done_is_left_out():
-    given = options.given_options(parsed(["run", "a", "--fresh", "--workers", "2"]))
+    given = given_options(parsed(["run", "a", "--fresh", "--workers", "2"]))
     assert command("run", "a", given=without(given, "--fresh")) == "python -m harness run a --workers 2"
 
 
 @pytest.mark.parametrize("folder", ["other", "my results", "it's $HOME", "-r"])
 def test_another_results_folder_is_named_and_quoted(folder):
-    given = options.given_options(parsed(["show", "0123", f"--results={folder}"]))
+    given = given_options(parsed(["show", "0123", f"--results={folder}"]))
     again = parsed(shlex.split(command("show", "0123", given=given))[3:])
     assert str(again.results) == folder
 

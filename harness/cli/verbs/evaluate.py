@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from harness.cli.console import Console
-from harness.cli.suite_functions import suite_functions
+from harness.cli.option_values import suite_functions
 from harness.data.datasets import load_dataset
 from harness.data.downloads import OPENML
 from harness.data.settings import dataset_key

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from harness.cli.find_record import find_record
 from harness.cli.hints import command
+from harness.cli.option_values import suite_functions
 from harness.cli.options import Given
-from harness.cli.suite_functions import suite_functions
 from harness.errors import NO_ERRORS, DamageError, HarnessError, ModelError, UsageError, error_line
 from harness.export import formats
 from harness.export.model_card import check, trial_of

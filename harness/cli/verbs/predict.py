@@ -7,7 +7,7 @@ from rich.table import Table
 from torch import Tensor
 
 from harness.cli.console import Console
-from harness.cli.suite_functions import suite_functions
+from harness.cli.option_values import suite_functions
 from harness.data.labels import Label
 from harness.execution.preflight import resolve_device
 from harness.export.evaluate import confusion, measured, read_examples, scores
