@@ -1,11 +1,13 @@
 """Decision boundaries, from planes that training left."""
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from harness.errors import DamageError
+from harness.reporting.figures import figures
 from harness.reporting.figures.boundaries import NO_CLASS, boundary_maps
 from harness.reporting.upkeep.staleness import digest_of
 from tests.support.manifests import a_manifest
@@ -55,6 +57,10 @@ def test_a_point_has_the_colour_of_its_class_and_none_is_white(results):
     assert (shown[5, 0] == 1).all()
     assert (shown[2, 4] != shown[2, 3]).any()
     assert (shown[2, 4] == shown[2, 8]).all()
+
+
+def test_what_was_classified_comes_before_all_that_is_said_of_it(results):
+    assert [drawn.name for drawn in islice(figures(results), 2)] == ["data_digits", "boundaries"]
 
 
 def test_without_planes_there_is_no_figure(tmp_path):
