@@ -26,7 +26,7 @@ from harness.storage.tables import Results
 # The figure that shows what a kind of claim is about; `number` is that of the claim.
 PICTURES: Mapping[str, str] = {
     "wider_lr_range": "lr_range",
-    "costs": "costs_{number}",
+    "costs": "costs",
     "recovers": "recovered_{number}",
     "sooner": "time_to_target_{of_kind}",
     "trend": "batch_size",

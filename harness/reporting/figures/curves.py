@@ -27,6 +27,7 @@ MAX_LR_COLUMNS = 4
 MAX_LOSS = 5  # times the initial loss
 EARLY = 0.1  # share of training in which a curve that has most of its change there needs a log axis
 MIN_CURVE_POINTS = 5  # that a curve needs for that
+MIN_EVALUATIONS = 3  # that make a curve: between two points there is nothing to see
 MAX_SINGLE_RUNS = 2  # arms of which one run is told from the others: more would hide them
 
 
@@ -46,6 +47,8 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
         metric, single = data.metric, _single_seed(data)
         drawn = (("batch", "loss", "training loss"), (*metric.name.split("_", 1), metric.axis_words))
         rows_of = [curves[(curves["split"] == split) & (curves["metric"] == name)] for split, name, _ in drawn]
+        if max(rows["step"].nunique() for rows in rows_of) < MIN_EVALUATIONS:
+            continue
         with canvas(5.6 if others else 3.0, data.compare) as figure:
             large, small = _panels(figure, len(others))
             for number, (rows, (_, _, label)) in enumerate(zip(rows_of, drawn, strict=True)):

@@ -38,6 +38,16 @@ def test_the_slope_is_points_for_each_doubling_and_there_is_a_line_for_each_seed
     np.testing.assert_allclose(steep, np.arange(-1, 6), atol=1e-9)
 
 
+def test_between_two_sizes_a_line_joins_the_means_of_each_arm_and_none_is_drawn_for_a_seed(tmp_path):
+    axes = {"norm": ["batch", "none", "layer"], "batch_size": [8, 128], "seed": SEEDS}
+    (drawn,) = over_batch_size(simulate(tmp_path, axes, lr=0.1))
+    lines = [line for line in drawn.figure.axes[1].get_lines() if line.get_linestyle() == "-" and line.get_lw() == 1.0]
+    assert len(lines) == 2  # of both arms that are compared with the third
+    assert len({tuple(line.get_xdata()) for line in lines}) == 2, "side by side: neither hides the other"
+    assert not [line for line in drawn.figure.axes[1].get_lines() if line.get_alpha() == 0.45]
+    assert "thin lines" not in drawn.caption
+
+
 def test_the_slopes_of_the_caption_are_comparisons_too(tmp_path):
     (drawn,) = over_batch_size(sloping(tmp_path, 2))
     (slope,) = drawn.comparisons

@@ -31,3 +31,8 @@ def test_no_run_is_told_from_the_others_where_it_is_the_only_one_or_one_of_many_
         (drawn,) = learning_curves(simulate(tmp_path, axes))
         assert not edged(drawn)
         assert "Edged" not in drawn.caption
+
+
+def test_between_two_evaluations_there_is_no_curve(tmp_path):
+    assert list(learning_curves(simulate(tmp_path, TWO, evaluations=2))) == []
+    assert len(list(learning_curves(simulate(tmp_path, TWO, evaluations=3)))) == 1
