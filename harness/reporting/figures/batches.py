@@ -104,7 +104,7 @@ def has_batch_sizes(manifest: Manifest) -> bool:
 
 def _lines_in_words(manifest: Manifest) -> str:
     if len(pairing.values(manifest, "batch_size")) < MIN_SIZES:
-        return ""
+        return ", a line joins those of an arm"
     return ", thin lines the least-squares slope of each seed with results at all sizes"
 
 

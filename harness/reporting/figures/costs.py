@@ -68,7 +68,7 @@ def _draw_times(axes: Axes, points: Sequence[tuple[str, Times]], data: ResultSli
         for arm, times in by_arm.items():
             mean, low, high = np.exp(mean_interval(np.log(times)))
             title = mark_titles([f"{label_text(arm)}, {point or 'all'}: {formatting.number(float(mean))} ms"])
-            look = {"color": data.palette[arm], "gid": title}
+            look: Any = {"color": data.palette[arm], "gid": title}
             y = row + offsets[arm]
             if len(times) >= seeds_needed():
                 axes.plot([low, high], [y, y], lw=1.6, solid_capstyle="butt", **look)
