@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_words import target_words
-from harness.analysis.comparison import bound_of
+from harness.analysis.comparison import bound_of, shared_direction
 from harness.analysis.finding import effect_words
 from harness.analysis.judging import REFUTED, SUPPORTED
 from harness.analysis.lr_ranges import range_at_target
@@ -97,7 +97,7 @@ def _effect(verdict: Verdict, results: Results) -> str:
         text = f"{effect_words(first)}{f', at {first.point}' if first.point else ''}"
     else:
         metric, estimates = first.definition, [c.estimate for c in known]
-        amounts = formatting.range_of(estimates, metric.direction)
+        amounts = formatting.range_of(estimates, shared_direction(known))
         compared = f"{amounts} with {first.arm} than with {first.than}"
         if metric.unit.is_ratio:
             compared = f"{amounts} as large with {first.arm} as with {first.than}"

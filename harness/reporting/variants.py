@@ -69,7 +69,7 @@ def variants_answer(verdicts: Sequence[Verdict], manifest: Manifest) -> str:
     parts = [f"{len(alike)} keep {metric.words} within {margin}{_named(alike)}"] if alike else []
     if matter:
         matter = sorted(matter, key=lambda pair: -abs(pair[1].estimate))
-        listed = [f"{changed_words(v.claim)}: {formatting.difference(c.estimate, metric.direction)}" for v, c in matter]
+        listed = [f"{changed_words(v.claim)}: {formatting.difference(c.estimate, c.direction)}" for v, c in matter]
         more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
         what = "it" if alike else metric.words
         by_more = "by more" if alike else f"by more than {margin}"

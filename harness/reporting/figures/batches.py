@@ -202,10 +202,11 @@ def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
         for slope, level in zip(slope_of_seed, y.mean(axis=1), strict=True):
             axes.plot(sizes, level + slope * (x - x.mean()), lw=0.7, alpha=0.45, color=color)
     mean, low, high = mean_interval(slope_of_seed)
-    interval = f" (95 % t interval {formatting.number(low)} to {formatting.number(high)})"
+    unit = formatting.PLAIN.fitted(low, high)  # the scores are in that of the metric already
+    interval = f" (95 % t interval {formatting.span(low, high, unit)})"
     is_enough = len(slope_of_seed) >= seeds_needed()
     return (
-        f"{formatting.value(arm)} {formatting.number(mean)}{_unit_words(data.metric)} for each doubling"
+        f"{formatting.value(arm)} {formatting.format_value(mean, unit)}{_unit_words(data.metric)} for each doubling"
         f"{interval if is_enough else ' (descriptive)'}"
     )
 

@@ -104,6 +104,5 @@ def _verdict_caption(judged: list[Comparison]) -> str:
 
 
 def _in_words(comparisons: list[Comparison]) -> Iterator[str]:
-    unit = comparisons[0].definition.unit
     for c in comparisons:
-        yield f"{c.point or 'in all'} {formatting.format_bound(c.estimate, unit, c.bound)}"
+        yield f"{c.point or 'in all'} {formatting.format_bound(c.estimate, c.unit, c.bound)}"
