@@ -174,7 +174,9 @@ def test_a_change_of_several_settings_names_each_on_both_sides(tmp_path):
     axes = {"norm": ["batch"], "norm_eps": [1e-5, 1e-3], "norm_momentum": [0.1, 1.0], "seed": range(8)}
     results, found = judged(tmp_path, [claim], lambda trial: 0.9, axes)
     words = claim_words(found[0], results.manifest)
-    assert words.startswith("norm eps 0.001, norm momentum 1 instead of norm eps 1e-5, norm momentum 0.1 keeps")
+    assert words.startswith(
+        "norm eps 0.001, norm momentum 1 instead of norm eps 1e\N{MINUS SIGN}5, norm momentum 0.1 keeps"
+    )
 
 
 def test_figures_show_the_metric_that_claims_speak_of(tmp_path):
