@@ -92,6 +92,16 @@ class Comparison:
         """Whether both arms are tested for being equal."""
         return not math.isnan(self.p_accuracy)
 
+    @property
+    def direction(self) -> formatting.Direction:
+        """In which unit the estimate is told, with the digits that its interval bears, and which way is which."""
+        return self.definition.direction.fitted(self.low, self.high)
+
+    @property
+    def unit(self) -> formatting.Unit:
+        """The unit of the estimate and of both means, with the digits that the interval bears."""
+        return self.direction.unit
+
 
 COMPARISON_FIELDS = [f.name for f in fields(Comparison) if f.name != "definition"]
 P_VALUES = ("p", "failures_p", "reference_p")  # columns that are adjusted
@@ -245,6 +255,12 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
         )
         for i, comparison in enumerate(family)
     ]
+
+
+def shared_direction(comparisons: Sequence[Comparison]) -> formatting.Direction:
+    """That of several estimates told together: of the one with the widest interval."""
+    widest = max(comparisons, key=lambda c: c.high - c.low if math.isfinite(c.high - c.low) else -1.0)
+    return widest.direction
 
 
 def comparisons_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:

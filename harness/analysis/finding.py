@@ -36,7 +36,7 @@ def effect_words(comparison: Comparison) -> str:
         pattern,
         arm=c.arm,
         than=c.than,
-        amount=formatting.difference(c.estimate, metric.direction, c.bound),
+        amount=formatting.difference(c.estimate, c.direction, c.bound),
         arm_mean=_level(c.arm_mean, c),
         than_mean=_level(c.than_mean, c),
     )
@@ -45,15 +45,16 @@ def effect_words(comparison: Comparison) -> str:
 
 def _level(mean: float, c: Comparison) -> str:
     """The mean of an arm: of a fraction in per cent, which are no points."""
-    unit = c.definition.unit
-    return formatting.percent(mean) if unit is formatting.POINTS else formatting.format_value(mean, unit)
+    if c.definition.unit is formatting.POINTS:
+        return formatting.percent(mean, c.unit.decimals or 0)
+    return formatting.format_value(mean, c.unit)
 
 
 def mean_words(c: Comparison) -> str:
     """The mean difference with its interval, and that no word rests on it."""
     interval = ""
     if not math.isnan(c.low):
-        interval = f", 95 % interval {formatting.differences(c.low, c.high, c.definition.direction)}"
+        interval = f", 95 % interval {formatting.differences(c.low, c.high, c.direction)}"
     return f"As an estimate, on which no word rests: {effect_words(c)}{interval}.{_measured_words(c)}"
 
 
@@ -61,7 +62,7 @@ def median_words(c: Comparison) -> str:
     """The median of the differences with its exact interval; empty where there is none."""
     if math.isnan(c.median):
         return ""
-    direction = c.definition.direction
+    direction = c.definition.direction.fitted(c.median_low, c.median_high)
     interval = "too few seeds for an interval"
     if not math.isnan(c.median_low):
         interval = f"95 % interval {formatting.differences(c.median_low, c.median_high, direction)}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -15,12 +15,28 @@ class Unit:
 
     name: str = ""
     factor: float = 1.0
-    decimals: int | None = None  # None: three significant digits
+    decimals: int | None = None  # None: so many significant digits
+    digits: int = 3
     is_ratio: bool = False
+
+    def fitted(self, low: float, high: float) -> "Unit":
+        """The same with the digits that an interval bears: to the second of its width (JCGM 100:2008, 7.2.6).
+
+        A width of 4.2 points bears tenths of a point, one of 40 whole points. As it is where there is no interval.
+        """
+        width, longest = (abs(self.factor) * size for size in (abs(high - low), max(abs(low), abs(high))))
+        if not (math.isfinite(width) and width > RESIDUE):
+            return self
+        if self.is_ratio:  # of the logarithms: what is 1 % off is so at any size
+            return replace(self, digits=min(MAX_DIGITS, max(1, 2 - _exponent(width))))
+        return replace(self, decimals=max(0, min(1 - _exponent(width), MAX_DIGITS - 1 - _exponent(longest))))
 
 
 MINUS = "\N{MINUS SIGN}"
 RESIDUE = 1e-9  # what rounding may leave of a mean that is 0
+MAX_POWER = 300  # of ten, nearly, that a float can be
+MAX_DIGITS = 4  # of the longer end of an interval, however narrow it is
+MAX_DECIMALS = 4  # beyond, powers of ten are shorter
 PLAIN = Unit()
 POINTS = Unit("points", 100.0, 1)  # percentage points of a fraction, such as accuracy
 STEPS = Unit("steps", 1.0, 0)
@@ -48,21 +64,44 @@ def to_unit(value: float, unit: Unit) -> float:
     return math.exp(unit.factor * value) if unit.is_ratio else unit.factor * value
 
 
-def format_value(value: float, unit: Unit) -> str:
-    """The amount in its unit as text, without the unit's name."""
+def format_value(value: float, unit: Unit, towards: int = 0) -> str:
+    """The amount in its unit as text, without the unit's name; rounded down for -1, up for 1."""
     shown = to_unit(value, unit)
-    if unit.decimals is None or not math.isfinite(shown):
+    if not math.isfinite(shown):
         return number(shown)
-    rounded = round(shown, unit.decimals) + 0.0  # no minus before a zero
+    if unit.decimals is None:
+        return _to_digits(shown, unit.digits, towards)
+    rounded = _rounded(shown, unit.decimals, towards) + 0.0  # no minus before a zero
     # What would print as 0.0 though it is not 0 gets the digit that it needs.
     if rounded == 0 and abs(value) > RESIDUE:
-        return number(shown, 1)
+        return _to_digits(shown, 1, towards)
+    if unit.decimals > MAX_DECIMALS:
+        return number(rounded, MAX_DIGITS)
     return f"{rounded:.{unit.decimals}f}".replace("-", MINUS)
 
 
-def amount(value: float, unit: Unit) -> str:
+def _to_digits(shown: float, digits: int, towards: int) -> str:
+    """So many significant digits, all those before the point from 1000 on."""
+    decimals = digits - 1 - _exponent(shown)
+    return number(_rounded(shown, decimals if abs(shown) < 1000 else 0, towards), digits)
+
+
+def _exponent(size: float) -> int:
+    """The power of ten of the first digit."""
+    return math.floor(math.log10(abs(size))) if size else 0
+
+
+def _rounded(shown: float, decimals: int, towards: int) -> float:
+    if not towards or decimals > MAX_POWER:
+        return round(shown, decimals)
+    scaled = shown * 10.0**decimals
+    slack = RESIDUE * max(1.0, abs(scaled))  # 3.0000000000000004 is 3 in binary fractions
+    return round(math.floor(scaled + slack) if towards < 0 else math.ceil(scaled - slack)) / 10.0**decimals
+
+
+def amount(value: float, unit: Unit, towards: int = 0) -> str:
     """The amount with its unit: "5.2 points"."""
-    return f"{format_value(value, unit)} {unit.name}".rstrip()
+    return f"{format_value(value, unit, towards)} {unit.name}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,43 +112,72 @@ class Direction:
     more: str = ""  # "higher"; no direction is told of a ratio or a share, whose size says it
     less: str = ""
 
+    def fitted(self, low: float, high: float) -> "Direction":
+        """The same in the unit with the digits that an interval bears."""
+        return replace(self, unit=self.unit.fitted(low, high))
+
 
 def difference(value: float, direction: Direction, bound: str = "exact") -> str:
-    """A signed difference in words, which may be a bound: -0.004 as "0.4 points lower", >= -0.004 as "at most" that."""
+    """A signed difference in words, which may be a bound: -0.004 as "0.4 points lower", >= -0.004 as "at most" that.
+
+    A bound is rounded to the side on which it still holds.
+    """
     unit = direction.unit
     if not direction.more:
         return format_bound(value, unit, bound)
-    text = f"{amount(abs(value), unit)} {direction.more if value >= 0 else direction.less}"
+    sign = 1 if value >= 0 else -1
+    text = f"{amount(abs(value), unit, sign * TOWARDS.get(bound, 0))} {direction.more if sign > 0 else direction.less}"
     if bound == "unknown":
         return f"{text} in the grid"
     if bound not in BOUNDS:
         return text
-    return f"{bound if value >= 0 else BOUNDS[bound]} {text}"
+    return f"{bound if sign > 0 else BOUNDS[bound]} {text}"
 
 
 BOUNDS = {"at least": "at most", "at most": "at least"}  # of a signed value -> of its size where it is negative
+TOWARDS = {"at least": -1, "at most": 1}  # where to round a bound, so that it excludes nothing that it includes
 
 
 def differences(low: float, high: float, direction: Direction) -> str:
-    """An interval of signed differences: "0.4 points lower to 1.2 points higher", "3.1 to 7.3 points higher"."""
+    """An interval of signed differences: "0.4 points lower to 1.2 points higher", "3.1 to 7.3 points higher".
+
+    Its ends are rounded outwards: what it includes, it includes as it reads too.
+    """
     if not direction.more:
         return f"{span(low, high, direction.unit)} {direction.unit.name}".rstrip()
-    if (low >= 0) == (high >= 0):
-        ends = sorted((low, high), key=abs)
-        return f"{format_value(abs(ends[0]), direction.unit)} to {difference(ends[1], direction)}"
-    return f"{difference(low, direction)} to {difference(high, direction)}"
+    return _from_to(low, high, direction, outwards=True)
+
+
+def _from_to(low: float, high: float, direction: Direction, *, outwards: bool) -> str:
+    """Both ends in words, which share theirs where they lie on one side of 0."""
+    ends = sorted((low, high), key=abs)
+    is_one_sided = (low >= 0) == (high >= 0)
+    inner, outer = (-1, 1) if outwards else (0, 0)
+    if is_one_sided:
+        first = format_value(abs(ends[0]), direction.unit, inner)
+        return f"{first} to {_sized(ends[1], direction, outer)}"
+    return f"{_sized(low, direction, outer)} to {_sized(high, direction, outer)}"
+
+
+def _sized(value: float, direction: Direction, towards: int) -> str:
+    return f"{amount(abs(value), direction.unit, towards)} {direction.more if value >= 0 else direction.less}"
 
 
 def range_of(values: Sequence[float], direction: Direction) -> str:
     """From the least of signed differences to the most; once where both read the same: "0.9 points higher"."""
     low, high = min(values), max(values)
     text = difference(low, direction)
-    return text if text == difference(high, direction) else differences(low, high, direction)
+    if text == difference(high, direction):
+        return text
+    if direction.more:
+        return _from_to(low, high, direction, outwards=False)
+    ends = sorted((low, high), key=lambda end: to_unit(end, direction.unit))
+    return f"{' to '.join(format_value(end, direction.unit) for end in ends)} {direction.unit.name}".rstrip()
 
 
 def format_bound(value: float, unit: Unit, bound: str) -> str:
     """The signed amount with its unit, marked where the grid is too short and it is only a bound."""
-    text = amount(value, unit)
+    text = amount(value, unit, TOWARDS.get(bound, 0))
     by_bound = {
         "at least": f"\N{GREATER-THAN OR EQUAL TO} {text}",
         "at most": f"\N{LESS-THAN OR EQUAL TO} {text}",
@@ -119,14 +187,14 @@ def format_bound(value: float, unit: Unit, bound: str) -> str:
 
 
 def span(low: float, high: float, unit: Unit) -> str:
-    """An interval: "3.1 to 7.3"."""
+    """An interval: "3.1 to 7.3", its ends rounded outwards."""
     low, high = (high, low) if unit.is_ratio and unit.factor < 0 else (low, high)
-    return f"{format_value(low, unit)} to {format_value(high, unit)}"
+    return f"{format_value(low, unit, -1)} to {format_value(high, unit, 1)}"
 
 
-def percent(share: float) -> str:
-    """A fraction as a percentage with one decimal."""
-    return "unknown" if math.isnan(share) else f"{share * 100:.1f} %"
+def percent(share: float, decimals: int = 1) -> str:
+    """A fraction as a percentage."""
+    return "unknown" if math.isnan(share) else f"{share * 100:.{decimals}f} %"
 
 
 def level(value: float, unit: Unit) -> str:

@@ -10,23 +10,23 @@ import pandas as pd
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_words import target_words
-from harness.analysis.comparison import bound_of
+from harness.analysis.comparison import bound_of, shared_direction
 from harness.analysis.finding import effect_words
 from harness.analysis.judging import REFUTED, SUPPORTED
 from harness.analysis.lr_ranges import range_at_target
 from harness.analysis.metrics import judged_by
 from harness.analysis.stats import UsableRange
 from harness.analysis.verdicts import Verdict
-from harness.reporting.findings import estimated_points
+from harness.reporting.findings import changed_words, estimated_points, is_variant
 from harness.reporting.variants import variant_verdicts, variants_answer
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, as_list
 from harness.spec.manifest import measured_of
 from harness.storage.tables import Results
 
 # The figure that shows what a kind of claim is about; `number` is that of the claim.
 PICTURES: Mapping[str, str] = {
     "wider_lr_range": "lr_range",
-    "costs": "costs_{number}",
+    "costs": "costs",
     "recovers": "recovered_{number}",
     "sooner": "time_to_target_{of_kind}",
     "trend": "batch_size",
@@ -92,23 +92,36 @@ def _telling(verdicts: Sequence[Verdict]) -> int | None:
 def _effect(verdict: Verdict, results: Results) -> str:
     """The mean difference, or from the smallest to the largest over grid points."""
     known = estimated_points(verdict)
-    compare, first = results.manifest.compare, known[0]
+    compare, first, claim = results.manifest.compare, known[0], verdict.claim
+    names = {arm: with_arm(arm, compare) for arm in (first.arm, first.than)}
+    at = first.point
+    if is_variant(claim):  # both sides are one arm: what tells them apart are their settings
+        names = {first.than: f"at {formatting.point(claim.against)}", first.arm: f"at {changed_words(claim)}"}
+        at = _without(at, claim)
     if len(known) == 1:
-        text = f"{effect_words(first)}{f', at {first.point}' if first.point else ''}"
+        text = f"{effect_words(first)}{f', at {at}' if at else ''}"
     else:
         metric, estimates = first.definition, [c.estimate for c in known]
-        amounts = formatting.range_of(estimates, metric.direction)
+        amounts = formatting.range_of(estimates, shared_direction(known))
         compared = f"{amounts} with {first.arm} than with {first.than}"
         if metric.unit.is_ratio:
             compared = f"{amounts} as large with {first.arm} as with {first.than}"
         text = f"{metric.template.replace('{difference}', compared)}, over {len(known)} grid points"
-    for arm in (first.arm, first.than):
+    for arm, words in names.items():
         # A name may be any text, which a replacement would read as a pattern.
-        text = with_arm(arm, compare).join(re.split(rf"\bwith {re.escape(arm)}(?= |$)", text))
+        text = words.join(re.split(rf"\bwith {re.escape(arm)}(?= |$)", text))
+    if is_variant(claim):
+        text = f"{formatting.capitalised(with_arm(first.arm, compare))}, {text}"
     short = ""
     if verdict.word == REFUTED and first.margin and not first.is_equivalence and not first.definition.unit.is_ratio:
         short = f"; more than {formatting.amount(first.margin, first.definition.unit)} was claimed"
     return f"{text}{short}."
+
+
+def _without(point: str, claim: Claim) -> str:
+    """The grid point without the settings that the claim is about."""
+    about = {formatting.point({axis: value}) for axis in claim.against for value in as_list(claim.where[axis])}
+    return ", ".join(part for part in point.split(", ") if part not in about)
 
 
 def _range_words(claim: Claim, results: Results) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis import formatting
-from harness.analysis.comparison import Comparison
+from harness.analysis.comparison import Comparison, shared_direction
 from harness.analysis.measures.measure import LEAD
 from harness.analysis.verdicts import Verdict
 from harness.spec.claim import Claim, as_list
@@ -67,11 +67,7 @@ def point_finding(c: Comparison) -> str:
     """What one grid point shows: in how many seeds, and by how much on average."""
     if not c.n:
         return NO_PAIRS
-    known = (
-        ""
-        if c.estimate != c.estimate
-        else f"{formatting.difference(c.estimate, c.definition.direction, c.bound)} on average"
-    )
+    known = "" if c.estimate != c.estimate else f"{formatting.difference(c.estimate, c.direction, c.bound)} on average"
     noun = "measurement" if c.definition.name == "step_time" else "seed"
     text = f"{_agreement(c)} in {_agreeing(c)} of {formatting.count(c.n, noun)}"
     few = f"; a test needs {c.seeds_needed}" if c.n < c.seeds_needed else ""
@@ -106,4 +102,4 @@ def _differences(points: Sequence[Comparison]) -> str:
     estimates = [c.estimate for c in points]
     bounds = {c.bound for c in points}
     bound = f"{bounds.pop()} " if len(bounds) == 1 and bounds <= {"at least", "at most"} else ""
-    return bound + formatting.range_of(estimates, points[0].definition.direction)
+    return bound + formatting.range_of(estimates, shared_direction(points))

@@ -73,7 +73,7 @@ def _title(text: str) -> str:
 def _rows(comparisons: Sequence[Comparison]) -> Iterator[str]:
     metric = comparisons[0].metric
     for c in comparisons:
-        unit, p = c.definition.unit, c.p_adjusted
+        unit, p = c.unit, c.p_adjusted
         cells = (
             (c.point or "all") + ("" if c.metric == metric else f": {c.definition.words}"),
             str(c.n),

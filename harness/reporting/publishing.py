@@ -16,9 +16,20 @@ import pyarrow.parquet as pq
 from harness.analysis.verdicts import Verdict, verdicts
 from harness.errors import DamageError, UsageError
 from harness.io import make_folder, read_bytes, remove_file, write_atomically
-from harness.reporting.upkeep.staleness import data_files, plane_files
+from harness.reporting.upkeep.staleness import (
+    MAX_PAGE_BYTES,
+    current_page,
+    data_files,
+    digest_of,
+    page_of,
+    plane_files,
+    with_digest,
+    written_with,
+)
 from harness.reporting.upkeep.update import update_report
+from harness.spec.manifest import Manifest
 from harness.storage.csv_files import MAX_TABLE_BYTES, csv_bytes, read_table
+from harness.storage.rechecking import FINDINGS
 from harness.storage.records import ResultsDir, read_manifest, write_manifest
 from harness.storage.tables import TABLES, Results
 
@@ -56,7 +67,28 @@ def publish(results: Results, folder: Path) -> Path:
     manifest = replace(results.manifest, tables=checksums)
     write_manifest(target, manifest)
     _note_verdicts(folder, manifest.name, verdicts(results))
+    _copy_report(results, target, manifest)
     return update_report(target, manifest)
+
+
+def _copy_report(results: Results, target: ResultsDir, manifest: Manifest) -> None:
+    """Copy the report of these results, where it is up to date: that of the same tables would have the same bytes.
+
+    Not where it speaks of trials that were trained again to check, for what came of that is not published.
+    """
+    source = current_page(results.folder, results.manifest)
+    if source is None or (results.folder / FINDINGS).exists():
+        return
+    page = page_of(target.root)
+    figures = page.parent / "figures"
+    make_folder(figures)
+    for path in [*figures.iterdir()]:
+        remove_file(path)
+    for path in written_with(source):
+        write_atomically(target.root / path.relative_to(results.folder), read_bytes(path, max_bytes=MAX_PAGE_BYTES))
+    # The page comes last: with its digest it vouches for the others.
+    text = read_bytes(source, max_bytes=MAX_PAGE_BYTES)
+    write_atomically(page, with_digest(text, digest_of(target.root, manifest)))
 
 
 def _compact(path: Path) -> bytes:

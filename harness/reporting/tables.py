@@ -102,7 +102,7 @@ def comparisons_table(name: str, label: str, comparisons: Iterable[Comparison]) 
 
 
 def _comparison_cells(c: Comparison) -> list[Cell]:
-    unit = c.definition.unit
+    unit = c.unit
     return [
         (c.verdict, ""),
         (c.point or "all", ""),
@@ -129,7 +129,7 @@ def _measured(c: Comparison) -> str:
     """Both means as they were measured, where scores of failed trials were replaced; and how many were."""
     if not c.arm_replaced + c.than_replaced:
         return ""
-    unit = c.definition.unit
+    unit = c.unit
     means = ", ".join(formatting.format_value(mean, unit) for mean in (c.arm_measured, c.than_measured))
     return f"{means} ({c.arm_replaced}, {c.than_replaced})"
 
@@ -142,7 +142,7 @@ def _counted(c: Comparison) -> str:
 
 
 def _median(c: Comparison) -> str:
-    unit = c.definition.unit
+    unit = c.definition.unit.fitted(c.median_low, c.median_high)
     ends = "" if np.isnan(c.median_low) else f" ({formatting.span(c.median_low, c.median_high, unit)})"
     return f"{formatting.format_value(c.median, unit)}{ends}"
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from harness.analysis import formatting
+from harness.analysis.claim_pairs import other_arm_words
 from harness.analysis.claim_words import margin_unit
 from harness.analysis.comparison import Comparison
 from harness.analysis.judging import REFUTED, SUPPORTED
@@ -38,14 +39,26 @@ def claim_words(verdict: Verdict, manifest: Manifest) -> str:
     claim = verdict.claim
     if is_variant(claim) and claim.kind == "equivalent":
         margin = formatting.amount(claim.margin, margin_unit(claim, manifest))
-        before = formatting.listing(formatting.value(value) for value in claim.against.values())
+        before = default_words([verdict]) if len(claim.against) > 1 else formatting.value(*claim.against.values())
         kept = f"the {metrics_of(manifest)[claim.metric].words} of {formatting.value(claim.arm)}"
         return f"{changed_words(claim)} instead of {before} keeps {kept} within {margin}"
+    if is_variant(claim):
+        return _named_by_what_differs(claim, manifest)
     variants = variant_claims(declared.claim for declared in manifest.claims)
     shared = [pair for variant in variants for pair in variant.against.items()]
     if len(claim.where) > 1 and all(pair in shared for pair in claim.where.items()):
         return f"{statement(replace(claim, where={}), manifest)}, at the settings that the others change"
     return verdict.statement
+
+
+def _named_by_what_differs(claim: Claim, manifest: Manifest) -> str:
+    """The claim with its sides told apart by their settings: "batch at warmup steps 30 ... than at warmup steps 0"."""
+    kept = {axis: value for axis, value in claim.where.items() if axis not in claim.against}
+    text, arm = statement(replace(claim, where=kept), manifest), formatting.value(claim.arm)
+    before, after = f"than {other_arm_words(claim, manifest)}", f"than at {formatting.point(claim.against)}"
+    if not (text.startswith(f"{arm} ") and before in text):
+        return statement(claim, manifest)
+    return f"{arm} at {changed_words(claim)}{text[len(arm) :].replace(before, after, 1)}"
 
 
 def default_words(verdicts: Sequence[Verdict]) -> str:
@@ -69,7 +82,7 @@ def variants_answer(verdicts: Sequence[Verdict], manifest: Manifest) -> str:
     parts = [f"{len(alike)} keep {metric.words} within {margin}{_named(alike)}"] if alike else []
     if matter:
         matter = sorted(matter, key=lambda pair: -abs(pair[1].estimate))
-        listed = [f"{changed_words(v.claim)}: {formatting.difference(c.estimate, metric.direction)}" for v, c in matter]
+        listed = [f"{changed_words(v.claim)}: {formatting.difference(c.estimate, c.direction)}" for v, c in matter]
         more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
         what = "it" if alike else metric.words
         by_more = "by more" if alike else f"by more than {margin}"

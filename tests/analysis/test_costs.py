@@ -4,15 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 from scipy import stats
 
 from harness import Claim
 from harness.analysis.verdicts import verdicts
 from harness.errors import SuiteError
-from harness.reporting.figures.costs import step_costs
 from harness.reporting.tables import COMPARISON_COLUMNS, comparisons_table
-from tests.support.manifests import declared
 from tests.support.simulated import simulate
 
 SEEDS = 12
@@ -66,8 +63,8 @@ def test_a_table_sorts_ratios_as_it_shows_them(tmp_path):
 def test_the_sentence_says_how_many_times_as_long_and_how_long(tmp_path):
     verdict = judged(timed(tmp_path, 2.0, noise=0.0005))
     assert verdict.statement == "a step of batch takes at most 2 times as long as one of none"
-    assert "a step takes 1.5 times as long with batch as with none (3 against 2 ms)" in verdict.sentence.lower()
-    assert "95 % interval 1.5 to 1.5 times" in verdict.sentence
+    assert "a step takes 1.5 times as long with batch as with none (2.999 against 2 ms)" in verdict.sentence.lower()
+    assert "95 % interval 1.498 to 1.501 times" in verdict.sentence
 
 
 def test_trials_that_trained_together_are_one_measurement(tmp_path):
@@ -88,25 +85,3 @@ def test_a_trial_that_failed_to_train_costs_what_it_cost(tmp_path):
 def test_a_ratio_that_is_none_is_refused(at_most):
     with pytest.raises(SuiteError, match="at_most"):
         Claim.costs("batch", than="none", at_most=at_most)
-
-
-def test_each_claim_on_costs_has_its_picture_which_says_its_numbers(tmp_path):
-    results = timed(tmp_path, 2.0, noise=0.0005)
-    (picture,) = step_costs(results)
-    assert "1.5 times (n = 12)" in picture.alt
-    assert picture.name == "costs_1"
-    plain = replace(results.manifest, claims=declared(Claim.better("batch", than="none")))
-    assert list(step_costs(replace(results, manifest=plain))) == []
-
-
-def test_the_label_of_the_times_is_not_cut_off_beside_the_names_of_many_axes(tmp_path):
-    results = timed(tmp_path, 2.0)
-    model, size = "mlp-512x4", 256
-    manifest = replace(results.manifest, axes={**results.manifest.axes, "model": [model], "batch_size": [size]})
-    trials = results.trials.assign(model=model, batch_size=size)
-    (picture,) = step_costs(replace(results, manifest=manifest, trials=trials))
-    picture.lay_out()
-    (label,) = (text for text in picture.figure.findobj(Text) if "relative to" in text.get_text())
-    extent, figure = label.get_window_extent(), picture.figure.bbox
-    assert figure.x0 <= extent.x0
-    assert extent.x1 <= figure.x1

@@ -1,5 +1,6 @@
 """What a verdict says in words: the grid point that it rests on, and what its n counts."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -127,9 +128,11 @@ def _number(text):
     return float(text.replace(formatting.MINUS, "-"))
 
 
-def _rounding(unit):
-    """By how much a printed amount may be off, as a value."""
-    return 1e-9 if unit.decimals is None else 0.5001 * 10**-unit.decimals / unit.factor
+def _step(value, unit):
+    """The least by which the printed amounts next to this one may differ from it, as a value."""
+    if unit.decimals is not None:
+        return 10**-unit.decimals / unit.factor
+    return 10 ** (math.floor(math.log10(abs(value))) + 1 - unit.digits) if value else 0
 
 
 @given(st.floats(-50, 50), st.sampled_from(UNITS), st.sampled_from(["exact", "at least", "at most"]))
@@ -139,24 +142,68 @@ def test_a_difference_in_words_is_the_signed_difference_and_its_bound(value, uni
     sign = 1 if direction == "higher" else -1
     read = sign * _number(size) / unit.factor
     assert (name or "") == unit.name
-    assert read == pytest.approx(value, rel=0.006, abs=_rounding(unit))
+    assert read == pytest.approx(value, abs=_step(value, unit) * (0.501 if bound == "exact" else 1.001) + 1e-9)
     # "At most 0.4 points lower" says >= -0.4: what is said of the size is turned where the sign is negative.
     is_lower_bound = {None: None, "at least": sign > 0, "at most": sign < 0}[said_bound]
     assert is_lower_bound == {"exact": None, "at least": True, "at most": False}[bound]
+    if bound != "exact":
+        assert read <= value + 1e-7 if bound == "at least" else read >= value - 1e-7, "excludes what it includes"
 
 
-@given(st.floats(-50, 50), st.floats(0.1, 50), st.sampled_from(UNITS))
-def test_an_interval_in_words_has_both_ends_on_their_sides(low, width, unit):
-    high = low + width
-    text = formatting.differences(low, high, formatting.Direction(unit, "higher", "lower"))
+def _signed_ends(text, unit):
+    """Both ends of an interval as a reader takes them, as values."""
     first, second = text.split(" to ")
     if not first.endswith(("higher", "lower")):
         first = f"{first} {second.partition(' ')[2]}"
-    ends = []
     for end in (first, second):
         _, size, _, direction = SIGNED.fullmatch(end).groups()
-        ends.append((1 if direction == "higher" else -1) * _number(size) / unit.factor)
-    assert sorted(ends) == [pytest.approx(end, rel=0.006, abs=_rounding(unit)) for end in (low, high)]
+        yield (1 if direction == "higher" else -1) * _number(size) / unit.factor
+
+
+@given(st.floats(-50, 50), st.floats(1e-3, 50), st.sampled_from(UNITS), st.booleans())
+def test_an_interval_in_words_includes_all_that_it_includes_and_little_else(low, width, unit, is_fitted):
+    high = low + width
+    direction = formatting.Direction(unit, "higher", "lower")
+    direction = direction.fitted(low, high) if is_fitted else direction
+    read_low, read_high = sorted(_signed_ends(formatting.differences(low, high, direction), unit))
+    slack = 1e-7
+    assert read_low <= low + slack
+    assert high - slack <= read_high
+    for read, end in ((read_low, low), (read_high, high)):
+        assert abs(read - end) <= 1.001 * _step(end, direction.unit) + slack
+
+
+@given(st.floats(-50, 50), st.floats(1e-3, 50), st.sampled_from([formatting.POINTS, formatting.STEPS]))
+def test_an_estimate_has_the_digits_that_the_width_of_its_interval_bears(low, width, unit):
+    step, shown_width = 10.0 ** -unit.fitted(low, low + width).decimals, width * unit.factor
+    longest = unit.factor * max(abs(low), abs(low + width), 1000 / unit.factor)
+    assert step == 1 or step >= 0.999 * shown_width / 100, "no finer than the second digit of the width"
+    assert step <= max(1.001 * shown_width / 10, 0.001 * longest), "and no coarser, but for four digits in all"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.031, 0.073, "3.1 to 7.3 points higher"),
+        (0.0309, 0.0731, "3.0 to 7.4 points higher"),
+        (0.104, 0.504, "10 to 51 points higher"),
+        (0.00046, 0.0021, "0.04 to 0.21 points higher"),
+        (-0.00004, 0.052, "0.1 points lower to 5.2 points higher"),
+        (0.2, 0.2, "20.0 to 20.0 points higher"),
+    ],
+)
+def test_an_interval_is_told_in_the_digits_of_its_width(low, high, text):
+    direction = formatting.Direction(formatting.POINTS, "higher", "lower").fitted(low, high)
+    assert formatting.differences(low, high, direction) == text
+
+
+@given(st.floats(-4, 4), st.floats(1e-3, 4), st.sampled_from([formatting.TIMES, formatting.TIMES_LESS]))
+def test_an_interval_of_ratios_includes_all_that_it_includes(low, width, unit):
+    read = [_number(end) for end in formatting.span(low, low + width, unit.fitted(low, low + width)).split(" to ")]
+    low, high = sorted(np.exp([unit.factor * low, unit.factor * (low + width)]))
+    assert read[0] <= low * (1 + 1e-7)
+    assert high * (1 - 1e-7) <= read[1]
+    assert read[1] / read[0] <= (high / low) ** 1.5 + 0.003
 
 
 @pytest.mark.parametrize(
@@ -178,12 +225,12 @@ def test_a_target_is_said_to_be_of_the_data_that_it_is_reached_on(tmp_path, clai
         (
             [0, 3],
             True,
-            "Of these scores 2 of 10 with batch were replaced by guessing; as measured it is 80.0 % against 60.0 %",
+            "Of these scores 2 of 10 with batch were replaced by guessing; as measured it is 80 % against 60 %",
         ),
         (
             [0, 3],
             False,
-            "Of these scores 2 of 10 with batch were replaced by guessing; as measured it is 80.0 % against 60.0 %",
+            "Of these scores 2 of 10 with batch were replaced by guessing; as measured it is 80 % against 60 %",
         ),
         (range(10), False, "Of these scores 10 of 10 with batch were replaced by guessing."),
     ],
@@ -209,7 +256,7 @@ def test_where_guessing_stands_in_for_scores_both_means_are_told(tmp_path, lost,
         assert words in verdict.sentence
     (table,) = [comparisons_table("t", "t", verdict.comparisons[:1])]
     cell = dict(zip(table.columns, table.rows[0], strict=True))["means as measured (scores replaced)"][0]
-    assert cell == ("" if words is None else "unknown, 60.0 (10, 0)" if len(lost) == 10 else "80.0, 60.0 (2, 0)")
+    assert cell == ("" if words is None else "unknown, 60.0 (10, 0)" if len(lost) == 10 else "80, 60 (2, 0)")
 
 
 def test_a_claim_where_the_loss_is_that_of_the_task_says_that_none_is_set():

@@ -3,12 +3,17 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from harness.api.results import load
+from harness.reporting.publishing import publish
+from harness.reporting.upkeep.update import update_report
+from harness.storage.records import ResultsDir, read_manifest
+from harness.storage.tables import read_results
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,23 @@ def test_a_reader_gets_all_tables_and_no_record(published, finished):
     for name in ("trials.csv", "telemetry.csv", "comparisons.csv"):
         assert (published / "tiny" / name).read_bytes() == (own / name).read_bytes()
     assert pq.read_table(published / "tiny/curves.parquet").equals(pq.read_table(own / "curves.parquet"))
+
+
+def test_its_report_is_that_of_the_run_and_has_the_bytes_of_one_that_is_drawn(published, tmp_path):
+    place = published / "tiny"
+    shutil.copytree(place, tmp_path / "tiny")
+    shutil.rmtree(tmp_path / "tiny/report")
+    copied = ResultsDir(tmp_path / "tiny")
+    update_report(copied, read_manifest(copied))
+    drawn, copied = ({p.relative_to(root): data for p, data in files(root).items()} for root in (copied.root, place))
+    assert [name for name in drawn.keys() | copied.keys() if drawn.get(name) != copied.get(name)] == []
+
+
+def test_publishing_draws_no_report_a_second_time(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.reporting.report.write_report", lambda results: pytest.fail("it is drawn again"))
+    place = finished.results / "tiny"
+    publish(replace(read_results(place), manifest=read_manifest(ResultsDir(place))), tmp_path / "reference")
+    assert (tmp_path / "reference/tiny/report/index.html").is_file()
 
 
 def test_the_verdicts_are_those_of_the_run(published, finished):

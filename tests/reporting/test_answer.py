@@ -13,6 +13,7 @@ from harness.reporting.figures.variants import variants_forest
 from harness.reporting.findings import mixed_words, point_finding, short_finding
 from harness.reporting.next_steps import next_step
 from harness.reporting.page_parts import page_parts
+from harness.reporting.variants import claim_words
 from harness.spec.claim import Claim
 from tests.reporting.figures.test_verdict import with_accuracy
 from tests.support.manifests import declared
@@ -153,6 +154,29 @@ def test_variants_of_one_arm_stand_in_one_figure_each_named_by_what_it_changes(t
     assert said.pictures == ("variants",)
     assert "norm eps 10: 30.0 points lower" in said.sentence
     assert not [figure for figure in figures(results) if figure.name.startswith("effect")]
+
+
+def test_both_sides_of_one_arm_are_named_by_what_differs(tmp_path):
+    claim = Claim.better("batch", than="batch", warmup_steps=30, lr=0.1, against={"warmup_steps": 0})
+    axes = {"norm": ["batch"], "lr": [0.1, 0.3], "warmup_steps": [0, 30], "seed": range(8)}
+    results, found = judged(
+        tmp_path, [claim], lambda trial: 0.8 + 0.1 * (trial["warmup_steps"] == 30) + 0.002 * trial["seed"], axes
+    )
+    said = answer(results, found).sentence
+    assert said.startswith("With batch norm, test accuracy is 10.0 points higher at warmup steps 30 than at warmup")
+    assert said.endswith("than at warmup steps 0 (90.7 % against 80.7 % on average), at lr 0.1.")
+    words = claim_words(found[0], results.manifest)
+    assert words == "batch at warmup steps 30 has a higher test accuracy than at warmup steps 0, at lr 0.1"
+
+
+def test_a_change_of_several_settings_names_each_on_both_sides(tmp_path):
+    claim = changed(norm_eps=1e-3, norm_momentum=1.0)
+    axes = {"norm": ["batch"], "norm_eps": [1e-5, 1e-3], "norm_momentum": [0.1, 1.0], "seed": range(8)}
+    results, found = judged(tmp_path, [claim], lambda trial: 0.9, axes)
+    words = claim_words(found[0], results.manifest)
+    assert words.startswith(
+        "norm eps 0.001, norm momentum 1 instead of norm eps 1e\N{MINUS SIGN}5, norm momentum 0.1 keeps"
+    )
 
 
 def test_figures_show_the_metric_that_claims_speak_of(tmp_path):

@@ -92,7 +92,7 @@ def test_figures_are_drawn_again_where_more_trials_have_ended_alone(place, monke
     page.write(NOW)
     write_record(place, a_drawn_record(GRID[4]))
     page.write(NOW)
-    assert drawn == [24, 32]
+    assert drawn == [27, 36]
 
 
 def test_it_is_made_of_what_the_tables_will_hold(place):

@@ -33,7 +33,7 @@ def a_record(trial=None, **changes):
 def a_drawn_record(trial, **changes):
     """The same with what figures of training show: losses of batches too."""
     record = a_record(trial)
-    losses = {"batch.loss": {"step": [1, 5], "value": [2.25, 0.25]}}
+    losses = {"batch.loss": {"step": [1, 3, 5], "value": [2.25, 0.75, 0.25]}}
     return replace(record, curves={**record.curves, **losses}, **changes)
 
 

@@ -22,6 +22,8 @@ from harness.storage.tables import Results
 __all__ = ["FIGURES", "MAX_POINTS", "ReportFigure", "figures", "points_left_out"]
 
 FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields nothing where it has no data
+    data_scatter,
+    boundary_maps,
     effect_at_each_point,
     usable_ranges,
     best_of_k_curve,
@@ -36,8 +38,6 @@ FIGURES: list[Callable[[Results], Iterator[ReportFigure]]] = [  # each yields no
     probes_by_layer,
     landscape_bands,
     failure_map,
-    data_scatter,
-    boundary_maps,
 ]
 
 

@@ -33,6 +33,8 @@ from harness.spec.measured import ACCURACY
 from harness.storage.tables import Results
 
 MAX_LRS = 2  # that get a figure; the map has all of them
+MIN_SIZES = 3  # through which a line for each seed says more than the means of two sizes
+DODGE = 0.12  # doublings of the batch size between arms side by side
 
 
 def over_batch_size(results: Results) -> Iterator[ReportFigure]:
@@ -59,8 +61,8 @@ def over_batch_size(results: Results) -> Iterator[ReportFigure]:
             caption=(
                 f"Above, the {_shown_words(data.metric)}: every seed is a dot, a failed one a cross, the line is their "
                 f"mean. Below, the paired difference in {data.metric.bare_words} from {formatting.value(baseline)}"
-                f"{up_is_better(data.metric)}: dots are means, thin lines the least-squares slope of each seed with "
-                f"results at all sizes. {mean_slopes}{_lr_rule(data.manifest)}"
+                f"{up_is_better(data.metric)}: dots are means{_lines_in_words(data.manifest)}. "
+                f"{mean_slopes}{_lr_rule(data.manifest)}"
             ).strip(),
             alt=(
                 f"Two stacked panels over batch size: {_shown_words(data.metric)} by arm, and the gap to "
@@ -100,6 +102,12 @@ def has_batch_sizes(manifest: Manifest) -> bool:
     return "batch_size" in manifest.axes and manifest.compare != "batch_size"
 
 
+def _lines_in_words(manifest: Manifest) -> str:
+    if len(pairing.values(manifest, "batch_size")) < MIN_SIZES:
+        return ", a line joins those of an arm"
+    return ", thin lines the least-squares slope of each seed with results at all sizes"
+
+
 def _slopes_in_words(mean_slopes: Sequence[str]) -> str:
     known = [slope for slope in mean_slopes if slope]
     return f"Mean slope: {formatting.listing(known)}. " if known else ""
@@ -137,7 +145,7 @@ def _draw_errors(axes: Axes, data: ResultSlice) -> None:
     size, arm_index = scored["batch_size"].astype("float64"), scored[data.compare].map(data.arms.index)
     scored = scored.assign(
         shown=shown(scored["score"]),
-        x=size * 2 ** (0.12 * (arm_index - (len(data.arms) - 1) / 2)),  # side by side: neither arm hides the other
+        x=size * 2 ** _dodge(data, arm_index),
         has_failed=scored["status"].isin(FAILED),
     )
     look = {"hue": data.compare, "hue_order": data.arms, "palette": data.palette, "alpha": 0.6, "linewidth": 0}
@@ -160,6 +168,11 @@ def _draw_errors(axes: Axes, data: ResultSlice) -> None:
     axes.set_ylabel("test error in %" if _is_accuracy(metric) else metric.axis_words)
 
 
+def _dodge(data: ResultSlice, index: Any) -> Any:
+    """How many doublings of the batch size an arm stands beside its place, where it hides no other arm."""
+    return DODGE * (index - (len(data.arms) - 1) / 2)
+
+
 def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
     """Draw the gap of one arm; its mean slope in words, empty where there are no pairs."""
     ours, theirs = (score_in_units(data, name, "batch_size") for name in (arm, data.baseline))
@@ -168,11 +181,14 @@ def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
         data.palette[arm],
     )
     sizes = gaps.columns.to_numpy("float64")
-    for size, (_, differences) in zip(sizes, gaps.items(), strict=True):
+    beside = sizes * 2 ** _dodge(data, data.arms.index(arm))
+    means = []
+    for place, (_, differences) in zip(beside, gaps.items(), strict=True):
         mean, low, high = mean_interval(differences.dropna().to_numpy("float64"))
-        axes.plot([size], [mean], "o", ms=5.5, color=color)
+        means.append(mean)
+        axes.plot([place], [mean], "o", ms=5.5, color=color)
         if differences.notna().sum() >= seeds_needed():
-            axes.plot([size, size], [low, high], lw=1.6, color=color)
+            axes.plot([place, place], [low, high], lw=1.6, color=color)
     complete = gaps.dropna()
     if gaps.empty:
         return ""
@@ -180,13 +196,17 @@ def _draw_gap(axes: Axes, data: ResultSlice, arm: Any) -> str:
         return f"{formatting.value(arm)} unknown"
     x, y = np.log2(sizes), complete.to_numpy("float64")
     slope_of_seed = slopes(x, y)
-    for slope, level in zip(slope_of_seed, y.mean(axis=1), strict=True):
-        axes.plot(sizes, level + slope * (x - x.mean()), lw=0.7, alpha=0.45, color=color)
+    if len(pairing.values(data.manifest, "batch_size")) < MIN_SIZES:
+        axes.plot(beside, means, lw=1.0, color=color)
+    else:
+        for slope, level in zip(slope_of_seed, y.mean(axis=1), strict=True):
+            axes.plot(sizes, level + slope * (x - x.mean()), lw=0.7, alpha=0.45, color=color)
     mean, low, high = mean_interval(slope_of_seed)
-    interval = f" (95 % t interval {formatting.number(low)} to {formatting.number(high)})"
+    unit = formatting.PLAIN.fitted(low, high)  # the scores are in that of the metric already
+    interval = f" (95 % t interval {formatting.span(low, high, unit)})"
     is_enough = len(slope_of_seed) >= seeds_needed()
     return (
-        f"{formatting.value(arm)} {formatting.number(mean)}{_unit_words(data.metric)} for each doubling"
+        f"{formatting.value(arm)} {formatting.format_value(mean, unit)}{_unit_words(data.metric)} for each doubling"
         f"{interval if is_enough else ' (descriptive)'}"
     )
 

@@ -1,91 +1,90 @@
-"""What does a step cost? Ratios of step times, one dot for each pair of trials, for the claims that ask."""
+"""What does a step cost? The time of a step with each arm, for suites whose claims ask."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
-from harness.analysis.claims.costs import cost_pairs
-from harness.analysis.stats import mean_interval
-from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
+from harness.analysis.metrics import FINISHED
+from harness.analysis.stats import mean_interval, seeds_needed
+from harness.reporting.figures.drawing import canvas, numbers_on_log_axis
 from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, claims_of, report_figure
 from harness.reporting.figures.style import label_text
-from harness.spec.claim import Claim
+from harness.reporting.svg import mark_titles
 from harness.storage.tables import Results
 
-ROW_HEIGHT = 0.42  # inches
-LEADING_DIGITS = (  # up to which width of the axis, as a factor -> the digits that ticks begin with
-    (1.6, (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)),
-    (4, (1, 1.2, 1.5, 2, 3, 4, 5, 7)),
-    (20, (1, 1.5, 2, 3, 5)),
-    (np.inf, (1, 3)),
-)
+ROW_HEIGHT = 0.13  # inches, of an arm
+MAX_SHOWN = 24  # grid points
+Times = Mapping[Any, NDArray[np.float64]]  # arm -> milliseconds of a step, one for each measurement
 
 
 def step_costs(results: Results) -> Iterator[ReportFigure]:
-    """One figure for each claim on costs: a row for each grid point, on a log axis with a line at 1."""
-    for number, claim in claims_of(results, "costs"):
-        data = ResultSlice(results=results, trials=pairing.matching(results.trials, claim.where))
-        points = [pairs for pairs in cost_pairs(results, data.trials, claim.arm, claim.than) if len(pairs.differences)]
-        if not points:
-            continue
-        with canvas(1.5 + ROW_HEIGHT * len(points)) as figure:
-            _draw_ratios(figure.subplots(), points, claim, data.palette[claim.arm])
-            baseline = f"{data.compare}={label_text(claim.than)}"
-            shared_xlabel(figure, f"step time with {label_text(claim.arm)} relative to {baseline}")
-        pairs_at = [str(n) for n in sorted({len(pairs.differences) for pairs in points})]
-        yield report_figure(
-            data,
-            figure,
-            name=f"costs_{number}",
-            title=f"What does a step cost with {formatting.value(claim.arm)}?",
-            caption=(
-                "Each dot is the ratio of the step times of two trials with one seed; diamonds are geometric means, "
-                f"bars their 95 % t intervals over the logarithms. Solid line: equal; dashed: the claim's "
-                f"{formatting.number(claim.margin)} times. Trials that trained together are one measurement."
-            ),
-            alt=(
-                f"Step time with {formatting.value(claim.arm)} relative to {formatting.value(claim.than)}: "
-                f"{'; '.join(map(_ratio_in_words, points))}."
-            ),
-            sample=f"n = {formatting.listing(pairs_at)} pairs of equal seed, {UNTESTED}.",
-        )
+    """Where a claim is on costs: a row for each grid point with a mark for each arm, on a log axis of milliseconds.
+
+    The ratios that the claims speak of have their pictures beside the verdicts.
+    """
+    data = ResultSlice.whole(results)
+    points = _times_by_point(data) if any(claims_of(results, "costs")) else []
+    shown = points[:MAX_SHOWN]
+    if not shown:
+        return
+    with canvas(1.3 + len(shown) * (0.15 + ROW_HEIGHT * len(data.arms)), data.compare) as figure:
+        _draw_times(figure.subplots(), shown, data)
+    counts = sorted({len(times) for _, by_arm in shown for times in by_arm.values()})
+    least = f"{counts[0]} to " if len(counts) > 1 else ""
+    yield report_figure(
+        data,
+        figure,
+        name="costs",
+        title="How long does a step take?",
+        caption=(
+            "The time of a step with each arm: marks are geometric means, bars their 95 % t intervals over the "
+            "logarithms. Trials that trained together are one measurement."
+        ),
+        alt=f"Milliseconds of a step: {'; '.join(_in_words(point, by_arm) for point, by_arm in shown)}.",
+        shown=(len(shown), len(points), "grid points"),
+        sample=f"n = {least}{formatting.count(counts[-1], 'measurement')}, {UNTESTED}.",
+    )
 
 
-def _draw_ratios(axes: Axes, points: list[pairing.Pairs], claim: Claim, color: str) -> None:
+def _times_by_point(data: ResultSlice) -> list[tuple[str, Times]]:
+    """The times of a step with each arm at each grid point that has any, by the names of these points."""
+    times = data.results.telemetry.set_index("key")["step_ms"].astype("float64")
+    trials = data.trials[data.trials["status"].isin(FINISHED)]
+    trials = trials.assign(step_ms=trials["key"].map(times)).dropna(subset=["step_ms"])
+    return [
+        (formatting.point(point), {arm: of_arm["step_ms"].unique() for arm, of_arm in data.by_arm(rows)})
+        for point, rows in pairing.by_point(trials, pairing.axes(data.manifest))
+    ]
+
+
+def _draw_times(axes: Axes, points: Sequence[tuple[str, Times]], data: ResultSlice) -> None:
     axes.set_xscale("log")
-    axes.axvline(1, color="black", lw=1)
-    axes.axvline(claim.margin, color="#777777", lw=1, ls=(0, (4, 2)))
-    rows = pd.DataFrame(
-        [(row, ratio) for row, pairs in enumerate(points) for ratio in np.exp(-pairs.differences)],
-        columns=["row", "ratio"],
-    )
-    ratios = {"data": rows, "x": "ratio", "y": "row", "orient": "h", "ax": axes}
-    sns.stripplot(**ratios, jitter=False, size=4, alpha=0.5, color=color, zorder=2)
-    # On a log axis seaborn takes means and intervals of the logarithms.
-    sns.pointplot(
-        **ratios, errorbar=_t_interval, linestyle="none", color="black", marker="D", markersize=5, err_kws={"lw": 1.4}
-    )
-    axes.set_yticks(range(len(points)), [label_text(formatting.point(pairs.point)) for pairs in points])
-    axes.set(xlabel="", ylabel="", ylim=(len(points) - 0.5, -0.5))
-    plain_numbers(axes.xaxis)
-    low, high = axes.get_xlim()
-    # Numbers as close as they have room: all of a narrow range, few of each decade of a wide one.
-    leading = next(leading for width, leading in LEADING_DIGITS if high / low <= width)
-    numbered = [digit * 10.0**power for power in range(-6, 7) for digit in leading]
-    axes.set_xticks([x for x in numbered if low <= x <= high])
-    axes.set_xticks([], minor=True)
+    offsets = dict(zip(data.arms, np.linspace(-0.32, 0.32, len(data.arms)), strict=True))
+    for row, (point, by_arm) in enumerate(points):
+        for arm, times in by_arm.items():
+            mean, low, high = np.exp(mean_interval(np.log(times)))
+            title = mark_titles([f"{label_text(arm)}, {point or 'all'}: {formatting.number(float(mean))} ms"])
+            look: Any = {"color": data.palette[arm], "gid": title}
+            y = row + offsets[arm]
+            if len(times) >= seeds_needed():
+                axes.plot([low, high], [y, y], lw=1.6, solid_capstyle="butt", **look)
+            label = label_text(arm) if point == points[0][0] else None
+            axes.plot([mean], [y], "o", ms=5.5, label=label, **look)
+    axes.set_yticks(range(len(points)), [label_text(point) or "all" for point, _ in points])
+    axes.set(xlabel="time of a step, ms", ylim=(len(points) - 0.5, -0.5))
+    for between in range(1, len(points)):
+        axes.axhline(between - 0.5, color="#e3e3e3", lw=0.6)
+    axes.grid(visible=False, axis="y")
+    numbers_on_log_axis(axes)
 
 
-def _t_interval(values: "pd.Series[float]") -> tuple[float, float]:
-    _, low, high = mean_interval(np.asarray(values, dtype=np.float64))
-    return low, high
-
-
-def _ratio_in_words(pairs: pairing.Pairs) -> str:
-    where = f"at {formatting.point(pairs.point)} " if pairs.point else ""
-    mean = float(np.exp(-pairs.differences.mean()))
-    return f"{where}{formatting.number(mean)} times (n = {len(pairs.differences)})"
+def _in_words(point: str, by_arm: Times) -> str:
+    means = [
+        f"{formatting.value(arm)} {formatting.number(float(np.exp(np.log(times).mean())))}"
+        for arm, times in by_arm.items()
+    ]
+    return f"{point}{' ' if point else ''}{formatting.listing(means)}"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from harness.analysis import formatting, pairing
@@ -26,6 +27,8 @@ MAX_LR_COLUMNS = 4
 MAX_LOSS = 5  # times the initial loss
 EARLY = 0.1  # share of training in which a curve that has most of its change there needs a log axis
 MIN_CURVE_POINTS = 5  # that a curve needs for that
+MIN_EVALUATIONS = 3  # that make a curve: between two points there is nothing to see
+MAX_SINGLE_RUNS = 2  # arms of which one run is told from the others: more would hide them
 
 
 def learning_curves(results: Results) -> Iterator[ReportFigure]:
@@ -41,13 +44,15 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
             continue
         columns = {"": lrs} if arms_are_lrs else {f"lr {label_text(lr)}": [lr] for lr in _main_first(lrs, data)}
         (main, main_lrs), *others = columns.items()
-        metric = data.metric
+        metric, single = data.metric, _single_seed(data)
         drawn = (("batch", "loss", "training loss"), (*metric.name.split("_", 1), metric.axis_words))
         rows_of = [curves[(curves["split"] == split) & (curves["metric"] == name)] for split, name, _ in drawn]
+        if max(rows["step"].nunique() for rows in rows_of) < MIN_EVALUATIONS:
+            continue
         with canvas(5.6 if others else 3.0, data.compare) as figure:
             large, small = _panels(figure, len(others))
             for number, (rows, (_, _, label)) in enumerate(zip(rows_of, drawn, strict=True)):
-                _draw_curves(large[number], rows[rows["lr"].isin(main_lrs)], data)
+                _draw_curves(large[number], rows[rows["lr"].isin(main_lrs)], data, single)
                 large[number].set_ylabel(label)
                 for axes, (_, of_column) in zip(small[number], others, strict=True):
                     _draw_curves(axes, rows[rows["lr"].isin(of_column)], data)
@@ -58,17 +63,28 @@ def learning_curves(results: Results) -> Iterator[ReportFigure]:
                 small[0][number].set_title(title)
         at = formatting.listing(formatting.value(lr) for lr in lrs)
         choice = "" if arms_are_lrs else f"Large: {main}; shown: the claims' lr, each arm's best, the grid's ends. "
+        one_run = "" if single is None else f"Edged in white: seed {single}, all that one run of each arm would show. "
         yield report_figure(
             data,
             figure,
             name="curves",
             title="How does training go?",
             caption=(
-                f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. {choice}"
+                f"Every seed is a thin line, their mean is thick; a line ends where its loss is not finite. "
+                f"{one_run}{choice}"
                 f"Training loss: the mean since the last point, cut off above {MAX_LOSS} times the initial loss."
             ),
             alt=f"Learning curves by arm at lr {at}: training loss and {metric.words}, a line per seed.",
         )
+
+
+def _single_seed(data: ResultSlice) -> Any:
+    """The seed whose runs stand for what somebody sees who trains each arm once; None where there are many arms.
+
+    It is the first one, whatever came of it: any other choice would look at the results.
+    """
+    seeds = data.trials["seed"].unique()
+    return seeds.min() if len(seeds) > 1 and len(data.arms) <= MAX_SINGLE_RUNS else None
 
 
 def _main_first(lrs: list[float], data: ResultSlice) -> list[float]:
@@ -122,8 +138,12 @@ def best_lrs(data: ResultSlice) -> list[float]:
     return [mean[arm].idxmax() for arm in data.arms if arm in mean.index.get_level_values(0)]
 
 
-def _draw_curves(axes: Axes, curves: pd.DataFrame, data: ResultSlice) -> None:
+def _draw_curves(axes: Axes, curves: pd.DataFrame, data: ResultSlice, single: Any = None) -> None:
+    """A line for each trial, those of a `single` seed told from the others, and above all the means."""
     lines_per_trial(axes, curves, "step", data)
+    for arm, rows in data.by_arm(curves[curves["seed"] == single] if single is not None else curves[:0]):
+        edge = [Stroke(linewidth=2.8, foreground="white"), Normal()]
+        axes.plot(rows["step"], rows["value"], lw=1.1, color=data.palette[arm], path_effects=edge)
     for arm, rows in data.by_arm(curves):
         # Where a seed has no value any more, a mean over the others would flatter.
         mean = rows.pivot(index="step", columns="key", values="value").mean(axis=1, skipna=False)

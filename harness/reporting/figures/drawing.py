@@ -25,6 +25,13 @@ from harness.reporting.svg import mark_titles
 LEGEND_LETTERS = 72  # in a row as wide as a figure
 XLABEL_LETTERS = 62  # on a line of the label of an axis
 MAX_LR_LABELS = 7  # learning rates that each have a number below them
+LEADING_DIGITS = (  # up to which width of the axis, as a factor -> the digits that ticks begin with
+    (1.6, (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)),
+    (4, (1, 1.2, 1.5, 2, 3, 4, 5, 7)),
+    (20, (1, 1.5, 2, 3, 5)),
+    (100, (1, 2, 5)),
+    (np.inf, (1, 3)),
+)
 WIDE = 30  # factor between the least and the largest value from which on an axis is logarithmic
 LR_MARGIN = 1.5  # factor on both sides of the learning rates, where the data give no limits
 
@@ -87,6 +94,16 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, _: formatting.number(value))
     if axis.get_scale() == "log":
         axis.set_minor_formatter(BetweenPowers())
+
+
+def numbers_on_log_axis(axes: Axes) -> None:
+    """Numbers below a log axis as close as they have room: all of a narrow range, few of each decade of a wide one."""
+    plain_numbers(axes.xaxis)
+    low, high = axes.get_xlim()
+    leading = next(leading for width, leading in LEADING_DIGITS if high / low <= width)
+    numbered = [digit * 10.0**power for power in range(-6, 7) for digit in leading]
+    axes.set_xticks([x for x in numbered if low <= x <= high])
+    axes.set_xticks([], minor=True)
 
 
 def lines_per_trial(axes: Axes, curves: pd.DataFrame, x: str, data: ResultSlice) -> None:

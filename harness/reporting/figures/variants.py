@@ -101,4 +101,4 @@ def _axis_label(c: Comparison) -> str:
 
 def _in_words(rows: Sequence[Row]) -> Iterator[str]:
     for name, c in rows:
-        yield f"{name} {formatting.format_bound(c.estimate, c.definition.unit, c.bound)}"
+        yield f"{name} {formatting.format_bound(c.estimate, c.unit, c.bound)}"

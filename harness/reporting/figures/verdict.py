@@ -10,7 +10,7 @@ from harness.analysis import formatting
 from harness.analysis.comparison import Comparison
 from harness.analysis.formatting import Unit
 from harness.analysis.verdicts import Verdict
-from harness.reporting.figures.drawing import canvas, plain_numbers, shared_xlabel
+from harness.reporting.figures.drawing import canvas, numbers_on_log_axis, plain_numbers, shared_xlabel
 from harness.reporting.figures.frame import ReportFigure, ResultSlice, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.reporting.findings import point_finding
@@ -53,7 +53,9 @@ def _estimates(data: ResultSlice, verdict: Verdict, judged: list[Comparison], na
         axes.set_ylim(len(shown) - 0.4, -0.6)
         if unit.is_ratio:
             axes.set_xscale("log")
-        plain_numbers(axes.xaxis)
+            numbers_on_log_axis(axes)
+        else:
+            plain_numbers(axes.xaxis)
         shared_xlabel(figure, difference_axis_label(shown[0]))
     return report_figure(
         data,
@@ -102,6 +104,5 @@ def _verdict_caption(judged: list[Comparison]) -> str:
 
 
 def _in_words(comparisons: list[Comparison]) -> Iterator[str]:
-    unit = comparisons[0].definition.unit
     for c in comparisons:
-        yield f"{c.point or 'in all'} {formatting.format_bound(c.estimate, unit, c.bound)}"
+        yield f"{c.point or 'in all'} {formatting.format_bound(c.estimate, c.unit, c.bound)}"

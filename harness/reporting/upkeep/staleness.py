@@ -19,8 +19,9 @@ from harness.storage.tables import TABLES
 # The formats of figures, with the metadata that must not be written into them.
 IMAGE_FORMATS = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}
 MAX_PAGE_BYTES = 2**28
+HEAD = 4096  # bytes, in which the digest is
 DIGEST = re.compile(rb'<meta name="inputs" content="([0-9a-f]{64})">')
-FIGURE_NAME = re.compile(rb'<figure id="figure-([\w.-]+)">')
+FIGURE_NAME = re.compile(rb'<figure id="figure-([\w.-]+)"')
 
 
 def current_page(folder: Path, manifest: Manifest) -> Path | None:
@@ -61,11 +62,23 @@ def is_whole(page: Path, digest: str) -> bool:
         text = read_bytes(page, max_bytes=MAX_PAGE_BYTES)
     except (FileNotFoundError, DamageError):
         return False
-    match = DIGEST.search(text[:4096])
+    match = DIGEST.search(text[:HEAD])
+    return match is not None and match[1].decode() == digest and all(path.is_file() for path in written_with(page))
+
+
+def written_with(page: Path) -> list[Path]:
+    """The files that were written together with a page."""
+    text = read_bytes(page, max_bytes=MAX_PAGE_BYTES)
     names = [f"{name.decode()}.{suffix}" for name in FIGURE_NAME.findall(text) for suffix in IMAGE_FORMATS]
-    other_files = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md", page.parent / "table.tex"]
-    files = [*other_files, *(page.parent / "figures" / name for name in names)]
-    return match is not None and match[1].decode() == digest and all(path.is_file() for path in files)
+    others = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md", page.parent / "table.tex"]
+    return [*others, *(page.parent / "figures" / name for name in names)]
+
+
+def with_digest(text: bytes, digest: str) -> bytes:
+    """The page, as it is made from results that have this digest."""
+    match = DIGEST.search(text[:HEAD])
+    assert match is not None, "a page that is whole has one"
+    return text[: match.start(1)] + digest.encode() + text[match.end(1) :]
 
 
 def data_files(folder: Path, manifest: Manifest) -> list[Path]:

@@ -30,12 +30,22 @@ def sloping(folder, steepness):
 
 def test_the_slope_is_points_for_each_doubling_and_there_is_a_line_for_each_seed(tmp_path):
     (drawn,) = over_batch_size(sloping(tmp_path, 2))
-    assert "batch 2 points for each doubling" in drawn.caption
+    assert "batch 2.0 points for each doubling" in drawn.caption
     # The seeds' slopes are -1, 0, ..., 5: mean 2, standard error 0.816497, t(6) = 2.446912.
-    assert "interval 0.0021 to 4" in drawn.caption
+    assert "interval 0.002 to 4.0" in drawn.caption
     fits = [line for line in drawn.figure.axes[1].get_lines() if line.get_alpha() == 0.45]
     steep = sorted((line.get_ydata()[-1] - line.get_ydata()[0]) / np.log2(SIZES[-1] / SIZES[0]) for line in fits)
     np.testing.assert_allclose(steep, np.arange(-1, 6), atol=1e-9)
+
+
+def test_between_two_sizes_a_line_joins_the_means_of_each_arm_and_none_is_drawn_for_a_seed(tmp_path):
+    axes = {"norm": ["batch", "none", "layer"], "batch_size": [8, 128], "seed": SEEDS}
+    (drawn,) = over_batch_size(simulate(tmp_path, axes, lr=0.1))
+    lines = [line for line in drawn.figure.axes[1].get_lines() if line.get_linestyle() == "-" and line.get_lw() == 1.0]
+    assert len(lines) == 2  # of both arms that are compared with the third
+    assert len({tuple(line.get_xdata()) for line in lines}) == 2, "side by side: neither hides the other"
+    assert not [line for line in drawn.figure.axes[1].get_lines() if line.get_alpha() == 0.45]
+    assert "thin lines" not in drawn.caption
 
 
 def test_the_slopes_of_the_caption_are_comparisons_too(tmp_path):
@@ -43,7 +53,7 @@ def test_the_slopes_of_the_caption_are_comparisons_too(tmp_path):
     (slope,) = drawn.comparisons
     assert (100 * slope.estimate, 100 * slope.low) == pytest.approx((2, 0.0021), abs=1e-4)
     assert (slope.n, slope.shown_in, slope.metric) == (7, "batch_size", "test_accuracy per doubling of batch_size")
-    assert "batch 2 points" in drawn.caption
+    assert "batch 2.0 points" in drawn.caption
 
 
 def test_the_rule_for_the_learning_rate_is_stated(tmp_path):

@@ -1,11 +1,13 @@
 """Decision boundaries, from planes that training left."""
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from harness.errors import DamageError
+from harness.reporting.figures import figures
 from harness.reporting.figures.boundaries import NO_CLASS, boundary_maps
 from harness.reporting.upkeep.staleness import digest_of
 from tests.support.manifests import a_manifest
@@ -70,6 +72,10 @@ def test_the_dots_of_each_arm_are_the_data_as_it_saw_them(tmp_path):
     (drawn,) = boundary_maps(results)
     dots = [axes.collections[0].get_offsets() for axes in drawn.figure.axes if axes.images]
     assert [points.max() for points in dots] == [0.1, 1.0]
+
+
+def test_what_was_classified_comes_before_all_that_is_said_of_it(results):
+    assert [drawn.name for drawn in islice(figures(results), 2)] == ["data_digits", "boundaries"]
 
 
 def test_without_planes_there_is_no_figure(tmp_path):
