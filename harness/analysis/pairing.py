@@ -63,12 +63,12 @@ def as_planned(results: Results) -> Results:
         return replace(claim, arm=named(claim.arm), than=named(claim.than), against=against)
 
     claims = [replace(declared, claim=with_named_arms(declared.claim)) for declared in manifest.claims]
-    axis = [named(arm) for arm in arms(manifest)]
-    column = results.trials[compare].astype(object)
+    axes = {**manifest.axes, compare: [named(arm) for arm in arms(manifest)]}
+    points = {axis: [*map(named, column)] if axis == compare else column for axis, column in manifest.points.items()}
     return replace(
         results,
-        manifest=replace(manifest, claims=claims, axes={**manifest.axes, compare: axis}),
-        trials=results.trials.assign(**{compare: column.where(column.notna(), formatting.value(None))}),
+        manifest=replace(manifest, claims=claims, axes=axes, points=points),
+        trials=results.trials.assign(**{compare: results.trials[compare].astype(object).fillna(named(None))}),
     )
 
 

@@ -117,7 +117,8 @@ def test_an_arm_at_which_the_axis_is_not_set_is_compared_like_any_other(tmp_path
     claims = [Claim.better(1.0, than=None), Claim.wider_lr_range(None, than=1.0)]
     axes = {"max_grad_norm": [None, 1.0], "lr": [0.03, 0.1, 0.3], "seed": range(7)}
     results = simulate(tmp_path / "clip", axes, claims=claims)
-    results = replace(results, manifest=replace(results.manifest, compare="max_grad_norm"))
+    points = {axis: [None if pd.isna(value) else value for value in results.trials[axis].tolist()] for axis in axes}
+    results = replace(results, manifest=replace(results.manifest, compare="max_grad_norm", points=points))
     page = write_report(on_disk(results))
     table = pd.read_csv(page.parents[1] / "comparisons.csv")
     assert set(table["n"]) == {7}
