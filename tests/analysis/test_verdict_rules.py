@@ -150,6 +150,17 @@ def test_as_many_seeds_as_power_takes_decide_a_claim_in_80_percent_of_suites(sha
     assert 0.79 < power < 0.95
 
 
+@given(st.floats(-1.5, 1.5), st.integers(-300, -3).map(lambda exponent: 10.0**exponent))
+def test_a_margin_is_one_however_small(times, margin):
+    """Results that are equal to the bit are within any margin above 0."""
+    differences, trained = np.full(20, times * margin), np.zeros(20, bool)
+    test = stats.equivalence_test(differences, trained, trained, margin, 0.15)
+    if abs(abs(times) - 1) > 0.002:
+        assert (test.below == 20, test.above == 20) == (times < 1, times > -1)
+        lead = stats.sign_test(differences, margin)
+        assert (lead.wins == 20, lead.losses == 20) == (times > 1, times < 1)
+
+
 def test_a_run_that_fails_is_the_worse_of_its_pair_and_two_are_level(tmp_path):
     ahead = np.full(20, -0.3)  # batch would be behind in every seed
     none_fails = [("none", seed) for seed in range(18)]

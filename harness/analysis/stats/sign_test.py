@@ -50,8 +50,14 @@ class SignTest:
 def sign_test(differences: FloatArray, margin: float = 0.0) -> SignTest:
     """The test of differences against a margin; ties are dropped, as Dixon and Mood (1946) have it."""
     beyond = np.asarray(differences, dtype=np.float64) - margin
-    wins, losses = (beyond > TIE).sum(axis=-1), (beyond < -TIE).sum(axis=-1)
+    tie = _tie(margin)
+    wins, losses = (beyond > tie).sum(axis=-1), (beyond < -tie).sum(axis=-1)
     return SignTest(wins, losses, beyond.shape[-1] - wins - losses)
+
+
+def _tie(margin: float) -> float:
+    """How near to the margin is level with it; the margin of a claim may be of the size of rounding itself."""
+    return min(TIE, abs(margin) / 1000) if margin else TIE
 
 
 def upper_tail(count: Counts, n: Counts) -> FloatArray:
@@ -118,13 +124,13 @@ def equivalence_test(
     differences: FloatArray, ours_failed: Flags, theirs_failed: Flags, margin: float, tau: float
 ) -> EquivalenceTest:
     """The test that paired runs differ by less than a margin and that both train."""
-    trained = ~(ours_failed | theirs_failed)
+    trained, tie = ~(ours_failed | theirs_failed), _tie(margin)
     ours_alone, theirs_alone = lone_failures(ours_failed, theirs_failed)
     ranked = with_failures(differences, ours_failed, theirs_failed)
     above, below = sign_test(ranked, margin).p_more, sign_test(ranked, -margin).p_less
     return EquivalenceTest(
-        below=(trained & (differences < margin - TIE)).sum(axis=-1),
-        above=(trained & (differences > TIE - margin)).sum(axis=-1),
+        below=(trained & (differences < margin - tie)).sum(axis=-1),
+        above=(trained & (differences > tie - margin)).sum(axis=-1),
         n=differences.shape[-1],
         ours_alone=ours_alone,
         theirs_alone=theirs_alone,
