@@ -98,7 +98,11 @@ def _effect(verdict: Verdict, results: Results) -> str:
     if is_variant(claim):  # both sides are one arm: what tells them apart are their settings
         names = {first.than: f"at {formatting.point(claim.against)}", first.arm: f"at {changed_words(claim)}"}
         at = _without(at, claim)
-    if len(known) == 1:
+    if verdict.word == SUPPORTED and claim.kind == "equivalent" and not first.definition.unit.is_ratio:
+        same = f"the same within {formatting.amount(first.margin, first.definition.unit)}"
+        text = first.definition.template.replace("{difference}", f"{same} with {first.arm} as with {first.than}")
+        text += f", over {len(known)} grid points" if len(known) > 1 else f", at {at}" if at else ""
+    elif len(known) == 1:
         text = f"{effect_words(first)}{f', at {at}' if at else ''}"
     else:
         metric, estimates = first.definition, [c.estimate for c in known]
@@ -109,7 +113,7 @@ def _effect(verdict: Verdict, results: Results) -> str:
         text = f"{metric.template.replace('{difference}', compared)}, over {len(known)} grid points"
     for arm, words in names.items():
         # A name may be any text, which a replacement would read as a pattern.
-        text = words.join(re.split(rf"\bwith {re.escape(arm)}(?= |$)", text))
+        text = words.join(re.split(rf"\bwith {re.escape(arm)}(?=[ ,]|$)", text))
     if is_variant(claim):
         text = f"{formatting.capitalised(with_arm(first.arm, compare))}, {text}"
     short = ""

@@ -97,6 +97,23 @@ def test_the_finding_of_an_equality_counts_the_seeds_within_both_ends(tmp_path):
     assert point_finding(verdict.comparisons[0]).startswith("within 1.0 points in 3 of 8 seeds, ")
 
 
+@pytest.mark.parametrize(("lrs", "at"), [(0.1, ", at lr 0.1."), ([0.1, 0.3], ", over 2 grid points.")])
+def test_an_equality_that_holds_is_told_as_one_and_not_as_a_lead(tmp_path, lrs, at):
+    claim = Claim.equivalent("batch", to="none", within=0.01, lr=lrs)
+    axes = {**AXES, "seed": range(30)}
+    results, found = judged(tmp_path, [claim], lambda trial: 0.9 + 0.002 * (trial["norm"] == "batch"), axes)
+    assert [verdict.word for verdict in found] == ["supported"]
+    same = "Test accuracy is the same within 1.0 points with batch norm as without norm"
+    assert answer(results, found).sentence == f"{same}{at}"
+
+
+def test_a_lead_over_several_points_names_both_arms_in_plain_words(tmp_path):
+    claim = Claim.better("batch", than="none", lr=[0.1, 0.3])
+    results, found = judged(tmp_path, [claim], lambda trial: 0.9 + 0.05 * (trial["norm"] == "batch"))
+    said = "Test accuracy is 5.0 points higher with batch norm than without norm, over 2 grid points."
+    assert answer(results, found).sentence == said
+
+
 def test_an_open_claim_says_how_many_seeds_decide_it_and_what_to_type(tmp_path):
     claim = Claim.better("batch", than="none", lr=0.1)
 
