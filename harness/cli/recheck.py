@@ -62,7 +62,10 @@ def recheck(
         again = ResultsDir(Path(folder) / suite.name)
         write_manifest(again, replace(manifest, fingerprint={}, fingerprints=[], machine={}))
         options = RunOptions(
-            results=Path(folder), only={"key": frozenset(trial.key for trial in trials)}, with_report=False
+            results=Path(folder),
+            only={"key": frozenset(trial.key for trial in trials)},
+            with_page=False,
+            with_report=False,
         )
         with open_executor(options, stop) as executor, closing(run_suite(suite, options, executor, stop)) as events:
             show_progress(events, "auto")

@@ -35,6 +35,7 @@ class RunOptions:
     join: bool = False  # work beside others in the same folder
     command: str = ""  # what was typed, to be looked up in last_run.json
     any_machine: bool = False  # join though bits may differ from those of the machine that the suite was started on
+    with_page: bool = True  # keep one up to date while the run lasts
     with_report: bool = True  # write it at the end
     max_seeds: int | None = None  # that claims without a word may get, where a run goes on until they are decided
 

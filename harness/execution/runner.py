@@ -220,8 +220,8 @@ def _execute(run: Run, plan: RunPlan, preflight: PreflightResult, changes: Seque
 
 
 def _with_page(run: Run, plan: RunPlan, events: Iterator[Event]) -> Iterator[Event]:
-    """The same events, while the page of the run is kept up to date where it is to have a report."""
-    if not run.options.with_report:
+    """The same events, while the page of the run is kept up to date."""
+    if not run.options.with_page:
         return events
     return with_page(events, plan, PageProcess(run.results_dir, run.claims, run.options.command), run.stop)
 

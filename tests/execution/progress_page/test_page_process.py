@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from harness.execution.executors.base import Event, available
+from harness.execution.looking.growing import run_growing
 from harness.execution.messages import CohortEstimate, PreflightResult
 from harness.execution.progress_page import page_process
 from harness.execution.progress_page.page_process import PageProcess
@@ -78,11 +79,12 @@ def no_report(monkeypatch):
 def run(tmp_path):
     (tmp_path / "tiny.py").write_text(SUITE, "utf-8")
 
-    def run(hands, *, results="results", stop=None, **options):
+    def run(hands, *, results="results", stop=None, runs=run_suite, **options):
         (suite,) = load_and_check([tmp_path / "tiny"])
         run_options = RunOptions(results=tmp_path / results, command="harness run tiny --fresh", **options)
-        return list(run_suite(suite, run_options, hands, stop or StopFlag(None)))
+        return list(runs(suite, run_options, hands, stop or StopFlag(None)))
 
+    run.suite = tmp_path / "tiny.py"
     run.page = lambda results="results": tmp_path / results / "tiny" / "report" / "index.html"
     run.says = lambda text: run.page().exists() and text in run.page().read_text("utf-8")
     return run
@@ -120,6 +122,20 @@ def test_a_run_that_is_stopped_leaves_a_page_that_says_so_and_how_to_go_on(run):
 
 
 @pytest.mark.usefixtures("no_report")
+def test_the_page_is_there_while_the_grid_of_learning_rates_may_still_grow(run):
+    growing = SUITE.replace("lr=0.1", "lr=log_grid(0.1, 1.0, per_decade=1, grow=True), target_accuracy=0.95")
+    run.suite.write_text(growing.replace("import Claim", "import log_grid, Claim"), "utf-8")
+    seen = []
+
+    def is_seen():
+        seen.append(run.says("3 of 24 trials have ended; this page is of a run under way."))
+        return seen[-1]
+
+    run(Hands(is_seen), runs=run_growing)
+    assert seen[-1]
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_run_that_is_over_within_a_minute_gets_no_page_before_its_end(run, monkeypatch):
     started = []
     monkeypatch.setattr(PageProcess, "start", lambda self: started.append(1))
@@ -128,7 +144,7 @@ def test_a_run_that_is_over_within_a_minute_gets_no_page_before_its_end(run, mon
     started.clear()
     monkeypatch.setattr(page_process, "MIN_SECONDS", 60.0)
     run(Hands(), results="short")
-    run(Hands(), results="bare", with_report=False)
+    run(Hands(), results="bare", with_page=False)
     assert not started
 
 
