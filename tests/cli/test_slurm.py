@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main, options
+from harness.cli import main
+from harness.cli.parser import parse
 from harness.execution.submission.slurm_options import SlurmOptions, slurm_options
 from tests.cli.conftest import TINY, CommandLine
 from tests.cli.test_ranks import TWO_RANKS
@@ -181,7 +182,7 @@ def test_every_command_on_the_page_can_be_typed():
     commands = [line for block in shell for line in block.splitlines() if line.startswith("python -m harness ")]
     assert sum("--executor" in line for line in commands) == 2
     for line in commands:
-        assert options.parse(line.split()[3:]).do
+        assert parse(line.split()[3:]).do
 
 
 def test_the_options_on_the_page_are_those_that_there_are():
