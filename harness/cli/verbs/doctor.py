@@ -24,7 +24,7 @@ ENOUGH_DISK = 2**30  # bytes
 # What pyproject.toml requires, also where the package was copied and nothing says so.
 REQUIRED_PACKAGES = (
     *("cloudpickle", "jaxtyping", "jinja2", "matplotlib", "numpy", "pandas", "pillow", "pyarrow", "rich"),
-    *("scikit-learn", "scipy", "seaborn", "threadpoolctl", "torch"),
+    *("scikit-learn", "scipy", "seaborn", "shtab", "threadpoolctl", "torch"),
 )
 
 
