@@ -126,7 +126,7 @@ def difference(value: float, direction: Direction, bound: str = "exact") -> str:
     if not direction.more:
         return format_bound(value, unit, bound)
     sign = 1 if value >= 0 else -1
-    text = f"{amount(abs(value), unit, sign * TOWARDS.get(bound, 0))} {direction.more if sign > 0 else direction.less}"
+    text = _sized(value, direction, sign * TOWARDS.get(bound, 0))
     if bound == "unknown":
         return f"{text} in the grid"
     if bound not in BOUNDS:
@@ -171,8 +171,7 @@ def range_of(values: Sequence[float], direction: Direction) -> str:
         return text
     if direction.more:
         return _from_to(low, high, direction, outwards=False)
-    ends = sorted((low, high), key=lambda end: to_unit(end, direction.unit))
-    return f"{' to '.join(format_value(end, direction.unit) for end in ends)} {direction.unit.name}".rstrip()
+    return f"{span(low, high, direction.unit, outwards=False)} {direction.unit.name}".rstrip()
 
 
 def format_bound(value: float, unit: Unit, bound: str) -> str:
@@ -186,10 +185,10 @@ def format_bound(value: float, unit: Unit, bound: str) -> str:
     return by_bound.get(bound, text)
 
 
-def span(low: float, high: float, unit: Unit) -> str:
+def span(low: float, high: float, unit: Unit, *, outwards: bool = True) -> str:
     """An interval: "3.1 to 7.3", its ends rounded outwards."""
     low, high = (high, low) if unit.is_ratio and unit.factor < 0 else (low, high)
-    return f"{format_value(low, unit, -1)} to {format_value(high, unit, 1)}"
+    return f"{format_value(low, unit, -outwards)} to {format_value(high, unit, +outwards)}"
 
 
 def percent(share: float, decimals: int = 1) -> str:

@@ -1,5 +1,6 @@
-"""Claims before anything is trained: which a suite can answer, and how many comparisons each takes."""
+"""What a suite can answer before anything is trained: which claims, and how many comparisons each and figures take."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -58,7 +59,7 @@ def comparisons_of(claim: Claim, manifest: Manifest) -> int:
         (point, tuple(other_point.get(axis, value) for axis, value in zip(axes, point, strict=True))) for point in ours
     ]
     for arm in kind.arms_against(claim):
-        there = ours if arm == claim.arm else points_of_arm(arm, claim.where, axes, manifest)
+        there = ours if arm == claim.arm else _points_of_arm(arm, claim.where, axes, manifest)
         # An arm is not compared with itself at the same point.
         points = [(p, other) for p, other in points if p in there and other in theirs and (arm, p) != (than, other)]
     return len(points)
@@ -90,10 +91,10 @@ def _sides(claim: Claim, manifest: Manifest) -> tuple[list[str], list[Side]]:
     axes = pairing.axes(manifest, *kind.collapsed_axes(claim))
     than, other_point = other_arm(claim, manifest)
     arms = [(claim.arm, claim.where)] + ([] if kind.is_one_sample else [(than, {**claim.where, **other_point})])
-    return axes, [(arm, where, points_of_arm(arm, where, axes, manifest)) for arm, where in arms]
+    return axes, [(arm, where, _points_of_arm(arm, where, axes, manifest)) for arm, where in arms]
 
 
-def points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> Points:
+def _points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manifest: Manifest) -> Points:
     """The grid points of `where` at which an arm has trials; all of them where the manifest lists no trials."""
     wanted = {axis: as_list(values) for axis, values in where.items()}
     wanted[manifest.compare] = [arm]
@@ -104,3 +105,25 @@ def points_of_arm(arm: Any, where: Mapping[str, Any], axes: Sequence[str], manif
         i for i in range(manifest.trials) if all(columns[axis][i] in wanted[axis] for axis in wanted if axis in columns)
     )
     return {tuple(columns[axis][i] for axis in axes) for i in kept}
+
+
+def figure_comparisons(manifest: Manifest) -> int:
+    """How many comparisons a figure of effects tests at once: each other arm with the baseline, where both are."""
+    axes = pairing.axes(manifest)
+    points = {arm: _points_of_arm(arm, {}, axes, manifest) for arm in pairing.arms(manifest)}
+    than = points.pop(baseline_arm(manifest))
+    fixed = [i for i, axis in enumerate(axes) if over_lr(manifest) and axis != "lr"]  # in one figure
+    pairs = [tuple(point[i] for i in fixed) for ours in points.values() for point in ours & than]
+    return max(Counter(pairs).values(), default=0)
+
+
+def baseline_arm(manifest: Manifest) -> Any:
+    """The arm that others are compared with: that of the first claim, else none, else the last."""
+    arms = pairing.arms(manifest)
+    claimed = [declared.claim.than for declared in manifest.claims]
+    return next((arm for arm in [*claimed, "none"] if arm in arms), arms[-1])
+
+
+def over_lr(manifest: Manifest) -> bool:
+    """Whether the suite has an axis of learning rates to draw along: not where these are the arms."""
+    return "lr" in manifest.axes and manifest.compare != "lr"

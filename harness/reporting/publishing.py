@@ -84,10 +84,10 @@ def _copy_report(results: Results, target: ResultsDir, manifest: Manifest) -> No
     make_folder(figures)
     for path in [*figures.iterdir()]:
         remove_file(path)
-    for path in written_with(source):
+    text = read_bytes(source, max_bytes=MAX_PAGE_BYTES)
+    for path in written_with(source, text):
         write_atomically(target.root / path.relative_to(results.folder), read_bytes(path, max_bytes=MAX_PAGE_BYTES))
     # The page comes last: with its digest it vouches for the others.
-    text = read_bytes(source, max_bytes=MAX_PAGE_BYTES)
     write_atomically(page, with_digest(text, digest_of(target.root, manifest)))
 
 

@@ -1,6 +1,8 @@
 """Verbs: one a file, short, and none built on another. What they share lies in modules of its own."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -60,3 +62,9 @@ def test_an_import_of_another_verb_is_seen(text):
 def test_what_verbs_share_may_be_imported(text):
     assert imported_verbs(Module("harness.cli.verbs.export", text)) == []
     assert imported_verbs(Module("harness.cli.verbs.show", "from harness.cli.verbs.show import show")) == []
+
+
+@pytest.mark.parametrize("verb", ["compare", "merge", "plan", "show", "status", "verify"])
+def test_a_verb_that_draws_nothing_starts_without_what_draws(verb):
+    script = f"import sys, harness.cli.verbs.{verb}; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -15,6 +15,7 @@ from harness.analysis.comparison import Comparison, adjusted
 from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import FAILED
 from harness.analysis.stats import mean_interval, seeds_needed, slopes
+from harness.analysis.validation import over_lr
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.drawing import (
     canvas,
@@ -25,7 +26,7 @@ from harness.reporting.figures.drawing import (
     score_axis,
     up_is_better,
 )
-from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest

@@ -11,11 +11,12 @@ from matplotlib.colors import to_rgba_array
 
 from harness.analysis import formatting
 from harness.analysis.metrics import FAILED
+from harness.analysis.validation import over_lr
 from harness.errors import DamageError
 from harness.reporting.figures.curves import telling_lrs
 from harness.reporting.figures.data import has_classes, read_arrays, read_data
 from harness.reporting.figures.drawing import canvas
-from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, points_of, report_figure
 from harness.reporting.figures.style import COLORS, WIDTH, label_text
 from harness.reporting.upkeep.staleness import data_files, plane_files
 from harness.spec.own_code.data_files import drawn_name

@@ -12,6 +12,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
 from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
 from harness.analysis.stats import ALPHA
+from harness.analysis.validation import over_lr
 from harness.reporting.figures.batches import has_batch_sizes
 from harness.reporting.figures.drawing import (
     canvas,
@@ -35,7 +36,7 @@ from harness.reporting.figures.effect_words import (
     nothing_trained,
     tests_in_words,
 )
-from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, points_of, report_figure
 from harness.reporting.figures.style import GREY, MAX_LABEL_LENGTH, label_text
 from harness.reporting.findings import point_finding
 from harness.reporting.svg import mark_titles

@@ -21,6 +21,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
 from harness.analysis.measures.measure import Measure
 from harness.analysis.metrics import FAILED, FINISHED, judged_by, metrics_of
+from harness.analysis.validation import baseline_arm, over_lr
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.svg import with_titles
 from harness.reporting.upkeep.staleness import IMAGE_FORMATS
@@ -261,18 +262,6 @@ def speaks_of_scores(manifest: Manifest) -> bool:
     outcomes = metrics_of(manifest).outcomes
     metrics = [declared.claim.metric for declared in manifest.claims]
     return not metrics or any(metric in outcomes and metric != STEP_TIME for metric in metrics)
-
-
-def baseline_arm(manifest: Manifest) -> Any:
-    """The arm that others are compared with: that of the first claim, else none, else the last."""
-    arms = pairing.arms(manifest)
-    claimed = [declared.claim.than for declared in manifest.claims]
-    return next((arm for arm in [*claimed, "none"] if arm in arms), arms[-1])
-
-
-def over_lr(manifest: Manifest) -> bool:
-    """Whether the suite has an axis of learning rates to draw along: not where these are the arms."""
-    return "lr" in manifest.axes and manifest.compare != "lr"
 
 
 def points_left_out(results: Results) -> int:

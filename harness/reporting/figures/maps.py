@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from harness.analysis import formatting, pairing
 from harness.analysis.measures.measure import Measure
+from harness.analysis.validation import over_lr
 from harness.reporting.figures.batches import has_batch_sizes, score_in_units
 from harness.reporting.figures.drawing import canvas, difference_label, plain_numbers, spans_decades
-from harness.reporting.figures.frame import ReportFigure, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import ReportFigure, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.spec.manifest import Manifest
 from harness.storage.tables import Results

@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis import formatting
+from harness.analysis.validation import over_lr
 from harness.reporting.figures.curves import curves_with_arms, telling_lrs
 from harness.reporting.figures.drawing import canvas, lines_per_trial, plain_numbers
-from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.spec.probes import PROBE_CURVES
 from harness.storage.tables import Results

@@ -11,8 +11,9 @@ from harness.analysis import formatting, pairing
 from harness.analysis.lr_ranges import range_at_target, range_units
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import UsableRange
+from harness.analysis.validation import over_lr
 from harness.reporting.figures.drawing import canvas, log_lr, score_axis
-from harness.reporting.figures.frame import ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import ReportFigure, ResultSlice, points_of, report_figure
 from harness.reporting.figures.style import GREY, label_text
 from harness.reporting.svg import mark_titles
 from harness.spec.manifest import measured_of

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from harness.analysis import formatting, pairing
 from harness.analysis.measures.measure import CHANCE, Measure
 from harness.analysis.stats import iqm, mean_ranks, normalised, performance_profile
+from harness.analysis.validation import over_lr
 from harness.reporting.figures.drawing import canvas, guess_of
-from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.reporting.figures.tuning import scores_by_lr, tuned_scores
 from harness.storage.tables import Results

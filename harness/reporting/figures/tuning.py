@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from harness.analysis import formatting, pairing
 from harness.analysis.measures.measure import Measure
 from harness.analysis.stats import best_of_k_band, cross_fitted
+from harness.analysis.validation import over_lr
 from harness.reporting.figures.drawing import canvas, score_axis, seeds_over_columns
-from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, over_lr, points_of, report_figure
+from harness.reporting.figures.frame import UNTESTED, ReportFigure, ResultSlice, points_of, report_figure
 from harness.reporting.figures.style import label_text
 from harness.storage.tables import Results
 

@@ -1,15 +1,13 @@
 """What verdicts can show with the seeds that a suite has, before anything is trained: lines that `plan` prints."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analysis import formatting, pairing, stats
 from harness.analysis.judging import EXPLORATORY
 from harness.analysis.metrics import metrics_of
-from harness.analysis.validation import comparisons_of, doubts, points_of_arm
+from harness.analysis.validation import comparisons_of, doubts, figure_comparisons
 from harness.analysis.verdicts import Verdict
-from harness.reporting.figures.frame import baseline_arm, over_lr
 from harness.spec.claim import Claim
 from harness.spec.cohorts import Cohort
 from harness.spec.manifest import DeclaredClaim, Manifest, claim_identity, early_claims
@@ -41,22 +39,12 @@ def claim_lines(manifest: Manifest, cohorts: Sequence[Cohort], pilot: Mapping[st
         points = comparisons_of(claim, manifest)
         over = f" at {points} grid points" if points > 1 else ""
         yield f"claim {number} ({claim.kind}{over}): {'; '.join(parts)}"
-    if tests := _figure_comparisons(manifest):
+    if tests := figure_comparisons(manifest):
         seeds, needed = len(pairing.values(manifest, "seed")), stats.seeds_needed(tests)
         answer = "enough" if seeds >= needed else "TOO FEW: they can only be descriptive"
         at_once = formatting.count(tests, "comparison")
         yield f"figures test up to {at_once} at once and need {needed} seeds, have {seeds}: {answer}"
     yield from doubts([declared.claim for declared in manifest.claims], manifest)
-
-
-def _figure_comparisons(manifest: Manifest) -> int:
-    """How many comparisons a figure of effects tests at once: each other arm with the baseline, where both are."""
-    axes = pairing.axes(manifest)
-    points = {arm: points_of_arm(arm, {}, axes, manifest) for arm in pairing.arms(manifest)}
-    than = points.pop(baseline_arm(manifest))
-    fixed = [i for i, axis in enumerate(axes) if over_lr(manifest) and axis != "lr"]  # in one figure
-    pairs = [tuple(point[i] for i in fixed) for ours in points.values() for point in ours & than]
-    return max(Counter(pairs).values(), default=0)
 
 
 def _design(declared: DeclaredClaim, manifest: Manifest, cohorts: Sequence[Cohort]) -> Design:
@@ -98,8 +86,12 @@ def _failures_words(claim: Claim, manifest: Manifest, design: Design) -> Iterato
         return
     needed = stats.seeds_for_failures(claim.tau, design.claims)
     answer = "enough" if design.n >= needed else "TOO FEW: it can be refuted, and not supported"
-    share = formatting.number(100 * claim.tau)
-    yield f"that neither arm fails alone in {share} % of seeds takes {needed} without a lone failure: {answer}"
+    yield f"{half_on_failures(claim)} takes {needed} without a lone failure: {answer}"
+
+
+def half_on_failures(claim: Claim) -> str:
+    """What an equality claims of failures, as the subject of a sentence."""
+    return f"that neither arm fails alone in {formatting.number(100 * claim.tau)} % of seeds"
 
 
 def has_half_on_failures(claim: Claim, manifest: Manifest) -> bool:

@@ -7,7 +7,8 @@ import scipy
 from harness.analysis import formatting
 from harness.analysis.looking.words import planned_words
 from harness.analysis.stats.looks import counts_needed, expected_seeds, level_spent, shows_failures_from
-from harness.reporting.planning.designs import has_half_on_failures
+from harness.reporting.planning.designs import half_on_failures, has_half_on_failures
+from harness.spec.claim import Claim
 from harness.spec.looks import looks_ahead
 from harness.spec.manifest import Manifest, early_claims, seeds_of
 
@@ -34,7 +35,7 @@ def cost_lines(manifest: Manifest, max_seeds: int, most_trials: int) -> Iterator
     yield f"looks at verdicts, with {formatting.count(claims, 'claim')} without a word: {at} seeds"
     for number, declared in enumerate(manifest.claims, start=1):
         if has_half_on_failures(declared.claim, manifest):
-            yield f"claim {number}: {_failures_words(looks, spent, declared.claim.tau, claims)}"
+            yield f"claim {number}: {_failures_words(declared.claim, looks, spent, claims)}"
     expected = [expected_seeds(scipy.stats.norm.cdf(d), looks, spent, max(claims, 1)) for d in EFFECTS]
     numbers, effects = (formatting.listing(f"{value:.2g}" for value in values) for values in (expected, EFFECTS))
     yield (
@@ -45,10 +46,10 @@ def cost_lines(manifest: Manifest, max_seeds: int, most_trials: int) -> Iterator
     yield f"{manifest.trials} trials at least, about {most} at most; seeds are added only where a claim has no word"
 
 
-def _failures_words(looks: Sequence[int], spent: Sequence[float], tau: float, claims: int) -> str:
+def _failures_words(claim: Claim, looks: Sequence[int], spent: Sequence[float], claims: int) -> str:
     """From which look on an equality can be supported; its half on failures has its share of the level over looks."""
-    shown = f"that neither arm fails alone in {formatting.number(100 * tau)} % of seeds can be shown"
-    n = shows_failures_from(looks, spent, tau, claims)
+    shown = f"{half_on_failures(claim)} can be shown"
+    n = shows_failures_from(looks, spent, claim.tau, claims)
     if n is None:
         return f"{shown} at none of these looks, so it can be refuted, and not supported; raise --max-seeds"
     return f"{shown} from the look at {n} seeds on"

@@ -63,12 +63,13 @@ def is_whole(page: Path, digest: str) -> bool:
     except (FileNotFoundError, DamageError):
         return False
     match = DIGEST.search(text[:HEAD])
-    return match is not None and match[1].decode() == digest and all(path.is_file() for path in written_with(page))
+    return (
+        match is not None and match[1].decode() == digest and all(path.is_file() for path in written_with(page, text))
+    )
 
 
-def written_with(page: Path) -> list[Path]:
-    """The files that were written together with a page."""
-    text = read_bytes(page, max_bytes=MAX_PAGE_BYTES)
+def written_with(page: Path, text: bytes) -> list[Path]:
+    """The files that were written together with a page, which has this text."""
     names = [f"{name.decode()}.{suffix}" for name in FIGURE_NAME.findall(text) for suffix in IMAGE_FORMATS]
     others = [page.parents[1] / "comparisons.csv", page.parents[1] / "report.md", page.parent / "table.tex"]
     return [*others, *(page.parent / "figures" / name for name in names)]
