@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-# One thread, and memory kept from step to step, as in a worker. It has to be known before torch is loaded.
+# One thread, as in a worker. It has to be known before torch is loaded, and the settings of malloc before Python is:
+# these are in tox.ini.
 from harness.execution.pool import WORKER_ENV
 
 BEFORE = dict(os.environ)
@@ -35,6 +36,15 @@ def row() -> Callable[[str, str, str, str], None]:
 def size_row() -> Callable[[Trial, int, float, float, float], None]:
     """Add a row to the table of sizes: a trial, models in a cohort, microseconds of a model's step in three ways."""
     return lambda *cells: SIZES.append(cells)
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """One core for all that the test starts: JAX has a thread for each that it sees, whatever XLA is told."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

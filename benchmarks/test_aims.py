@@ -84,6 +84,7 @@ def test_aim_4_a_grid_of_small_cnns(benchmark, tmp_path, row):
         f"{one_at_a_time(trials, CORES) / seconds:.1f}")  # fmt: skip
 
 
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize(("norm", "most"), [("none", 0.75), ("batch", 0.9)])
 def test_aim_2_a_step_against_others_on_one_core(benchmark, row, norm, most):
     trial = replace(SMALL, norm=norm, eval_every=10_000)

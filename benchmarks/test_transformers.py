@@ -17,6 +17,7 @@ MODELS = {"transformer-16x2": 16, "transformer-32x4": 8}  # -> how many train to
 STEPS, ROUNDS = 24, 5
 
 
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize("model", MODELS)
 def test_a_step_of_small_transformers(benchmark, row, model):
     trial, models, data = replace(SMALL, model=model), MODELS[model], DATA["descriptions"]

@@ -1,7 +1,8 @@
 """Reading parts of streamed examples ahead of whoever works on them, in the order in which they are asked for.
 
 A memory map is read by a thread: numpy and the system hold up no Python while they copy. A Dataset runs Python, which a
-thread takes from training: where its items take long to make, processes do that.
+thread would take from training: where its items take long to make, processes do that, and where they don't, they are
+made when they are asked for.
 """
 
 import multiprocessing
@@ -25,20 +26,24 @@ AHEAD = 3  # parts that are read while one is worked on
 
 def read_ahead(examples: StreamedExamples, parts: Iterable[Indices], *, pin: bool = False) -> Iterator[Tensor]:
     """The examples of each part, read before they are asked for; in pinned memory where a GPU is to have them."""
+    if examples.is_array:
+        return _by_thread(examples, parts, pin)
     can_fork = "fork" in multiprocessing.get_all_start_methods()
-    read = _by_processes if examples.num_workers and can_fork else _by_thread
-    return read(examples, parts, pin)
+    if examples.num_workers and can_fork:
+        return _by_processes(examples, parts, pin)
+    return (_tensor(examples, rows, pin) for rows in parts)
+
+
+def _tensor(examples: StreamedExamples, rows: Indices, pin: bool) -> Tensor:
+    read = torch.from_numpy(examples[rows])
+    return read.pin_memory() if pin else read
 
 
 def _by_thread(examples: StreamedExamples, parts: Iterable[Indices], pin: bool) -> Iterator[Tensor]:
-    def tensor(rows: Indices) -> Tensor:
-        read = torch.from_numpy(examples[rows])
-        return read.pin_memory() if pin else read
-
     pool, ahead = ThreadPoolExecutor(1), deque[Future[Tensor]]()
     try:
         for rows in parts:
-            ahead.append(pool.submit(tensor, rows))
+            ahead.append(pool.submit(_tensor, examples, rows, pin))
             if len(ahead) > AHEAD:
                 yield ahead.popleft().result()
         while ahead:

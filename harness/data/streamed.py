@@ -25,8 +25,8 @@ class Streamed:
     has the targets as well. A memory map that would take more than a quarter of the machine's memory is streamed
     without being asked for.
 
-    Items are made by a process besides training where that takes longer than to send them, else by a thread, unless
-    `num_workers` says how many processes are to make them.
+    Items are made by a process besides training where that takes longer than to send them, else by training itself,
+    unless `num_workers` says how many processes are to make them.
     """
 
     source: Any
@@ -53,20 +53,17 @@ class Readable(Protocol):
 class ItemReader:
     """The examples of a map-style Dataset as an array of which only what is asked for is made."""
 
-    example: Callable[[int], NDArray[Any]]
+    examples: Callable[[list[int]], NDArray[Any]]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    num_workers: int  # processes that make examples; with 0, a thread does
+    num_workers: int  # processes that make examples; with 0, training does
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
-        chosen = np.arange(len(self))[rows]
-        out = np.empty((len(chosen), *self.shape[1:]), self.dtype)
-        for place, row in enumerate(chosen.tolist()):
-            out[place] = self.example(row)
-        return out
+        chosen = np.arange(len(self))[rows].tolist()
+        return self.examples(chosen) if chosen else np.empty((0, *self.shape[1:]), self.dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +87,13 @@ class StreamedExamples:
 
     @property
     def num_workers(self) -> int:
-        """How many processes make the examples; with 0, a thread reads them."""
+        """How many processes make the examples; with 0, training does."""
         return self.source.num_workers if isinstance(self.source, ItemReader) else 0
+
+    @property
+    def is_array(self) -> bool:
+        """Whether reading them runs no code of a Dataset."""
+        return not isinstance(self.source, ItemReader)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -28,11 +28,12 @@ def loaded(made, **settings) -> Dataset:
     return load_dataset("own", Path(), {"own": lambda: made}, DataSettings(**settings))
 
 
-def three_sources(x, y, folder: Path, **settings) -> dict[str, Dataset]:
-    """The same data in memory, in a memory map and as items of a Dataset."""
+def every_source(x, y, folder: Path, **settings) -> dict[str, Dataset]:
+    """The same data in memory, in a memory map and as items of a Dataset, which training or a process makes."""
     np.save(folder / "x.npy", x)
     return {
         "memory": loaded((x, y), **settings),
         "memory map": loaded((Streamed(np.load(folder / "x.npy", mmap_mode="r")), y), **settings),
-        "items": loaded(Streamed(Images(x, y), num_workers=1), **settings),
+        "items": loaded(Streamed(Images(x, y), num_workers=0), **settings),
+        "items of a process": loaded(Streamed(Images(x, y), num_workers=1), **settings),
     }

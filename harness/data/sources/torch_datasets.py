@@ -67,8 +67,8 @@ def dataset_arrays(where: str, given: Any) -> tuple[Any, NDArray[Any]]:
         return x, np.stack(targets)
     num_workers = given.num_workers if given.num_workers is not None else int(seconds > SEND_SECONDS * first.nbytes)
 
-    def read(i: int) -> NDArray[Any]:
-        return as_array(f"{where}, item {i}", dataset[i][0])
+    def read(rows: list[int]) -> NDArray[Any]:
+        return _stacked(where, rows, [dataset[i][0] for i in rows]).astype(first.dtype, copy=False)
 
     return Streamed(ItemReader(read, (count, *first.shape), first.dtype, num_workers)), np.stack(targets)
 
@@ -86,6 +86,14 @@ def _item(where: str, dataset: Any, i: int) -> tuple[NDArray[Any], NDArray[Any]]
             "width), such as torchvision.transforms.ToTensor()"
         )
     return as_array(f"{where}, item {i}", example), _as_numpy(target)
+
+
+def _stacked(where: str, rows: list[int], examples: list[Any]) -> NDArray[Any]:
+    """The examples of some items as one array."""
+    torch = sys.modules["torch"]
+    if all(isinstance(example, torch.Tensor) for example in examples):
+        return as_array(where, torch.stack(examples))
+    return np.stack([as_array(f"{where}, item {i}", example) for i, example in zip(rows, examples, strict=True)])
 
 
 def _as_numpy(target: Any) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from harness.training.loop import train
 from harness.training.state import init_state
 from harness.training.streaming.pieces import PIECE
 from tests.support.stopping import train_until
-from tests.support.streamed import Images, loaded, three_sources
+from tests.support.streamed import Images, every_source, loaded
 
 CPU = torch.device("cpu")
 N, SHAPE = 197, (3, 6, 5)
@@ -35,7 +35,7 @@ TRIALS = {  # 108 training examples: 5 steps in an epoch
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    return three_sources(X, np.arange(N) % 3, tmp_path_factory.mktemp("data"))
+    return every_source(X, np.arange(N) % 3, tmp_path_factory.mktemp("data"))
 
 
 def start(data, settings, models=3):
@@ -86,7 +86,7 @@ def test_splits_larger_than_a_piece_are_evaluated_to_the_bits_of_one_batch(tmp_p
     x = RNG.normal(size=(9001, 7)).astype(np.float32)
     y = np.arange(len(x)) % 3 if task == "classification" else x[:, :2]
     data, settings = (
-        three_sources(x, y, tmp_path, task=task),
+        every_source(x, y, tmp_path, task=task),
         {"norm": "layer", "steps": 2, "task": task, "precision": "float64"},
     )
     assert len(data["memory"].x["test"]) > 2 * PIECE
@@ -123,6 +123,6 @@ def test_two_ranks_read_their_own_examples_and_train_as_in_memory(ranks, tmp_pat
 def on_ranks(x, folder, dist):
     folder = folder / str(dist.rank)
     folder.mkdir()
-    data = three_sources(x, np.arange(N) % 3, folder)
+    data = every_source(x, np.arange(N) % 3, folder)
     trial = replace(BASE, norm="batch", world_size=2, accumulation_steps=2)
     return [finish(init_state([trial], data[name], CPU, {}, dist)) for name in ("memory", "memory map")]
