@@ -2,9 +2,10 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 from harness.analysis import formatting, stats
-from harness.analysis.comparison import Comparison
+from harness.analysis.comparison import Comparison, shared_direction
 from harness.analysis.judging import REFUTED, SUPPORTED, UNDECIDED
 
 SIGN_TEST = "exact sign test"
@@ -31,9 +32,8 @@ def effect_words(comparison: Comparison) -> str:
     c, metric = comparison, comparison.definition
     if math.isnan(c.estimate):
         return metric.template.replace("{difference}", f"unknown with {c.arm} and {c.than}")
-    pattern = AGAINST_FIGURE if c.is_one_sample and not metric.unit.is_ratio else metric.difference
     difference = _filled(
-        pattern,
+        _pattern(c),
         arm=c.arm,
         than=c.than,
         amount=formatting.difference(c.estimate, c.direction, c.bound),
@@ -41,6 +41,19 @@ def effect_words(comparison: Comparison) -> str:
         than_mean=_level(c.than_mean, c),
     )
     return metric.template.replace("{difference}", difference)
+
+
+def range_words(comparisons: Sequence[Comparison]) -> str:
+    """The mean differences at several grid points: "a step takes 1.1 to 1.6 times as long with batch as with none"."""
+    first, estimates = comparisons[0], [c.estimate for c in comparisons]
+    amounts = formatting.range_of(estimates, shared_direction(comparisons))
+    pattern, _, _ = _pattern(first).partition(" (")  # without the means of the arms
+    difference = _filled(pattern, arm=first.arm, than=first.than, amount=amounts)
+    return first.definition.template.replace("{difference}", difference)
+
+
+def _pattern(c: Comparison) -> str:
+    return AGAINST_FIGURE if c.is_one_sample and not c.definition.unit.is_ratio else c.definition.difference
 
 
 def _level(mean: float, c: Comparison) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_words import target_words
-from harness.analysis.comparison import bound_of, shared_direction
-from harness.analysis.finding import effect_words
+from harness.analysis.comparison import bound_of
+from harness.analysis.finding import effect_words, range_words
 from harness.analysis.judging import REFUTED, SUPPORTED
 from harness.analysis.lr_ranges import range_at_target
 from harness.analysis.metrics import judged_by
@@ -105,12 +105,7 @@ def _effect(verdict: Verdict, results: Results) -> str:
     elif len(known) == 1:
         text = f"{effect_words(first)}{f', at {at}' if at else ''}"
     else:
-        metric, estimates = first.definition, [c.estimate for c in known]
-        amounts = formatting.range_of(estimates, shared_direction(known))
-        compared = f"{amounts} with {first.arm} than with {first.than}"
-        if metric.unit.is_ratio:
-            compared = f"{amounts} as large with {first.arm} as with {first.than}"
-        text = f"{metric.template.replace('{difference}', compared)}, over {len(known)} grid points"
+        text = f"{range_words(known)}, over {len(known)} grid points"
     for arm, words in names.items():
         # A name may be any text, which a replacement would read as a pattern.
         text = words.join(re.split(rf"\bwith {re.escape(arm)}(?=[ ,]|$)", text))

@@ -114,6 +114,20 @@ def test_a_lead_over_several_points_names_both_arms_in_plain_words(tmp_path):
     assert answer(results, found).sentence == said
 
 
+def test_times_over_several_points_are_told_as_long_and_not_as_large(tmp_path):
+    claim = Claim.costs("batch", than="none", at_most=2.0, lr=[0.1, 0.3])
+    results = simulate(tmp_path, AXES, claims=[claim])
+    rows = results.trials.set_index("key").loc[results.telemetry["key"]]
+    ratios = {0.1: 1.2, 0.3: 1.5}
+    step_ms = [
+        2.0 * (ratios.get(row.lr, 1) if row.norm == "batch" else 1) * (1 + 0.01 * (row.seed % 3))
+        for row in rows.itertuples()
+    ]
+    results = replace(results, telemetry=results.telemetry.assign(step_ms=step_ms))
+    said = "step takes 1.2 to 1.5 times as long with batch norm as without norm, over 2 grid points."
+    assert answer(results, verdicts(results)).sentence.endswith(said)
+
+
 def test_an_open_claim_says_how_many_seeds_decide_it_and_what_to_type(tmp_path):
     claim = Claim.better("batch", than="none", lr=0.1)
 
