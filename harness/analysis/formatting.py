@@ -36,6 +36,10 @@ MINUS = "\N{MINUS SIGN}"
 RESIDUE = 1e-9  # what rounding may leave of a mean that is 0
 MAX_POWER = 300  # of ten, nearly, that a float can be
 MAX_DIGITS = 4  # of the longer end of an interval, however narrow it is
+# Axes whose values are names that say what they are; "with batch" says nothing of eval_statistics.
+NAMING_AXES = frozenset(
+    ("activation", "dataset", "loss", "model", "norm", "optimizer", "precision", "schedule", "task", "train", "variant")
+)
 MAX_DECIMALS = 4  # beyond, powers of ten are shorter
 PLAIN = Unit()
 POINTS = Unit("points", 100.0, 1)  # percentage points of a fraction, such as accuracy
@@ -237,7 +241,7 @@ def with_arm(arm: str, compare: str) -> str:
     if setting == "none":
         return f"without {axis(compare)}{at}{point}"
     is_name = setting[:1].isalpha() and setting not in (value(True), value(False), value(None))
-    return f"with {arm}" if is_name else f"with {axis(compare)} {arm}"
+    return f"with {arm}" if is_name and compare in NAMING_AXES else f"with {axis(compare)} {arm}"
 
 
 def axis(name: str) -> str:

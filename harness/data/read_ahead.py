@@ -6,6 +6,7 @@ made when they are asked for.
 """
 
 import multiprocessing
+import sys
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,10 +30,19 @@ def read_ahead(examples: StreamedExamples, parts: Iterable[Indices], *, pin: boo
     """The examples of each part, read before they are asked for; in pinned memory where a GPU is to have them."""
     if examples.is_array:
         return _by_thread(examples, parts, pin)
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    if examples.num_workers and can_fork:
+    if examples.num_workers and _can_fork():
         return _by_processes(examples, parts, pin)
     return (_tensor(examples, rows, pin) for rows in parts)
+
+
+def _can_fork() -> bool:
+    """Whether a process can be forked beside training.
+
+    Before Python 3.12 the child of a fork waits for good where another thread was just joining the interpreter, as
+    threads of gloo do when they let go of a tensor: the lock that it held is never released there.
+    """
+    is_rank = dist.is_available() and dist.is_initialized()
+    return "fork" in multiprocessing.get_all_start_methods() and not (is_rank and sys.version_info < (3, 12))
 
 
 def _tensor(examples: StreamedExamples, rows: Indices, pin: bool) -> Tensor:

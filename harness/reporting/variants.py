@@ -88,7 +88,7 @@ def variants_answer(verdicts: Sequence[Verdict], manifest: Manifest) -> str:
         by_more = "by more" if alike else f"by more than {margin}"
         parts.append(f"{len(matter)} change {what} {by_more} ({'; '.join(listed[:MAX_NAMED])}{more})")
     if n_open:
-        parts.append(f"{n_open} are undecided")
+        parts.append(f"{n_open} {'is' if n_open == 1 else 'are'} undecided")
     return f"Of {len(variants)} changes to the settings of {arm}, {formatting.listing(parts)}."
 
 

@@ -81,11 +81,11 @@ PROBES: Mapping[str, Mapping[str, ProbeCurve]] = {  # probe -> curve -> what it 
         ),
     },
     "landscape": {
-        "landscape_loss_min": ProbeCurve(words="landscape loss min"),
-        "landscape_loss_max": ProbeCurve(words="landscape loss max"),
-        "landscape_loss_range": ProbeCurve(words="landscape loss range"),
-        "landscape_gradient_change_min": ProbeCurve(words="landscape gradient change min"),
-        "landscape_gradient_change_max": ProbeCurve(words="landscape gradient change max"),
+        "landscape_loss_min": ProbeCurve(words="smallest loss along the gradient"),
+        "landscape_loss_max": ProbeCurve(words="largest loss along the gradient"),
+        "landscape_loss_range": ProbeCurve(words="range of the loss along the gradient"),
+        "landscape_gradient_change_min": ProbeCurve(words="smallest change of the gradient along itself"),
+        "landscape_gradient_change_max": ProbeCurve(words="largest change of the gradient along itself"),
         "effective_beta": ProbeCurve(words="effective beta"),
     },
     "running": {

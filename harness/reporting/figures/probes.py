@@ -131,7 +131,7 @@ def landscape_bands(results: Results) -> Iterator[ReportFigure]:
             caption=(
                 f"From the smallest to the largest value that is met along the direction of the gradient, at several "
                 f"step sizes, over training: the {formatting.listing(bands)} (l2 distance). Bands are means over seeds "
-                f"of both ends; a narrow band is a smooth landscape_bands."
+                f"of both ends; a narrow band is a smooth landscape."
             ),
             alt=f"Bands over steps by arm: {formatting.listing(bands)}.",
         )
