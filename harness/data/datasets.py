@@ -40,7 +40,7 @@ from harness.data.tokens import as_tokens, as_vocabulary
 from harness.errors import SuiteError, lookup
 from harness.spec.measured import SPLITS
 from harness.spec.metric import WITH_CLASSES
-from harness.spec.own_code.data_files import FOLDER
+from harness.spec.own_code.data_files import FOLDER, is_data_file, meant_by
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.15  # of all examples, where the data have no split
 SPLIT_SEED = 42
@@ -96,6 +96,9 @@ def load_dataset(
 
 
 def _load(name: str, folder: Path, factories: Mapping[str, Callable[[], Any]], settings: DataSettings) -> Dataset:
+    is_known = name in {*factories, *DATASETS, *TEXTS} or is_data_file(name)
+    if not is_known and (meant := meant_by(folder, name)):
+        raise SuiteError(f"unknown dataset {name!r}; what lies beside the suite is called {meant!r}")
     is_text = name not in factories and (name in TEXTS or name.endswith(TEXT_SUFFIX))
     if settings.context != DEFAULT.context and not is_text:
         raise SuiteError(f"context={settings.context} is of texts, and dataset {name!r} is none; leave it out")

@@ -263,6 +263,15 @@ def test_a_pickle_inside_an_npz_is_never_loaded(tmp_path):
     assert not (tmp_path / "marker").exists()
 
 
+@pytest.mark.parametrize(("there", "named"), [("photos/", "photos"), ("animals.csv", "animals"), ("x.npz", "x")])
+def test_what_lies_beside_the_suite_is_proposed_where_only_its_end_is_missing(tmp_path, there, named):
+    (tmp_path / there).mkdir() if there.endswith("/") else (tmp_path / there).touch()
+    with pytest.raises(SuiteError, match=f"unknown dataset '{named}'; what lies beside the suite is called '{there}'"):
+        load_dataset(named, tmp_path, {}, DataSettings(target_column="kind"))
+    with pytest.raises(SuiteError, match="unknown dataset 'other'; choose from"):
+        load_dataset("other", tmp_path, {})
+
+
 def test_only_two_dimensional_data_are_kept_for_the_report(tmp_path):
     save_for_report(load_dataset("circles", tmp_path, {}), tmp_path, standardize=False)
     save_for_report(load_dataset("digits", tmp_path, {}), tmp_path, standardize=False)

@@ -22,11 +22,16 @@ def drawn_name(dataset: object, *, standardize: bool) -> str:
     return Path(str(dataset)).stem + (".standardized" if standardize else "")
 
 
+def meant_by(folder: Path, name: str) -> str:
+    """What dataset the file or folder beside the suite is that was meant by a name without its end; "" for none."""
+    candidates = (name + end for end in (FOLDER, *FILE_SUFFIXES))
+    return next((candidate for candidate in candidates if _is_there(folder, candidate)), "")
+
+
 def data_digest(folder: Path, name: str) -> str:
     """A digest of a file, or of the names and contents of all files in a folder; SuiteError where there is none."""
     path = folder / name
-    is_there = os.path.isdir(path) if name.endswith(FOLDER) else os.path.isfile(path)  # noqa: PTH112, PTH113 (long names)
-    if not is_there:
+    if not _is_there(folder, name):
         kind = "folder" if name.endswith(FOLDER) else "file"
         raise SuiteError(f"dataset {name!r}: no {kind} {path} (paths count from the suite's folder)")
     try:
@@ -38,6 +43,13 @@ def data_digest(folder: Path, name: str) -> str:
         return digest.hexdigest()[:DIGEST_LETTERS]
     except OSError as error:
         raise SuiteError(f"dataset {name!r}: can't read {error.filename or path}: {error.strerror}") from error
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    is_kind = (
+        os.path.isdir if name.endswith(FOLDER) else os.path.isfile
+    )  # of pathlib, they raise where a name is too long
+    return is_kind(folder / name)
 
 
 def files_in(folder: Path) -> Iterator[Path]:
