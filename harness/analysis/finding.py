@@ -43,6 +43,16 @@ def effect_words(comparison: Comparison) -> str:
     return metric.template.replace("{difference}", difference)
 
 
+def sameness_words(c: Comparison) -> str:
+    """An equality that holds: "test accuracy is the same within 1.0 points with batch as with none"."""
+    within = f"within {formatting.amount(c.margin, c.definition.unit)}"
+    pattern = f"{within} of what is {{than}} with {{arm}} ({{arm_mean}} on average against {{than_mean}})"
+    if not c.is_one_sample:
+        pattern = f"the same {within} with {{arm}} as with {{than}}"
+    means = {"arm_mean": _level(c.arm_mean, c), "than_mean": _level(c.than_mean, c)}
+    return c.definition.template.replace("{difference}", _filled(pattern, arm=c.arm, than=c.than, **means))
+
+
 def range_words(comparisons: Sequence[Comparison]) -> str:
     """The mean differences at several grid points: "a step takes 1.1 to 1.6 times as long with batch as with none"."""
     first, estimates = comparisons[0], [c.estimate for c in comparisons]

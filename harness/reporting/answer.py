@@ -11,7 +11,7 @@ import pandas as pd
 from harness.analysis import formatting, pairing
 from harness.analysis.claim_words import target_words
 from harness.analysis.comparison import bound_of
-from harness.analysis.finding import effect_words, range_words
+from harness.analysis.finding import effect_words, range_words, sameness_words
 from harness.analysis.judging import REFUTED, SUPPORTED
 from harness.analysis.lr_ranges import range_at_target
 from harness.analysis.metrics import judged_by
@@ -35,8 +35,25 @@ PICTURES: Mapping[str, str] = {
     "equivalent": "effect",
 }
 
+EQUALITIES = ("equivalent", "matches")  # kinds of claims
 
-CALLED_NORMS = ("batch", "layer", "group", "instance", "rms")  # "batch norm" is what the field calls the arm "batch"
+NORM_WORDS: Mapping[str, str] = {  # what the field calls them
+    "batch": "batch norm",
+    "sync_batch": "synchronised batch norm",
+    "ghost_batch": "ghost batch norm",
+    "batch_renorm": "batch renormalisation",
+    "layer": "layer norm",
+    "group": "group norm",
+    "instance": "instance norm",
+    "rms": "RMS norm",
+    "frn": "filter response norm",
+    "evonorm_s0": "EvoNorm-S0",
+    "dyt": "Dynamic Tanh",
+    "scaled_ws": "scaled weight standardisation",
+    "ws_batch": "batch norm and weight standardisation",
+    "ws_group": "group norm and weight standardisation",
+    "skipinit": "SkipInit",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +94,9 @@ def answer(results: Results, verdicts: Sequence[Verdict]) -> Answer:
 
 def with_arm(arm: str, compare: str) -> str:
     """An arm in plain words: "with batch norm", "without norm"."""
-    words = formatting.with_arm(arm, compare)
-    return f"{words} norm" if compare == "norm" and arm in CALLED_NORMS else words
+    setting, at, point = arm.partition(" at ")
+    words = NORM_WORDS.get(setting, setting) if compare == "norm" else setting
+    return formatting.with_arm(f"{words}{at}{point}", compare)
 
 
 def _telling(verdicts: Sequence[Verdict]) -> int | None:
@@ -98,14 +116,11 @@ def _effect(verdict: Verdict, results: Results) -> str:
     if is_variant(claim):  # both sides are one arm: what tells them apart are their settings
         names = {first.than: f"at {formatting.point(claim.against)}", first.arm: f"at {changed_words(claim)}"}
         at = _without(at, claim)
-    if verdict.word == SUPPORTED and claim.kind == "equivalent" and not first.definition.unit.is_ratio:
-        same = f"the same within {formatting.amount(first.margin, first.definition.unit)}"
-        text = first.definition.template.replace("{difference}", f"{same} with {first.arm} as with {first.than}")
-        text += f", over {len(known)} grid points" if len(known) > 1 else f", at {at}" if at else ""
-    elif len(known) == 1:
-        text = f"{effect_words(first)}{f', at {at}' if at else ''}"
+    if verdict.word == SUPPORTED and claim.kind in EQUALITIES and not first.definition.unit.is_ratio:
+        text = sameness_words(first)
     else:
-        text = f"{range_words(known)}, over {len(known)} grid points"
+        text = effect_words(first) if len(known) == 1 else range_words(known)
+    text += f", over {len(known)} grid points" if len(known) > 1 else f", at {at}" if at else ""
     for arm, words in names.items():
         # A name may be any text, which a replacement would read as a pattern.
         text = words.join(re.split(rf"\bwith {re.escape(arm)}(?=[ ,]|$)", text))
@@ -132,12 +147,14 @@ def _range_words(claim: Claim, results: Results) -> str:
     if ours is None or theirs is None:
         return ""
     compare = results.manifest.compare
+    point = formatting.point({axis: value for axis, value in claim.where.items() if not isinstance(value, list)})
+    at = f", at {point}" if point else ""
     names = [with_arm(formatting.value(arm), compare) for arm in (claim.arm, claim.than)]
     target = target_words(results.manifest, "test").replace(".0 %", " %")
     work = f'To "work" is to reach {target} on average.'
     if math.isnan(ours.low) or math.isnan(theirs.low):
         lines = [f"{name}, {_span(usable, is_first=True)}" for name, usable in zip(names, (ours, theirs), strict=True)]
-        return f"{formatting.capitalised('; '.join(lines))}. {work}"
+        return f"{formatting.capitalised('; '.join(lines))}{at}. {work}"
     ratio = ours.high / ours.low / (theirs.high / theirs.low)
     bound = bound_of(not (ours.low_seen and ours.high_seen), not (theirs.low_seen and theirs.high_seen))
     size = "times wider" if ratio >= 1 else "times narrower"
@@ -145,7 +162,7 @@ def _range_words(claim: Claim, results: Results) -> str:
     factor = f"{told}{formatting.number(float(f'{max(ratio, 1 / ratio):.2g}'))} {size}"
     beyond = ", within the rates tried" if bound == "unknown" else ""
     first = f"{formatting.capitalised(names[0])}, {_span(ours, is_first=True)}"
-    return f"{first}; {names[1]} {_span(theirs, is_first=False)}: {factor}{beyond}. {work}"
+    return f"{first}; {names[1]} {_span(theirs, is_first=False)}: {factor}{beyond}{at}. {work}"
 
 
 def _mean_range(arm: Any, trials: pd.DataFrame, results: Results) -> UsableRange | None:

@@ -82,6 +82,9 @@ def test_arms_are_written_alike_in_the_claim_and_in_what_is_said_of_it(tmp_path)
         ("0.1", "lr", "with lr 0.1"),
         ("true", "decay_norms", "with decay norms true"),
         ("not set", "max_grad_norm", "with max grad norm not set"),
+        ("batch", "eval_statistics", "with eval statistics batch"),
+        ("rank0 at world size 2", "ddp_eval_buffers", "with ddp eval buffers rank0 at world size 2"),
+        ("adam", "optimizer", "with adam"),
     ],
 )
 def test_an_arm_reads_as_english_after_a_count(arm, compare, words):

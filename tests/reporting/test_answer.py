@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis.verdicts import verdicts
-from harness.reporting.answer import answer
+from harness.reporting.answer import answer, with_arm
 from harness.reporting.figures import figures
 from harness.reporting.figures.frame import ResultSlice
 from harness.reporting.figures.variants import variants_forest
@@ -112,6 +112,35 @@ def test_a_lead_over_several_points_names_both_arms_in_plain_words(tmp_path):
     results, found = judged(tmp_path, [claim], lambda trial: 0.9 + 0.05 * (trial["norm"] == "batch"))
     said = "Test accuracy is 5.0 points higher with batch norm than without norm, over 2 grid points."
     assert answer(results, found).sentence == said
+
+
+@pytest.mark.parametrize(
+    ("arm", "compare", "words"),
+    [
+        ("frn", "norm", "with filter response norm"),
+        ("sync_batch at world size 4", "norm", "with synchronised batch norm at world size 4"),
+        ("none", "norm", "without norm"),
+        ("mine", "norm", "with mine"),
+        ("batch", "eval_statistics", "with eval statistics batch"),
+    ],
+)
+def test_arms_are_called_what_the_field_calls_them(arm, compare, words):
+    assert with_arm(arm, compare) == words
+
+
+def test_a_published_figure_that_is_met_is_told_as_that(tmp_path):
+    claim = Claim.matches("batch", published=0.9, within=0.01, lr=0.1)
+    axes = {**AXES, "seed": range(30)}
+    results, found = judged(tmp_path, [claim], lambda trial: 0.902, axes)
+    said = "Test accuracy is within 1.0 points of what is published with batch norm (90.2 % on average against 90.0 %)"
+    assert answer(results, found).sentence == f"{said}, at lr 0.1."
+
+
+def test_a_range_at_one_of_several_models_names_it(tmp_path):
+    claim = replace(WIDER, where={"model": "mlp-16"})
+    axes = {**AXES, "model": ["mlp-16", "mlp-16x2"]}
+    results, found = judged(tmp_path, [claim], lambda trial: 0.95 if trial["norm"] == "batch" else 0.85, axes)
+    assert ", at model mlp-16. To " in answer(results, found).sentence
 
 
 def test_times_over_several_points_are_told_as_long_and_not_as_large(tmp_path):
