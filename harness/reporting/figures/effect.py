@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
-from harness.analysis.metrics import FAILED, FINISHED, smallest_effect
+from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import ALPHA
 from harness.analysis.validation import over_lr
 from harness.reporting.figures.batches import has_batch_sizes
@@ -29,6 +29,7 @@ from harness.reporting.figures.drawing import (
 from harness.reporting.figures.effect_words import (
     USUAL,
     alt_words,
+    band_of,
     effect_caption,
     is_doubtful,
     is_far,
@@ -62,7 +63,7 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
         return  # the figures over batch sizes show the same scores and differences, in an order that says more
     everything = ResultSlice.whole(results)
     for data in points_of(results, "lr") if at_lr else [everything]:
-        pairs, margin = _pairs_with_baseline(data), smallest_effect(data.trials, data.metric)
+        pairs = _pairs_with_baseline(data)
         family = adjusted([compare_pairs(p, margin=0.0) for p in pairs])
         comparisons = [replace(comparison, shown_in=f"effect{data.suffix}") for comparison in family]
         positions = _positions(data)
@@ -80,7 +81,7 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
             figure,
             name="effect",
             title=f"Does it help at this {'learning rate' if at_lr else 'grid point'}?",
-            caption=f"{effect_caption(data, comparisons, margin, is_ordered=_is_ordered(data))}{naming_words(usual)}",
+            caption=f"{effect_caption(data, comparisons, is_ordered=_is_ordered(data))}{naming_words(usual)}",
             alt=alt_words(data, comparisons),
             sample=tests_in_words(comparisons),
             comparisons=tuple(comparisons),
@@ -187,7 +188,7 @@ def _draw_differences(
     positions: Positions,
 ) -> None:
     others = [arm for arm in data.arms if arm != data.baseline]
-    unit, margin = data.metric.unit, smallest_effect(data.trials, data.metric)
+    unit, margin = data.metric.unit, band_of(data)
     if margin:
         axes.axhspan(-unit.factor * margin, unit.factor * margin, color="#d9d9d9", alpha=0.6, lw=0)
     axes.axhline(0, lw=0.8, color=GREY)

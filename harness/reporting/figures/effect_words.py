@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison
 from harness.analysis.measures.measure import UNSCORED
+from harness.analysis.metrics import smallest_effect
 from harness.analysis.stats import ALPHA
 from harness.reporting.figures.drawing import guess_words, up_is_better
 from harness.reporting.figures.frame import ResultSlice
@@ -35,13 +36,26 @@ def is_doubtful(comparison: Comparison) -> bool:
     return comparison.n < ENOUGH_SEEDS and any(0 < failed < finished for failed, finished in counts)
 
 
-def effect_caption(data: ResultSlice, comparisons: Sequence[Comparison], margin: float, *, is_ordered: bool) -> str:
-    scale = (
-        f", linear up to {_points_in_words(2 * margin)} and logarithmic beyond" if is_far(comparisons, margin) else ""
-    )
+def band_of(data: ResultSlice) -> float:
+    """Half the height of the grey band: the margin of the suite's equalities, else what is too small to count."""
+    claimed = _claimed_margins(data)
+    return claimed.pop() if len(claimed) == 1 else smallest_effect(data.trials, data.metric)
+
+
+def _claimed_margins(data: ResultSlice) -> set[float]:
+    claims = [declared.claim for declared in data.manifest.claims]
+    return {claim.margin for claim in claims if claim.kind == "equivalent" and claim.metric == data.metric.name}
+
+
+def effect_caption(data: ResultSlice, comparisons: Sequence[Comparison], *, is_ordered: bool) -> str:
+    margin, scale = band_of(data), ""
+    if is_far(comparisons, margin):
+        scale = f", linear up to {formatting.amount(2 * margin, data.metric.unit)} and logarithmic beyond"
     mean = "line" if is_ordered else "diamond"
     beyond = "below" if data.metric.sign > 0 else "above"
-    band = f" The grey band is the margin of {_points_in_words(margin)}." if margin else ""
+    band = f" The grey band: less than {formatting.amount(margin, data.metric.unit)} apart." if margin else ""
+    if len(_claimed_margins(data)) == 1:
+        band = f" The grey band is the margin of {formatting.amount(margin, data.metric.unit)}."
     failed = (
         "a failed one is not drawn"
         if data.metric.policy is UNSCORED
@@ -59,11 +73,6 @@ def _pair_counts(comparisons: Sequence[Comparison]) -> str:
     if not n:
         return "no pairs"
     return f"n = {min(n)}{f' to {max(n)}' if max(n) > min(n) else ''} pairs of equal seed"
-
-
-def _points_in_words(difference: float) -> str:
-    number = f"{100 * difference:.2g}"
-    return f"{number} point{'' if number == '1' else 's'}"
 
 
 def tests_in_words(comparisons: Sequence[Comparison]) -> str:

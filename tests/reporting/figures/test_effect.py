@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness import Claim
 from harness.reporting.figures.effect import effect_at_each_point
 from harness.reporting.svg import mark_titles
 from tests.support.simulated import simulate
@@ -81,3 +82,25 @@ def test_seeds_stand_beside_the_line_of_their_means_however_far_apart_grid_point
     places = {x for line in drawn.figure.axes[0].get_lines() if line.get_marker() == "o" for x in line.get_xdata()}
     assert {round(place) for place in places} == {0, 1, 2}
     assert max(abs(place - round(place)) for place in places) <= 0.05 * 2 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("claims", "half", "words"),
+    [
+        ([Claim.equivalent("batch", to="none", within=0.02)], 2.0, "The grey band is the margin of 2.0 points."),
+        ([Claim.better("batch", than="none", by=0.02)], 0.5, "The grey band: less than 0.5 points apart."),
+        (
+            [Claim.equivalent("batch", to="none", within=margin) for margin in (0.02, 0.01)],
+            0.5,
+            "The grey band: less than 0.5 points apart.",
+        ),
+        ([Claim.equivalent("batch", to="none", within=0.3, metric="test_loss")], 0.5, "less than 0.5 points apart."),
+    ],
+)
+def test_the_grey_band_is_the_margin_that_is_claimed(tmp_path, claims, half, words):
+    # Half a point was drawn, and called the margin, where two points were claimed
+    (drawn,) = effect_at_each_point(simulate(tmp_path, {"norm": ["batch", "none"], "seed": range(7)}, claims=claims))
+    _, bottom = drawn.figure.axes
+    (band,) = [patch for patch in bottom.patches if patch.get_alpha() == 0.6]
+    assert band.get_height() == pytest.approx(2 * half)
+    assert words in drawn.caption
