@@ -117,7 +117,7 @@ def _slopes_in_words(mean_slopes: Sequence[str]) -> str:
 def _lr_rule(manifest: Manifest) -> str:
     """How the learning rate goes with the batch size: a comparison of batch sizes means nothing without."""
     if "lr" in manifest.following:
-        return "The learning rate follows the batch size, by a rule of the manifest."
+        return "The learning rate follows the batch size, by a rule of the suite."
     return "" if "lr" in manifest.axes else f"The learning rate is {formatting.value(manifest.settings.get('lr'))}."
 
 
