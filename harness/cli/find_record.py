@@ -9,7 +9,9 @@ from harness.errors import UsageError
 def find_record(results: Path, prefix: str) -> Path:
     """The record of the trial whose key begins so; UsageError where there is none, or more than one."""
     if not re.fullmatch(r"[0-9a-f]{1,16}", prefix):
-        raise UsageError(f"a trial is named by its key, 16 hex digits or the first of them, got {prefix!r}")
+        raise UsageError(
+            f"a trial is named by its key, 16 hex digits or the first of them, got {prefix!r}; trials.csv has the keys"
+        )
     paths = sorted(results.glob(f"*/records/{prefix}*.json"))
     if not paths:
         raise UsageError(f"no trial in {results} has a key that begins with {prefix!r}; trials.csv has the keys")

@@ -1,6 +1,7 @@
 """Suite files: found by path, run as the Python that they are, and refused in one line where they are wrong."""
 
 import ast
+import difflib
 import errno
 import os
 import re
@@ -161,11 +162,19 @@ def find_suite(path: Path) -> Path:
             if reason := lost_in_tables(candidate.stem):
                 raise SuiteError(f"{reason}; rename {candidate}")
             return candidate
+    raise SuiteError(one_line(f"no suite file {candidates[1]}{_suites_there(path, is_name=is_name)}"))
+
+
+def _suites_there(path: Path, *, is_name: bool) -> str:
+    """What could have been meant, as the end of a line: the nearest name, the suites beside it, those that ship."""
     near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
-    there = f"; suites in {path.parent}/: {', '.join(near)}" if near else ""
-    folder = f"; {path / ALL} stands for all suites in that folder" if os.path.isdir(path) else ""  # noqa: PTH112
-    shipped = f"; suites that ship: {', '.join(shipped_suites())}" if is_name and not near else ""
-    raise SuiteError(one_line(f"no suite file {candidates[1]}{there}{folder}{shipped}"))
+    shipped = [*shipped_suites()] if is_name else []
+    meant = difflib.get_close_matches(path.stem, [*near, *shipped], n=1)
+    there = [f"suites in {path.parent}/: {', '.join(near)}"] if near else []
+    there += [f"{path / ALL} stands for all suites in that folder"] if os.path.isdir(path) else []  # noqa: PTH112
+    there += [f"suites that ship: {', '.join(shipped)}"] if shipped and not near else []
+    hint = "".join(f"; did you mean {name!r}?" for name in meant)
+    return f"{hint or ';' * bool(there)} {'; '.join(there)}".rstrip()
 
 
 def _read_text(file: Path) -> str:

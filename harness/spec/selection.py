@@ -106,7 +106,8 @@ def _check_types(axis: str, lists: Iterable[str], types: Collection[type]) -> No
     for text in (text for several in lists for text in several.split(",")):
         if not any(True for _ in _readings(text, types)):
             names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types)
-            raise UsageError(f"--only: {axis} can't be {text!r}; it takes {names}")
+            hint = f"; each axis has an --only of its own: --only {text}" if "=" in text else ""
+            raise UsageError(f"--only: {axis} can't be {text!r}; it takes {names}{hint}")
 
 
 def roundings(trials: Sequence[AnyTrial], only: Selection) -> Iterator[str]:

@@ -29,7 +29,7 @@ def test_a_first_suite_is_written_and_runs(command):
     assert "python -m harness run my_norms" in written.out
     text = (command.folder / "my_norms.py").read_text("utf-8")
     assert "python -m harness plan my_norms" in text
-    (command.folder / "my_norms.py").write_text(text.replace("range(10)", "range(2)").replace("300", "20"), "utf-8")
+    (command.folder / "my_norms.py").write_text(text.replace("range(20)", "range(2)").replace("300", "20"), "utf-8")
     ran = command("run", "my_norms", "--progress", "none", "--executor", "in-process")
     assert (ran.code, ran.err) == (0, "")
     assert "12 of 12 trials have a result" in ran.out
@@ -68,7 +68,9 @@ def test_a_suite_that_ships_is_found_by_its_name_after_ones_own(tmp_path, monkey
 
 def test_where_no_suite_is_near_those_that_ship_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SuiteError, match=r"no suite file circle\.py; suites that ship: .*circles, .*sync_bn"):
+    with pytest.raises(
+        SuiteError, match=r"circle\.py; did you mean 'circles'\? suites that ship: .*circles, .*sync_bn"
+    ):
         load_suite("circle")
 
 

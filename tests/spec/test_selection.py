@@ -85,6 +85,11 @@ def test_a_value_of_another_type_is_refused_with_the_types_that_it_may_have(rule
     assert caught.value.exit_code == 2
 
 
+def test_two_axes_in_one_rule_are_told_to_have_one_each():
+    with pytest.raises(UsageError, match="each axis has an --only of its own: --only seed=0"):
+        select(GRID, parse_only(["lr=0.1,seed=0"]))
+
+
 @pytest.mark.parametrize(("wrong", "right"), [("bacth_size", "batch_size"), ("keys", "key"), ("sed", "seed")])
 def test_an_unknown_axis_is_named_with_the_nearest_one(wrong, right):
     with pytest.raises(UsageError, match=rf"unknown axis {wrong!r}; did you mean {right!r}\?"):
