@@ -14,7 +14,10 @@ def find_record(results: Path, prefix: str) -> Path:
         )
     paths = sorted(results.glob(f"*/records/{prefix}*.json"))
     if not paths:
-        raise UsageError(f"no trial in {results} has a key that begins with {prefix!r}; trials.csv has the keys")
+        raise UsageError(
+            f"no trial in {results} with a result has a key that begins with {prefix!r}; trials.csv has the keys, of "
+            "those without a result too"
+        )
     if len(paths) > 1:
         names = ", ".join(f"{path.stem} ({path.parent.parent.name})" for path in paths[:5])
         raise UsageError(f"{len(paths)} trials begin with {prefix!r}: {names}; give more digits, or another --results")

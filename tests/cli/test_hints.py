@@ -9,6 +9,7 @@ from harness.cli import options
 from harness.cli.dispatch import dispatch
 from harness.cli.hints import command, without
 from harness.cli.parser import given_options, make_parser
+from harness.spec.suite_files.shipped import shipped_suites
 
 TYPED = {  # what to type for an option that takes any text
     "--drill-seed": "3",
@@ -57,6 +58,14 @@ def test_a_hint_repeats_every_option_of_its_verb_that_was_given(verb, flag, sett
     assert program == "harness"
     assert vars(parsed(words)) == vars(before)
     assert flag in " ".join(words)
+
+
+def test_a_suite_that_ships_is_typed_by_its_name_where_no_other_is_found_by_that(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = shipped_suites()["circles"]
+    assert command("run", path, given={}).endswith(" run circles")
+    (tmp_path / "circles.py").write_text("")
+    assert command("run", path, given={}).endswith(f" run {path}")
 
 
 @pytest.mark.parametrize(
