@@ -9,7 +9,7 @@ from harness import Claim, Metric, Suite, command
 suite = Suite(
     train=command("sh bisect.sh --stride {stride} --seed {seed}"),
     stride=["small", "large"],
-    seed=range(10),
+    seed=range(12),
     outcomes={"tries": Metric(higher_is_better=False, low=0)},
     claims=[Claim.better("large", than="small", by=1)],
 )

@@ -77,7 +77,7 @@ suite = Suite(
     lr=0.003,
     batch_size=32,
     steps=100,
-    seed=range(10),
+    seed=range(12),
     outcomes={"accuracy": Metric(higher_is_better=True, unit="fraction", low=0, high=1)},
     claims=[Claim.better(20, than=0, by=0.01)],
 )

@@ -32,7 +32,7 @@ suite = Suite(
     train=fit,
     trees=[10, 50],
     max_features=["sqrt", "log2"],
-    seed=range(10),
+    seed=range(12),
     compare="trees",
     outcomes={
         "test_accuracy": Metric(higher_is_better=True, unit="fraction", low=0, high=1),

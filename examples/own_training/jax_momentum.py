@@ -60,7 +60,7 @@ suite = Suite(
     lr=0.05,
     batch_size=64,
     steps=200,
-    seed=range(10),
+    seed=range(12),
     outcomes={"accuracy": Metric(higher_is_better=True, unit="fraction", low=0, high=1)},
     claims=[Claim.better(0.9, than=0.0, by=0.01)],
 )

@@ -45,7 +45,7 @@ suite = Suite(
     norm=["batch", "layer"],
     lr=0.1,
     steps=300,
-    seed=range(10),
+    seed=range(12),
     outcomes={"accuracy": Metric(higher_is_better=True, unit="fraction", low=0, high=1)},
     claims=[Claim.better("layer", than="batch", by=0.01)],
 )

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.reporting.planning.designs import claim_lines
-from tests.support.manifests import manifest_of
+from harness.spec.claim import Claim
+from harness.spec.cohorts import Cohort
+from tests.support.manifests import declared, manifest_of
 from tests.support.records import a_trial
 
 NORMS, RATES, SIZES = ("batch", "layer", "none"), (0.1, 0.2, 0.3), (8, 64)
@@ -34,3 +36,15 @@ def test_figures_test_what_two_arms_share_at_the_learning_rates_of_one_point(poi
     ]
     found = [re.match(r"figures test up to (\d+) comparisons? at once", line) for line in claim_lines(manifest, [], {})]
     assert [int(match[1]) for match in found if match] == [n for n in [max(counts)] if n]
+
+
+def test_the_times_that_a_cost_has_are_those_at_its_own_grid_points():
+    # Two cohorts at world size 1, of which the claim says nothing, were taken for all that it has
+    trials = [
+        a_trial(norm=n, world_size=w, seed=s, batch_size=8) for n, w, s in product(("batch", "none"), (1, 2), range(20))
+    ]
+    claim = Claim.costs("batch", than="none", at_most=2.0, world_size=2)
+    fused = [Cohort(tuple(t for t in trials if t.world_size == 1 and t.seed // 10 == half)) for half in (0, 1)]
+    cohorts = fused + [Cohort((trial,)) for trial in trials if trial.world_size == 2]
+    lines = [*claim_lines(manifest_of(trials, claims=declared(claim)), cohorts, {})]
+    assert lines[0].startswith("claim 1 (costs): 20 measurements decide it")

@@ -8,7 +8,7 @@ from harness.analysis.judging import EXPLORATORY
 from harness.analysis.metrics import metrics_of
 from harness.analysis.validation import comparisons_of, doubts, figure_comparisons
 from harness.analysis.verdicts import Verdict
-from harness.spec.claim import Claim
+from harness.spec.claim import Claim, as_list
 from harness.spec.cohorts import Cohort
 from harness.spec.manifest import DeclaredClaim, Manifest, claim_identity, early_claims
 
@@ -65,7 +65,8 @@ def _measurements(claim: Claim, manifest: Manifest, cohorts: Sequence[Cohort]) -
     for number, cohort in enumerate(cohorts):
         for trial in cohort.trials:
             point = tuple(getattr(trial, axis) for axis in (manifest.compare, *pairing.axes(manifest)))
-            if point[0] in (claim.arm, claim.than):
+            is_claimed = all(getattr(trial, axis) in as_list(wanted) for axis, wanted in claim.where.items())
+            if is_claimed and point[0] in (claim.arm, claim.than):
                 measured.setdefault(point, set()).add(number)
     return min(map(len, measured.values()), default=0)
 
