@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.execution.cores import usable_cores
 from harness.execution.messages import CohortEstimate, PreflightRequest
-from harness.spec.cohorts import Cohort, Shape, make_cohorts, shape
+from harness.spec.cohorts import Cohort, Shape, longest_first, make_cohorts, shape
 from harness.spec.loader import SuiteFile
 from harness.spec.manifest import Manifest
 from harness.spec.measured import measured_by
@@ -52,6 +52,22 @@ class RunPlan:
     results: int  # trials of the suite that have been trained
     ended: int  # likewise, or came to their end without a result
     damaged: list[str]  # what is wrong with records and models that can't be read
+
+    def seconds(self, estimates: Mapping[Shape, CohortEstimate], workers: int) -> float:
+        """When the last of the workers is done, each taking the next cohort as it gets free."""
+        ends = [0.0] * workers
+        for cohort in longest_first(self.pending, {key: estimate.work for key, estimate in estimates.items()}):
+            ends[ends.index(min(ends))] += estimates[shape(cohort.trials[0])].seconds * len(cohort.trials)
+        return max(ends)
+
+    @property
+    def ranks_words(self) -> str:
+        """That steps on several ranks take longer than those that were tried; empty where none are to come."""
+        sizes = [trial.world_size for cohort in self.pending for trial in cohort.models if trial.world_size > 1]
+        if not sizes:
+            return ""
+        ranks = " or ".join(map(str, sorted(set(sizes))))
+        return f" in one process (on {ranks} ranks, as {len(sizes)} trials train, small models take many times as long)"
 
 
 def require_selection(suite: SuiteFile, only: Selection) -> None:

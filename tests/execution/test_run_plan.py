@@ -1,5 +1,7 @@
 """What of a cohort must train where some of its trials have a result."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.execution.messages import CohortEstimate
@@ -83,3 +85,11 @@ def test_a_selection_says_what_it_selects_and_why_more_than_that_trains(device, 
     assert note.startswith(f"--only seed=0,1 --shard 1/3 selects 2 of 5 trials{expected}")
     assert bool(expected) == ("because" in note)
     assert list(selection_notes(a_plan(device, 5, 5), RunOptions())) == []
+
+
+def test_of_trials_on_ranks_plan_says_that_they_take_longer_than_what_it_tried():
+    # "about 1 s" was said of a suite on two and four ranks that took a quarter of an hour
+    plan = a_plan("cpu", 3, 3)
+    on_ranks = [Cohort((a_trial(world_size=size, batch_size=8),)) for size in (4, 2, 2)]
+    assert plan.ranks_words == ""
+    assert "on 2 or 4 ranks, as 3 trials train" in replace(plan, pending=[*plan.pending, *on_ranks]).ranks_words

@@ -16,7 +16,6 @@ from harness.reporting.planning.designs import claim_lines
 from harness.reporting.planning.growth import growth_lines, most_trials
 from harness.reporting.planning.looks_ahead import cost_lines
 from harness.reporting.planning.pilot import pilot_verdicts
-from harness.spec.cohorts import longest_first, shape
 from harness.spec.grids.grown import grown
 from harness.spec.manifest import describe, with_history
 from harness.spec.selection import parse_only
@@ -76,13 +75,5 @@ def _print_work(run_plan: RunPlan, preflight: PreflightResult, workers: int, run
     if preflight.is_own:
         print(f"on {preflight.device} with {hands}; own training is not tried out; start with: {run_command}")
         return
-    time = duration(_estimated_seconds(run_plan, preflight, workers))
-    print(f"about {time} on {preflight.device} with {hands}, by a few steps tried; start with: {run_command}")
-
-
-def _estimated_seconds(run_plan: RunPlan, preflight: PreflightResult, workers: int) -> float:
-    """When the last of the workers is done, each taking the next cohort as it gets free."""
-    estimates, ends = preflight.estimates, [0.0] * workers
-    for cohort in longest_first(run_plan.pending, {key: estimate.work for key, estimate in estimates.items()}):
-        ends[ends.index(min(ends))] += estimates[shape(cohort.trials[0])].seconds * len(cohort.trials)
-    return max(ends)
+    time = f"about {duration(run_plan.seconds(preflight.estimates, workers))} on {preflight.device} with {hands}"
+    print(f"{time}, by a few steps tried{run_plan.ranks_words}; start with: {run_command}")
