@@ -69,7 +69,7 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(tracker, monke
     for name in [name for name in sys.modules if name == TRACKERS[tracker] or name.startswith(f"{tracker}.")]:
         monkeypatch.delitem(sys.modules, name)  # a module of it that is loaded would be found all the same
     monkeypatch.setitem(sys.modules, tracker, None)  # as if it were not installed
-    assert dispatch([*PUBLISHED, "--to", tracker]) == 2
+    assert dispatch([*PUBLISHED, "--to", tracker]) == 4
     line = f"harness: {tracker} needs the package {tracker!r}; install it with: pip install 'harness[{tracker}]'\n"
     assert capsys.readouterr() == ("", line)
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import UsageError, lookup
+from harness.errors import MachineError, lookup
 
 if TYPE_CHECKING:  # it loads pandas, and every command line reads the names of trackers
     from harness.export.trackers.tracked_trial import TrackedTrial
@@ -34,13 +34,13 @@ TRACKERS = {  # name -> its module; an extra of the package is called like each
 
 
 def load_tracker(name: str) -> Write:
-    """The function that writes runs for this tracker; UsageError where its package is not installed."""
+    """The function that writes runs for this tracker; MachineError where its package is not installed."""
     module = lookup(TRACKERS, name, "tracker")
     try:
         write: Write = import_module(module).write
     except ModuleNotFoundError as error:
         package = (error.name or name).partition(".")[0]
-        raise UsageError(
+        raise MachineError(
             f"{name} needs the package {package!r}; install it with: pip install 'harness[{name}]'"
         ) from error
     return write
