@@ -64,6 +64,7 @@ def _times_by_point(data: ResultSlice) -> list[tuple[str, Times]]:
 def _draw_times(axes: Axes, points: Sequence[tuple[str, Times]], data: ResultSlice) -> None:
     axes.set_xscale("log")
     offsets = dict(zip(data.arms, np.linspace(-0.32, 0.32, len(data.arms)), strict=True))
+    first = {arm: row for row, (_, by_arm) in reversed([*enumerate(points)]) for arm in by_arm}  # where it has times
     for row, (point, by_arm) in enumerate(points):
         for arm, times in by_arm.items():
             mean, low, high = np.exp(mean_interval(np.log(times)))
@@ -72,7 +73,7 @@ def _draw_times(axes: Axes, points: Sequence[tuple[str, Times]], data: ResultSli
             y = row + offsets[arm]
             if len(times) >= seeds_needed():
                 axes.plot([low, high], [y, y], lw=1.6, solid_capstyle="butt", **look)
-            label = label_text(arm) if point == points[0][0] else None
+            label = label_text(arm) if row == first[arm] else None
             axes.plot([mean], [y], "o", ms=5.5, label=label, **look)
     axes.set_yticks(range(len(points)), [label_text(point) or "all" for point, _ in points])
     axes.set(xlabel="time of a step, ms", ylim=(len(points) - 0.5, -0.5))

@@ -46,6 +46,16 @@ def test_all_claims_on_costs_share_one_picture_with_a_mark_for_each_arm_at_each_
     assert "n = 7 measurements" in drawn.caption
 
 
+def test_an_arm_without_a_time_at_the_first_grid_point_is_in_the_legend_too(results):
+    rows = results.trials.set_index("key").loc[results.telemetry["key"]]
+    is_missing = ((rows["norm"] == "batch") & (rows["batch_size"] == 8)).to_numpy()
+    telemetry = results.telemetry.assign(step_ms=results.telemetry["step_ms"].mask(is_missing))
+    (drawn,) = step_costs(replace(results, telemetry=telemetry))
+    (axes,) = drawn.figure.axes
+    assert len(marks(drawn)) == 3
+    assert sorted(axes.get_legend_handles_labels()[1]) == ["batch", "none"]
+
+
 def test_trials_that_trained_together_are_one_measurement(results):
     shared = results.telemetry.assign(step_ms=results.telemetry["step_ms"].iloc[0])
     (drawn,) = step_costs(replace(results, telemetry=shared))
