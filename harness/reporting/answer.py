@@ -121,9 +121,9 @@ def _effect(verdict: Verdict, results: Results) -> str:
     else:
         text = effect_words(first) if len(known) == 1 else range_words(known)
     text += f", over {len(known)} grid points" if len(known) > 1 else f", at {at}" if at else ""
-    for arm, words in names.items():
-        # A name may be any text, which a replacement would read as a pattern.
-        text = words.join(re.split(rf"\bwith {re.escape(arm)}(?=[ ,]|$)", text))
+    # All at once: "batch" is in the words for "batch_renorm" too
+    arms = "|".join(re.escape(arm) for arm in sorted(names, key=len, reverse=True))
+    text = re.sub(rf"\bwith ({arms})(?=[ ,]|$)", lambda match: names[match[1]], text)
     if is_variant(claim):
         text = f"{formatting.capitalised(with_arm(first.arm, compare))}, {text}"
     short = ""

@@ -143,6 +143,14 @@ def test_a_range_at_one_of_several_models_names_it(tmp_path):
     assert ", at model mlp-16. To " in answer(results, found).sentence
 
 
+def test_an_arm_whose_name_is_in_the_words_for_another_is_told_once(tmp_path):
+    claim = Claim.better("batch_renorm", than="batch", lr=0.1)
+    axes = {"norm": ["batch_renorm", "batch"], "lr": [0.1], "seed": range(12)}
+    results, found = judged(tmp_path, [claim], lambda trial: 0.9 + 0.05 * (trial["norm"] == "batch_renorm"), axes)
+    said = "Test accuracy is 5.0 points higher with batch renormalisation than with batch norm (95.0 % against 90.0 %"
+    assert answer(results, found).sentence.startswith(said)
+
+
 def test_times_over_several_points_are_told_as_long_and_not_as_large(tmp_path):
     claim = Claim.costs("batch", than="none", at_most=2.0, lr=[0.1, 0.3])
     results = simulate(tmp_path, AXES, claims=[claim])
