@@ -99,11 +99,24 @@ def scores_near_one(rows, rng):
     return {"test_f1": 1 - rng.beta(1.5, 150, len(rows)) - 0.02}
 
 
+def errors_of_regression(rows, rng):
+    """RMSE with a long tail above, on a grid of eight; one trial in ten of either arm fails and counts as the mean."""
+    failed = rng.random(len(rows)) < 0.1
+    values = (8 * (50 + rng.exponential(4, len(rows)))).round() / 8
+    return {"test_rmse": values, "guess_rmse": 75.0, "status": np.where(failed, "no_better_than_init", "ok")}
+
+
+def errors_apart(rows, rng):
+    """The same, without failures, one arm higher by the margin of two."""
+    drawn = errors_of_regression(rows, rng)["test_rmse"] + 2.0 * (rows["norm"] == "batch")
+    return {"test_rmse": drawn, "guess_rmse": 75.0}
+
+
 AT_LRS = {"norm": NORMS, "lr": LRS, "seed": range(SEEDS)}
 PLAIN = {"norm": NORMS, "seed": range(SEEDS)}
 RECOVERS = Claim.recovers("sync_batch", lost_by="batch", against={"world_size": 1}, at_least=0.5, world_size=[2, 4])
 ONE = ("supported",)
-SEQUENCE, MULTILABEL = {"task": "sequence"}, {"task": "multilabel"}
+SEQUENCE, MULTILABEL, REGRESSION = {"task": "sequence"}, {"task": "multilabel"}, {"task": "regression"}
 WORLDS = {
     "better": World(Claim.better("batch", than="none"), AT_LRS, alike),
     "better, ties": World(Claim.better("batch", than="none"), AT_LRS, few_examples),
@@ -130,7 +143,13 @@ WORLDS = {
     "perplexity, more": World(
         Claim.more("batch", than="none", metric="test_perplexity", by_factor=1), AT_LRS, perplexities, settings=SEQUENCE
     ),
-    "f1, better": World(
+    "F1, better": World(
         Claim.better("batch", than="none", metric="test_f1"), AT_LRS, scores_near_one, settings=MULTILABEL
+    ),
+    "RMSE, better": World(
+        Claim.better("batch", than="none", metric="test_rmse"), AT_LRS, errors_of_regression, settings=REGRESSION
+    ),
+    "RMSE, better by": World(
+        Claim.better("none", than="batch", metric="test_rmse", by=2.0), AT_LRS, errors_apart, settings=REGRESSION
     ),
 }
