@@ -10,9 +10,10 @@ from harness.analysis.claim_checks import check_arms, check_margin_unit, check_w
 from harness.analysis.claim_pairs import other_arm
 from harness.analysis.claims import KINDS
 from harness.errors import SuiteError, lookup
-from harness.spec.claim import Claim, as_list
+from harness.spec.claim import Claim, as_list, is_number
 from harness.spec.manifest import Manifest
 
+MAX_SIDE_BY_SIDE = 8  # grid points whose names fit below an axis
 Points = set[tuple[Any, ...]]  # the values of the axes at each
 Side = tuple[Any, Mapping[str, Any], Points]  # an arm, where a claim speaks of it, and its points there
 
@@ -112,7 +113,8 @@ def figure_comparisons(manifest: Manifest) -> int:
     axes = pairing.axes(manifest)
     points = {arm: _points_of_arm(arm, {}, axes, manifest) for arm in pairing.arms(manifest)}
     than = points.pop(baseline_arm(manifest))
-    fixed = [i for i, axis in enumerate(axes) if over_lr(manifest) and axis != "lr"]  # in one figure
+    along = drawn_along(manifest)
+    fixed = [i for i, axis in enumerate(axes) if along and axis != along]  # in one figure
     pairs = [tuple(point[i] for i in fixed) for ours in points.values() for point in ours & than]
     return max(Counter(pairs).values(), default=0)
 
@@ -127,3 +129,21 @@ def baseline_arm(manifest: Manifest) -> Any:
 def over_lr(manifest: Manifest) -> bool:
     """Whether the suite has an axis of learning rates to draw along: not where these are the arms."""
     return "lr" in manifest.axes and manifest.compare != "lr"
+
+
+def drawn_along(manifest: Manifest) -> str:
+    """The axis that figures of effects draw along, one for each grid point but for it: lr where that is an axis.
+
+    Else the longest axis of numbers, where grid points are more than can be named side by side; "" for all in a row.
+    """
+    if over_lr(manifest):
+        return "lr"
+    axes = pairing.axes(manifest)
+    levels = {axis: pairing.values(manifest, axis) for axis in axes}
+    numbers = [axis for axis in axes if len(levels[axis]) > 2 and all(map(is_number, levels[axis]))]
+    if len(axes) < 2 or not numbers:
+        return ""
+    points: Points = set().union(*(_points_of_arm(arm, {}, axes, manifest) for arm in pairing.arms(manifest)))
+    if len(points) <= MAX_SIDE_BY_SIDE:
+        return ""
+    return max(numbers, key=lambda axis: len(levels[axis]))

@@ -12,7 +12,7 @@ from harness.analysis import formatting, pairing
 from harness.analysis.comparison import Comparison, adjusted, compare_pairs
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.stats import ALPHA
-from harness.analysis.validation import over_lr
+from harness.analysis.validation import MAX_SIDE_BY_SIDE, drawn_along
 from harness.reporting.figures.batches import has_batch_sizes
 from harness.reporting.figures.drawing import (
     canvas,
@@ -47,27 +47,27 @@ from harness.storage.tables import Results
 
 MEAN_MARKER = {"ls": "", "marker": "D", "ms": 5, "mfc": "none"}  # how means look that no line joins
 MAX_SPREAD = 0.1  # of the axis, that arms side by side take where a line joins their means
-MAX_UPRIGHT = 8  # grid points whose names fit below an axis
 
 Positions = Mapping[str, float]  # of grid points on the x axis, by their names
 
 
 def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
-    """One figure for each grid point but for lr, or one over all points where lr is no axis."""
+    """A figure for each grid point but for the axis that it is drawn along, or one of all points in a row."""
     if not results.trials["status"].isin(FINISHED).any():
         return
-    at_lr = over_lr(results.manifest)
+    along = drawn_along(results.manifest)
+    at_lr = along == "lr"
     if not at_lr and variant_claims(declared.claim for declared in results.manifest.claims):
         return  # the figure of variants shows them, each by what it changes
     if not at_lr and has_batch_sizes(results.manifest):
         return  # the figures over batch sizes show the same scores and differences, in an order that says more
     everything = ResultSlice.whole(results)
-    for data in points_of(results, "lr") if at_lr else [everything]:
+    for data in points_of(results, along) if along else [everything]:
         pairs = _pairs_with_baseline(data)
         family = adjusted([compare_pairs(p, margin=0.0) for p in pairs])
         comparisons = [replace(comparison, shown_in=f"effect{data.suffix}") for comparison in family]
         positions = _positions(data)
-        usual = {} if at_lr else _usual_point(data, positions)
+        usual = {} if along else _usual_point(data, positions)
         with canvas(5.4, data.compare) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
             _draw_scores(top, data, positions)
@@ -100,19 +100,22 @@ def _pairs_with_baseline(data: ResultSlice) -> list[pairing.Pairs]:
 
 def _positions(data: ResultSlice) -> Positions:
     """Where on the x axis each grid point stands: at its lr, or in a row."""
-    if over_lr(data.manifest):
-        return {formatting.value(lr): lr for lr in pairing.values(data.manifest, "lr")}
+    along = drawn_along(data.manifest)
+    if along:
+        levels = pairing.values(data.manifest, along)
+        return {formatting.value(level): level if along == "lr" else float(i) for i, level in enumerate(levels)}
     points = pairing.by_point(data.trials, pairing.axes(data.manifest))
     return {formatting.point(point): float(i) for i, (point, _) in enumerate(points)}
 
 
 def _position(point: pairing.Point, positions: Positions, data: ResultSlice) -> float:
-    return positions[formatting.value(point["lr"]) if over_lr(data.manifest) else formatting.point(point)]
+    along = drawn_along(data.manifest)
+    return positions[formatting.value(point[along]) if along else formatting.point(point)]
 
 
 def _name_points(axes: Axes, data: ResultSlice, positions: Positions, usual: pairing.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
-    over = pairing.axes(data.manifest)
+    over = _drawn_axes(data)
     axis = formatting.axis(over[0]) if len(over) == 1 else ""
     names = [name.removeprefix(f"{axis} ") for name in positions]
     if usual:
@@ -120,7 +123,7 @@ def _name_points(axes: Axes, data: ResultSlice, positions: Positions, usual: pai
         unusual = [{axis: value for axis, value in point.items() if value != usual[axis]} for point in points]
         names = [formatting.point(point) or USUAL for point in unusual]
     labels = [label_text(name) for name in names]
-    is_crowded = len(positions) > MAX_UPRIGHT or not axis
+    is_crowded = len(positions) > MAX_SIDE_BY_SIDE or not axis
     axes.set_xticks(
         range(len(labels)), labels, rotation=35 if is_crowded else 0, ha="right" if is_crowded else "center"
     )
@@ -140,7 +143,7 @@ def _side_by_side(position: float, index: int, count: int, positions: Positions,
 
     Where a line joins means, which stand at the grid points themselves, seeds stay close to it.
     """
-    at_lr = over_lr(data.manifest)
+    at_lr = drawn_along(data.manifest) == "lr"
     places = np.sort(np.log10([*positions.values()]) if at_lr else [*positions.values()])
     width = 0.6 * float(np.diff(places).min(initial=0.5 if at_lr else 1.0))
     if _is_ordered(data) and len(places) > 1:
@@ -149,9 +152,15 @@ def _side_by_side(position: float, index: int, count: int, positions: Positions,
     return float(position * 10**offset) if at_lr else position + offset
 
 
+def _drawn_axes(data: ResultSlice) -> list[str]:
+    """The axes in which the grid points of one figure differ."""
+    along = drawn_along(data.manifest)
+    return [along] if along else list(pairing.axes(data.manifest))
+
+
 def _is_ordered(data: ResultSlice) -> bool:
     """Whether a line from one grid point to the next means something: where they differ by one number."""
-    over = ["lr"] if over_lr(data.manifest) else pairing.axes(data.manifest)
+    over = _drawn_axes(data)
     return len(over) == 1 and all(map(is_number, pairing.values(data.manifest, over[0])))
 
 

@@ -104,3 +104,22 @@ def test_the_grey_band_is_the_margin_that_is_claimed(tmp_path, claims, half, wor
     (band,) = [patch for patch in bottom.patches if patch.get_alpha() == 0.6]
     assert band.get_height() == pytest.approx(2 * half)
     assert words in drawn.caption
+
+
+def test_of_many_grid_points_each_figure_is_drawn_along_the_longest_axis_of_numbers(tmp_path):
+    # Twelve points in a row had names of three settings each, one across the other
+    axes = {"norm": ["batch", "none"], "steps": [20, 100, 1000], "momentum": [0.0, 0.9], "init": ["he", "xavier"]}
+    drawn = [*effect_at_each_point(simulate(tmp_path, {**axes, "seed": range(7)}))]
+    assert [figure.name for figure in drawn] == ["effect_1", "effect_2", "effect_3", "effect_4"]
+    assert drawn[1].title == "Does it help at this grid point? (momentum 0, init xavier)"
+    for figure in drawn:
+        _, bottom = figure.figure.axes
+        assert [label.get_text() for label in bottom.get_xticklabels()] == ["20", "100", "1000"]
+        assert bottom.get_xlabel() == "steps"
+        assert len(figure.comparisons) == 3
+
+
+def test_a_few_grid_points_stand_in_one_row(tmp_path):
+    axes = {"norm": ["batch", "none"], "steps": [20, 100, 1000], "momentum": [0.0, 0.9], "seed": range(7)}
+    (drawn,) = effect_at_each_point(simulate(tmp_path, axes))
+    assert len(drawn.comparisons) == 6
