@@ -44,11 +44,14 @@ def effect_words(comparison: Comparison) -> str:
 
 
 def sameness_words(c: Comparison) -> str:
-    """An equality that holds: "test accuracy is the same within 1.0 points with batch as with none"."""
+    """An equality that holds: "test accuracy is the same within 1.0 points with batch as with none".
+
+    Of one arm and a figure: "test accuracy is within 1.0 points of what is published (90.2 % ...)".
+    """
     within = f"within {formatting.amount(c.margin, c.definition.unit)}"
-    pattern = f"{within} of what is {{than}} with {{arm}} ({{arm_mean}} on average against {{than_mean}})"
-    if not c.is_one_sample:
-        pattern = f"the same {within} with {{arm}} as with {{than}}"
+    pattern = f"the same {within} with {{arm}} as with {{than}}"
+    if c.is_one_sample:
+        pattern = f"{within} of what is {{than}} ({{arm_mean}} on average against {{than_mean}})"
     means = {"arm_mean": _level(c.arm_mean, c), "than_mean": _level(c.than_mean, c)}
     return c.definition.template.replace("{difference}", _filled(pattern, arm=c.arm, than=c.than, **means))
 

@@ -116,15 +116,14 @@ def _effect(verdict: Verdict, results: Results) -> str:
     if is_variant(claim):  # both sides are one arm: what tells them apart are their settings
         names = {first.than: f"at {formatting.point(claim.against)}", first.arm: f"at {changed_words(claim)}"}
         at = _without(at, claim)
-    if verdict.word == SUPPORTED and claim.kind in EQUALITIES and not first.definition.unit.is_ratio:
-        text = sameness_words(first)
-    else:
-        text = effect_words(first) if len(known) == 1 else range_words(known)
+    is_equality = verdict.word == SUPPORTED and claim.kind in EQUALITIES and not first.definition.unit.is_ratio
+    text = effect_words(first) if len(known) == 1 else range_words(known)
+    text = sameness_words(first) if is_equality else text
     text += f", over {len(known)} grid points" if len(known) > 1 else f", at {at}" if at else ""
     # All at once: "batch" is in the words for "batch_renorm" too
     arms = "|".join(re.escape(arm) for arm in sorted(names, key=len, reverse=True))
     text = re.sub(rf"\bwith ({arms})(?=[ ,]|$)", lambda match: names[match[1]], text)
-    if is_variant(claim):
+    if is_variant(claim) or (is_equality and first.is_one_sample):  # of one arm, which stands before all else
         text = f"{formatting.capitalised(with_arm(first.arm, compare))}, {text}"
     short = ""
     if verdict.word == REFUTED and first.margin and not first.is_equivalence and not first.definition.unit.is_ratio:

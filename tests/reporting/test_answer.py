@@ -132,7 +132,7 @@ def test_a_published_figure_that_is_met_is_told_as_that(tmp_path):
     claim = Claim.matches("batch", published=0.9, within=0.01, lr=0.1)
     axes = {**AXES, "seed": range(30)}
     results, found = judged(tmp_path, [claim], lambda trial: 0.902, axes)
-    said = "Test accuracy is within 1.0 points of what is published with batch norm (90.2 % on average against 90.0 %)"
+    said = "With batch norm, test accuracy is within 1.0 points of what is published (90.2 % on average against 90.0 %)"
     assert answer(results, found).sentence == f"{said}, at lr 0.1."
 
 
