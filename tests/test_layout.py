@@ -305,4 +305,4 @@ def test_ci_runs_the_line_that_the_readme_gives_for_the_tests():
 def test_the_suite_in_the_readme_is_a_suite(tmp_path):
     _, _, rest = (REPOSITORY / "README.md").read_text("utf-8").partition("```python\n")
     (tmp_path / "example.py").write_text(rest.partition("```")[0], "utf-8")
-    assert len(list(load_suite(tmp_path / "example").trials(device="cpu"))) == 3 * 3 * 20
+    assert len(list(load_suite(tmp_path / "example").trials(device="cpu"))) == 3 * 3 * 30

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pandas as pd
 from rich.text import Text
 
+from harness.analysis import formatting
 from harness.analysis.judging import DESCRIPTIVE, EXPLORATORY, REFUTED, SUPPORTED, UNDECIDED
 from harness.analysis.metrics import FAILED, FINISHED
 from harness.analysis.verdicts import Verdict
@@ -84,11 +85,15 @@ def _print_verdicts(verdicts: Iterable[Verdict]) -> None:
 def _print_agreement(result: RunResult) -> None:
     """How many verdicts are those of the results that ship with the suite, and what the others say there."""
     shipped = published_words(result.suite.path)
-    both = [verdict for verdict in result.verdicts if verdict.statement in shipped]
-    differing = [verdict for verdict in both if verdict.word != shipped[verdict.statement]]
-    if both:
-        n_agreeing = len(both) - len(differing)
-        print(f"{n_agreeing} of {len(both)} verdicts agree with the results that ship")
+    known = [verdict for verdict in result.verdicts if verdict.statement in shipped]
+    others = [verdict for verdict in known if verdict.word != shipped[verdict.statement]]
+    differing = [verdict for verdict in others if verdict.word != DESCRIPTIVE]
+    n_comparable = len(known) - (n_bare := len(others) - len(differing))
+    if n_comparable:
+        print(f"{n_comparable - len(differing)} of {n_comparable} verdicts agree with the results that ship")
+    if n_bare:
+        few = formatting.count(n_bare, "verdict")
+        print(f"{few} can't be compared with the results that ship: too few seeds here")
     for verdict in differing:
         print(printable(f"{verdict.word} here, {shipped[verdict.statement]} there: {verdict.statement}"))
 

@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from harness.api.results import load
+from harness.cli import summary
 from harness.reporting.publishing import publish
 from harness.reporting.upkeep.update import update_report
 from harness.storage.records import ResultsDir, read_manifest
@@ -160,9 +162,36 @@ def test_whoever_runs_a_shipped_suite_is_told_how_far_it_agrees(finished, publis
     table = (tmp_path / "results/reference/verdicts.csv").read_text("utf-8")
     (tmp_path / "results/reference/verdicts.csv").write_text(table.replace("descriptive", "refuted"), "utf-8")
     out = finished("run", suite, "--results", own).out
-    assert "0 of 1 verdicts agree with the results that ship\ndescriptive here, refuted there: batch has" in out
+    assert "1 verdict can't be compared with the results that ship: too few seeds here\n" in out
+    assert "agree with" not in out
     (tmp_path / "results/reference/verdicts.csv").write_text("damaged", "utf-8")
     assert "that ship" not in finished("run", suite, "--results", own).out
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "lines"),
+    [
+        (
+            ["supported", "refuted"],
+            ["supported", "undecided"],
+            ["1 of 2 verdicts agree", "refuted here, undecided there: b"],
+        ),
+        (
+            ["descriptive", "refuted"],
+            ["supported", "refuted"],
+            ["1 of 1 verdicts agree", "1 verdict can't be compared"],
+        ),
+        (["descriptive"] * 2, ["descriptive"] * 2, ["2 of 2 verdicts agree"]),
+    ],
+)
+def test_a_verdict_of_too_few_seeds_is_no_disagreement(monkeypatch, capsys, here, there, lines):
+    # A part of a suite, run by --only, was told that none of its verdicts agreed
+    monkeypatch.setattr(summary, "published_words", lambda path: dict(zip("ab", there, strict=True)))
+    verdicts = [SimpleNamespace(word=word, statement=name) for name, word in zip("ab", here, strict=True)]
+    summary._print_agreement(SimpleNamespace(suite=SimpleNamespace(path=None), verdicts=verdicts))
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(lines)
+    assert all(line.startswith(begun) for line, begun in zip(printed, lines, strict=True))
 
 
 def test_suite_json_of_published_results_is_sealed_like_any_other(published):
