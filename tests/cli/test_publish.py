@@ -174,14 +174,14 @@ def test_whoever_runs_a_shipped_suite_is_told_how_far_it_agrees(finished, publis
         (
             ["supported", "refuted"],
             ["supported", "undecided"],
-            ["1 of 2 verdicts agree", "refuted here, undecided there: b"],
+            ["1 of 2 verdicts", "refuted here, undecided there: b"],
         ),
         (
             ["descriptive", "refuted"],
             ["supported", "refuted"],
-            ["1 of 1 verdicts agree", "1 verdict can't be compared"],
+            ["1 of 1 verdicts", "1 verdict can't be compared"],
         ),
-        (["descriptive"] * 2, ["descriptive"] * 2, ["2 of 2 verdicts agree"]),
+        (["descriptive"] * 2, ["descriptive"] * 2, ["2 of 2 verdicts"]),
     ],
 )
 def test_a_verdict_of_too_few_seeds_is_no_disagreement(monkeypatch, capsys, here, there, lines):
