@@ -27,7 +27,7 @@ def diff_lines(difference: ResultsDiff) -> list[str]:
     if len(difference.statuses) > MOST_STATUS_CHANGES:
         lines.append(f"  ... and {len(difference.statuses) - MOST_STATUS_CHANGES} more trials that ended otherwise")
     shown = [c for c in difference.comparisons if c.point.endswith("over all points") or c in difference.beyond_noise]
-    lines += [f"  {finding(c)}" for c in shown]
+    lines += [f"  {finding(c)}" for c in shown if n_same < n_both]  # else there is nothing to compare
     lines += [f"  verdict: {statement}: {old}, then {new}" for statement, old, new in difference.verdicts]
     if difference.targets:
         old, new = (_target_words(target) for target in difference.targets)
