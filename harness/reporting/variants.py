@@ -17,6 +17,7 @@ from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest
 
 MIN_VARIANTS = 3
+USUAL_SETTINGS = "the usual settings"  # those that variants change
 MAX_NAMED = 5  # variants that the answer names
 
 
@@ -65,6 +66,14 @@ def default_words(verdicts: Sequence[Verdict]) -> str:
     """The settings that all variants are compared with."""
     defaults = {axis: value for verdict in verdicts for axis, value in verdict.claim.against.items()}
     return formatting.point(defaults)
+
+
+def point_words(point: str, manifest: Manifest) -> str:
+    """A grid point, given in words, in a suite of variants by what it changes alone."""
+    variants = variant_claims(declared.claim for declared in manifest.claims)
+    usual = {formatting.point({axis: value}) for claim in variants for axis, value in claim.against.items()}
+    changed = [part for part in point.split(", ") if part not in usual]
+    return ", ".join(changed) if changed else USUAL_SETTINGS
 
 
 def variants_answer(verdicts: Sequence[Verdict], manifest: Manifest) -> str:

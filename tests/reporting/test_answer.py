@@ -13,7 +13,7 @@ from harness.reporting.figures.variants import variants_forest
 from harness.reporting.findings import mixed_words, point_finding, short_finding
 from harness.reporting.next_steps import next_step
 from harness.reporting.page_parts import page_parts
-from harness.reporting.variants import claim_words
+from harness.reporting.variants import claim_words, point_words
 from harness.spec.claim import Claim
 from tests.reporting.figures.test_verdict import with_accuracy
 from tests.support.manifests import declared
@@ -269,3 +269,19 @@ def test_of_pictures_of_several_grid_points_the_first_is_that_of_the_answer(tmp_
     titles = [figure.title for figure in drawn if figure.name.startswith("best_of_k")]
     assert [title.partition(" (")[2] for title in titles] == ["model mlp-16)", "model mlp-16x2)"]
     assert page_parts(results, found, [None], drawn)["hero"].title == titles[1]
+
+
+def test_a_grid_point_of_variants_is_named_by_what_it_changes_alone(tmp_path):
+    # Titles had all five settings of bn_options, of which four were those of every other figure
+    usual = {"norm_eps": 1e-5, "norm_momentum": 0.1}
+    axes = {"norm": ["batch"], "norm_eps": [1e-5, 0.1, 10.0], "norm_momentum": [0.1, 0.5], "seed": range(8)}
+    changes = [{"norm_eps": 0.1}, {"norm_eps": 10.0}, {"norm_momentum": 0.5}]
+    claims = [
+        Claim.equivalent("batch", to="batch", within=0.01, against=usual, **{**usual, **change}) for change in changes
+    ]
+    manifest = simulate(tmp_path, axes, claims=claims).manifest
+    assert point_words("norm eps 0.1, norm momentum 0.1", manifest) == "norm eps 0.1"
+    assert point_words("norm eps 1e\N{MINUS SIGN}5, norm momentum 0.1", manifest) == "the usual settings"
+    plain = replace(manifest, claims=declared(Claim.better("batch", than="none")))
+    assert point_words("norm eps 0.1, norm momentum 0.1", plain) == "norm eps 0.1, norm momentum 0.1"
+    assert point_words("", plain) == ""

@@ -25,6 +25,7 @@ from harness.analysis.validation import baseline_arm, over_lr
 from harness.reporting.figures.style import DASHES, STYLE, color_of
 from harness.reporting.svg import with_titles
 from harness.reporting.upkeep.staleness import IMAGE_FORMATS
+from harness.reporting.variants import point_words
 from harness.spec.claim import Claim
 from harness.spec.manifest import Manifest, is_own, measured_of
 from harness.spec.measured import LOSS
@@ -277,4 +278,5 @@ def points_of(results: Results, *without: str) -> Iterator[ResultSlice]:
         if number > MAX_POINTS:
             return
         suffix = f"_{number}" if over else ""
-        yield ResultSlice(results=results, trials=trials, point=formatting.point(point), suffix=suffix)
+        words = point_words(formatting.point(point), results.manifest)
+        yield ResultSlice(results=results, trials=trials, point=words, suffix=suffix)
