@@ -18,7 +18,7 @@ A trial that fails to train is a result and never raises.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -124,10 +124,14 @@ OTHER_NAMES = {  # what others call it, which no likeness of letters leads from 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Say which names there are, the one that was probably meant first."""
     names = sorted(names)
+    return f"{probably_meant(name, names)}choose from: {', '.join(names)}"
+
+
+def probably_meant(name: str, names: Sequence[str]) -> str:
+    """Ask for the one of these names that is like this one: "did you mean 'norm'? "; empty where none is."""
     meant = OTHER_NAMES.get(name.lower(), "")
     close = [meant] if meant in names else difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}choose from: {', '.join(names)}"
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def name_is_taken(kind: str, name: str) -> SuiteError:

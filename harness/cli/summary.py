@@ -88,9 +88,9 @@ def _print_agreement(result: RunResult) -> None:
     known = [verdict for verdict in result.verdicts if verdict.statement in shipped]
     others = [verdict for verdict in known if verdict.word != shipped[verdict.statement]]
     differing = [verdict for verdict in others if verdict.word != DESCRIPTIVE]
-    n_comparable = len(known) - (n_bare := len(others) - len(differing))
-    if n_comparable:
-        print(f"{n_comparable - len(differing)} of {n_comparable} verdicts agree with the results that ship")
+    n_agreeing, n_bare = len(known) - len(others), len(others) - len(differing)
+    if n_agreeing or differing:
+        print(f"{n_agreeing} of {n_agreeing + len(differing)} verdicts agree with the results that ship")
     if n_bare:
         few = formatting.count(n_bare, "verdict")
         print(f"{few} can't be compared with the results that ship: too few seeds here")

@@ -35,8 +35,6 @@ PICTURES: Mapping[str, str] = {
     "equivalent": "effect",
 }
 
-EQUALITIES = ("equivalent", "matches")  # kinds of claims
-
 NORM_WORDS: Mapping[str, str] = {  # what the field calls them
     "batch": "batch norm",
     "sync_batch": "synchronised batch norm",
@@ -116,9 +114,13 @@ def _effect(verdict: Verdict, results: Results) -> str:
     if is_variant(claim):  # both sides are one arm: what tells them apart are their settings
         names = {first.than: f"at {formatting.point(claim.against)}", first.arm: f"at {changed_words(claim)}"}
         at = _without(at, claim)
-    is_equality = verdict.word == SUPPORTED and claim.kind in EQUALITIES and not first.definition.unit.is_ratio
-    text = effect_words(first) if len(known) == 1 else range_words(known)
-    text = sameness_words(first) if is_equality else text
+    is_equality = verdict.word == SUPPORTED and first.is_equivalence and not first.definition.unit.is_ratio
+    if is_equality:
+        text = sameness_words(first)
+    elif len(known) == 1:
+        text = effect_words(first)
+    else:
+        text = range_words(known)
     text += f", over {len(known)} grid points" if len(known) > 1 else f", at {at}" if at else ""
     # All at once: "batch" is in the words for "batch_renorm" too
     arms = "|".join(re.escape(arm) for arm in sorted(names, key=len, reverse=True))

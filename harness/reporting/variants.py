@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from harness.analysis import formatting
 from harness.analysis.claim_pairs import other_arm_words
@@ -45,8 +46,7 @@ def claim_words(verdict: Verdict, manifest: Manifest) -> str:
         return f"{changed_words(claim)} instead of {before} keeps {kept} within {margin}"
     if is_variant(claim):
         return _named_by_what_differs(claim, manifest)
-    variants = variant_claims(declared.claim for declared in manifest.claims)
-    shared = [pair for variant in variants for pair in variant.against.items()]
+    shared = _usual_settings(manifest)
     if len(claim.where) > 1 and all(pair in shared for pair in claim.where.items()):
         return f"{statement(replace(claim, where={}), manifest)}, at the settings that the others change"
     return verdict.statement
@@ -70,10 +70,15 @@ def default_words(verdicts: Sequence[Verdict]) -> str:
 
 def point_words(point: str, manifest: Manifest) -> str:
     """A grid point, given in words, in a suite of variants by what it changes alone."""
-    variants = variant_claims(declared.claim for declared in manifest.claims)
-    usual = {formatting.point({axis: value}) for claim in variants for axis, value in claim.against.items()}
+    usual = {formatting.point({axis: value}) for axis, value in _usual_settings(manifest)}
     changed = [part for part in point.split(", ") if part not in usual]
     return ", ".join(changed) if changed else USUAL_SETTINGS
+
+
+def _usual_settings(manifest: Manifest) -> list[tuple[str, Any]]:
+    """The settings that the variants of a suite change: axes and their values; none where it has no variants."""
+    variants = variant_claims(declared.claim for declared in manifest.claims)
+    return [pair for variant in variants for pair in variant.against.items()]
 
 
 def variants_answer(verdicts: Sequence[Verdict], manifest: Manifest) -> str:

@@ -1,7 +1,6 @@
 """Suite files: found by path, run as the Python that they are, and refused in one line where they are wrong."""
 
 import ast
-import difflib
 import errno
 import os
 import re
@@ -13,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line
+from harness.errors import NO_ERRORS, HarnessError, SuiteError, error_line, probably_meant
 from harness.spec.looks import AddedSeeds, added_trials
 from harness.spec.own_code.data_files import data_digest, is_data_file
 from harness.spec.own_code.import_graph import ImportGraph
@@ -169,12 +168,11 @@ def _suites_there(path: Path, *, is_name: bool) -> str:
     """What could have been meant, as the end of a line: the nearest name, the suites beside it, those that ship."""
     near = sorted(p.stem for p in path.parent.glob("*.py")) if os.path.isdir(path.parent) else []  # noqa: PTH112
     shipped = [*shipped_suites()] if is_name else []
-    meant = difflib.get_close_matches(path.stem, [*near, *shipped], n=1)
+    hint = probably_meant(path.stem, [*near, *shipped])
     there = [f"suites in {path.parent}/: {', '.join(near)}"] if near else []
     there += [f"{path / ALL} stands for all suites in that folder"] if os.path.isdir(path) else []  # noqa: PTH112
     there += [f"suites that ship: {', '.join(shipped)}"] if shipped and not near else []
-    hint = "".join(f"; did you mean {name!r}?" for name in meant)
-    return f"{hint or ';' * bool(there)} {'; '.join(there)}".rstrip()
+    return f"; {hint}{'; '.join(there)}".rstrip() if hint or there else ""
 
 
 def _read_text(file: Path) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,7 +48,45 @@ from harness.storage.tables import Results
 MEAN_MARKER = {"ls": "", "marker": "D", "ms": 5, "mfc": "none"}  # how means look that no line joins
 MAX_SPREAD = 0.1  # of the axis, that arms side by side take where a line joins their means
 
-Positions = Mapping[str, float]  # of grid points on the x axis, by their names
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the grid points of one figure stand on its x axis: along an axis of the suite, or all in a row."""
+
+    along: str  # "" for all in a row
+    over: Sequence[str]  # the axes in which they differ
+    positions: Mapping[str, float]  # by their names
+    is_ordered: bool  # whether a line from one to the next means something: where they differ by one number
+
+    @classmethod
+    def of(cls, data: ResultSlice) -> "Places":
+        along = drawn_along(data.manifest)
+        over = [along] if along else pairing.axes(data.manifest)
+        if along:
+            levels = pairing.values(data.manifest, along)
+            positions = {formatting.value(x): x if along == "lr" else float(i) for i, x in enumerate(levels)}
+        else:
+            points = pairing.by_point(data.trials, over)
+            positions = {formatting.point(point): float(i) for i, (point, _) in enumerate(points)}
+        is_ordered = len(over) == 1 and all(map(is_number, pairing.values(data.manifest, over[0])))
+        return cls(along, over, positions, is_ordered)
+
+    def position(self, point: pairing.Point) -> float:
+        """Where a grid point stands."""
+        return self.positions[formatting.value(point[self.along]) if self.along else formatting.point(point)]
+
+    def side_by_side(self, position: float, index: int, count: int) -> float:
+        """Arms side by side between one grid point and the next: neither hides the other.
+
+        Where a line joins means, which stand at the grid points themselves, seeds stay close to it.
+        """
+        at_lr = self.along == "lr"
+        places = np.sort(np.log10([*self.positions.values()]) if at_lr else [*self.positions.values()])
+        width = 0.6 * float(np.diff(places).min(initial=0.5 if at_lr else 1.0))
+        if self.is_ordered and len(places) > 1:
+            width = min(width, MAX_SPREAD * float(np.ptp(places)))
+        offset = width * (index - (count - 1) / 2) / max(count, 2)
+        return float(position * 10**offset) if at_lr else position + offset
 
 
 def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
@@ -66,22 +104,22 @@ def effect_at_each_point(results: Results) -> Iterator[ReportFigure]:
         pairs = _pairs_with_baseline(data)
         family = adjusted([compare_pairs(p, margin=0.0) for p in pairs])
         comparisons = [replace(comparison, shown_in=f"effect{data.suffix}") for comparison in family]
-        positions = _positions(data)
-        usual = {} if along else _usual_point(data, positions)
+        places = Places.of(data)
+        usual = {} if along else _usual_point(data, places)
         with canvas(5.4, data.compare) as figure:
             top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-            _draw_scores(top, data, positions)
-            _draw_differences(bottom, pairs, comparisons, data, positions)
+            _draw_scores(top, data, places)
+            _draw_differences(bottom, pairs, comparisons, data, places)
             if at_lr:
                 log_lr(bottom, pairing.values(data.manifest, "lr"))
             else:
-                _name_points(bottom, data, positions, usual)
+                _name_points(bottom, data, places, usual)
         yield report_figure(
             data,
             figure,
             name="effect",
             title=f"Does it help at this {'learning rate' if at_lr else 'grid point'}?",
-            caption=f"{effect_caption(data, comparisons, is_ordered=_is_ordered(data))}{naming_words(usual)}",
+            caption=f"{effect_caption(data, comparisons, is_ordered=places.is_ordered)}{naming_words(usual)}",
             alt=alt_words(data, comparisons),
             sample=tests_in_words(comparisons),
             comparisons=tuple(comparisons),
@@ -98,80 +136,38 @@ def _pairs_with_baseline(data: ResultSlice) -> list[pairing.Pairs]:
     ]
 
 
-def _positions(data: ResultSlice) -> Positions:
-    """Where on the x axis each grid point stands: at its lr, or in a row."""
-    along = drawn_along(data.manifest)
-    if along:
-        levels = pairing.values(data.manifest, along)
-        return {formatting.value(level): level if along == "lr" else float(i) for i, level in enumerate(levels)}
-    points = pairing.by_point(data.trials, pairing.axes(data.manifest))
-    return {formatting.point(point): float(i) for i, (point, _) in enumerate(points)}
-
-
-def _position(point: pairing.Point, positions: Positions, data: ResultSlice) -> float:
-    along = drawn_along(data.manifest)
-    return positions[formatting.value(point[along]) if along else formatting.point(point)]
-
-
-def _name_points(axes: Axes, data: ResultSlice, positions: Positions, usual: pairing.Point) -> None:
+def _name_points(axes: Axes, data: ResultSlice, places: Places, usual: pairing.Point) -> None:
     """The grid points along the x axis; where they differ in one axis only, its name stands below, said once."""
-    over = _drawn_axes(data)
-    axis = formatting.axis(over[0]) if len(over) == 1 else ""
-    names = [name.removeprefix(f"{axis} ") for name in positions]
+    axis = formatting.axis(places.over[0]) if len(places.over) == 1 else ""
+    names = [name.removeprefix(f"{axis} ") for name in places.positions]
     if usual:
-        points = [point for point, _ in pairing.by_point(data.trials, over)]
+        points = [point for point, _ in pairing.by_point(data.trials, places.over)]
         unusual = [{axis: value for axis, value in point.items() if value != usual[axis]} for point in points]
         names = [formatting.point(point) or USUAL for point in unusual]
     labels = [label_text(name) for name in names]
-    is_crowded = len(positions) > MAX_SIDE_BY_SIDE or not axis
+    is_crowded = len(names) > MAX_SIDE_BY_SIDE or not axis
     axes.set_xticks(
         range(len(labels)), labels, rotation=35 if is_crowded else 0, ha="right" if is_crowded else "center"
     )
     axes.set_xlabel(axis)
 
 
-def _usual_point(data: ResultSlice, positions: Positions) -> pairing.Point:
+def _usual_point(data: ResultSlice, places: Places) -> pairing.Point:
     """The commonest value of each axis, where names of grid points are too long to be told apart; else nothing."""
-    if max(map(len, positions)) <= MAX_LABEL_LENGTH:
+    if max(map(len, places.positions)) <= MAX_LABEL_LENGTH:
         return {}
-    points = [point for point, _ in pairing.by_point(data.trials, pairing.axes(data.manifest))]
-    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in pairing.axes(data.manifest)}
+    points = [point for point, _ in pairing.by_point(data.trials, places.over)]
+    return {axis: Counter(point[axis] for point in points).most_common(1)[0][0] for axis in places.over}
 
 
-def _side_by_side(position: float, index: int, count: int, positions: Positions, data: ResultSlice) -> float:
-    """Arms side by side between one grid point and the next: neither hides the other.
-
-    Where a line joins means, which stand at the grid points themselves, seeds stay close to it.
-    """
-    at_lr = drawn_along(data.manifest) == "lr"
-    places = np.sort(np.log10([*positions.values()]) if at_lr else [*positions.values()])
-    width = 0.6 * float(np.diff(places).min(initial=0.5 if at_lr else 1.0))
-    if _is_ordered(data) and len(places) > 1:
-        width = min(width, MAX_SPREAD * float(np.ptp(places)))
-    offset = width * (index - (count - 1) / 2) / max(count, 2)
-    return float(position * 10**offset) if at_lr else position + offset
-
-
-def _drawn_axes(data: ResultSlice) -> list[str]:
-    """The axes in which the grid points of one figure differ."""
-    along = drawn_along(data.manifest)
-    return [along] if along else list(pairing.axes(data.manifest))
-
-
-def _is_ordered(data: ResultSlice) -> bool:
-    """Whether a line from one grid point to the next means something: where they differ by one number."""
-    over = _drawn_axes(data)
-    return len(over) == 1 and all(map(is_number, pairing.values(data.manifest, over[0])))
-
-
-def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
-    is_ordered, metric = _is_ordered(data), data.metric
+def _draw_scores(axes: Axes, data: ResultSlice, places: Places) -> None:
+    metric = data.metric
     scored = pairing.score_units(data.trials, metric)
     for arm, rows_of_arm in data.by_arm(scored):
         color, means = data.palette[arm], []
         for point, rows in pairing.by_point(rows_of_arm, pairing.axes(data.manifest)):
-            position = _position(point, positions, data)
-            x = _side_by_side(position, data.arms.index(arm), len(data.arms), positions, data)
+            position = places.position(point)
+            x = places.side_by_side(position, data.arms.index(arm), len(data.arms))
             trained = rows[~rows["status"].isin(FAILED)]
             failed = len(rows) - len(trained)
             gids = [
@@ -179,8 +175,8 @@ def _draw_scores(axes: Axes, data: ResultSlice, positions: Positions) -> None:
             ]
             axes.plot([x] * len(trained), trained["score"], "o", ms=3.2, alpha=0.55, mew=0, color=color, gid=gids[0])
             axes.plot([x] * failed, failed_ticks(failed, rows, scored, metric), "_", ms=5, color=color, gid=gids[1])
-            means.append((position if is_ordered else x, rows["score"].mean()))
-        look = data.line(arm) if is_ordered else {"color": color, **MEAN_MARKER}
+            means.append((position if places.is_ordered else x, rows["score"].mean()))
+        look = data.line(arm) if places.is_ordered else {"color": color, **MEAN_MARKER}
         axes.plot(*zip(*sorted(means), strict=True), lw=1.6, mew=1.6, label=label_text(arm), **look)
     for guess, rows in scored.groupby(metric.policy.value(scored).astype("float64")):
         if is_near_guess(rows["score"], guess, metric):
@@ -194,7 +190,7 @@ def _draw_differences(
     pairs: Sequence[pairing.Pairs],
     comparisons: Sequence[Comparison],
     data: ResultSlice,
-    positions: Positions,
+    places: Places,
 ) -> None:
     others = [arm for arm in data.arms if arm != data.baseline]
     unit, margin = data.metric.unit, band_of(data)
@@ -202,8 +198,7 @@ def _draw_differences(
         axes.axhspan(-unit.factor * margin, unit.factor * margin, color="#d9d9d9", alpha=0.6, lw=0)
     axes.axhline(0, lw=0.8, color=GREY)
     for pair, comparison in zip(pairs, comparisons, strict=True):
-        position = _position(pair.point, positions, data)
-        x = _side_by_side(position, others.index(pair.arm), len(others), positions, data)
+        x = places.side_by_side(places.position(pair.point), others.index(pair.arm), len(others))
         color = data.palette[pair.arm]
         if comparison.n >= comparison.seeds_needed:
             style = ":" if is_doubtful(comparison) else "-"

@@ -46,9 +46,8 @@ def data_digest(folder: Path, name: str) -> str:
 
 
 def _is_there(folder: Path, name: str) -> bool:
-    is_kind = (
-        os.path.isdir if name.endswith(FOLDER) else os.path.isfile
-    )  # of pathlib, they raise where a name is too long
+    # Those of pathlib raise where a name is too long
+    is_kind = os.path.isdir if name.endswith(FOLDER) else os.path.isfile
     return is_kind(folder / name)
 
 
