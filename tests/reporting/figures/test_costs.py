@@ -48,7 +48,7 @@ def test_all_claims_on_costs_share_one_picture_with_a_mark_for_each_arm_at_each_
 
 def test_an_arm_without_a_time_at_the_first_grid_point_is_in_the_legend_too(results):
     rows = results.trials.set_index("key").loc[results.telemetry["key"]]
-    is_missing = ((rows["norm"] == "batch") & (rows["batch_size"] == 8)).to_numpy()
+    is_missing = ((rows["norm"] == "none") & (rows["batch_size"] == 8)).to_numpy()
     telemetry = results.telemetry.assign(step_ms=results.telemetry["step_ms"].mask(is_missing))
     (drawn,) = step_costs(replace(results, telemetry=telemetry))
     (axes,) = drawn.figure.axes
